@@ -1,0 +1,92 @@
+//! Newtype ids. They are opaque outside this file; who makes one supplies the randomness (this crate has none).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a valid id: 1 to 64 letters, digits, '-' or '_'")]
+pub struct IdError(pub String);
+
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub struct $name(String);
+
+        impl $name {
+            /// Makes an id from 128 random bits.
+            pub fn from_random(bits: u128) -> Self {
+                Self(format!(concat!($prefix, "{:032x}"), bits))
+            }
+
+            /// Accepts 1 to 64 ASCII letters, digits, `-` and `_`, so that an id is always one safe path segment.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                if is_id(text) { Ok(Self(text.to_owned())) } else { Err(IdError(text.chars().take(80).collect())) }
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// One execution of one snippet.
+    RunId, "run_");
+id!(
+    /// A stateful context: an interpreter that is kept between runs.
+    SessionId, "ses_");
+id!(
+    /// The tenant that everything belongs to. The first start makes `default`.
+    OrganizationId, "org_");
+
+impl OrganizationId {
+    /// The organization that the first start makes.
+    pub fn default_organization() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_one_safe_path_segment() {
+        for good in ["a", "ses_00ff", "A-b_9", &"x".repeat(64)] {
+            assert_eq!(SessionId::parse(good).map(|id| id.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "a\0", "ä", &"x".repeat(65)] {
+            assert!(SessionId::parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(RunId::from_random(0xabc).as_str(), "run_00000000000000000000000000000abc");
+    }
+}

@@ -1,0 +1,21 @@
+//! The words both sides of the wire speak: runs, sessions, limits, grants, outcomes, problems.
+//!
+//! Pure: no IO, no async, no clock. The controller and the runtime share nothing else, so a change here is a change of
+//! the protocol between them and of the public API.
+
+pub mod files;
+pub mod grants;
+pub mod ids;
+pub mod limits;
+pub mod problem;
+pub mod run;
+pub mod session;
+pub mod worker;
+
+pub use files::{FileEntry, FileInput, FilesInput, PathError, normalize_path};
+pub use grants::{Grants, HttpGrant};
+pub use ids::{OrganizationId, RunId, SessionId};
+pub use limits::{LimitError, LimitName, Limits, LimitsRequest};
+pub use problem::{Fault, Problem};
+pub use run::{Event, IfBusy, Language, MimeBundle, Outcome, RunError, RunRequest, Status, Usage};
+pub use session::{ForkRequest, Session, SessionRequest, SessionState, Snapshot, SnapshotRequest};

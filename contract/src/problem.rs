@@ -1,0 +1,116 @@
+//! Problem documents (RFC 9457): what an API call gets when it does not get its answer, and whose fault it was.
+
+use serde::{Deserialize, Serialize};
+
+/// Whose fault a refusal or a failure was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Fault {
+    /// The request was wrong; sending it again unchanged will not help.
+    Caller,
+    /// A policy or a missing scope forbids it.
+    Policy,
+    /// A limit or the load of the moment stopped it.
+    Limit,
+    /// We failed.
+    Host,
+}
+
+/// An `application/problem+json` body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Problem {
+    /// `https://cofferdam.dev/problems/{kind}`: stable, one for each kind of problem.
+    #[serde(rename = "type")]
+    pub type_uri: String,
+    pub title: String,
+    pub status: u16,
+    /// What went wrong this time, and what to do about it.
+    pub detail: String,
+    pub fault: Fault,
+    /// Whether the same request may succeed when it is sent again.
+    pub retryable: bool,
+}
+
+const PROBLEM_BASE: &str = "https://cofferdam.dev/problems/";
+
+macro_rules! problems {
+    ($($(#[$doc:meta])* $make:ident = $kind:literal, $title:literal, $status:literal, $fault:ident, $retryable:literal;)*) => {
+        impl Problem {
+            $($(#[$doc])*
+            pub fn $make(detail: impl Into<String>) -> Self {
+                Self {
+                    type_uri: format!("{PROBLEM_BASE}{}", $kind),
+                    title: $title.to_owned(),
+                    status: $status,
+                    detail: detail.into(),
+                    fault: Fault::$fault,
+                    retryable: $retryable,
+                }
+            })*
+
+            /// Every kind of problem with its title, status and fault, for documents and tests.
+            pub const KINDS: &'static [(&'static str, &'static str, u16)] = &[$(($kind, $title, $status)),*];
+        }
+    };
+}
+
+problems! {
+    /// The body is not what the call takes: broken JSON, unknown or missing fields, wrong types.
+    malformed = "malformed-request", "The request could not be read", 400, Caller, false;
+    /// No key, or one that is not known.
+    unauthorized = "unauthorized", "An API key is needed", 401, Caller, false;
+    /// The key's scopes do not cover the call.
+    forbidden = "forbidden", "The key may not do this", 403, Policy, false;
+    /// There is no such thing, or the key may not see it.
+    not_found = "not-found", "Not found", 404, Caller, false;
+    method_not_allowed = "method-not-allowed", "Method not allowed", 405, Caller, false;
+    /// The request took too long to arrive.
+    slow_request = "slow-request", "The request did not arrive in time", 408, Caller, true;
+    /// A run is under way in the session and the caller asked not to wait.
+    session_busy = "session-busy", "The session is busy", 409, Limit, true;
+    /// The session is not in a state for this (for example: it is already suspended).
+    conflict = "conflict", "This cannot be done now", 409, Caller, false;
+    /// The session's image was made by another build of the kernel.
+    kernel_changed = "kernel-changed", "The kernel has changed", 409, Host, false;
+    /// The session was live in a worker that is gone, or its code ended the interpreter.
+    session_lost = "session-lost", "The session's state is lost", 410, Host, false;
+    too_large = "too-large", "The request is too large", 413, Caller, false;
+    unsupported_media = "unsupported-media-type", "The media type is not supported", 415, Caller, false;
+    /// Well-formed, but with a value that cannot be: an unknown language, a bad path, a limit out of range.
+    invalid = "invalid-request", "The request cannot be carried out", 422, Caller, false;
+    /// The operator's policy does not grant what was asked.
+    denied = "denied-by-policy", "Policy forbids this", 403, Policy, false;
+    /// Too many runs at once, or too many sessions.
+    overloaded = "overloaded", "Too much at once", 429, Limit, true;
+    internal = "internal", "Something failed on our side", 500, Host, true;
+    /// The worker died, hung or was restarted while the request was with it.
+    worker_lost = "worker-lost", "The worker was lost", 503, Host, true;
+    /// No worker is ready yet, or the service is shutting down.
+    unavailable = "unavailable", "Not ready", 503, Host, true;
+}
+
+impl Problem {
+    /// The stable last part of `type`.
+    pub fn kind(&self) -> &str {
+        self.type_uri.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_unique_and_round_trip() {
+        let mut kinds: Vec<_> = Problem::KINDS.iter().map(|k| k.0).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds.len(), Problem::KINDS.len());
+        let problem = Problem::worker_lost("x");
+        assert_eq!(problem.kind(), "worker-lost");
+        let text = serde_json::to_string(&problem).unwrap();
+        assert_eq!(serde_json::from_str::<Problem>(&text).unwrap(), problem);
+    }
+}

@@ -1,0 +1,106 @@
+//! Sessions: interpreters that are kept between runs, suspended to disk, resumed, forked and named.
+
+use serde::{Deserialize, Serialize};
+
+use crate::grants::Grants;
+use crate::ids::SessionId;
+use crate::limits::LimitsRequest;
+use crate::run::Language;
+
+/// Idle time until a session ends, in seconds: default and maximum.
+pub const DEFAULT_TTL_S: u64 = 3_600;
+pub const MAX_TTL_S: u64 = 7 * 24 * 3_600;
+/// The most copies that one fork may ask for.
+pub const MAX_FORK: u32 = 1_000;
+
+/// The body of `POST /v1/sessions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionRequest {
+    /// Needed, except with a snapshot, whose language it then is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// Idle seconds until the session ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u64>,
+    #[serde(default)]
+    pub limits: LimitsRequest,
+    #[serde(default, skip_serializing_if = "Grants::is_empty")]
+    pub grants: Grants,
+    /// A named snapshot to start from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum SessionState {
+    /// In a worker's memory.
+    Live,
+    /// On disk; the next run resumes it.
+    Suspended,
+}
+
+impl SessionState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+/// A session, as `GET /v1/sessions/{id}` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Session {
+    pub id: SessionId,
+    pub language: Language,
+    pub state: SessionState,
+    /// Idle seconds until it ends.
+    pub ttl_s: u64,
+    /// Unix time in seconds.
+    pub created_at: u64,
+    pub last_used_at: u64,
+    /// When it ends if it is not used again, Unix time in seconds.
+    pub expires_at: u64,
+    /// What a suspend or fork could not carry over, in words; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The body of `POST /v1/sessions/{id}/fork`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ForkRequest {
+    #[serde(default = "one")]
+    pub count: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The body of `POST /v1/sessions/{id}/snapshots`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SnapshotRequest {
+    /// 1 to 64 letters, digits, `-` and `_`.
+    pub name: String,
+}
+
+/// A named state that new sessions start from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Snapshot {
+    pub name: String,
+    pub language: Language,
+    /// Unix time in seconds.
+    pub created_at: u64,
+    /// On disk, in bytes.
+    pub size_bytes: u64,
+}

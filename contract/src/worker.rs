@@ -1,0 +1,89 @@
+//! The worker's wire: what the controller asks of the process that runs untrusted code. HTTP/1.1 with JSON bodies.
+//!
+//! | call | body -> answer |
+//! | --- | --- |
+//! | `GET /health` | -> [`WorkerHealth`] |
+//! | `GET /metrics` | -> Prometheus text |
+//! | `POST /runs` | [`WorkerRun`] -> [`crate::Outcome`], or SSE with `Accept: text/event-stream` |
+//! | `GET /runs/{id}/files/{path}` | -> bytes |
+//! | `POST /sessions` | [`WorkerSession`] -> [`WorkerSessionInfo`] |
+//! | `GET /sessions/{id}` | -> [`WorkerSessionInfo`] |
+//! | `DELETE /sessions/{id}` | -> 204 |
+//! | `POST /sessions/{id}/suspend`, `/resume` | -> [`WorkerSessionInfo`] |
+//! | `POST /sessions/{id}/fork` | [`WorkerFork`] -> list of [`WorkerSessionInfo`] |
+//! | `POST /sessions/{id}/snapshots/{key}` | -> [`SnapshotInfo`] |
+//! | `DELETE /snapshots/{key}` | -> 204 |
+//! | `GET`, `PUT /sessions/{id}/files/{path}`, `GET /sessions/{id}/files` | bytes; list of [`crate::FileEntry`] |
+//!
+//! Every refusal is a [`crate::Problem`]. Every call carries [`ORGANIZATION_HEADER`]; what belongs to another
+//! organization is a 404. The caller chooses all ids, so that what it has written down before asking is true after.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{RunId, SessionId};
+use crate::limits::Limits;
+use crate::run::{Language, RunRequest};
+use crate::session::SessionState;
+
+/// Names the organization that a call is made for.
+pub const ORGANIZATION_HEADER: &str = "cofferdam-organization";
+
+/// `POST /runs`: the public request, with what the controller has decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerRun {
+    pub id: RunId,
+    /// Resolved against the operator's maxima; `request.limits` is ignored.
+    pub limits: Limits,
+    pub request: RunRequest,
+}
+
+/// `POST /sessions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSession {
+    pub id: SessionId,
+    pub language: Language,
+    pub limits: Limits,
+    pub ttl_s: u64,
+    /// Unix time in seconds after which the session ends however much it is used.
+    pub ends_at: u64,
+    /// The key of a snapshot to start from.
+    #[serde(default)]
+    pub snapshot: Option<String>,
+}
+
+/// What a worker knows of a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerSessionInfo {
+    pub id: SessionId,
+    pub language: Language,
+    pub state: SessionState,
+    /// Unix time in seconds.
+    pub last_used_at: u64,
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// `POST /sessions/{id}/fork`: one new session for each id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerFork {
+    pub ids: Vec<SessionId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotInfo {
+    pub size_bytes: u64,
+}
+
+/// `GET /health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerHealth {
+    /// The kernels that are ready, as `name version`.
+    pub kernels: Vec<String>,
+    pub runs_active: u64,
+    pub runs_waiting: u64,
+    pub sessions_live: u64,
+    pub sessions_suspended: u64,
+}
