@@ -1,1 +1,15 @@
+//! Runs untrusted code: engines, artifacts, kernels' images, instances, limits, and the worker's HTTP server.
+//!
+//! Depends on `contract` and `host-api` only; it never sees the controller, a database, a secret or a route out.
 
+pub mod artifact;
+pub mod confine;
+pub mod engine;
+mod error;
+pub mod guest;
+pub mod kernel;
+pub mod memory;
+pub mod recorder;
+
+pub use error::{Error, KernelError};
+pub use kernel::prepare::prepare;

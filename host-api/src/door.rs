@@ -1,0 +1,48 @@
+//! The kernel's door: one function through which a guest hands texts to the runtime.
+//!
+//! Caps how long a request may be; what requests mean is the runtime's.
+
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, WasmList},
+};
+
+use crate::sandbox::SandboxView;
+
+/// The longest request, in bytes.
+pub const MAX_REQUEST: usize = 32 << 20;
+
+/// Answers a guest's requests.
+pub trait Door: Send {
+    /// The answer, or the text of an error for the guest.
+    fn call(&mut self, request: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+impl<F: FnMut(&[u8]) -> Result<Vec<u8>, String> + Send> Door for F {
+    fn call(&mut self, request: &[u8]) -> Result<Vec<u8>, String> {
+        self(request)
+    }
+}
+
+type Answer = Result<Vec<u8>, String>;
+
+/// Links `cofferdam:kernel/door`. The request is lent to the [`Door`] where it lies in the guest's memory.
+pub fn add_door_to_linker<T: SandboxView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    linker.instance("cofferdam:kernel/door@0.1.0")?.func_wrap("call", call::<T>)
+}
+
+fn call<T: SandboxView + 'static>(
+    mut store: StoreContextMut<'_, T>,
+    (request,): (WasmList<u8>,),
+) -> wasmtime::Result<(Answer,)> {
+    if request.len() > MAX_REQUEST {
+        return Ok((Err(format!("a request may have at most {MAX_REQUEST} bytes")),));
+    }
+    // Out of the store for the time of the call, because the store lends the request.
+    let Some(mut door) = store.data_mut().sandbox().take_door() else {
+        return Ok((Err("this sandbox has no door".to_owned()),));
+    };
+    let answer = door.call(request.as_le_slice(&store));
+    store.data_mut().sandbox().set_door(door);
+    Ok((answer,))
+}

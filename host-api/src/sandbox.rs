@@ -1,0 +1,168 @@
+//! Everything one sandbox has on the host's side: its files, streams, clocks, and the table of its resources.
+//!
+//! Knows nothing of engines, stores or slots; the runtime keeps one of these in each store.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use cofferdam_contract::LimitName;
+use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
+
+use crate::{
+    door::Door,
+    interrupt::Interrupt,
+    stdio::{Output, OutputSink, Stdin},
+    vfs::Vfs,
+};
+
+/// Descriptors, streams, pollables and what else the guest has handles of, all together.
+pub const MAX_RESOURCES: usize = 1_024;
+
+/// A limit that ends the run; a trap in the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stopped by the limit {}", .0.as_str())]
+pub struct Stop(pub LimitName);
+
+/// The guest ended itself with this code; a trap that is no failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the guest exited with code {0}")]
+pub struct Exit(pub i32);
+
+/// Where the host functions find their sandbox in a store's data.
+pub trait SandboxView: Send {
+    fn sandbox(&mut self) -> &mut Sandbox;
+}
+
+impl SandboxView for Sandbox {
+    fn sandbox(&mut self) -> &mut Sandbox {
+        self
+    }
+}
+
+pub struct Sandbox {
+    pub(crate) table: ResourceTable,
+    pub(crate) vfs: Vfs,
+    pub(crate) stdin: Arc<Stdin>,
+    pub(crate) output: Arc<Output>,
+    pub(crate) env: Arc<[(String, String)]>,
+    pub(crate) args: Arc<[String]>,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) door: Option<Box<dyn Door>>,
+    born: Instant,
+    uptime: Duration,
+}
+
+impl Sandbox {
+    /// With no environment, no arguments, an empty stdin, output that goes nowhere, no door and no deadline.
+    pub fn new(vfs: Vfs) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self {
+            table,
+            vfs,
+            stdin: Arc::default(),
+            output: Arc::default(),
+            env: Arc::default(),
+            args: Arc::default(),
+            interrupt: Interrupt::default(),
+            door: None,
+            born: Instant::now(),
+            uptime: Duration::ZERO,
+        }
+    }
+
+    pub fn vfs(&self) -> &Vfs {
+        &self.vfs
+    }
+
+    /// For host functions of other crates that make resources of their own (HTTP).
+    pub fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// The deadline and the cancel handle of the run that comes.
+    pub fn set_interrupt(&mut self, interrupt: Interrupt) {
+        self.interrupt = interrupt;
+    }
+
+    /// What the guest reads from stdin from here on.
+    pub fn set_stdin(&mut self, bytes: Bytes) {
+        self.stdin.set(bytes);
+    }
+
+    /// Where stdout and stderr go from here on, those streams included that the guest has open already.
+    pub fn set_output(&mut self, sink: Box<dyn OutputSink>) {
+        self.output.set(Some(sink));
+    }
+
+    /// Takes the sink back; output goes nowhere afterwards.
+    pub fn take_output(&mut self) -> Option<Box<dyn OutputSink>> {
+        self.output.set(None)
+    }
+
+    /// The environment that the guest reads, as a rule once, at its start.
+    pub fn set_env(&mut self, env: impl Into<Arc<[(String, String)]>>) {
+        self.env = env.into();
+    }
+
+    /// The arguments, the program's name first.
+    pub fn set_args(&mut self, args: impl Into<Arc<[String]>>) {
+        self.args = args.into();
+    }
+
+    pub fn set_door(&mut self, door: Box<dyn Door>) {
+        self.door = Some(door);
+    }
+
+    pub fn take_door(&mut self) -> Option<Box<dyn Door>> {
+        self.door.take()
+    }
+
+    /// What the monotonic clock shows, to the microsecond: time since the sandbox was made, plus what
+    /// [`Self::set_uptime`] said.
+    pub fn uptime(&self) -> Duration {
+        let uptime = self.uptime.saturating_add(self.born.elapsed());
+        Duration::new(uptime.as_secs(), uptime.subsec_micros() * 1_000)
+    }
+
+    /// Lets the monotonic clock go on from here: for a resumed session, whose clock must not go back.
+    pub fn set_uptime(&mut self, uptime: Duration) {
+        self.uptime = uptime;
+        self.born = Instant::now();
+    }
+
+    /// The host's instant at which the monotonic clock shows `uptime`; none if that is out of all bounds.
+    pub(crate) fn instant_at(&self, uptime: Duration) -> Option<Instant> {
+        match uptime.checked_sub(self.uptime) {
+            Some(after) => self.born.checked_add(after),
+            None => Some(self.born),
+        }
+    }
+
+    pub(crate) fn push<T: Send + 'static>(&mut self, resource: T) -> wasmtime::Result<Resource<T>> {
+        self.table.push(resource).map_err(table_error)
+    }
+}
+
+/// A full table is a limit of the run, not a defect of the guest.
+pub(crate) fn table_error(error: ResourceTableError) -> wasmtime::Error {
+    match error {
+        ResourceTableError::Full => Stop(LimitName::HostMemory).into(),
+        error => error.into(),
+    }
+}
+
+/// As [`table_error`], where another crate has wrapped the error already.
+pub(crate) fn full_is_a_limit(error: wasmtime::Error) -> wasmtime::Error {
+    match error.downcast::<ResourceTableError>() {
+        Ok(error) => table_error(error),
+        Err(error) => error,
+    }
+}

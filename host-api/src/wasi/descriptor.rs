@@ -1,0 +1,93 @@
+//! What the guest's file handles stand for, and how a file error becomes one of WASI's.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTableError;
+
+use super::bindings::filesystem::types::{DescriptorFlags, DescriptorType, ErrorCode};
+use crate::{
+    sandbox::table_error,
+    vfs::{FsError, Kind, handle::Handle},
+};
+
+/// An open file or folder.
+pub struct Descriptor {
+    pub(crate) node: Arc<Handle>,
+    pub(crate) flags: DescriptorFlags,
+}
+
+impl Descriptor {
+    pub(crate) fn readable(&self) -> Result<&Arc<Handle>, FsError> {
+        if self.flags.contains(DescriptorFlags::READ) { Ok(&self.node) } else { Err(FsError::BadDescriptor) }
+    }
+
+    pub(crate) fn writable(&self) -> Result<&Arc<Handle>, FsError> {
+        if self.flags.contains(DescriptorFlags::WRITE) { Ok(&self.node) } else { Err(FsError::BadDescriptor) }
+    }
+}
+
+/// A walk through a folder, remembered by the last name it told: entries may come and go meanwhile.
+pub struct DirectoryEntryStream {
+    pub(crate) folder: Arc<Handle>,
+    pub(crate) last: Option<String>,
+}
+
+/// How a file system call fails: with an error for the guest, or with a trap.
+#[derive(Debug)]
+pub enum Failure {
+    Guest(FsError),
+    Trap(wasmtime::Error),
+}
+
+impl From<FsError> for Failure {
+    fn from(error: FsError) -> Self {
+        Self::Guest(error)
+    }
+}
+
+impl From<ResourceTableError> for Failure {
+    fn from(error: ResourceTableError) -> Self {
+        Self::Trap(table_error(error))
+    }
+}
+
+impl From<wasmtime::Error> for Failure {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Trap(error)
+    }
+}
+
+impl From<Kind> for DescriptorType {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Folder => Self::Directory,
+            Kind::File => Self::RegularFile,
+            Kind::Link => Self::SymbolicLink,
+        }
+    }
+}
+
+impl From<FsError> for ErrorCode {
+    fn from(error: FsError) -> Self {
+        match error {
+            FsError::BadDescriptor => Self::BadDescriptor,
+            FsError::Busy => Self::Busy,
+            FsError::Exist => Self::Exist,
+            FsError::FileTooLarge => Self::FileTooLarge,
+            FsError::Illegal => Self::IllegalByteSequence,
+            FsError::Invalid => Self::Invalid,
+            FsError::IsFolder => Self::IsDirectory,
+            FsError::Loop => Self::Loop,
+            FsError::NameTooLong => Self::NameTooLong,
+            FsError::NoEntry => Self::NoEntry,
+            FsError::NoSpace => Self::InsufficientSpace,
+            FsError::NotFolder => Self::NotDirectory,
+            FsError::NotEmpty => Self::NotEmpty,
+            FsError::NotPermitted => Self::NotPermitted,
+            FsError::ReadOnly => Self::ReadOnly,
+            // WASI has no code for too many open files.
+            FsError::Quota | FsError::TooManyOpen => Self::Quota,
+            FsError::Unsupported => Self::Unsupported,
+        }
+    }
+}

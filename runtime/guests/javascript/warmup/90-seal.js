@@ -1,0 +1,1 @@
+__cofferdam.seal();

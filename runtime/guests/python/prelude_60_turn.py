@@ -1,0 +1,195 @@
+"""A turn: one spec in, the user's code run in `__main__`, results and errors out through the door.
+
+The reactor's own `turn` parses, compiles and runs Python for each turn; a spec goes past all that: a turn whose
+text is a JSON string is taken as a spec.
+"""
+
+import _random
+import ast
+import logging
+import random
+import tempfile
+import textwrap
+import time
+
+import _reactor
+
+_ONLY_AST = 0x400
+_TOP_LEVEL_AWAIT = 0x2000
+_IS_COROUTINE = 0x80
+_Expr = ast.Expr
+_Expression = ast.Expression
+_compile = builtins.compile
+_seed = _random.Random.seed
+_generator = random._inst
+_environ_data = os.environ._data
+_set_limit, _get_limit = sys.setrecursionlimit, sys.getrecursionlimit
+_importers = sys.path_importer_cache
+
+_main = None
+_turns = 0
+_env = None
+_env_data = None
+
+
+def _fresh_main(filename):
+    """A `__main__` without a trace of the prelude, made after the image was frozen."""
+    global _main
+    module = _Module("__main__")
+    _main = module.__dict__
+    _main["__builtins__"] = builtins
+    _main["__file__"] = f"{HOME}/{filename}"
+    _modules["__main__"] = module
+
+
+def _born(birth):
+    """What must differ between two sandboxes of one image: generators and cached clocks."""
+    number = int(birth, 16)
+    _seed(_generator, number)
+    _generator.gauss_next = None
+    if _seed_numpy is not None:
+        _seed_numpy(number)
+    logging._startTime = time.time_ns()
+    tempfile._name_sequence = None
+
+
+_seed_numpy = None
+
+
+def _set_env(env):
+    global _env, _env_data
+    environ = os.environ
+    for name in [name for name in environ if name not in env]:
+        del environ[name]
+    for name, value in env.items():
+        if environ.get(name) != value:
+            environ[name] = value
+    _env, _env_data = env, dict(environ._data)
+
+
+def _restore():
+    """Before a further turn of a session: what the one before may have bent."""
+    restore_streams()
+    if sys.gettrace() is not None:
+        sys.settrace(None)
+    if sys.getprofile() is not None:
+        sys.setprofile(None)
+    sys.excepthook = sys.__excepthook__
+    sys.displayhook = sys.__displayhook__
+    if _get_limit() != RECURSION_LIMIT:
+        try:
+            _set_limit(RECURSION_LIMIT)
+        except RecursionError:
+            pass
+    finder = _importers.get(HOME)
+    if finder is not None:
+        finder.invalidate_caches()
+    builtins.display = display
+
+
+def _parse(code, name):
+    try:
+        return _compile(code, name, "exec", _ONLY_AST | _TOP_LEVEL_AWAIT, True)
+    except IndentationError:
+        # A snippet cut out of a deeper place: every line is indented by the same.
+        flat = textwrap.dedent(code)
+        if flat == code:
+            raise
+        remember_source(name, flat)
+        return _compile(flat, name, "exec", _ONLY_AST | _TOP_LEVEL_AWAIT, True)
+
+
+def _evaluate(code, space):
+    value = eval(code, space)
+    return run_coroutine(value) if code.co_flags & _IS_COROUTINE else value
+
+
+def _execute(code, name):
+    """Runs the code; the value is the last statement's where that is an expression."""
+    tree = _parse(code, name)
+    body = tree.body
+    if not body or type(body[-1]) is not _Expr:
+        return _evaluate(_compile(tree, name, "exec", _TOP_LEVEL_AWAIT, True), _main)
+    last = _Expression(body.pop().value)
+    # Both are compiled before either runs: a SyntaxError runs nothing.
+    last = _compile(last, name, "eval", _TOP_LEVEL_AWAIT, True)
+    if body:
+        _evaluate(_compile(tree, name, "exec", _TOP_LEVEL_AWAIT, True), _main)
+    return _evaluate(last, _main)
+
+
+def _run(spec):
+    global _turns, _svg
+    code, filename = spec["code"], spec["filename"]
+    if spec["birth"] is not None:
+        _born(spec["birth"])
+    name = filename
+    if _turns:
+        _restore()
+        name = f"{filename} (run {_turns + 1})"
+    else:
+        _fresh_main(filename)
+    _turns += 1
+    if spec["env"] != _env or _environ_data != _env_data:
+        _set_env(spec["env"])
+    sys.argv = [filename, *spec["args"]]
+    _svg = spec["svg"]
+    remember_source(name, code)
+    try:
+        try:
+            value = _execute(code, name)
+            if value is not None:
+                builtins._ = value
+                if not code.rstrip().endswith(";"):
+                    show(value, True)
+                value = None
+            if _FIGURES:
+                show_figures()
+            status = 0
+        finally:
+            flush()
+    except SystemExit as error:
+        if _FIGURES:
+            _last_figures()
+        status = 2
+        send({"op": "exit", "code": exit_code(error)})
+    except BaseException as error:
+        status = 1
+        report = describe(error, name, filename)
+        if _FIGURES:
+            _last_figures()
+        send(report)
+    flush()
+    return status
+
+
+def _last_figures():
+    """The figures that a failed turn left: shown if they can be, closed in any case."""
+    try:
+        show_figures()
+    except BaseException:
+        _FIGURES.clear()
+
+
+def turn(spec):
+    """One turn, of a spec in JSON. 0: ran to its end; 1: raised; 2: ended itself."""
+    return _run(_scan(spec, 0)[0])
+
+
+def turn_bytes(source):
+    """The same for a turn's raw text: a JSON string literal that has the spec in it."""
+    return _run(_scan(_scan_string(source.decode("utf-8"), 1, False)[0], 0)[0])
+
+
+# The C side keeps the function object that it found when it started, so its code is exchanged, not the name.
+_reactor._cofferdam_turn = turn_bytes
+_reactor._plain_turn = types.FunctionType(_reactor.turn.__code__, vars(_reactor), "turn")
+
+
+def _dispatch(source, environ):
+    if environ is None and source is not None and source[:2] == b'"{':
+        return _cofferdam_turn(source), False
+    return _plain_turn(source, environ)
+
+
+_reactor.turn.__code__ = _dispatch.__code__

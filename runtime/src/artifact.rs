@@ -1,0 +1,90 @@
+//! The artifact cache: native code and images on disk, by content. The only place that deserializes native code.
+//!
+//! A key is made of the digest of what was compiled, the engine's compatibility hash and the CPU, so that code for
+//! another build or machine is never loaded. The folder is private (0700); the process that runs guests only reads it.
+#![allow(unsafe_code)] // reason: deserializing native code is unsafe; this is the one place that may
+
+use std::fs::{self, DirBuilder, File};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::error::KernelError;
+use crate::kernel::manifest::hex;
+
+/// A private folder of compiled code and images.
+#[derive(Debug, Clone)]
+pub struct ArtifactCache {
+    folder: PathBuf,
+}
+
+/// Feeds an engine's compatibility hash to SHA-256, so that a key does not depend on a 64-bit hash.
+struct Digester(Sha256);
+
+impl Hasher for Digester {
+    fn finish(&self) -> u64 {
+        0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+}
+
+/// Names what an engine compiles for: its settings, its version and this CPU.
+pub fn engine_key(engine: &Engine) -> String {
+    let mut digester = Digester(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut digester);
+    digester.write(std::env::consts::ARCH.as_bytes());
+    digester.write(cpu_features().as_bytes());
+    hex(digester.0.finalize().get(..16).unwrap_or_default())
+}
+
+/// The CPU's feature flags as Linux lists them (x86: `flags`, Arm: `Features`).
+fn cpu_features() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.lines().find(|line| line.starts_with("flags") || line.starts_with("Features")).unwrap_or_default().to_owned()
+}
+
+impl ArtifactCache {
+    /// Opens a cache folder, making it when it is missing. A folder of another user's, or one that others may write
+    /// to, is refused: what is in it runs as this process.
+    pub fn open(folder: &Path) -> Result<Self, KernelError> {
+        let fail = |e| KernelError::io(folder, e);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail)?;
+        let about = fs::metadata(folder).map_err(fail)?;
+        if about.uid() != rustix::process::geteuid().as_raw() || about.mode() & 0o022 != 0 {
+            let reason = "the artifact cache belongs to another user or is writable by others";
+            return Err(fail(io::Error::new(io::ErrorKind::PermissionDenied, reason)));
+        }
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Where an artifact is, or would be.
+    pub fn path(&self, key: &str, kind: &str) -> PathBuf {
+        self.folder.join(format!("{key}.{kind}"))
+    }
+
+    /// Loads a component that this cache holds.
+    pub fn load(&self, engine: &Engine, key: &str) -> Result<Component, KernelError> {
+        // SAFETY: only `store` writes into this private folder, and the key names engine, version and CPU.
+        Ok(unsafe { Component::deserialize_file(engine, self.path(key, "code")) }?)
+    }
+
+    /// Writes an artifact whole or not at all: a temporary name first, then synced and renamed.
+    pub fn store(&self, key: &str, kind: &str, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), KernelError> {
+        let path = self.path(key, kind);
+        let fail = |e| KernelError::io(&path, e);
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(fail)?;
+        write(file.as_file_mut()).map_err(fail)?;
+        file.as_file_mut().flush().map_err(fail)?;
+        file.as_file().sync_all().map_err(fail)?;
+        file.persist(&path).map_err(|e| fail(e.error))?;
+        Ok(())
+    }
+}

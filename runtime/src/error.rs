@@ -1,0 +1,70 @@
+//! What can go wrong in the runtime itself. What a guest does wrong is an outcome, not an error.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cofferdam_contract::Problem;
+
+/// A kernel that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    #[error("no kernels in {}: run `make kernels`, or say where they are with --kernels", .0.display())]
+    None(PathBuf),
+    #[error("{}: {reason}", path.display())]
+    Manifest { path: PathBuf, reason: String },
+    #[error("the kernel's module cannot be used: {0}")]
+    Module(String),
+    #[error("the kernel's image could not be made: {0}")]
+    Image(String),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("the engine refused: {0:#}")]
+    Engine(wasmtime::Error),
+}
+
+impl KernelError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+}
+
+impl From<wasmtime::Error> for KernelError {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// Why the runtime could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error("the worker could not be confined: {0}")]
+    Confine(String),
+    #[error("the sandbox could not be made: {0:#}")]
+    Sandbox(wasmtime::Error),
+    #[error("{context}: {source}")]
+    Io { context: &'static str, source: io::Error },
+    #[error("{}", .0.detail)]
+    Refused(Box<Problem>),
+}
+
+impl Error {
+    pub(crate) fn io(context: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { context, source }
+    }
+
+    /// What the caller is told. Of our own failures only that they happened; the log has the rest.
+    pub fn to_problem(&self) -> Problem {
+        match self {
+            Self::Refused(problem) => (**problem).clone(),
+            _ => Problem::internal("the sandbox failed; the server's log says why"),
+        }
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}

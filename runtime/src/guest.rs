@@ -1,0 +1,243 @@
+//! One instance of a kernel: a store, its memory's slot, and the turns that it takes.
+//!
+//! A guest is fresh when it is born over an image, and lives as long as its session or its one run. It never outlives a
+//! trap: after one, only its slot is left, and that is not used again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cofferdam_contract::LimitName;
+use cofferdam_host_api::{Exit, Interrupt, Interrupted, Sandbox, SandboxView, Stop};
+use wasmtime::component::Func;
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
+
+use crate::error::Error;
+use crate::kernel::Kernel;
+use crate::memory::{Leftover, Slot, SlotHandle, with_pending};
+
+/// Host memory that one call across the boundary may take, in bytes: a guest cannot hand over more than this at once.
+const HOSTCALL_BYTES: usize = 64 << 20;
+/// Elements of all tables together. Kernels' tables never grow; this only bounds a broken one.
+const TABLE_ELEMENTS: usize = 1 << 20;
+/// The heap of the exceptions' objects, in bytes.
+const EXCEPTIONS_BYTES: usize = 1 << 20;
+
+/// What a store knows of its guest.
+pub struct State {
+    pub sandbox: Sandbox,
+    limiter: Limiter,
+    clock: CpuClock,
+}
+
+impl State {
+    pub fn new(sandbox: Sandbox) -> Self {
+        Self { sandbox, limiter: Limiter::default(), clock: CpuClock::default() }
+    }
+}
+
+impl SandboxView for State {
+    fn sandbox(&mut self) -> &mut Sandbox {
+        &mut self.sandbox
+    }
+}
+
+/// Bounds linear memory, and remembers that it did.
+#[derive(Debug)]
+struct Limiter {
+    memory_bytes: usize,
+    denied: bool,
+    peak: usize,
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self { memory_bytes: usize::MAX, denied: false, peak: 0 }
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if current < EXCEPTIONS_BYTES && desired <= EXCEPTIONS_BYTES {
+            return Ok(true);
+        }
+        let granted = desired <= self.memory_bytes;
+        if granted {
+            self.peak = self.peak.max(desired);
+        } else {
+            self.denied = true;
+        }
+        Ok(granted)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}
+
+/// CPU time of the thread that a turn runs on, against its limit.
+#[derive(Debug, Default)]
+struct CpuClock {
+    start: Duration,
+    limit: Duration,
+}
+
+/// CPU time that this thread has used.
+pub fn thread_cpu_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// CPU time ran out; a trap in the guest.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the CPU time limit was reached")]
+struct CpuSpent;
+
+/// The bounds of one turn.
+pub struct Bounds {
+    pub interrupt: Interrupt,
+    pub cpu: Duration,
+    pub memory_bytes: u64,
+}
+
+/// How a turn ended.
+#[derive(Debug)]
+pub enum TurnEnd {
+    /// The kernel came back with this status; the guest is sound.
+    Returned(i32),
+    /// The guest ended its instance with this exit code.
+    Exited(i32),
+    TimedOut,
+    Cancelled,
+    Stopped(LimitName),
+    /// The interpreter broke down (abort, unreachable, out-of-bounds): the reason, for the log and the caller.
+    Crashed(String),
+}
+
+/// What a turn used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TurnUsage {
+    pub wall: Duration,
+    pub cpu: Duration,
+    pub memory_peak: usize,
+    /// Whether the memory limit denied something.
+    pub memory_denied: bool,
+}
+
+/// An instance of a kernel.
+pub struct Guest {
+    store: Store<State>,
+    turn: Func,
+    slot: SlotHandle,
+    leftover: Leftover,
+}
+
+impl Guest {
+    /// Instantiates the kernel over a slot.
+    pub fn birth(kernel: &Kernel, slot: Slot, state: State) -> Result<Self, Error> {
+        let slot = Arc::new(slot);
+        let mut store = Store::new(kernel.engine(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|context| {
+            let state = context.data();
+            state.sandbox.interrupt().check()?;
+            if thread_cpu_time().saturating_sub(state.clock.start) >= state.clock.limit {
+                return Err(CpuSpent.into());
+            }
+            Ok(UpdateDeadline::Continue(1))
+        });
+        store.data_mut().clock = CpuClock { start: thread_cpu_time(), limit: Duration::from_secs(10) };
+        let instance = with_pending(kernel.memory_pages(), Arc::clone(&slot), || kernel.pre().instantiate(&mut store));
+        let instance = instance.map_err(Error::Sandbox)?;
+        let turn = instance.get_func(&mut store, kernel.turn_export());
+        let turn = turn.ok_or_else(|| Error::Sandbox(wasmtime::Error::msg("the kernel has no `turn`")))?;
+        Ok(Self { store, turn, slot, leftover: Leftover::Clean })
+    }
+
+    pub fn sandbox(&mut self) -> &mut Sandbox {
+        &mut self.store.data_mut().sandbox
+    }
+
+    /// Runs one text on this thread, within bounds.
+    pub fn turn(&mut self, text: &str, bounds: Bounds) -> (TurnEnd, TurnUsage) {
+        let wall = Instant::now();
+        let cpu = thread_cpu_time();
+        let state = self.store.data_mut();
+        state.sandbox.set_interrupt(bounds.interrupt);
+        state.clock = CpuClock { start: cpu, limit: bounds.cpu };
+        state.limiter = Limiter {
+            memory_bytes: usize::try_from(bounds.memory_bytes).unwrap_or(usize::MAX),
+            denied: false,
+            peak: self.slot.size(),
+        };
+        self.store.set_epoch_deadline(1);
+        let result = self.call(text);
+        let limiter = &self.store.data().limiter;
+        let usage = TurnUsage {
+            wall: wall.elapsed(),
+            cpu: thread_cpu_time().saturating_sub(cpu),
+            memory_peak: limiter.peak,
+            memory_denied: limiter.denied,
+        };
+        let end = match result {
+            Ok(status) => TurnEnd::Returned(status),
+            Err(error) => {
+                let end = explain(&error);
+                // After these the memory is only unfinished; after others something is not understood.
+                if matches!(end, TurnEnd::Crashed(_)) {
+                    self.leftover = Leftover::Spoiled;
+                }
+                end
+            }
+        };
+        (end, usage)
+    }
+
+    fn call(&mut self, text: &str) -> wasmtime::Result<i32> {
+        let turn = self.turn.typed::<(&str,), (i32,)>(&self.store)?;
+        let (status,) = turn.call(&mut self.store, (text,))?;
+        Ok(status)
+    }
+
+    /// The memory's handle, for reading it at rest.
+    pub fn slot(&self) -> &SlotHandle {
+        &self.slot
+    }
+
+    /// The store, as the proof that the memory is at rest.
+    pub fn at_rest(&mut self) -> (&SlotHandle, &mut Store<State>) {
+        (&self.slot, &mut self.store)
+    }
+
+    /// Ends the instance; what is left is its slot, if that may serve again, and its host state.
+    pub fn end(self) -> (Option<Slot>, State) {
+        let Self { store, slot, leftover, .. } = self;
+        let state = store.into_data();
+        let slot = Arc::into_inner(slot).filter(|_| leftover == Leftover::Clean);
+        (slot, state)
+    }
+}
+
+fn explain(error: &wasmtime::Error) -> TurnEnd {
+    if let Some(Exit(code)) = error.downcast_ref() {
+        return TurnEnd::Exited(*code);
+    }
+    if let Some(Stop(limit)) = error.downcast_ref() {
+        return TurnEnd::Stopped(*limit);
+    }
+    if let Some(interrupted) = error.downcast_ref() {
+        return match interrupted {
+            Interrupted::Deadline => TurnEnd::TimedOut,
+            Interrupted::Cancelled => TurnEnd::Cancelled,
+        };
+    }
+    if error.is::<CpuSpent>() {
+        return TurnEnd::Stopped(LimitName::CpuMs);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => TurnEnd::Stopped(LimitName::Stack),
+        Some(trap) => TurnEnd::Crashed(trap.to_string()),
+        None => TurnEnd::Crashed(format!("{error:#}")),
+    }
+}

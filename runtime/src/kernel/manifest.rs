@@ -1,0 +1,126 @@
+//! A kernel's manifest, `kernel.toml`: what it is, where its parts are, how its image is made.
+//!
+//! Adding a kernel is adding such a folder; nothing in the engine knows one by name.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::error::KernelError;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// One word: the kernel that a language names.
+    pub name: String,
+    /// The interpreter's version and our revision of it.
+    pub version: String,
+    pub language: String,
+    pub module: ModuleSpec,
+    pub image: ImageSpec,
+    #[serde(default)]
+    pub mounts: Vec<MountSpec>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModuleSpec {
+    pub path: PathBuf,
+    pub exports: Exports,
+}
+
+/// Which of the core module's exports (and the import `door`) plays which part.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exports {
+    pub init: String,
+    pub boot: String,
+    pub turn: String,
+    pub alloc: String,
+    /// `module.name` of the import that is the raw door.
+    pub door: String,
+}
+
+/// How the first image is made.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSpec {
+    /// Files whose text is a turn each.
+    #[serde(default)]
+    pub prelude: Vec<PathBuf>,
+    /// Source texts that are run as a user's would be.
+    #[serde(default)]
+    pub warmup: Vec<String>,
+    /// The text of a turn; `$SPEC` stands for the turn spec as a string literal.
+    pub turn: String,
+    /// A turn after the last warm-up, which leaves the interpreter as a run wants to find it.
+    #[serde(default)]
+    pub finish: Option<String>,
+}
+
+/// A read-only file or folder of the kernel's that guests see.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountSpec {
+    pub guest: String,
+    pub path: PathBuf,
+}
+
+impl Manifest {
+    /// Reads `kernel.toml` of a kernel's folder.
+    pub fn read(folder: &Path) -> Result<Self, KernelError> {
+        let path = folder.join("kernel.toml");
+        let text = fs::read_to_string(&path).map_err(|e| KernelError::io(&path, e))?;
+        toml::from_str(&text).map_err(|e| KernelError::Manifest { path, reason: e.to_string() })
+    }
+
+    /// The folders below `kernels` that hold a manifest, sorted by name.
+    pub fn folders(kernels: &Path) -> Result<Vec<PathBuf>, KernelError> {
+        let entries = fs::read_dir(kernels).map_err(|e| KernelError::io(kernels, e))?;
+        let mut folders: Vec<PathBuf> = entries
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+            .filter(|path| path.join("kernel.toml").is_file())
+            .collect();
+        folders.sort();
+        if folders.is_empty() {
+            return Err(KernelError::None(kernels.to_owned()));
+        }
+        Ok(folders)
+    }
+}
+
+/// SHA-256 over every file of a folder: names, lengths and contents, in order.
+pub fn folder_digest(folder: &Path) -> Result<String, KernelError> {
+    let mut files = Vec::new();
+    collect(folder, &mut files).map_err(|e| KernelError::io(folder, e))?;
+    files.sort();
+    let mut hash = Sha256::new();
+    for path in files {
+        let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+        let len = fs::metadata(&path).map_err(|e| KernelError::io(&path, e))?.len();
+        hash.update(format!("{}:{name}:{len}:", name.len()));
+        let mut file = fs::File::open(&path).map_err(|e| KernelError::io(&path, e))?;
+        io::copy(&mut file, &mut hash).map_err(|e| KernelError::io(&path, e))?;
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), files)?;
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,132 @@
+//! Kernels: interpreters as components over memory images.
+//!
+//! A kernel here is loaded and ready: its code, its image, its read-only files, and the slots that wait for runs.
+
+pub mod birth;
+pub mod manifest;
+pub mod mounts;
+pub mod pool;
+pub mod prepare;
+pub mod rewrite;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use cofferdam_host_api::{Base, Budget, SystemClock};
+use wasmtime::Engine;
+use wasmtime::component::{ComponentExportIndex, InstancePre, Linker};
+
+use crate::artifact::ArtifactCache;
+use crate::error::KernelError;
+use crate::guest::State;
+use crate::memory::Image;
+use manifest::Manifest;
+use pool::SlotPool;
+use prepare::{Keys, Prepared};
+
+/// An interpreter that is ready to be born, again and again.
+pub struct Kernel {
+    manifest: Manifest,
+    engine: Engine,
+    pre: InstancePre<State>,
+    turn: ComponentExportIndex,
+    memory_pages: u64,
+    image: Arc<Image>,
+    base: Arc<Base>,
+    slots: SlotPool,
+}
+
+/// Links what a kernel may import: WASI over the sandbox's own files, and the door. Nothing else exists.
+pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    cofferdam_host_api::add_to_linker(&mut linker)?;
+    cofferdam_host_api::add_door_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+impl Kernel {
+    /// Loads a prepared kernel. `files` is what all sandboxes' files together may hold; `slots` how many are kept warm.
+    pub fn load(
+        engine: &Engine,
+        cache: &ArtifactCache,
+        folder: &Path,
+        files: &Arc<Budget>,
+        slots: usize,
+    ) -> Result<Self, KernelError> {
+        let manifest = Manifest::read(folder)?;
+        let keys = Keys::of(folder, engine)?;
+        let about = cache.path(&keys.image, "json");
+        let json = fs::read(&about).map_err(|e| KernelError::io(&about, e))?;
+        let prepared: Prepared = serde_json::from_slice(&json).map_err(|e| KernelError::Image(e.to_string()))?;
+        let component = cache.load(engine, &keys.code)?;
+        let pre = linker(engine)?.instantiate_pre(&component)?;
+        let turn = component.get_export_index(None, "turn");
+        let turn = turn.ok_or_else(|| KernelError::Module("no export `turn`".to_owned()))?;
+        let path = cache.path(&keys.image, "image");
+        let image = Image::open(&path, prepared.image_digest).map_err(|e| KernelError::io(&path, e))?;
+        let image = Arc::new(image);
+        let mounts = mounts::open(folder, &manifest.mounts)?;
+        let base = Base { mounts: Arc::new(mounts), budget: Arc::clone(files), clock: Arc::new(SystemClock) };
+        Ok(Self {
+            engine: engine.clone(),
+            pre,
+            turn,
+            memory_pages: prepared.memory_pages,
+            slots: SlotPool::new(Arc::clone(&image), slots),
+            image,
+            base: Arc::new(base),
+            manifest,
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    pub fn version(&self) -> &str {
+        &self.manifest.version
+    }
+
+    /// The text of a turn for a spec in JSON.
+    pub fn turn_text(&self, spec: &str) -> String {
+        turn_text(&self.manifest.image.turn, spec)
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub fn pre(&self) -> &InstancePre<State> {
+        &self.pre
+    }
+
+    pub fn turn_export(&self) -> &ComponentExportIndex {
+        &self.turn
+    }
+
+    pub fn memory_pages(&self) -> u64 {
+        self.memory_pages
+    }
+
+    pub fn image(&self) -> &Arc<Image> {
+        &self.image
+    }
+
+    /// What the file systems of this kernel's sandboxes have in common.
+    pub fn base(&self) -> &Arc<Base> {
+        &self.base
+    }
+
+    pub fn slots(&self) -> &SlotPool {
+        &self.slots
+    }
+}
+
+/// `$SPEC` becomes the spec as a string literal: JSON's is Python's and JavaScript's too.
+pub(crate) fn turn_text(template: &str, spec: &str) -> String {
+    let literal = serde_json::Value::from(spec).to_string();
+    // U+2028 and U+2029 stand raw in JSON; older JavaScript grammars end a line there.
+    let literal = literal.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+    template.replacen("$SPEC", &literal, 1)
+}

@@ -1,0 +1,325 @@
+//! A slot: address space for one linear memory, with an image mapped copy-on-write at its base.
+//!
+//! A slot is used by one instance at a time. Reset puts back the image's bytes where the instance wrote, provably: what
+//! is private is asked of the kernel, not remembered. A slot whose reset fails is unmapped, never reused.
+#![allow(unsafe_code)] // reason: this is where linear memory is handled by address
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::delta::Delta;
+use super::image::Image;
+use super::sys;
+
+pub const PAGE: usize = 4096;
+pub const WASM_PAGE: usize = 64 << 10;
+
+/// Private pages that a reset slot keeps, so that its next run does not fault them in again. Above it they are dropped.
+const KEEP_PAGES: usize = 4096;
+
+/// What a slot is to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftover {
+    /// It serves again.
+    Clean,
+    /// It must be unmapped.
+    Spoiled,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ResetStats {
+    /// Pages that the instance had made private.
+    pub private_pages: usize,
+    /// Whether they were dropped instead of put back.
+    pub dropped: bool,
+}
+
+/// Address space with an image, and how much of it is accessible.
+#[derive(Debug)]
+pub struct Slot {
+    base: NonNull<u8>,
+    /// Reservation and guard together.
+    reserved: usize,
+    /// The most that may ever be accessible.
+    capacity: usize,
+    accessible: AtomicUsize,
+    /// Accessible now or earlier since the last reset: what reset has to take back.
+    high_water: AtomicUsize,
+    image: Option<Arc<Image>>,
+    /// A delta that is mapped over the image: pages of it are not the image's although they are a file's.
+    overlay: Option<Arc<Delta>>,
+}
+
+// SAFETY: the reservation is owned by this value alone; the address is as good on one thread as on another.
+unsafe impl Send for Slot {}
+// SAFETY: shared access reads sizes only; memory is reached through `&mut` or by the one instance that runs in it.
+unsafe impl Sync for Slot {}
+
+/// A slot while an instance uses it: the instance and its keeper both hold one.
+pub type SlotHandle = Arc<Slot>;
+
+impl Slot {
+    /// A slot over an image; `capacity` is the reservation, `guard` the bytes after it that stay unmapped.
+    pub fn new(image: Arc<Image>, capacity: usize, guard: usize) -> io::Result<Self> {
+        let slot = Self::reserve(capacity.max(image.len()), guard, Some(image))?;
+        slot.map_image()?;
+        Ok(slot)
+    }
+
+    /// A slot of zeroes with `size` bytes accessible: for the first image, and for memories that are not a kernel's.
+    pub fn zeroed(size: usize, capacity: usize, guard: usize) -> io::Result<Self> {
+        let slot = Self::reserve(capacity.max(size), guard, None)?;
+        slot.grow_to(size)?;
+        Ok(slot)
+    }
+
+    fn reserve(capacity: usize, guard: usize, image: Option<Arc<Image>>) -> io::Result<Self> {
+        let capacity = capacity.next_multiple_of(PAGE);
+        let reserved = capacity + guard.next_multiple_of(PAGE);
+        let base = sys::reserve(reserved.max(PAGE))?;
+        Ok(Self {
+            base,
+            reserved: reserved.max(PAGE),
+            capacity,
+            accessible: AtomicUsize::new(0),
+            high_water: AtomicUsize::new(0),
+            image,
+            overlay: None,
+        })
+    }
+
+    fn map_image(&self) -> io::Result<()> {
+        if let Some(image) = &self.image {
+            // SAFETY: the image is no longer than `capacity` (see `new`), and no instance runs in the slot.
+            unsafe { sys::map_file(self.base.as_ptr(), image.len(), image.file(), 0)? };
+            self.set_size(image.len());
+        }
+        Ok(())
+    }
+
+    fn set_size(&self, size: usize) {
+        self.accessible.store(size, Ordering::Release);
+        self.high_water.fetch_max(size, Ordering::AcqRel);
+    }
+
+    fn image_len(&self) -> usize {
+        self.image.as_ref().map_or(0, |image| image.len())
+    }
+
+    /// Accessible bytes.
+    pub fn size(&self) -> usize {
+        self.accessible.load(Ordering::Acquire)
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn base(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// Makes bytes up to `size` accessible; they read as zero. Called by the engine under its own lock of the store.
+    pub(super) fn grow_to(&self, size: usize) -> io::Result<()> {
+        let from = self.size();
+        if size <= from {
+            return Ok(());
+        }
+        if size > self.capacity {
+            return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+        }
+        let (start, end) = (from.next_multiple_of(PAGE), size.next_multiple_of(PAGE));
+        if end > start {
+            // SAFETY: the range lies inside this reservation, and was never accessible since the last reset.
+            unsafe { sys::allow(self.base.as_ptr().add(start), end - start)? };
+        }
+        self.set_size(size);
+        Ok(())
+    }
+
+    /// Takes accessibility back after a growth that the caller did not commit.
+    fn addresses(&self, from: usize, to: usize) -> (u64, u64) {
+        let base = self.base.as_ptr() as u64;
+        (base + from as u64, base + to as u64)
+    }
+
+    /// Page runs, as offsets, that the instance has made its own inside the image's range.
+    fn private_in_image(&self) -> io::Result<Vec<(usize, usize)>> {
+        let (start, end) = self.addresses(0, self.image_len());
+        let base = start;
+        Ok(sys::private_pages(start, end)?.into_iter().map(|(a, b)| ((a - base) as usize, (b - base) as usize)).collect())
+    }
+
+    /// How many bytes of this slot are the instance's own (not shared with the image or a delta).
+    pub fn private_bytes(&self) -> io::Result<usize> {
+        let (start, end) = self.addresses(0, self.size().next_multiple_of(PAGE));
+        Ok(sys::private_pages(start, end)?.into_iter().map(|(a, b)| (b - a) as usize).sum())
+    }
+
+    /// Puts the image back. Needs the slot alone: no instance may use it any more.
+    pub fn reset(&mut self) -> io::Result<ResetStats> {
+        let Some(image) = self.image.clone() else {
+            return Err(io::Error::other("a slot without an image cannot be reset"));
+        };
+        if self.overlay.take().is_some() || sys::scan_kind() == sys::ScanKind::None {
+            self.remap()?;
+            return Ok(ResetStats { private_pages: 0, dropped: true });
+        }
+        let runs = self.private_in_image()?;
+        let private_pages = runs.iter().map(|(a, b)| (b - a) / PAGE).sum();
+        let dropped = private_pages > KEEP_PAGES;
+        if dropped {
+            // SAFETY: `&mut self`: nothing runs in the slot; the range is the image's mapping.
+            unsafe { sys::discard(self.base.as_ptr(), image.len())? };
+        } else {
+            for (from, to) in runs {
+                let Some(original) = image.bytes().get(from..to) else {
+                    return Err(io::Error::other("a private page lies outside the image"));
+                };
+                // SAFETY: `[from, to)` is inside the mapped image range, writable, and nothing else refers to it.
+                unsafe { self.base.as_ptr().add(from).copy_from_nonoverlapping(original.as_ptr(), original.len()) };
+            }
+        }
+        self.drop_growth()?;
+        Ok(ResetStats { private_pages, dropped })
+    }
+
+    /// Zeroes and forbids everything beyond the image.
+    fn drop_growth(&mut self) -> io::Result<()> {
+        let image_len = self.image_len();
+        let high = self.high_water.load(Ordering::Acquire).next_multiple_of(PAGE);
+        if high > image_len {
+            // SAFETY: the range lies inside the reservation; `&mut self` says that nothing uses it.
+            unsafe {
+                sys::discard(self.base.as_ptr().add(image_len), high - image_len)?;
+                sys::forbid(self.base.as_ptr().add(image_len), high - image_len)?;
+            }
+        }
+        self.accessible.store(image_len, Ordering::Release);
+        self.high_water.store(image_len, Ordering::Release);
+        Ok(())
+    }
+
+    /// A new mapping of the image over whatever was here.
+    pub fn remap(&mut self) -> io::Result<()> {
+        let high = self.high_water.load(Ordering::Acquire).next_multiple_of(PAGE);
+        // SAFETY: the range is this reservation's; `&mut self` says that nothing uses it.
+        unsafe { sys::unmap_to_reserved(self.base.as_ptr(), high)? };
+        self.overlay = None;
+        self.accessible.store(0, Ordering::Release);
+        self.high_water.store(0, Ordering::Release);
+        self.map_image()
+    }
+
+    /// Whether the slot is byte for byte the image again, and no more than the image.
+    pub fn is_pristine(&mut self) -> bool {
+        let Some(image) = &self.image else { return false };
+        let same_size = self.size() == image.len();
+        // SAFETY: `size()` bytes are accessible and `&mut self` says that nobody writes them meanwhile.
+        let now = unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.size()) };
+        let (start, end) = self.addresses(image.len(), self.capacity);
+        let beyond_is_empty = sys::private_pages(start, end).is_ok_and(|runs| runs.is_empty());
+        same_size && now == image.bytes() && beyond_is_empty
+    }
+
+    /// The memory's bytes while nothing runs in it.
+    ///
+    /// The engine holds the other handle of the slot; `at_rest` is the proof that the caller has the store exclusively.
+    pub fn with_bytes<T, R>(&self, at_rest: &mut T, read: impl FnOnce(&[u8]) -> R) -> R {
+        let _ = at_rest;
+        // SAFETY: `size()` bytes are accessible; the store, and so the only writer, is borrowed exclusively.
+        read(unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.size()) })
+    }
+
+    /// Writes into a slot that no instance uses yet: the first image's data segments.
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.checked_add(bytes.len()).filter(|end| *end <= self.size());
+        if end.is_none() {
+            return Err(io::Error::other("a data segment lies outside the memory"));
+        }
+        // SAFETY: the range was just checked to be accessible, and `&mut self` makes it exclusive.
+        unsafe { self.base.as_ptr().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    /// What the memory has that its image has not, page by page; needs the memory at rest, as [`Slot::with_bytes`].
+    pub fn changed_pages<T>(&self, at_rest: &mut T) -> io::Result<Vec<(usize, usize)>> {
+        let mut runs = self.private_in_image()?;
+        if let Some(delta) = &self.overlay {
+            runs.extend(delta.mapped_runs().filter(|(from, _)| *from < self.image_len()));
+        }
+        let size = self.size();
+        let beyond = (self.image_len(), size.next_multiple_of(PAGE));
+        if beyond.1 > beyond.0 {
+            let (start, end) = self.addresses(beyond.0, beyond.1);
+            let base = self.base.as_ptr() as u64;
+            let grown = sys::private_pages(start, end)?;
+            runs.extend(grown.into_iter().map(|(a, b)| ((a - base) as usize, (b - base) as usize)));
+            if let Some(delta) = &self.overlay {
+                runs.extend(delta.mapped_runs().filter(|(from, _)| *from >= self.image_len()));
+            }
+        }
+        let image = self.image.clone();
+        self.with_bytes(at_rest, |now| Ok(refine(runs, now, image.as_ref().map_or(&[][..], |i| i.bytes()))))
+    }
+
+    /// Lays a delta over the image of a clean slot.
+    pub fn apply(&mut self, delta: &Arc<Delta>) -> io::Result<()> {
+        self.grow_to(delta.memory_len())?;
+        for run in delta.runs() {
+            let (at, len) = (run.offset, run.len);
+            if at.checked_add(len).is_none_or(|end| end > self.size().next_multiple_of(PAGE)) {
+                return Err(io::Error::other("a delta lies outside the memory"));
+            }
+            // SAFETY: `at + len` was just checked against the accessible size; `&mut self`: nothing uses the slot.
+            let target = unsafe { self.base.as_ptr().add(at) };
+            if run.mapped {
+                // SAFETY: as above; delta runs are page-aligned.
+                unsafe { sys::map_file(target, len, delta.file(), run.file_offset)? };
+            } else {
+                // SAFETY: the target is writable for `len` bytes and not shared.
+                let bytes = unsafe { std::slice::from_raw_parts_mut(target, len) };
+                delta.read(run, bytes)?;
+            }
+        }
+        if delta.runs().iter().any(|run| run.mapped) {
+            self.overlay = Some(Arc::clone(delta));
+        }
+        Ok(())
+    }
+}
+
+/// Sorts and folds runs, and leaves out the pages that are equal to the image or, beyond it, zero.
+fn refine(mut runs: Vec<(usize, usize)>, now: &[u8], image: &[u8]) -> Vec<(usize, usize)> {
+    runs.sort_unstable();
+    let zero = [0_u8; PAGE];
+    let mut changed: Vec<(usize, usize)> = Vec::new();
+    let mut done = 0;
+    for (from, to) in runs {
+        for at in (from.max(done)..to.min(now.len())).step_by(PAGE) {
+            let end = (at + PAGE).min(now.len());
+            let original = image.get(at..end).unwrap_or(&zero);
+            if now.get(at..end).is_some_and(|page| page == original) {
+                continue;
+            }
+            match changed.last_mut() {
+                Some(last) if last.1 == at => last.1 = at + PAGE,
+                _ => changed.push((at, at + PAGE)),
+            }
+        }
+        done = done.max(to);
+    }
+    changed
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // SAFETY: the reservation is this value's own; an instance that uses it holds a handle, so none is left.
+        unsafe { sys::release(self.base, self.reserved) };
+    }
+}
+
+#[cfg(test)]
+mod tests;

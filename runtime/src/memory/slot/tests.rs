@@ -1,0 +1,93 @@
+use std::io::Write;
+
+use super::*;
+
+fn image(pages: usize) -> Arc<Image> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let bytes: Vec<u8> = (0..pages * WASM_PAGE).map(|i| (i / PAGE % 251) as u8).collect();
+    file.write_all(&bytes).unwrap();
+    Arc::new(Image::open(file.path(), "test".into()).unwrap())
+}
+
+fn poke(slot: &mut Slot, at: usize, value: u8) {
+    slot.write(at, &[value]).unwrap();
+}
+
+#[test]
+fn reset_puts_back_everything() {
+    let image = image(8);
+    let mut slot = Slot::new(Arc::clone(&image), 64 << 20, 1 << 20).unwrap();
+    assert!(slot.is_pristine());
+    // A small generator, so that many different shapes of dirt are tried.
+    let mut state = 12_345_u64;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize
+    };
+    for round in 0..200 {
+        let grown = image.len() + next() % (1 << 20);
+        if round % 3 == 0 {
+            slot.grow_to(grown).unwrap();
+        }
+        for _ in 0..next() % 300 {
+            let at = next() % slot.size();
+            poke(&mut slot, at, next() as u8);
+        }
+        if round % 2 == 0 {
+            assert!(!slot.is_pristine() || slot.private_bytes().unwrap() == 0);
+        }
+        slot.reset().unwrap();
+        assert!(slot.is_pristine(), "round {round}");
+    }
+}
+
+#[test]
+fn a_slot_with_much_dirt_is_dropped_to_the_image() {
+    let image = image(320);
+    let mut slot = Slot::new(image, 64 << 20, 1 << 20).unwrap();
+    for page in 0..KEEP_PAGES + 1 {
+        poke(&mut slot, page * PAGE, 255);
+    }
+    assert!(slot.reset().unwrap().dropped);
+    assert!(slot.is_pristine());
+    assert_eq!(slot.private_bytes().unwrap(), 0);
+}
+
+#[test]
+fn a_delta_carries_a_memory_to_another_slot() {
+    let image = image(16);
+    let mut first = Slot::new(Arc::clone(&image), 64 << 20, 1 << 20).unwrap();
+    first.grow_to(image.len() + 3 * WASM_PAGE).unwrap();
+    for at in (0..40 * PAGE).step_by(97) {
+        poke(&mut first, at, 200); // a long run: mapped
+    }
+    poke(&mut first, 100 * PAGE + 5, 9); // a short one: copied
+    poke(&mut first, image.len() + WASM_PAGE, 77); // beyond the image
+    poke(&mut first, 120 * PAGE, (120 % 251) as u8); // touched, and equal to the image: left out
+    let mut copies: Vec<Slot> = Vec::new();
+    for generation in 0..3 {
+        let source = copies.last().unwrap_or(&first);
+        let runs = source.changed_pages(&mut ()).unwrap();
+        assert!(!runs.contains(&(120 * PAGE, 121 * PAGE)));
+        let mut file = tempfile::tempfile().unwrap();
+        source.with_bytes(&mut (), |bytes| Delta::write(&mut file, bytes, &runs)).unwrap();
+        let delta = Arc::new(Delta::open(file).unwrap());
+        let mut copy = Slot::new(Arc::clone(&image), 64 << 20, 1 << 20).unwrap();
+        copy.apply(&delta).unwrap();
+        let expected = first.with_bytes(&mut (), <[u8]>::to_vec);
+        assert!(copy.with_bytes(&mut (), |bytes| bytes == expected), "generation {generation}");
+        copies.push(copy);
+    }
+    for mut copy in copies {
+        copy.reset().unwrap();
+        assert!(copy.is_pristine());
+    }
+}
+
+#[test]
+fn growth_stops_at_the_capacity() {
+    let slot = Slot::zeroed(WASM_PAGE, 4 * WASM_PAGE, PAGE).unwrap();
+    assert!(slot.grow_to(4 * WASM_PAGE).is_ok());
+    assert!(slot.grow_to(5 * WASM_PAGE).is_err());
+    assert_eq!(slot.size(), 4 * WASM_PAGE);
+}

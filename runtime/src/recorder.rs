@@ -1,0 +1,311 @@
+//! Records what a run says: its output, results, error and exit code, under one budget of bytes.
+//!
+//! Everything here comes from the guest and is believed no further than its size. With a listener the same is handed on
+//! as events while it happens; what is waiting for the listener is folded, so that it is never more than the budget.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cofferdam_contract::run::{ResultChunk, TextChunk};
+use cofferdam_contract::{Event, MimeBundle, RunError};
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+/// Which of the two streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// More was said than `limits.output_bytes` allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverBudget;
+
+/// The most results that one run may show.
+const MAX_RESULTS: usize = 1_000;
+
+/// A request through the kernel's door.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+enum DoorRequest {
+    Result {
+        #[serde(default)]
+        main: bool,
+        data: MimeBundle,
+    },
+    Error {
+        name: String,
+        message: String,
+        #[serde(default)]
+        traceback: String,
+    },
+    Exit {
+        code: i32,
+    },
+}
+
+/// Events on their way to a listener.
+#[derive(Debug, Default)]
+pub struct EventQueue {
+    waiting: Mutex<(VecDeque<Event>, bool)>,
+    changed: Notify,
+}
+
+impl EventQueue {
+    /// Adds an event; text joins the last one when that is of the same stream and still waiting.
+    pub fn push(&self, event: Event) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match (waiting.0.back_mut(), event) {
+            (Some(Event::Stdout(last)), Event::Stdout(more)) | (Some(Event::Stderr(last)), Event::Stderr(more)) => {
+                last.text.push_str(&more.text);
+            }
+            (_, event) => waiting.0.push_back(event),
+        }
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// Says that no more events come.
+    pub fn close(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.changed.notify_one();
+    }
+
+    /// The next event; `None` once closed and empty.
+    pub async fn next(&self) -> Option<Event> {
+        loop {
+            {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(event) = waiting.0.pop_front() {
+                    return Some(event);
+                }
+                if waiting.1 {
+                    return None;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+}
+
+/// What one run has said so far.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    budget: u64,
+    texts: [Text; 2],
+    main_results: Vec<MimeBundle>,
+    results: Vec<MimeBundle>,
+    error: Option<RunError>,
+    exit_code: Option<i32>,
+    over_budget: bool,
+    listener: Option<Arc<EventQueue>>,
+}
+
+/// One stream's text, and the bytes of a character that has only partly arrived.
+#[derive(Debug, Default)]
+struct Text {
+    whole: String,
+    partial: Vec<u8>,
+}
+
+impl Text {
+    /// Adds bytes; answers the text that is complete now. What is not UTF-8 becomes U+FFFD.
+    fn push(&mut self, bytes: &[u8], last: bool) -> String {
+        let mut all = std::mem::take(&mut self.partial);
+        all.extend_from_slice(bytes);
+        let mut text = String::with_capacity(all.len());
+        let mut rest = all.as_slice();
+        loop {
+            match std::str::from_utf8(rest) {
+                Ok(good) => {
+                    text.push_str(good);
+                    break;
+                }
+                Err(e) => {
+                    let (good, after) = rest.split_at(e.valid_up_to());
+                    text.push_str(&String::from_utf8_lossy(good));
+                    match e.error_len() {
+                        Some(len) => {
+                            text.push(char::REPLACEMENT_CHARACTER);
+                            rest = after.get(len..).unwrap_or_default();
+                        }
+                        None if last => {
+                            text.push(char::REPLACEMENT_CHARACTER);
+                            break;
+                        }
+                        None => {
+                            self.partial = after.to_vec();
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        text
+    }
+}
+
+/// What a run said, when it is over.
+#[derive(Debug, Default)]
+pub struct Record {
+    pub stdout: String,
+    pub stderr: String,
+    pub results: Vec<MimeBundle>,
+    pub error: Option<RunError>,
+    pub exit_code: Option<i32>,
+}
+
+impl Recorder {
+    pub fn new(budget: u64, listener: Option<Arc<EventQueue>>) -> Self {
+        Self { budget, listener, ..Self::default() }
+    }
+
+    /// Whether the run was cut off because it said too much.
+    pub fn is_over_budget(&self) -> bool {
+        self.over_budget
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        match self.budget.checked_sub(bytes as u64) {
+            Some(left) => {
+                self.budget = left;
+                Ok(())
+            }
+            None => {
+                self.over_budget = true;
+                Err(OverBudget)
+            }
+        }
+    }
+
+    /// Takes output. What still fits is kept even when the whole does not.
+    pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), OverBudget> {
+        let fits = usize::try_from(self.budget).unwrap_or(usize::MAX).min(bytes.len());
+        let (kept, _) = bytes.split_at(fits);
+        self.text(stream, kept, false);
+        self.budget -= fits as u64;
+        self.spend(bytes.len() - fits)
+    }
+
+    fn text(&mut self, stream: Stream, bytes: &[u8], last: bool) {
+        let [stdout, stderr] = &mut self.texts;
+        let target = if stream == Stream::Stdout { stdout } else { stderr };
+        let text = target.push(bytes, last);
+        if text.is_empty() {
+            return;
+        }
+        match &self.listener {
+            Some(queue) => {
+                let chunk = TextChunk { text };
+                queue.push(if stream == Stream::Stdout { Event::Stdout(chunk) } else { Event::Stderr(chunk) });
+            }
+            None => target.whole.push_str(&text),
+        }
+    }
+
+    /// Answers a request through the door.
+    pub fn door(&mut self, request: &[u8]) -> Result<Vec<u8>, String> {
+        self.spend(request.len()).map_err(|OverBudget| "the output limit is reached".to_owned())?;
+        let request: DoorRequest =
+            serde_json::from_slice(request).map_err(|e| format!("the sandbox does not know this request: {e}"))?;
+        match request {
+            DoorRequest::Result { main, data } => self.result(main, data)?,
+            DoorRequest::Error { name, message, traceback } => {
+                self.error.get_or_insert(RunError { name, message, traceback });
+            }
+            DoorRequest::Exit { code } => {
+                self.exit_code.get_or_insert(code);
+            }
+        }
+        Ok(b"{}".to_vec())
+    }
+
+    fn result(&mut self, main: bool, data: MimeBundle) -> Result<(), String> {
+        if self.results.len() + self.main_results.len() >= MAX_RESULTS {
+            return Err(format!("a run shows at most {MAX_RESULTS} results"));
+        }
+        match &self.listener {
+            Some(queue) => queue.push(Event::Result(ResultChunk { data, main })),
+            None if main => self.main_results.push(data),
+            None => self.results.push(data),
+        }
+        Ok(())
+    }
+
+    /// Ends the recording.
+    pub fn finish(mut self) -> Record {
+        self.text(Stream::Stdout, &[], true);
+        self.text(Stream::Stderr, &[], true);
+        let [stdout, stderr] = self.texts;
+        self.main_results.append(&mut self.results);
+        Record {
+            stdout: stdout.whole,
+            stderr: stderr.whole,
+            results: self.main_results,
+            error: self.error,
+            exit_code: self.exit_code,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_survives_being_cut_anywhere() {
+        let text = "aä€😀\u{0}z".as_bytes();
+        for cut in 0..=text.len() {
+            let mut recorder = Recorder::new(1_000, None);
+            recorder.write(Stream::Stdout, &text[..cut]).unwrap();
+            recorder.write(Stream::Stdout, &text[cut..]).unwrap();
+            assert_eq!(recorder.finish().stdout.as_bytes(), text, "cut at {cut}");
+        }
+        let mut recorder = Recorder::new(1_000, None);
+        recorder.write(Stream::Stderr, b"a\xff\xe2\x82").unwrap();
+        assert_eq!(recorder.finish().stderr, "a\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn the_budget_counts_everything_that_is_said() {
+        let mut recorder = Recorder::new(100, None);
+        assert_eq!(recorder.write(Stream::Stdout, &[b'a'; 60]), Ok(()));
+        assert!(recorder.door(br#"{"op":"exit","code":3}"#).is_ok());
+        assert_eq!(recorder.write(Stream::Stderr, &[b'b'; 60]), Err(OverBudget));
+        assert!(recorder.is_over_budget());
+        let record = recorder.finish();
+        assert_eq!((record.stdout.len(), record.stderr.len(), record.exit_code), (60, 18, Some(3)));
+    }
+
+    #[test]
+    fn the_door_takes_what_it_knows() {
+        for (request, good) in [
+            (r#"{"op":"result","main":true,"data":{"text/plain":"1"}}"#, true),
+            (r#"{"op":"error","name":"E","message":"m","traceback":"t"}"#, true),
+            (r#"{"op":"exit","code":1}"#, true),
+            (r#"{"op":"exit","code":1e99}"#, false),
+            (r#"{"op":"secrets"}"#, false),
+            (r#"{"op":"result","data":[]}"#, false),
+            ("", false),
+            ("\u{0}", false),
+        ] {
+            assert_eq!(Recorder::new(1_000, None).door(request.as_bytes()).is_ok(), good, "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_text_is_folded() {
+        let queue = Arc::new(EventQueue::default());
+        let mut recorder = Recorder::new(1_000, Some(Arc::clone(&queue)));
+        for _ in 0..100 {
+            recorder.write(Stream::Stdout, b"x").unwrap();
+        }
+        recorder.write(Stream::Stderr, b"y").unwrap();
+        recorder.finish();
+        queue.close();
+        assert_eq!(queue.next().await, Some(Event::Stdout(TextChunk { text: "x".repeat(100) })));
+        assert_eq!(queue.next().await, Some(Event::Stderr(TextChunk { text: "y".into() })));
+        assert_eq!(queue.next().await, None);
+    }
+}
