@@ -6,10 +6,14 @@ pub mod artifact;
 pub mod confine;
 pub mod engine;
 mod error;
+pub mod fresh;
 pub mod guest;
 pub mod kernel;
 pub mod memory;
 pub mod recorder;
+pub mod session;
+pub mod turn;
+pub mod worker;
 
 pub use error::{Error, KernelError};
 pub use kernel::prepare::prepare;

@@ -23,7 +23,6 @@ _compile = builtins.compile
 _seed = _random.Random.seed
 _generator = random._inst
 _environ_data = os.environ._data
-_set_limit, _get_limit = sys.setrecursionlimit, sys.getrecursionlimit
 _importers = sys.path_importer_cache
 
 _main = None

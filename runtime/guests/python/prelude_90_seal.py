@@ -114,10 +114,12 @@ def _seal(source):
     for code in _WALKS * 6 + (_HOT,) * 200:
         _walk(code)
     _refuse_open_files()
-    _forget()
-    _plugs = _plug()
-    for _ in range(200):
-        _walk(_HOT)
+    _plugs = []
+    for _ in range(3):
+        _forget()
+        _plugs.append(_plug())
+        for _ in range(20):
+            _walk(_HOT)
     _forget()
     _warming = False
     _reactor._cofferdam_turn = turn_bytes

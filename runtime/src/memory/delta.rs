@@ -116,6 +116,21 @@ impl Delta {
         self.runs.iter().map(|run| run.len).sum()
     }
 
+    /// Writes the same delta into another file.
+    pub fn copy_to(&self, to: &mut File) -> io::Result<u64> {
+        let mut buffer = vec![0_u8; 1 << 20];
+        let mut at = 0;
+        loop {
+            // With offsets of its own: others may read the same file at the same time.
+            let read = self.file.read_at(&mut buffer, at)?;
+            if read == 0 {
+                return Ok(at);
+            }
+            to.write_all(buffer.get(..read).unwrap_or_default())?;
+            at += read as u64;
+        }
+    }
+
     pub(super) fn runs(&self) -> &[Run] {
         &self.runs
     }

@@ -15,3 +15,8 @@ pub use delta::{Delta, DeltaError};
 pub use image::Image;
 pub use mapping::Mapping;
 pub use slot::{Leftover, PAGE, ResetStats, Slot, SlotHandle, WASM_PAGE};
+
+/// Opens what telling private pages needs: before the process is confined.
+pub fn open_pagemap() {
+    let _ = sys::scan_kind();
+}

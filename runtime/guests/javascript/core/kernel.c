@@ -7,7 +7,9 @@
 
 // Shadow stack that JavaScript may use before it gets a RangeError. kernels.py links 1 MiB of it; what the machine stack
 // of the host must have for that is measured in README.md.
+#ifndef STACK_BYTES
 #define STACK_BYTES (400 * 1024)
+#endif
 // Garbage cycles are looked for after this much new memory: a look dirties every page that has objects.
 #define GC_STEP (24 << 20)
 

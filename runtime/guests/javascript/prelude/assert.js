@@ -70,6 +70,9 @@
   const unless = (error, expected, message) => {
     if (matches(error, expected)) return;
     if (expected instanceof RegExp) fail(error, expected, "throws", message, `The input did not match the regular expression ${K.inspect(expected)}. Input:\n\n${K.inspect(String(error))}\n`);
+    if (typeof expected === "function" && Error.isPrototypeOf(expected)) {
+      fail(error, expected, "throws", message, `The error is expected to be an instance of "${expected.name}". Received "${error?.constructor?.name}"\n\nError message:\n\n${error?.message}`);
+    }
     throw error;
   };
   const split = (expected, message) => typeof expected === "string" ? [undefined, expected] : [expected, message];

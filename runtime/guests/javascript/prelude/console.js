@@ -47,7 +47,7 @@
 
   const table = (data, columns) => {
     if (data === null || typeof data !== "object") return out(data);
-    const show = (value) => K.inspect(value, { depth: typeof value === "object" && value !== null && Object.keys(value).length > 2 ? -1 : 0,
+    const show = (value) => K.inspect(value, { depth: typeof value === "object" && value !== null && !Array.isArray(value) && Object.keys(value).length > 2 ? -1 : 0,
       maxArrayLength: 3, breakLength: Infinity });
     const isMap = data instanceof Map;
     const isIterable = isMap || data instanceof Set;

@@ -141,7 +141,7 @@
       return true;
     }
     end(chunk, encoding, done) {
-      if (chunk !== undefined && typeof chunk !== "function") this.write(chunk, encoding);
+      if (chunk !== undefined && typeof chunk !== "function") this.write(chunk, typeof encoding === "string" ? encoding : undefined);
       const callback = [chunk, encoding, done].find((item) => typeof item === "function");
       if (callback) this.once("finish", callback);
       if (this.#fd >= 0) fs.closeSync(this.#fd);

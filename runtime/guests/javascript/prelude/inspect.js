@@ -158,7 +158,8 @@
     const width = longest + 2;
     if (width * 3 + ctx.indentation >= ctx.breakLength || !(total / width > 5 || longest <= 6)) return output;
     const bias = Math.sqrt(width - total / output.length);
-    const columns = Math.min(Math.round(Math.sqrt(2.5 * Math.max(width - bias, 1) * count) / Math.max(width - bias, 1)),
+    const biased = Math.max(width - 3 - bias, 1);
+    const columns = Math.min(Math.round(Math.sqrt(2.5 * biased * count) / biased),
       Math.floor((ctx.breakLength - ctx.indentation) / width), ctx.compact * 4, 15);
     if (columns <= 1) return output;
     const widths = [];
@@ -265,10 +266,13 @@
       if (symbols.length) keys = keys.concat(symbols.filter((key) => getOwnPropertyDescriptor(value, key)?.enumerable));
     }
     const isList = Array.isArray(value) || ArrayBuffer.isView(value) && type !== "DataView" || type === "Arguments";
-    if (isList) keys = keys.filter((key) => typeof key === "symbol" || !/^(?:0|[1-9]\d*)$/.test(key) && key !== "length");
+    if (isList) keys = keys.filter((key) => typeof key === "symbol" || !/^(?:0|[1-9]\d*)$/.test(key) && (key !== "length" || ctx.showHidden));
     const name = className(value);
     let [base, open = "{", close = "}", entries, isArray = false] = shape(ctx, value, type, name, keys, depth);
     if (base && keys.length === 0) return base;
+    if (keys.length === 0 && (value.length === 0 && isList || value.size === 0 || !isList && type === "Object")) {
+      return `${open}${close}`;
+    }
     if (depth > ctx.depth && ctx.depth !== null) {
       return Array.isArray(value) ? "[Array]" : `[${name ?? "Object: null prototype"}]`;
     }

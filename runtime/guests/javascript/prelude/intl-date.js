@@ -35,11 +35,13 @@
       const o = { locale: localeOf(locales), calendar: "gregory", numberingSystem: "latn", timeZone: "UTC" };
       for (const key of Object.keys(options ?? {})) if (options[key] !== undefined) o[key] = options[key];
       this.#offset = zoneOffset(String(o.timeZone));
-      for (const kind of ["date", "time"]) if (o[`${kind}Style`]) Object.assign(o, styles[kind][o[`${kind}Style`]]);
+      if (o.dateStyle === "short" && /^(?:en-GB|en-AU|fr|sv|ja|es|it|pt|nl)/.test(o.locale)) Object.assign(o, styles.date.short, { year: "numeric" });
+      else if (o.dateStyle) Object.assign(o, styles.date[o.dateStyle]);
+      if (o.timeStyle) Object.assign(o, styles.time[o.timeStyle]);
       const asked = (fields) => fields.some((field) => o[field] !== undefined);
       if (!asked(dateFields) && !asked(timeFields)) {
         if (defaults !== "time") Object.assign(o, { year: "numeric", month: "numeric", day: "numeric" });
-        if (defaults !== "date") Object.assign(o, { hour: "numeric", minute: "2-digit", second: "2-digit" });
+        if (defaults === "time" || defaults === "all") Object.assign(o, { hour: "numeric", minute: "2-digit", second: "2-digit" });
       } else if (defaults === "time" && !asked(timeFields)) {
         Object.assign(o, { hour: "numeric", minute: "2-digit", second: "2-digit" });
       } else if (defaults === "date-only" && !asked(dateFields)) {
@@ -78,7 +80,7 @@
       const year = o.year && (o.year === "2-digit" ? two(at.getUTCFullYear() % 100) : String(at.getUTCFullYear()));
       const weekday = o.weekday && (o.weekday === "long" ? days[at.getUTCDay()] : o.weekday === "narrow" ? days[at.getUTCDay()][0] : days[at.getUTCDay()].slice(0, 3));
       const [order, separator, padded] = orders[o.locale] ?? orders[o.locale.split("-")[0]] ?? orders.en;
-      const wide = padded && o.year !== undefined && o.month !== undefined && o.day !== undefined;
+      const wide = padded && o.month !== undefined && o.day !== undefined && (o.year !== undefined || order === "dmy");
       const name = months[at.getUTCMonth()];
       const words = { long: name, short: name.slice(0, 3), narrow: name[0] };
       const month = o.month && (words[o.month] ?? (o.month === "2-digit" || wide ? two(at.getUTCMonth() + 1) : String(at.getUTCMonth() + 1)));
@@ -87,7 +89,7 @@
       const fields = [...order].map((letter) => values[letter]).filter(([, value]) => value !== undefined);
       if (weekday) {
         put("weekday", weekday);
-        if (fields.length) put("literal", words[o.month] && order === "dmy" && o.locale === "en-GB" && o.weekday === "long" ? " " : ", ");
+        if (fields.length) put("literal", ", ");
       }
       fields.forEach(([type, value], i) => {
         if (i) {

@@ -88,6 +88,9 @@
     }
   }
 
+  // What setTimeout answers as a program's last value is of no interest to anybody.
+  K.isTimer = (value) => value instanceof Timeout || value instanceof Immediate;
+
   const check = (callback) => {
     if (typeof callback !== "function") {
       throw K.coded(TypeError, "ERR_INVALID_ARG_TYPE",

@@ -172,7 +172,7 @@
       return 1;
     }
     try {
-      if (value !== undefined) send({ __proto__: null, op: "result", main: true, data: bundle(value) });
+      if (value !== undefined && !K.isTimer(value)) send({ __proto__: null, op: "result", main: true, data: bundle(value) });
       return K.endProcess();
     } catch (error) {
       report(error);

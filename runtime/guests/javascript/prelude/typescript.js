@@ -92,7 +92,8 @@
     for (let i = 0; i < tokens.length; i++) {
       const token = tokens[i];
       const next = tokens[i + 1];
-      if (token.type === tt._import && next.type === tt.dot && word(tokens[i + 2]) === "meta") {
+      // sucrase calls the `import` of import.meta a name
+      if (next?.type === tt.dot && word(token) === "import" && word(tokens[i + 2]) === "meta" && tokens[i - 1]?.type !== tt.dot) {
         edits.push([token.start, tokens[i + 2].end, "__importMeta"]);
       } else if (token.type === tt._import && next.type !== tt.parenL && next.type !== tt.dot) {
         const end = declarationEnd(source, tokens, i, tt);

@@ -269,7 +269,8 @@
       this.#params = undefined;
     }
     get origin() {
-      const { protocol } = this.#url;
+      const { protocol, path } = this.#url;
+      if (protocol === "blob:") return URL.parse(path)?.origin ?? "null";
       return isSpecial(protocol) && protocol !== "file:" ? `${protocol}//${this.host}` : "null";
     }
     get protocol() {

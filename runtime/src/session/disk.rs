@@ -1,0 +1,211 @@
+//! Suspended sessions and snapshots on disk.
+//!
+//! A state is a folder: `meta.json` names the generation of `memory` and `files` that belong to it and is replaced last,
+//! by a rename, after both are synced: a reader sees the old state or the new one, never a mixture. What is read back is
+//! checked as if it came from somebody else.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cofferdam_contract::{Language, Limits, OrganizationId, Problem, SessionId};
+use cofferdam_host_api::{Base, Quota, Vfs};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::memory::Delta;
+
+/// What is known of a session beside its memory and files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    pub id: SessionId,
+    pub organization: OrganizationId,
+    pub language: Language,
+    pub limits: Limits,
+    pub ttl_s: u64,
+    pub ends_at: u64,
+    pub last_used_at: u64,
+    /// What the state's memory is a difference to.
+    pub image_digest: String,
+    pub kernel_version: String,
+    /// What the guest's monotonic clock showed, in microseconds.
+    pub uptime_us: u64,
+    /// The number in the names of the files that belong to this state.
+    pub generation: u64,
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// A folder of states, and how much they may take in all.
+#[derive(Debug)]
+pub struct StateFolder {
+    root: PathBuf,
+    budget: u64,
+    used: AtomicU64,
+}
+
+/// A memory and its files, read back.
+pub struct Stored {
+    pub delta: Delta,
+    pub vfs: Vfs,
+}
+
+fn io_error(source: io::Error) -> Error {
+    Error::Io { context: "a session's state", source }
+}
+
+fn full() -> Error {
+    Problem::overloaded("the disk space for suspended sessions is used up; delete sessions or snapshots").into()
+}
+
+impl StateFolder {
+    /// Opens the folder and reads what is in it. What cannot be read is set aside, not deleted.
+    pub fn open(root: &Path, budget: u64) -> Result<(Self, Vec<Meta>), Error> {
+        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(io_error)?;
+        let folder = Self { root: root.to_owned(), budget, used: AtomicU64::new(0) };
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(root).map_err(io_error)? {
+            let path = entry.map_err(io_error)?.path();
+            if path.extension().is_some_and(|e| e == "damaged") {
+                continue;
+            }
+            match read_meta(&path) {
+                Ok(meta) => {
+                    folder.used.fetch_add(size_of_folder(&path), Ordering::Relaxed);
+                    found.insert(meta.id.clone(), meta);
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a suspended session cannot be read; set aside");
+                    let _ = fs::rename(&path, path.with_extension("damaged"));
+                }
+            }
+        }
+        Ok((folder, found.into_values().collect()))
+    }
+
+    fn path(&self, id: &SessionId) -> PathBuf {
+        self.root.join(id.as_str())
+    }
+
+    /// Bytes on disk.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Writes a state; when it comes back, the state is durable. `memory` writes the delta. Answers its size in bytes.
+    pub fn write(
+        &self,
+        meta: &mut Meta,
+        vfs: &Vfs,
+        memory: impl FnOnce(&mut File) -> io::Result<u64>,
+    ) -> Result<u64, Error> {
+        let folder = self.path(&meta.id);
+        let before = size_of_folder(&folder);
+        meta.generation = read_meta(&folder).map_or(1, |old| old.generation + 1);
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io_error)?;
+        let written = self.write_files(&folder, meta, vfs, memory);
+        if written.is_err() {
+            remove_other_generations(&folder, meta.generation - 1);
+            if meta.generation == 1 {
+                let _ = fs::remove_dir(&folder);
+            }
+        } else {
+            remove_other_generations(&folder, meta.generation);
+        }
+        let after = size_of_folder(&folder);
+        self.used.fetch_add(after, Ordering::Relaxed);
+        self.used.fetch_sub(before.min(self.used()), Ordering::Relaxed);
+        written.map(|()| after)
+    }
+
+    fn write_files(
+        &self,
+        folder: &Path,
+        meta: &Meta,
+        vfs: &Vfs,
+        memory: impl FnOnce(&mut File) -> io::Result<u64>,
+    ) -> Result<(), Error> {
+        let name = |part: &str| folder.join(format!("{}.{part}", meta.generation));
+        let mut file = create(&name("memory")).map_err(io_error)?;
+        let len = memory(&mut file).map_err(io_error)?;
+        if self.used() + len > self.budget {
+            return Err(full());
+        }
+        file.sync_data().map_err(io_error)?;
+        let mut files = BufWriter::new(create(&name("files")).map_err(io_error)?);
+        vfs.to_archive(&mut files).map_err(|e| io_error(io::Error::other(e)))?;
+        files.into_inner().map_err(|e| io_error(e.into_error()))?.sync_data().map_err(io_error)?;
+        let json = serde_json::to_vec(meta).map_err(|e| io_error(e.into()))?;
+        let mut temporary = create(&folder.join("meta.new")).map_err(io_error)?;
+        temporary.write_all(&json).map_err(io_error)?;
+        temporary.sync_data().map_err(io_error)?;
+        fs::rename(folder.join("meta.new"), folder.join("meta.json")).map_err(io_error)?;
+        File::open(folder).and_then(|f| f.sync_all()).map_err(io_error)?;
+        File::open(&self.root).and_then(|f| f.sync_all()).map_err(io_error)
+    }
+
+    /// Reads a state back.
+    pub fn read(&self, id: &SessionId, base: &Arc<Base>, quota: Quota) -> Result<(Meta, Stored), Error> {
+        let folder = self.path(id);
+        let meta = read_meta(&folder).map_err(io_error)?;
+        let name = |part: &str| folder.join(format!("{}.{part}", meta.generation));
+        let damaged = |e: &dyn std::fmt::Display| io_error(io::Error::new(io::ErrorKind::InvalidData, e.to_string()));
+        let delta = File::open(name("memory")).map_err(io_error)?;
+        let delta = Delta::open(delta).map_err(|e| damaged(&e))?;
+        let files = BufReader::new(File::open(name("files")).map_err(io_error)?);
+        let vfs = Vfs::from_archive(Arc::clone(base), quota, files).map_err(|e| damaged(&e))?;
+        Ok((meta, Stored { delta, vfs }))
+    }
+
+    /// Deletes a state. Memory that is mapped from it stays.
+    pub fn remove(&self, id: &SessionId) {
+        let folder = self.path(id);
+        let size = size_of_folder(&folder);
+        // First the name that makes it a state, so that a half-deleted one is not read back.
+        let _ = fs::remove_file(folder.join("meta.json"));
+        match fs::remove_dir_all(&folder) {
+            Ok(()) => {
+                self.used.fetch_sub(size.min(self.used()), Ordering::Relaxed);
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, session = %id, "a session's state could not be deleted"),
+        }
+    }
+
+    /// A file without a name, for states that live as long as somebody has them open.
+    pub fn unnamed(&self) -> io::Result<File> {
+        tempfile::tempfile_in(&self.root)
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).read(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+fn read_meta(folder: &Path) -> io::Result<Meta> {
+    let path = folder.join("meta.json");
+    if fs::metadata(&path)?.len() > 64 << 10 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "meta.json is too long"));
+    }
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+fn remove_other_generations(folder: &Path, keep: u64) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name != "meta.json" && !name.starts_with(&format!("{keep}.")) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn size_of_folder(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum()
+}

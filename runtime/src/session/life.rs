@@ -1,0 +1,260 @@
+//! What a session is at a moment, and what can become of it. Synchronous: runs on threads that may block.
+
+use std::io::{Seek, SeekFrom};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_contract::{Limits, Problem, SessionState};
+use cofferdam_host_api::{Quota, Sandbox, Vfs};
+
+use super::disk::{Meta, StateFolder};
+use crate::error::Error;
+use crate::guest::{Guest, State};
+use crate::kernel::Kernel;
+use crate::memory::Delta;
+use crate::turn::{self, Finished, Job};
+
+/// A memory and files that no guest uses: what forks and snapshots are made of.
+pub struct Dormant {
+    delta: Arc<Delta>,
+    vfs: Vfs,
+    uptime: Duration,
+}
+
+/// A session's interpreter.
+pub enum Life {
+    /// In memory; `newborn` until its first turn.
+    Live { guest: Box<Guest>, newborn: bool },
+    /// A state in memory, shared with whom it was copied from; the first run makes a guest of it.
+    Dormant(Dormant),
+    /// On disk.
+    Suspended,
+    /// Gone, and why.
+    Lost(String),
+}
+
+/// Where a life is lived.
+pub struct Place<'a> {
+    pub kernel: &'a Arc<Kernel>,
+    pub folder: &'a StateFolder,
+    pub open_files: u64,
+}
+
+impl Place<'_> {
+    fn quota(&self, limits: &Limits) -> Quota {
+        turn::quota(limits, self.open_files)
+    }
+
+    fn vfs(&self, limits: &Limits) -> Result<Vfs, Error> {
+        Vfs::new(Arc::clone(self.kernel.base()), self.quota(limits))
+            .map_err(|_| Problem::overloaded("the worker's memory for files is used up; try again").into())
+    }
+}
+
+fn damaged(source: std::io::Error) -> Error {
+    Error::Io { context: "a session's memory", source }
+}
+
+impl Life {
+    /// A fresh interpreter.
+    pub fn fresh(place: &Place<'_>, meta: &Meta) -> Result<Self, Error> {
+        let vfs = place.vfs(&meta.limits)?;
+        let slot = place.kernel.slots().take(&meta.organization).map_err(damaged)?;
+        let guest = Guest::birth(place.kernel, slot, State::new(Sandbox::new(vfs)))?;
+        Ok(Self::Live { guest: Box::new(guest), newborn: true })
+    }
+
+    /// A copy of a state, to be born at its first run.
+    pub fn of_copy(copy: Dormant) -> Self {
+        Self::Dormant(copy)
+    }
+
+    pub fn state(&self) -> SessionState {
+        match self {
+            Self::Live { .. } | Self::Dormant(_) => SessionState::Live,
+            Self::Suspended | Self::Lost(_) => SessionState::Suspended,
+        }
+    }
+
+    fn lost(&self) -> Option<Problem> {
+        match self {
+            Self::Lost(reason) => Some(Problem::session_lost(reason.clone())),
+            _ => None,
+        }
+    }
+
+    /// Makes the session live, wherever it was.
+    pub fn wake(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(), Error> {
+        let dormant = match self {
+            Self::Live { .. } => return Ok(()),
+            Self::Lost(reason) => return Err(Problem::session_lost(reason.clone()).into()),
+            Self::Suspended => load(place, meta)?,
+            Self::Dormant(dormant) => Dormant {
+                delta: Arc::clone(&dormant.delta),
+                vfs: dormant.vfs.fork(place.quota(&meta.limits)).map_err(|_| no_room())?,
+                uptime: dormant.uptime,
+            },
+        };
+        let mut slot = place.kernel.slots().take(&meta.organization).map_err(damaged)?;
+        slot.apply(&dormant.delta).map_err(damaged)?;
+        let mut sandbox = Sandbox::new(dormant.vfs);
+        sandbox.set_uptime(dormant.uptime);
+        let guest = Guest::birth(place.kernel, slot, State::new(sandbox))?;
+        let was_on_disk = matches!(self, Self::Suspended);
+        *self = Self::Live { guest: Box::new(guest), newborn: true };
+        if was_on_disk {
+            // From here on the disk would be behind: better nothing there than a state of yesterday.
+            place.folder.remove(&meta.id);
+        }
+        Ok(())
+    }
+
+    /// Runs a job. A guest that is not sound afterwards ends the session.
+    pub fn run(&mut self, place: &Place<'_>, meta: &mut Meta, job: Job) -> Result<Finished, Error> {
+        self.wake(place, meta)?;
+        let Self::Live { guest, newborn } = self else {
+            return Err(Problem::session_lost("the session could not be brought back").into());
+        };
+        let finished = turn::run(place.kernel, guest, job, *newborn)?;
+        *newborn = false;
+        if !finished.sound {
+            let status = finished.outcome.status.as_str();
+            let run = &finished.outcome.id;
+            *self = Self::Lost(format!("the session ended with its run {run}, which was ended with status {status}"));
+        }
+        Ok(finished)
+    }
+
+    /// The files, for as long as the session is held. A suspended session is read from disk.
+    pub fn with_files<R>(
+        &mut self,
+        place: &Place<'_>,
+        meta: &mut Meta,
+        work: impl FnOnce(&Vfs) -> R,
+    ) -> Result<R, Error> {
+        if matches!(self, Self::Suspended) {
+            self.wake(place, meta)?;
+        }
+        match self {
+            Self::Live { guest, .. } => Ok(work(guest.sandbox().vfs())),
+            Self::Dormant(dormant) => Ok(work(&dormant.vfs)),
+            _ => Err(self.lost().unwrap_or_else(|| Problem::internal("no files")).into()),
+        }
+    }
+
+    /// A copy of the state as it is now, and what could not be copied.
+    pub fn copy(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(Dormant, Vec<String>), Error> {
+        let quota = place.quota(&meta.limits);
+        match self {
+            Self::Lost(reason) => Err(Problem::session_lost(reason.clone()).into()),
+            Self::Suspended => Ok((load(place, meta)?, meta.warnings.clone())),
+            Self::Dormant(dormant) => {
+                let vfs = dormant.vfs.fork(quota).map_err(|_| no_room())?;
+                Ok((Dormant { delta: Arc::clone(&dormant.delta), vfs, uptime: dormant.uptime }, Vec::new()))
+            }
+            Self::Live { guest, .. } => {
+                let mut file = place.folder.unnamed().map_err(damaged)?;
+                write_memory(guest, &mut file).map_err(damaged)?;
+                let delta = Delta::open(file).map_err(|e| damaged(std::io::Error::other(e)))?;
+                let sandbox = guest.sandbox();
+                let vfs = sandbox.vfs().fork(quota).map_err(|_| no_room())?;
+                Ok((Dormant { delta: Arc::new(delta), vfs, uptime: sandbox.uptime() }, warnings(sandbox)))
+            }
+        }
+    }
+
+    /// Writes the state to disk and lets the guest go.
+    pub fn suspend(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(), Error> {
+        match self {
+            Self::Suspended => return Err(Problem::conflict("the session is suspended already").into()),
+            Self::Lost(reason) => return Err(Problem::session_lost(reason.clone()).into()),
+            Self::Live { .. } | Self::Dormant(_) => {}
+        }
+        self.write_to(place, meta, place.folder)?;
+        if let Self::Live { guest, .. } = std::mem::replace(self, Self::Suspended) {
+            if let (Some(slot), _) = guest.end() {
+                place.kernel.slots().give(&meta.organization, slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the state, as it is, into a folder under `meta.id`: a suspended session, or a snapshot.
+    pub fn write_to(&mut self, place: &Place<'_>, meta: &mut Meta, folder: &StateFolder) -> Result<u64, Error> {
+        meta.image_digest = place.kernel.image().digest().to_owned();
+        meta.kernel_version = place.kernel.version().to_owned();
+        match self {
+            Self::Live { guest, .. } => {
+                meta.warnings = warnings(guest.sandbox());
+                meta.uptime_us = micros(guest.sandbox().uptime());
+                let vfs = guest.sandbox().vfs().fork(place.quota(&meta.limits)).map_err(|_| no_room())?;
+                folder.write(meta, &vfs, |file| write_memory(guest, file))
+            }
+            Self::Dormant(dormant) => {
+                meta.warnings.clear();
+                meta.uptime_us = micros(dormant.uptime);
+                folder.write(meta, &dormant.vfs, |file| dormant.delta.copy_to(file))
+            }
+            _ => Err(Problem::conflict("there is no live state to write").into()),
+        }
+    }
+
+    /// Ends the session; its slot serves again.
+    pub fn end(self, place: &Place<'_>, meta: &Meta) {
+        if let Self::Live { guest, .. } = self {
+            if let (Some(slot), _) = guest.end() {
+                place.kernel.slots().give(&meta.organization, slot);
+            }
+        }
+    }
+}
+
+fn no_room() -> Error {
+    Problem::overloaded("the worker's memory for files is used up; try again in a second").into()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What does not outlive the guest, in words.
+fn warnings(sandbox: &mut Sandbox) -> Vec<String> {
+    // One descriptor is the root folder, which every guest opens again by itself.
+    match sandbox.vfs().usage().open.saturating_sub(1) {
+        0 => Vec::new(),
+        open => vec![format!("{open} open files were closed: open files are not part of a suspended or copied session")],
+    }
+}
+
+fn write_memory(guest: &mut Guest, file: &mut std::fs::File) -> std::io::Result<u64> {
+    let (slot, store) = guest.at_rest();
+    let runs = slot.changed_pages(store)?;
+    file.seek(SeekFrom::Start(0))?;
+    slot.with_bytes(store, |memory| Delta::write(file, memory, &runs))
+}
+
+/// Reads a suspended state, and refuses one that another build of the kernel has made.
+fn load(place: &Place<'_>, meta: &mut Meta) -> Result<Dormant, Error> {
+    load_from(place, meta, place.folder)
+}
+
+/// As a suspended session, from any folder of states.
+pub(super) fn load_from(place: &Place<'_>, meta: &mut Meta, folder: &StateFolder) -> Result<Dormant, Error> {
+    if meta.image_digest != place.kernel.image().digest() {
+        return Err(Problem::kernel_changed(format!(
+            "this state was made by the {} kernel {}; this server now has {}, whose memory image is another. \
+             Start a new session, or run the earlier kernel",
+            place.kernel.name(),
+            meta.kernel_version,
+            place.kernel.version(),
+        ))
+        .into());
+    }
+    let (stored_meta, stored) = folder.read(&meta.id, place.kernel.base(), place.quota(&meta.limits))?;
+    meta.warnings = stored_meta.warnings;
+    Ok(Dormant {
+        delta: Arc::new(stored.delta),
+        vfs: stored.vfs,
+        uptime: Duration::from_micros(stored_meta.uptime_us),
+    })
+}

@@ -1,0 +1,135 @@
+//! The worker: the process that runs untrusted code, behind the HTTP wire of `contract::worker`.
+//!
+//! It holds no secret and opens no connection: it answers on the listener that it was given. Kernels are loaded first,
+//! then the process confines itself, and only then anything of anybody's is looked at.
+
+mod admission;
+mod config;
+mod metrics;
+mod routes;
+mod runs;
+mod sessions;
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_host_api::Budget;
+
+use crate::artifact::ArtifactCache;
+use crate::confine::confine;
+use crate::engine::{kernel_engine, start_ticker};
+use crate::error::Error;
+use crate::fresh::RunFiles;
+use crate::kernel::Kernel;
+use crate::kernel::manifest::Manifest;
+use crate::session::Sessions;
+use admission::Admission;
+pub use config::WorkerConfig;
+use metrics::Metrics;
+
+/// The stack of a thread that runs guests: the guest's own and what the host functions need below it.
+const THREAD_STACK: usize = crate::engine::GUEST_STACK + (8 << 20);
+/// How many runs' files are kept.
+const KEPT_RUNS: usize = 256;
+
+/// What all requests share.
+pub(crate) struct Worker {
+    pub(crate) config: WorkerConfig,
+    pub(crate) kernels: Vec<Arc<Kernel>>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) admission: Admission,
+    pub(crate) files: RunFiles,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) metrics: Metrics,
+}
+
+/// Serves until SIGTERM or SIGINT, then drains: runs end, sessions are suspended.
+pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> {
+    let engine = kernel_engine().map_err(Error::Sandbox)?;
+    let cache = ArtifactCache::open(&config.cache_dir)?;
+    let budget = Budget::new(config.files_budget_bytes);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let mut kernels = Vec::new();
+    for folder in Manifest::folders(&config.kernels_dir)? {
+        kernels.push(Arc::new(Kernel::load(&engine, &cache, &folder, &budget, cores * 4)?));
+    }
+    std::fs::create_dir_all(&config.state_dir).map_err(Error::io("the state folder"))?;
+    crate::memory::open_pagemap();
+    if config.confine {
+        let readable: Vec<PathBuf> = vec![PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/devices/system/cpu")];
+        let confinement = confine(&readable, &config.state_dir)?;
+        tracing::info!(landlock = confinement.landlock, seccomp = confinement.seccomp, "the worker is confined");
+    }
+    start_ticker(&engine).map_err(Error::io("the epoch thread"))?;
+    let sessions = Arc::new(Sessions::open(kernels.clone(), &config.state_dir, &config)?);
+    let worker = Arc::new(Worker {
+        admission: Admission::new(config.max_runs, config.max_waiting),
+        files: RunFiles::new(KEPT_RUNS, Duration::from_secs(config.run_files_s)),
+        metrics: Metrics::new(),
+        kernels,
+        sessions,
+        budget,
+        config,
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores)
+        // Runs hold a place each; what else blocks (suspending, files) is short.
+        .max_blocking_threads(worker.config.max_runs + 16)
+        .thread_stack_size(THREAD_STACK)
+        .enable_all()
+        .build()
+        .map_err(Error::io("the worker's threads"))?;
+    runtime.block_on(serve_until_told(listener, worker))
+}
+
+async fn serve_until_told(listener: UnixListener, worker: Arc<Worker>) -> Result<(), Error> {
+    listener.set_nonblocking(true).map_err(Error::io("the worker's listener"))?;
+    let listener = tokio::net::UnixListener::from_std(listener).map_err(Error::io("the worker's listener"))?;
+    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(Error::io("signals"))?;
+    let mut int =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(Error::io("signals"))?;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let tending = tokio::spawn(tend(Arc::clone(&worker), stop.clone()));
+    let server = axum::serve(listener, routes::router(Arc::clone(&worker)));
+    let graceful = server.with_graceful_shutdown({
+        let stop = stop.clone();
+        async move { stop.cancelled().await }
+    });
+    let mut serving = tokio::spawn(async move { graceful.await });
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        ended = &mut serving => {
+            return Err(Error::Io {
+                context: "the worker's server",
+                source: std::io::Error::other(format!("it ended by itself: {ended:?}")),
+            });
+        }
+    }
+    tracing::info!("draining");
+    stop.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(worker.config.drain_s), &mut serving).await;
+    worker.admission.close();
+    let failed = worker.sessions.suspend_all().await;
+    if failed > 0 {
+        tracing::warn!(failed, "sessions could not be suspended");
+    }
+    let _ = tending.await;
+    Ok(())
+}
+
+/// Once a second: idle sessions to disk, old ones away, old files away.
+async fn tend(worker: Arc<Worker>, stop: tokio_util::sync::CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        worker.files.expire();
+        let again = Arc::clone(&worker);
+        let _ = tokio::task::spawn_blocking(move || again.sessions.tend(again.config.idle_suspend_s)).await;
+    }
+}

@@ -1,0 +1,204 @@
+//! `POST /runs`: a job let in, run on a thread that may block, answered as JSON or as events while it runs.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use cofferdam_contract::worker::WorkerRun;
+use cofferdam_contract::{Event, Language, Outcome, Problem, RunId};
+use cofferdam_host_api::Interrupt;
+use futures_util::stream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::spawn_blocking;
+
+use super::Worker;
+use super::routes::{ProblemResponse, organization};
+use crate::error::Error;
+use crate::fresh;
+use crate::recorder::EventQueue;
+use crate::session::Held;
+use crate::turn::Job;
+
+/// Stops the run when the request is dropped: the caller went away.
+struct CancelOnDrop(Interrupt);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+pub(super) async fn run(
+    State(worker): State<Arc<Worker>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ProblemResponse> {
+    let request: WorkerRun = serde_json::from_slice(&body).map_err(|e| Problem::malformed(e.to_string()))?;
+    drop(body);
+    let organization = organization(&headers)?;
+    let wants_events =
+        headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
+    let wall = Duration::from_millis(request.limits.wall_ms);
+    let held = match &request.request.session {
+        Some(id) => {
+            let session = worker.sessions.find(id, &organization)?;
+            Some(worker.sessions.hold(&session, request.request.if_busy, wall).await?)
+        }
+        None => None,
+    };
+    let place = worker.admission.enter().await.inspect_err(|_| worker.metrics.refused())?;
+    let language = language_of(&request, held.as_ref())?;
+    let interrupt = Interrupt::new(Instant::now().checked_add(wall));
+    let cancel = CancelOnDrop(interrupt.clone());
+    let listener = wants_events.then(|| Arc::new(EventQueue::default()));
+    let job = Job {
+        id: request.id,
+        session: request.request.session.clone(),
+        request: request.request,
+        language,
+        limits: request.limits,
+        open_files: worker.config.open_files,
+        interrupt,
+        listener: listener.clone(),
+    };
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let on_thread = Arc::clone(&worker);
+    spawn_blocking(move || work(&on_thread, organization, held, job, place, answer));
+    match listener {
+        None => {
+            let outcome = answered.await.map_err(|_| Problem::internal("the run broke off"))?;
+            drop(cancel);
+            Ok(json(&outcome.map_err(|e| refuse(&e))?))
+        }
+        Some(queue) => Ok(events(queue, answered, cancel)),
+    }
+}
+
+fn refuse(error: &Error) -> Problem {
+    if !matches!(error, Error::Refused(_)) {
+        tracing::error!(%error, "a run failed on our side");
+    }
+    error.to_problem()
+}
+
+/// The language of a run in a session is the session's; TypeScript goes where JavaScript does.
+fn language_of(request: &WorkerRun, held: Option<&Held>) -> Result<Language, Problem> {
+    let own = held.map(|held| held.meta().language);
+    match (request.request.language, own) {
+        (Some(asked), Some(own)) if asked.kernel() != own.kernel() => {
+            Err(Problem::invalid(format!("this is a {} session; it cannot run {}", own.as_str(), asked.as_str())))
+        }
+        (Some(asked), _) => Ok(asked),
+        (None, Some(own)) => Ok(own),
+        (None, None) => Err(Problem::invalid("`language` is needed")),
+    }
+}
+
+type Answer = tokio::sync::oneshot::Sender<Result<Outcome, Error>>;
+
+/// The whole of a run, on a thread of its own. The answer goes out before the slot is cleaned.
+fn work(
+    worker: &Arc<Worker>,
+    organization: cofferdam_contract::OrganizationId,
+    held: Option<Held>,
+    job: Job,
+    place: OwnedSemaphorePermit,
+    answer: Answer,
+) {
+    let language = job.language;
+    let listener = job.listener.clone();
+    let started = Instant::now();
+    let finish = |result: &Result<Outcome, Error>| worker.metrics.finished(language, result.as_ref().ok(), started.elapsed());
+    match held {
+        Some(mut held) => {
+            let result = held.run(&worker.sessions, job).map(|finished| finished.outcome);
+            drop(held);
+            finish(&result);
+            let _ = answer.send(result);
+        }
+        None => match worker.sessions.kernel(language.kernel()) {
+            Err(problem) => {
+                let _ = answer.send(Err(problem.into()));
+            }
+            Ok(kernel) => match fresh::run(&kernel, &organization, job, &worker.files) {
+                Ok((finished, used)) => {
+                    let result = Ok(finished.outcome);
+                    finish(&result);
+                    let _ = answer.send(result);
+                    close(listener.as_ref());
+                    used.clean(&kernel, &organization);
+                }
+                Err(error) => {
+                    let result = Err(error);
+                    finish(&result);
+                    let _ = answer.send(result);
+                }
+            },
+        },
+    }
+    close(listener.as_ref());
+    drop(place);
+}
+
+fn close(listener: Option<&Arc<EventQueue>>) {
+    if let Some(queue) = listener {
+        queue.close();
+    }
+}
+
+fn json(outcome: &Outcome) -> Response {
+    let body = serde_json::to_vec(outcome).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// What happens, as it happens, then the end. The stream's end drops `cancel`, which by then stops nothing.
+fn events(
+    queue: Arc<EventQueue>,
+    answered: tokio::sync::oneshot::Receiver<Result<Outcome, Error>>,
+    cancel: CancelOnDrop,
+) -> Response {
+    let state = (queue, Some(answered), cancel);
+    let body = stream::unfold(state, |(queue, mut answered, cancel)| async move {
+        if let Some(event) = queue.next().await {
+            return Some((Ok::<_, Infallible>(Bytes::from(event.to_sse())), (queue, answered, cancel)));
+        }
+        let outcome = answered.take()?.await;
+        let text = match outcome {
+            Ok(Ok(outcome)) => {
+                let error = outcome.error.clone().map(|e| Event::Error(e).to_sse()).unwrap_or_default();
+                error + &Event::End(Box::new(outcome)).to_sse()
+            }
+            // The status line is long gone: the problem comes as an event.
+            Ok(Err(error)) => problem_event(&refuse(&error)),
+            Err(_) => problem_event(&Problem::internal("the run broke off")),
+        };
+        Some((Ok(Bytes::from(text)), (queue, None, cancel)))
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn problem_event(problem: &Problem) -> String {
+    format!("event: problem\ndata: {}\n\n", serde_json::to_string(problem).unwrap_or_default())
+}
+
+/// `GET /runs/{id}/files/{path}`.
+pub(super) async fn file(
+    State(worker): State<Arc<Worker>>,
+    headers: HeaderMap,
+    Path((id, path)): Path<(String, String)>,
+) -> Result<Response, ProblemResponse> {
+    let id = RunId::parse(&id).map_err(|e| Problem::not_found(e.to_string()))?;
+    let path = cofferdam_contract::normalize_path(&path).map_err(|e| Problem::invalid(e.to_string()))?;
+    let bytes = worker.files.read(&id, &organization(&headers)?, &path)?;
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
