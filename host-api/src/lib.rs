@@ -15,5 +15,7 @@ pub use door::{Door, add_door_to_linker};
 pub use interrupt::{Interrupt, Interrupted};
 pub use sandbox::{Exit, Sandbox, SandboxView, Stop};
 pub use stdio::{OutputSink, Stdio};
-pub use vfs::{ArchiveError, Base, Budget, FsError, MountBytes, Mounts, Quota, SystemClock, Vfs, WallClock};
+pub use vfs::{
+    ArchiveError, Base, Budget, DiskUsage, FileInfo, FsError, MountBytes, Mounts, Quota, SystemClock, Vfs, WallClock,
+};
 pub use wasi::add_to_linker;

@@ -45,7 +45,7 @@ struct Spec<'a> {
     language: Language,
     filename: &'static str,
     args: &'a [String],
-    env: &'a BTreeMap<String, String>,
+    env: BTreeMap<&'a str, &'a str>,
     birth: Option<String>,
     svg: bool,
 }
@@ -116,7 +116,7 @@ fn turn_text(kernel: &Kernel, job: &Job, newborn: bool) -> Result<String, Proble
             Language::TypeScript => "main.ts",
         },
         args: &job.request.args,
-        env: &job.request.env,
+        env: kernel.env().iter().chain(&job.request.env).map(|(k, v)| (k.as_str(), v.as_str())).collect(),
         birth: if newborn { Some(seed()?) } else { None },
         svg: job.request.svg,
     };

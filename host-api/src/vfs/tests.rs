@@ -1,6 +1,7 @@
-//! Files, quotas, paths and archives, as tables.
+//! Files and paths, as tables.
 
-use std::io::Read;
+mod archives;
+mod quotas;
 
 use super::{
     handle::{Handle, OpenMode},
@@ -305,109 +306,6 @@ fn contents_are_what_was_written() {
 const QUOTA_BIG: Quota = Quota { disk_bytes: 1 << 40, files: 1_000_000, open_files: 1_000_000 };
 
 #[test]
-fn quotas_refuse_and_say_which() {
-    let vfs = vfs();
-    let file = open(&vfs, "tmp/x", CREATE).unwrap();
-    for refused in
-        [file.set_len(1 << 40), file.set_len(QUOTA.disk_bytes + 1), file.write(Some(1 << 40), b"x").map(drop)]
-    {
-        assert_eq!(refused, Err(FsError::NoSpace));
-        assert_eq!(vfs.exceeded(), Some(LimitName::DiskBytes));
-        vfs.mark();
-        assert_eq!((vfs.exceeded(), vfs.usage().bytes), (None, 0));
-    }
-    assert_eq!(file.write(Some(u64::MAX), b"x").unwrap_err(), FsError::FileTooLarge);
-    file.set_len(QUOTA.disk_bytes).unwrap();
-    assert_eq!(vfs.usage().bytes, QUOTA.disk_bytes, "a hole counts");
-    assert_eq!(vfs.write_file("y", b"y").unwrap_err(), FsError::NoSpace);
-    assert_eq!(vfs.list(), [], "no empty file stays behind");
-    assert_eq!(vfs.root().symlink("target", "tmp/l").unwrap_err(), FsError::NoSpace);
-    // Removed but open: still there, still counted.
-    vfs.root().unlink("tmp/x").unwrap();
-    file.write(Some(5), b"alive").unwrap();
-    assert_eq!((file.read(4, 7).unwrap(), file.stat().unwrap().links), (b"\0alive\0".to_vec(), 0));
-    assert_eq!(vfs.usage().bytes, QUOTA.disk_bytes);
-    assert_eq!(vfs.fork(QUOTA).unwrap().usage(), DiskUsage { bytes: 0, files: 0, open: 0 });
-    drop(file);
-    assert_eq!(vfs.usage(), DiskUsage { bytes: 0, files: 0, open: 0 });
-
-    vfs.mark();
-    for n in 0..QUOTA.files {
-        vfs.root().create_folder(&format!("tmp/{n}")).unwrap();
-    }
-    assert_eq!(vfs.root().create_folder("tmp/more"), Err(FsError::Quota));
-    assert_eq!(vfs.exceeded(), Some(LimitName::Files));
-    vfs.root().remove_folder("tmp/5").unwrap();
-    vfs.root().create_folder("tmp/more").unwrap();
-
-    vfs.mark();
-    let open_files: Vec<_> =
-        (0..QUOTA.open_files).map(|n| open(&vfs, &format!("tmp/{}", n + 6), READ).unwrap()).collect();
-    assert_eq!(open(&vfs, "tmp/50", READ).err(), Some(FsError::TooManyOpen));
-    assert_eq!(vfs.exceeded(), Some(LimitName::OpenFiles));
-    drop(open_files);
-    open(&vfs, "tmp/50", READ).unwrap();
-}
-
-#[test]
-fn depth_is_bounded() {
-    let vfs = Vfs::new(base(), QUOTA_BIG).unwrap();
-    let root = vfs.root();
-    let mut path = "tmp".to_owned();
-    for _ in 0..MAX_DEPTH {
-        path += "/d";
-        root.create_folder(&path).unwrap();
-    }
-    assert_eq!(root.create_folder(&(path.clone() + "/d")), Err(FsError::NameTooLong));
-    root.create_folder("home/user/x").unwrap();
-    assert_eq!(root.rename("tmp/d", &root, "home/user/x/d"), Err(FsError::NameTooLong));
-    root.rename("tmp/d", &root, "home/user/d").unwrap();
-    let mut archive = Vec::new();
-    vfs.to_archive(&mut archive).unwrap();
-    Vfs::from_archive(base(), QUOTA_BIG, &archive[..]).unwrap();
-    vfs.remove("d").unwrap();
-    assert_eq!(vfs.usage().files, 1);
-}
-
-#[test]
-fn everything_is_given_back() {
-    let base = base();
-    let vfs = Vfs::new(base.clone(), QUOTA_BIG).unwrap();
-    let empty = base.budget.used();
-    put(&vfs, "tmp/big", &vec![1; 10 << 20]);
-    let used = base.budget.used();
-    assert!(used >= (10 << 20) && used < (11 << 20), "{used}");
-    let forks: Vec<_> = (0..50).map(|_| vfs.fork(QUOTA_BIG).unwrap()).collect();
-    assert!(base.budget.used() < used + (1 << 20), "forks share");
-    for fork in &forks {
-        open(fork, "tmp/big", WRITE).unwrap().write(Some(5 << 20), b"mine").unwrap();
-    }
-    assert!(base.budget.used() >= used + 50 * (64 << 10));
-    // 64 MiB in all: a file of the size of what is left cannot be filled.
-    let hole = open(&vfs, "tmp/hole", CREATE).unwrap();
-    hole.set_len(1 << 30).unwrap();
-    let mut at = 0;
-    let error = loop {
-        match hole.write(Some(at), &[1; 1 << 20]) {
-            Ok((written, _)) => at += written as u64,
-            Err(error) => break error,
-        }
-    };
-    assert_eq!((error, vfs.exceeded()), (FsError::NoSpace, Some(LimitName::DiskBytes)));
-    assert!(base.budget.used() <= base.budget.cap());
-    drop(forks);
-    vfs.root().unlink("tmp/hole").unwrap();
-    assert!(base.budget.used() > used);
-    drop(hole);
-    vfs.root().unlink("tmp/big").unwrap();
-    assert_eq!(base.budget.used(), empty);
-    drop(vfs);
-    assert_eq!(base.budget.used(), 0);
-    let tight = Arc::new(Base { mounts: base.mounts.clone(), budget: Budget::new(100), clock: base.clock.clone() });
-    assert_eq!(Vfs::new(tight, QUOTA).err(), Some(FsError::NoSpace));
-}
-
-#[test]
 fn changes_are_told() {
     let vfs = furnished();
     vfs.write_file("in/put.csv", b"1,2").unwrap();
@@ -445,86 +343,6 @@ fn a_folder_is_read_once_whatever_happens_meanwhile() {
     }
     assert_eq!(seen.len(), 200);
     assert!(names(&folder).is_empty());
-}
-
-#[test]
-fn archives_bring_everything_back() {
-    let vfs = furnished();
-    let file = open(&vfs, "home/user/sparse", CREATE).unwrap();
-    file.set_len(300_000).unwrap();
-    file.write(Some(200_000), b"middle").unwrap();
-    file.set_times(Some(Duration::from_nanos(5)), Some(Duration::from_nanos(7))).unwrap();
-    let mut archive = Vec::new();
-    vfs.to_archive(&mut archive).unwrap();
-    let mut tail = &[&archive[..], b"tail"].concat()[..];
-    let back = Vfs::from_archive(base(), QUOTA, &mut tail).unwrap();
-    assert_eq!(tail, b"tail");
-    let mut again = Vec::new();
-    back.to_archive(&mut again).unwrap();
-    assert_eq!(archive, again);
-    assert_eq!(back.usage(), DiskUsage { open: 0, ..vfs.usage() });
-    assert_eq!(back.read_file("sparse").unwrap(), vfs.read_file("sparse").unwrap());
-    let stat = back.root().stat_at("home/user/sparse", true).unwrap();
-    assert_eq!((stat.times.accessed.as_nanos(), stat.times.modified.as_nanos()), (5, 7));
-
-    // Cut off anywhere, or with any byte another: an error or a file system, never a panic, and nothing kept.
-    let base = base();
-    for cut in 0..archive.len() {
-        assert!(Vfs::from_archive(base.clone(), QUOTA, &archive[..cut]).is_err(), "{cut}");
-    }
-    for at in 0..archive.len() {
-        for value in [0, 1, 0x7f, 0xff, archive[at] ^ 0x80] {
-            let mut bad = archive.clone();
-            bad[at] = value;
-            let got = Vfs::from_archive(base.clone(), QUOTA, &bad[..]);
-            assert!(got.is_err() || at >= 7 || value == archive[at]);
-            assert!(base.budget.used() < 2 << 20, "{at}");
-        }
-    }
-    assert_eq!(base.budget.used(), 0);
-    let over = Vfs::from_archive(base, Quota { disk_bytes: 1_000, ..QUOTA }, &archive[..]);
-    assert!(matches!(over, Err(ArchiveError::Fs(FsError::NoSpace))));
-}
-
-#[test]
-fn hostile_archives() {
-    let entry = |kind: u8, name: &[u8]| {
-        let mut bytes = vec![kind];
-        bytes.extend((name.len() as u16).to_le_bytes());
-        bytes.extend(name);
-        bytes.extend([0; 24]);
-        bytes
-    };
-    let file = |name: &[u8], size: u64, piece: u32| {
-        [entry(2, name), size.to_le_bytes().to_vec(), piece.to_le_bytes().to_vec()].concat()
-    };
-    let deep: Vec<u8> = (0..80).flat_map(|_| entry(1, b"d")).collect();
-    for (what, body) in [
-        ("no name", entry(1, b"")),
-        ("dot", entry(1, b".")),
-        ("dot dot", entry(1, b"..")),
-        ("slash", entry(1, b"a/b")),
-        ("nul", entry(1, b"a\0b")),
-        ("not UTF-8", entry(1, b"\xff")),
-        ("long name", entry(1, &[b'x'; 256])),
-        ("twice", [entry(1, b"a"), vec![0], entry(1, b"a"), vec![0]].concat()),
-        ("deep", deep),
-        ("huge file", file(b"f", u64::MAX, 0)),
-        ("more than the quota", file(b"f", QUOTA.disk_bytes + 1, 0)),
-        ("piece over its size", file(b"f", 3, 4)),
-        ("piece over its place", file(b"f", 200_000, 65_537)),
-        ("lying piece", file(b"f", 200_000, 65_536)),
-        ("kind", entry(9, b"x")),
-    ] {
-        let archive = [b"CFDVFS\x01", &body[..]].concat();
-        // An endless tail: none of these may be read on for ever.
-        let base = base();
-        let mut tail = std::io::repeat(0xaa).take(1 << 20);
-        let got = Vfs::from_archive(base.clone(), QUOTA, archive.chain(&mut tail));
-        assert!(got.is_err(), "{what}");
-        assert!(tail.limit() > 0, "{what}");
-        assert_eq!(base.budget.used(), 0, "{what}");
-    }
 }
 
 #[test]

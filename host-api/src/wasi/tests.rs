@@ -81,7 +81,7 @@ fn files_through_streams() {
     assert_eq!(rest.len(), 40_960 + 100 - 4_100);
     assert!(matches!(sandbox.blocking_read(again(&input), 10), Err(StreamError::Closed)));
     assert_eq!(sandbox.stat(again(&file)).unwrap().size, 41_060);
-    assert_eq!(sandbox.read(again(&file), 10, 41_055).unwrap(), (vec![0; 5], true));
+    assert_eq!(HostDescriptor::read(&mut sandbox, again(&file), 10, 41_055).unwrap(), (vec![0; 5], true));
     // Past the quota: an error the guest can read the code of, and a name the runner can.
     let far = sandbox.write_via_stream(again(&file), 1 << 40).unwrap();
     let Err(StreamError::LastOperationFailed(error)) = sandbox.blocking_write_and_flush(far, vec![1]) else { panic!() };
@@ -108,11 +108,11 @@ fn modes_are_kept() {
     let reader = at(&mut sandbox, DescriptorFlags::READ);
     let writer = at(&mut sandbox, DescriptorFlags::WRITE);
     let bad = |result: Result<(), Failure>| assert!(matches!(result, Err(Failure::Guest(FsError::BadDescriptor))));
-    bad(sandbox.write(again(&reader), vec![1], 0).map(drop));
+    bad(HostDescriptor::write(&mut sandbox, again(&reader), vec![1], 0).map(drop));
     bad(sandbox.set_size(again(&reader), 0));
     bad(sandbox.write_via_stream(again(&reader), 0).map(drop));
     bad(sandbox.append_via_stream(again(&reader)).map(drop));
-    bad(sandbox.read(again(&writer), 1, 0).map(drop));
+    bad(HostDescriptor::read(&mut sandbox, again(&writer), 1, 0).map(drop));
     bad(sandbox.read_via_stream(again(&writer), 0).map(drop));
     let (one, other) = (again(&reader), again(&writer));
     assert!(sandbox.is_same_object(one, other).unwrap());

@@ -17,6 +17,7 @@ import os
 import sys
 import types
 from json import decoder as _json_decoder
+from json import encoder as _json_encoder
 from json import scanner as _json_scanner
 
 __name__ = "_cofferdam"
@@ -32,7 +33,9 @@ RECURSION_LIMIT = 1000
 RECURSION_LIMIT_MAX = 20_000
 
 # Bound once: user code may replace the attributes of `json`, `sys` or `io`.
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_chunks = _json_encoder.c_make_encoder(
+    {}, None, _json_encoder.encode_basestring, None, ":", ",", False, False, False
+)
 _scan = _json_scanner.c_make_scanner(json.JSONDecoder())
 _scan_string = _json_decoder.c_scanstring
 _door_call = _host.call
@@ -51,6 +54,11 @@ def clip(text, cap):
     if len(text) <= cap:
         return text
     return f"{text[: cap // 2]}\n... {len(text) - cap} characters left out ...\n{text[-(cap // 2) :]}"
+
+
+def _encode(value):
+    """JSON, by the C encoder alone: `json.dumps` goes through builtins that user code may have replaced."""
+    return "".join(_chunks(value, 0))
 
 
 class _Stdin(_FileIO):
@@ -130,7 +138,7 @@ def send(request):
         return True
     try:
         _door_call(_encode(request).encode("utf-8", "replace"))
-    except (OSError, ConnectionError):
+    except Exception:
         return False
     return True
 

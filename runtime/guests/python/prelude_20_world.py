@@ -94,9 +94,15 @@ def _urlopen(url, *args, **kwargs):
 _real_urlopen = urllib.request.urlopen
 urllib.request.urlopen = _urlopen
 http.client.HTTPConnection.connect = _refuses(_no_network, "connect")
-_no_tls = _refuses(_no_network, "HTTPSConnection")
-if not hasattr(http.client, "HTTPSConnection"):
-    http.client.HTTPSConnection = _no_tls
+
+
+def _http_lacks(name):
+    if name == "HTTPSConnection":
+        raise AttributeError(f"http.client.HTTPSConnection: {_NO_NETWORK}", name=name, obj=http.client)
+    raise AttributeError(f"module 'http.client' has no attribute {name!r}", name=name, obj=http.client)
+
+
+http.client.__getattr__ = _http_lacks
 
 _thread.start_new_thread = _thread.start_new = _refuses(_no_thread, "start_new_thread")
 _thread.start_joinable_thread = threading._start_joinable_thread = _refuses(_no_thread, "start_joinable_thread")
@@ -117,17 +123,21 @@ subprocess.Popen.__init__ = _refuses(_no_process, "Popen")
 subprocess.Popen.__del__ = lambda self: None
 
 
-def _hurt_ctypes(module):
+def _lame_ctypes(module):
     module.CDLL = module.PyDLL = module.WinDLL = module.OleDLL = _refuses(_no_library, "CDLL")
     module.cdll = module.pydll = types.SimpleNamespace(LoadLibrary=module.CDLL)
 
 
-def _hurt_multiprocessing(module):
+def _lame_multiprocessing(module):
     for name in ("Process", "Pool", "Manager", "Queue", "SimpleQueue", "Pipe", "Value", "Array"):
         setattr(module, name, _refuses(_no_process, name))
 
 
-_AMENDED = {"ctypes": _hurt_ctypes, "multiprocessing": _hurt_multiprocessing}
+def _calm_tqdm(module):
+    module.tqdm.monitor_interval = 0  # or it warns that it cannot start its thread
+
+
+_AMENDED = {"ctypes": _lame_ctypes, "multiprocessing": _lame_multiprocessing, "tqdm": _calm_tqdm}
 _ABSENT = {
     "host.tools": _NO_TOOLS,
     "_multiprocessing": _NO_PROCESSES,

@@ -28,7 +28,9 @@ _METHODS = (
 _PLAIN_TYPES = frozenset(
     (int, str, float, bool, complex, bytes, bytearray, list, tuple, dict, set, frozenset, range, type, type(None))
 )
-_FIGURES = {}  # replaced by matplotlib's registry once that is there
+# Matplotlib's own, once it is there.
+_FIGURES = {}
+_Figure = _Artist = ()
 
 
 def text_of(value):
@@ -93,10 +95,12 @@ def _table(frame):
 def bundle_of(value):
     """Every form that the value has, by MIME type; `text/plain` always."""
     kind = type(value)
-    if kind in _PLAIN_TYPES:
-        return {"text/plain": text_of(value)}
     data = {"text/plain": text_of(value)}
-    if isinstance(value, type):
+    figure = figure_of(value)
+    if figure is not None:
+        data.update(render(figure))
+        return data
+    if kind in _PLAIN_TYPES or isinstance(value, type):
         return data
     pandas = _modules.get("pandas")
     if pandas is not None and isinstance(value, (pandas.DataFrame, pandas.Series)):
@@ -109,10 +113,6 @@ def bundle_of(value):
             data["application/vnd.cofferdam.table+json"] = _encode(size)
         except Exception:
             pass
-        return data
-    figure = figure_of(value)
-    if figure is not None:
-        data.update(render(figure))
         return data
     method = getattr(kind, "_repr_mimebundle_", None)
     if method is not None:
@@ -177,13 +177,14 @@ builtins.display = display
 
 
 def figure_of(value, depth=0):
-    """The open matplotlib figure that a value is, belongs to or contains, or None."""
-    artist = _modules.get("matplotlib.artist")
-    if artist is None:
+    """The matplotlib figure that a value is; or that it belongs to or contains, if that figure is open; or None."""
+    if isinstance(value, _Figure):
+        return value
+    if not _FIGURES:
         return None
-    if isinstance(value, artist.Artist):
+    if isinstance(value, _Artist):
         figure = value.get_figure(root=True)
-        return figure if figure is not None and hasattr(figure, "savefig") else None
+        return figure if any(manager.canvas.figure is figure for manager in _FIGURES.values()) else None
     if depth < 2 and (isinstance(value, (list, tuple)) or type(value).__name__ == "ndarray" and value.dtype == object):
         for item in list(value)[:8]:
             figure = figure_of(item, depth + 1)
@@ -193,13 +194,16 @@ def figure_of(value, depth=0):
 
 
 def render(figure):
-    data = {}
-    for name, mime in (("png", "image/png"), ("svg", "image/svg+xml")) if _svg else (("png", "image/png"),):
-        buffer = _BytesIO()
-        figure.savefig(buffer, format=name, bbox_inches="tight", dpi="figure")
-        item = buffer.getvalue()
-        data[mime] = _b64(item).decode("ascii") if name == "png" else item.decode("utf-8")
+    data = {"image/png": _b64(_png(figure) or _saved(figure, "png")).decode("ascii")}
+    if _svg:
+        data["image/svg+xml"] = _saved(figure, "svg").decode("utf-8")
     return data
+
+
+def _saved(figure, form):
+    buffer = _BytesIO()
+    figure.savefig(buffer, format=form, bbox_inches="tight", dpi="figure")
+    return buffer.getvalue()
 
 
 def close(figure):
@@ -214,53 +218,3 @@ def show_figures(*args, **kwargs):
         show(manager.canvas.figure)
         if number in _FIGURES:
             _Gcf.destroy(number)
-
-
-class _Raw:
-    def __init__(self, data=None, *args, filename=None, **options):
-        if filename is not None:
-            with open(filename, "rb") as file:
-                data = file.read()
-        self.data = data
-
-    def __repr__(self):
-        return f"<IPython.display.{type(self).__name__} object>"
-
-
-def _raw_class(name, mime):
-    def bundle(self, include=None, exclude=None):
-        data = self.data
-        if name == "Image" and isinstance(data, str):
-            with open(data, "rb") as file:
-                data = file.read()
-        kind = "image/jpeg" if name == "Image" and bytes(data[:2]) == b"\xff\xd8" else mime
-        return {kind: data}
-
-    return type(name, (_Raw,), {"_repr_mimebundle_": bundle, "__module__": "IPython.display"})
-
-
-def _make_ipython(module):
-    module.version_info = (9, 0, 0, "")
-    module.__version__ = "9.0.0"
-    module.get_ipython = lambda: None
-    module.__path__ = []
-
-
-def _make_ipython_display(module):
-    module.display = display
-    module.clear_output = lambda wait=False: None
-    for name, mime in (
-        ("HTML", "text/html"),
-        ("Markdown", "text/markdown"),
-        ("Latex", "text/latex"),
-        ("SVG", "image/svg+xml"),
-        ("JSON", "application/json"),
-        ("Javascript", "application/javascript"),
-        ("Image", "image/png"),
-        ("Pretty", "text/plain"),
-    ):
-        setattr(module, name, _raw_class(name, mime))
-
-
-_SYNTHETIC["IPython"] = _make_ipython
-_SYNTHETIC["IPython.display"] = _make_ipython_display

@@ -98,23 +98,36 @@ def _parse(code, name):
         return _compile(flat, name, "exec", _ONLY_AST | _TOP_LEVEL_AWAIT, True)
 
 
-def _evaluate(code, space):
-    value = eval(code, space)
-    return run_coroutine(value) if code.co_flags & _IS_COROUTINE else value
+async def _awaited(first, last):
+    """Both halves of a turn inside the event loop, if either of them awaits."""
+    value = None
+    for code in (first, last):
+        if code is not None:
+            value = eval(code, _main)
+            if code.co_flags & _IS_COROUTINE:
+                value = await value
+    return value if last is not None else None
 
 
 def _execute(code, name):
     """Runs the code; the value is the last statement's where that is an expression."""
     tree = _parse(code, name)
     body = tree.body
-    if not body or type(body[-1]) is not _Expr:
-        return _evaluate(_compile(tree, name, "exec", _TOP_LEVEL_AWAIT, True), _main)
-    last = _Expression(body.pop().value)
+    first = last = None
     # Both are compiled before either runs: a SyntaxError runs nothing.
-    last = _compile(last, name, "eval", _TOP_LEVEL_AWAIT, True)
+    if body and type(body[-1]) is _Expr:
+        last = _compile(_Expression(body.pop().value), name, "eval", _TOP_LEVEL_AWAIT, True)
     if body:
-        _evaluate(_compile(tree, name, "exec", _TOP_LEVEL_AWAIT, True), _main)
-    return _evaluate(last, _main)
+        first = _compile(tree, name, "exec", _TOP_LEVEL_AWAIT, True)
+        if first.co_flags & _IS_COROUTINE:
+            return run_coroutine(_awaited(first, last))
+    if last is None:
+        return None if first is None else eval(first, _main)
+    if last.co_flags & _IS_COROUTINE:
+        return run_coroutine(_awaited(first, last))
+    if first is not None:
+        eval(first, _main)
+    return eval(last, _main)
 
 
 def _run(spec):

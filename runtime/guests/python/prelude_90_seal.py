@@ -68,6 +68,7 @@ def _forget():
     builtins.__dict__.pop("_", None)
     for name in list(_sources):
         linecache.cache.pop(name, None)
+    linecache.cache.pop(f"{HOME}/main.py", None)
     _sources.clear()
     linecache._interactive_cache.clear()
     for name in ("last_exc", "last_type", "last_value", "last_traceback"):
@@ -95,7 +96,7 @@ def _plug():
     plugs = []
     top = id(bytes(_SLACK))
     size = 1 << 20
-    while size > 32:
+    while size > 2:
         while True:
             block = bytes(size)
             plugs.append(block)

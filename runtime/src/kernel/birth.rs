@@ -75,6 +75,7 @@ pub fn first_image(
     let said = Said::default();
     let mut sandbox = Sandbox::new(vfs);
     sandbox.set_interrupt(Interrupt::new(Instant::now().checked_add(PATIENCE)));
+    sandbox.set_env(manifest.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>());
     listen(&mut sandbox, &said);
 
     let size = usize::try_from(rewritten.memory_pages).map_err(failed)? * WASM_PAGE;
@@ -97,7 +98,7 @@ pub fn first_image(
     }
     for code in &manifest.image.warmup {
         let spec = json!({
-            "code": code, "language": manifest.language, "filename": "warmup", "args": [], "env": {},
+            "code": code, "language": manifest.language, "filename": "warmup", "args": [], "env": manifest.env,
             "birth": "00".repeat(32), "svg": true,
         });
         making.call("turn", Some(&turn_text(&manifest.image.turn, &spec.to_string())))?;
@@ -106,8 +107,8 @@ pub fn first_image(
         making.call("turn", Some(text))?;
     }
     let open = making.store.data().sandbox.vfs().usage().open;
-    if open > 1 {
-        return Err(failed(format!("{} files are open at rest; they would not be in a sandbox born of it", open - 1)));
+    if open > 0 {
+        return Err(failed(format!("{open} files are open at rest; they would not be in a sandbox born of it")));
     }
     Ok(slot.with_bytes(&mut making.store, <[u8]>::to_vec))
 }

@@ -2,6 +2,7 @@
 //!
 //! Adding a kernel is adding such a folder; nothing in the engine knows one by name.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,9 @@ pub struct Manifest {
     pub language: String,
     pub module: ModuleSpec,
     pub image: ImageSpec,
+    /// The environment that the image is made in and that runs start from; a run's own comes on top.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
     #[serde(default)]
     pub mounts: Vec<MountSpec>,
 }
@@ -93,20 +97,18 @@ impl Manifest {
     }
 }
 
-/// SHA-256 over every file of a folder: names, lengths and contents, in order.
-pub fn folder_digest(folder: &Path) -> Result<String, KernelError> {
+/// SHA-256 of every file of a folder, by its path in it.
+pub fn file_digests(folder: &Path) -> Result<BTreeMap<PathBuf, String>, KernelError> {
     let mut files = Vec::new();
     collect(folder, &mut files).map_err(|e| KernelError::io(folder, e))?;
-    files.sort();
-    let mut hash = Sha256::new();
+    let mut digests = BTreeMap::new();
     for path in files {
-        let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
-        let len = fs::metadata(&path).map_err(|e| KernelError::io(&path, e))?.len();
-        hash.update(format!("{}:{name}:{len}:", name.len()));
+        let mut hash = Sha256::new();
         let mut file = fs::File::open(&path).map_err(|e| KernelError::io(&path, e))?;
         io::copy(&mut file, &mut hash).map_err(|e| KernelError::io(&path, e))?;
+        digests.insert(path.strip_prefix(folder).unwrap_or(&path).to_owned(), hex(&hash.finalize()));
     }
-    Ok(hex(&hash.finalize()))
+    Ok(digests)
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

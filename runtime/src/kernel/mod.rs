@@ -9,6 +9,7 @@ pub mod pool;
 pub mod prepare;
 pub mod rewrite;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ impl Kernel {
         slots: usize,
     ) -> Result<Self, KernelError> {
         let manifest = Manifest::read(folder)?;
-        let keys = Keys::of(folder, engine)?;
+        let keys = Keys::of(folder, &manifest, engine)?;
         let about = cache.path(&keys.image, "json");
         let json = fs::read(&about).map_err(|e| KernelError::io(&about, e))?;
         let prepared: Prepared = serde_json::from_slice(&json).map_err(|e| KernelError::Image(e.to_string()))?;
@@ -86,6 +87,11 @@ impl Kernel {
 
     pub fn version(&self) -> &str {
         &self.manifest.version
+    }
+
+    /// The environment that runs start from.
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.manifest.env
     }
 
     /// The text of a turn for a spec in JSON.

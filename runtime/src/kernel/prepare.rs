@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
-use super::manifest::{Manifest, folder_digest, hex};
+use super::manifest::{Manifest, file_digests, hex};
 use super::{birth, rewrite};
 use crate::artifact::{ArtifactCache, engine_key};
 use crate::engine::kernel_engine;
@@ -40,13 +40,19 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys of the kernel in `folder`, for this engine.
-    pub fn of(folder: &Path, engine: &Engine) -> Result<Self, KernelError> {
-        let content = folder_digest(folder)?;
+    /// The keys of the kernel in `folder`, for this engine: the code's by the module alone, the image's by everything.
+    pub fn of(folder: &Path, manifest: &Manifest, engine: &Engine) -> Result<Self, KernelError> {
+        let digests = file_digests(folder)?;
+        let module = digests.get(&manifest.module.path).ok_or_else(|| KernelError::Manifest {
+            path: folder.join("kernel.toml"),
+            reason: format!("there is no {}", manifest.module.path.display()),
+        })?;
+        let exports = format!("{:?}", manifest.module.exports);
+        let all = digests.iter().map(|(path, digest)| format!("{} {digest}", path.display())).collect::<Vec<_>>();
         let key = |parts: &[&str]| hex(Sha256::digest(parts.join("\n")).get(..20).unwrap_or_default());
         Ok(Self {
-            code: key(&["code", RECIPE, &content, &engine_key(engine)]),
-            image: key(&["image", RECIPE, env!("CARGO_PKG_VERSION"), &content]),
+            code: key(&["code", RECIPE, module, &exports, &engine_key(engine)]),
+            image: key(&["image", RECIPE, env!("CARGO_PKG_VERSION"), &all.join("\n")]),
         })
     }
 }
@@ -64,7 +70,7 @@ pub fn prepare(kernels: &Path, cache: &Path, progress: &mut dyn FnMut(String)) -
     let cache = ArtifactCache::open(cache)?;
     for folder in Manifest::folders(kernels)? {
         let manifest = Manifest::read(&folder)?;
-        let keys = Keys::of(&folder, &engine)?;
+        let keys = Keys::of(&folder, &manifest, &engine)?;
         if !is_prepared(&cache, &keys) {
             prepare_one(&engine, &cache, &folder, &manifest, &keys, progress)?;
         }

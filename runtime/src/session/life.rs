@@ -219,8 +219,7 @@ fn micros(duration: Duration) -> u64 {
 
 /// What does not outlive the guest, in words.
 fn warnings(sandbox: &mut Sandbox) -> Vec<String> {
-    // One descriptor is the root folder, which every guest opens again by itself.
-    match sandbox.vfs().usage().open.saturating_sub(1) {
+    match sandbox.vfs().usage().open {
         0 => Vec::new(),
         open => vec![format!("{open} open files were closed: open files are not part of a suspended or copied session")],
     }

@@ -2,13 +2,14 @@
 // code sees is made by the prelude; this page only runs texts, and carries texts through the door.
 #include "kernel.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-// Shadow stack that JavaScript may use before it gets a RangeError. kernels.py links 1 MiB of it; what the machine stack
-// of the host must have for that is measured in README.md.
+// Shadow stack that JavaScript may use before it gets a RangeError, of the 2 MiB that kernels.py links. The host's machine
+// stack (wasmtime's `max_wasm_stack`) has to be 8 MiB for it: no recursion takes more than 4 times as much there.
 #ifndef STACK_BYTES
-#define STACK_BYTES (400 * 1024)
+#define STACK_BYTES (1792 * 1024)
 #endif
 // Garbage cycles are looked for after this much new memory: a look dirties every page that has objects.
 #define GC_STEP (24 << 20)
@@ -191,9 +192,42 @@ static JSValue js_forget_jobs(JSContext *c, JSValueConst self, int argc, JSValue
     return JS_UNDEFINED;
 }
 
+// Memory. The first time that the sandbox has no more, a reserve is given back: the engine needs some to say so.
+#define RESERVE_BYTES (256 << 10)
+
+static void *reserve;
+static bool starved;
+
+static void *checked(void *block)
+{
+    if (!block) {
+        starved = true;
+        free(reserve);
+        reserve = NULL;
+    }
+    return block;
+}
+
+static void *memory_calloc(void *opaque, size_t count, size_t size) { return checked(calloc(count, size)); }
+static void *memory_malloc(void *opaque, size_t size) { return checked(malloc(size)); }
+static void memory_free(void *opaque, void *block) { free(block); }
+static void *memory_realloc(void *opaque, void *block, size_t size) { return checked(realloc(block, size)); }
+
+static size_t memory_size(const void *block) { return malloc_usable_size((void *)block); }
+
+static const JSMallocFunctions memory_functions = { memory_calloc, memory_malloc, memory_free, memory_realloc,
+                                                    memory_size };
+
+// starved(): did memory run out in this turn?
+static JSValue js_starved(JSContext *c, JSValueConst self, int argc, JSValueConst *argv)
+{
+    return JS_NewBool(c, starved);
+}
+
 __attribute__((export_name("boot"))) int boot(void)
 {
-    rt = JS_NewRuntime();
+    reserve = malloc(RESERVE_BYTES);
+    rt = JS_NewRuntime2(&memory_functions, NULL);
     ctx = rt ? JS_NewContext(rt) : NULL;
     if (!ctx)
         return 1;
@@ -213,6 +247,7 @@ __attribute__((export_name("boot"))) int boot(void)
     add_function(ctx, native, "birth", js_birth, 1);
     add_function(ctx, native, "exit", js_exit, 0);
     add_function(ctx, native, "memory", js_memory, 0);
+    add_function(ctx, native, "starved", js_starved, 0);
     add_function(ctx, native, "collect", js_collect, 0);
     add_output(ctx, native);
     add_files(ctx, native);
@@ -235,8 +270,29 @@ __attribute__((export_name("host_alloc"))) void *host_alloc(size_t len)
     return malloc(len + 1);
 }
 
-// Runs one text, which it frees. An integer below 3 as its value is the status; an error that got here is the prelude's
-// own, or memory ran out: it is printed, and the status is 1.
+// An error that even the prelude could not report: memory ran out, or the prelude is wrong. Needs no memory of its own.
+static int report_plainly(JSValue error)
+{
+    static const char no_memory[] = "{\"op\":\"error\",\"name\":\"InternalError\",\"message\":\"out of memory\","
+                                    "\"traceback\":\"InternalError: out of memory\"}";
+    char *answer = NULL;
+    size_t answer_len = 0;
+    output_flush();
+    if (starved) {
+        host_call(no_memory, sizeof no_memory - 1, &answer, &answer_len);
+        free(answer);
+        return 1;
+    }
+    const char *why = JS_ToCString(ctx, error);
+    if (why) {
+        output_write(2, why, strlen(why));
+        output_write(2, "\n", 1);
+    }
+    JS_FreeCString(ctx, why);
+    return 1;
+}
+
+// Runs one text, which it frees. An integer below 3 as its value is the status.
 __attribute__((export_name("turn"))) int turn(char *text, size_t len)
 {
     int status = 0;
@@ -244,19 +300,16 @@ __attribute__((export_name("turn"))) int turn(char *text, size_t len)
         return 0;
     text[len] = 0;
     kernel_exiting = false;
+    starved = false;
+    if (!reserve)
+        reserve = malloc(RESERVE_BYTES);
     engine_limit_stack(rt, STACK_BYTES);
     engine_open_scope(ctx);
     JSValue value = JS_Eval(ctx, text, len, "<kernel>", JS_EVAL_TYPE_GLOBAL);
     free(text);
     if (JS_IsException(value)) {
         JSValue error = JS_GetException(ctx);
-        status = kernel_exiting ? 2 : 1;
-        const char *why = kernel_exiting ? NULL : JS_ToCString(ctx, error);
-        if (why) {
-            output_write(2, why, strlen(why));
-            output_write(2, "\n", 1);
-        }
-        JS_FreeCString(ctx, why);
+        status = kernel_exiting ? 2 : report_plainly(error);
         JS_FreeValue(ctx, error);
     } else if (JS_VALUE_GET_TAG(value) == JS_TAG_INT && JS_VALUE_GET_INT(value) < 3) {
         status = JS_VALUE_GET_INT(value);

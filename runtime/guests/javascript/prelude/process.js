@@ -5,7 +5,7 @@
   const { print, clock, door, exit, memory, read } = K.native;
   const { stringify } = JSON;
   const { EventEmitter } = K;
-  let started = clock();
+  const uptime = performance.now.bind(performance);
 
   // A view of a list of listeners only: no streams of Node's are behind these.
   const output = (fd) => Object.assign(new EventEmitter(), {
@@ -160,13 +160,13 @@
     kill: refused("process.kill"), setuid: refused("process.setuid"), setgid: refused("process.setgid"),
     dlopen: refused("process.dlopen"), binding: refused("process.binding"),
     getuid: () => 1000, getgid: () => 1000, geteuid: () => 1000, getegid: () => 1000,
-    nextTick: K.nextTick, hrtime, uptime: () => (clock() - started) / 1e9,
+    nextTick: K.nextTick, hrtime, uptime: () => uptime() / 1e3,
     memoryUsage: Object.assign(() => {
       const [heap, total] = memory();
       return { rss: total, heapTotal: total, heapUsed: heap, external: 0, arrayBuffers: 0 };
     }, { rss: () => memory()[1] }),
-    cpuUsage: () => ({ user: Math.floor((clock() - started) / 1e3), system: 0 }),
-    resourceUsage: () => ({ userCPUTime: Math.floor((clock() - started) / 1e3), systemCPUTime: 0, maxRSS: memory()[1] >> 10 }),
+    cpuUsage: () => ({ user: Math.floor(uptime() * 1e3), system: 0 }),
+    resourceUsage: () => ({ userCPUTime: Math.floor(uptime() * 1e3), systemCPUTime: 0, maxRSS: memory()[1] >> 10 }),
     emitWarning(warning, options) {
       const type = typeof options === "string" ? options : options?.type ?? warning?.name ?? "Warning";
       console.error(`(node:1) ${type}: ${warning?.message ?? warning}`);
@@ -191,7 +191,6 @@
   };
 
   K.beginProcess = (spec) => {
-    if (spec.birth !== null) started = clock();
     exiting = false;
     process.env = { ...spec.env };
     process.argv = ["/usr/local/bin/node", `/home/user/${spec.filename}`, ...spec.args];

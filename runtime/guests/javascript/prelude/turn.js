@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const K = globalThis.__cofferdam;
-  const { door, run, birth, collect, promise, kind } = K.native;
+  const { door, run, birth, collect, promise, kind, starved } = K.native;
   const { parse, stringify } = JSON;
   const { isArray } = Array;
   const { getPrototypeOf } = Object;
@@ -103,7 +103,11 @@
     let message = "";
     let traceback = "";
     try {
-      if (kind(error) === "Error" || error instanceof Error) {
+      if (error === null && starved()) {
+        // There was not even memory for the error.
+        name = "InternalError";
+        message = "out of memory";
+      } else if (kind(error) === "Error" || error instanceof Error) {
         const constructor = error.constructor?.name;
         name = String(error.name === "Error" && constructor ? constructor : error.name ?? "Error") || "Error";
         message = String(error.message ?? "");

@@ -1,0 +1,45 @@
+//! What the figures were measured on. No names of machines, users or folders.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::peers::{Native, Peers};
+
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Names and values, in the order of the report.
+pub fn facts(peers: &Peers) -> Vec<(&'static str, String)> {
+    let unknown = || "unknown".to_owned();
+    let version = |native: &Option<Native>| native.as_ref().map_or("missing".to_owned(), |n| n.version.clone());
+    let memory = field("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    vec![
+        ("Date", date()),
+        ("CPU", field("/proc/cpuinfo", "model name").unwrap_or_else(unknown)),
+        ("Cores", std::thread::available_parallelism().map_or_else(|_| unknown(), |cores| cores.to_string())),
+        ("Memory", memory.map_or_else(unknown, |kib| format!("{:.0} GiB", kib / 1048576.0))),
+        ("Linux", fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| unknown(), |s| s.trim().to_owned())),
+        ("Load average before", load.split(' ').next().unwrap_or_default().to_owned()),
+        ("Cofferdam", env!("CARGO_PKG_VERSION").to_owned()),
+        ("Peer: Python", version(&peers.python)),
+        ("Peer: Python with libraries", version(&peers.libraries)),
+        ("Peer: JavaScript", version(&peers.node)),
+    ]
+}
+
+/// Today in UTC, as `2026-01-31` (days to civil date as in Howard Hinnant's `chrono`-compatible algorithms).
+fn date() -> String {
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400) + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02}")
+}

@@ -1,0 +1,93 @@
+//! `make bench`: measures the release service against what people run today, and writes `docs/benchmarks.md` and its
+//! chart. Ours and its peer take turns within each row, so that a busy machine slows both; it asserts nothing.
+
+mod bench;
+mod causes;
+mod chart;
+mod client;
+mod finding;
+mod machine;
+mod peers;
+mod process;
+mod report;
+mod rows;
+mod service;
+mod stats;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Parser;
+
+use bench::Bench;
+use finding::Finding;
+
+/// Measures `cofferdam serve` against native peers. Without --row and --quick the results go to docs/benchmarks.md.
+#[derive(Parser)]
+struct Options {
+    /// Only rows whose name contains this; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    row: Vec<String>,
+    /// Few samples: shows that it works, proves nothing
+    #[arg(long)]
+    quick: bool,
+    /// Name the rows
+    #[arg(long)]
+    list: bool,
+    /// What cargo passes to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match measure(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(options: &Options) -> anyhow::Result<()> {
+    let wanted = |name: &str| options.row.is_empty() || options.row.iter().any(|part| name.contains(part.as_str()));
+    let chosen: Vec<_> = rows::ALL.iter().filter(|row| wanted(row.name)).collect();
+    if options.list {
+        chosen.iter().for_each(|row| println!("{:<12} {}", row.name, row.about));
+        return Ok(());
+    }
+    let started = Instant::now();
+    let mut bench = Bench::new(options.quick)?;
+    let machine = machine::facts(&bench.peers);
+    let mut findings: Vec<Finding> = Vec::new();
+    for row in &chosen {
+        eprintln!("[{:>4.0} s] {}: {}", started.elapsed().as_secs_f64(), row.name, row.about);
+        match (row.run)(&mut bench).with_context(|| format!("row {}", row.name)) {
+            Ok(found) => {
+                found.iter().for_each(|finding| eprintln!("         {}", finding.line()));
+                findings.extend(found);
+            }
+            Err(error) => {
+                eprintln!("         FAILED: {error:#}");
+                findings.push(Finding::failed(row.name, row.about, &format!("{error:#}")));
+            }
+        }
+    }
+    drop(bench);
+    let took = started.elapsed();
+    if options.row.is_empty() && !options.quick {
+        let docs = bench::root().join("docs");
+        std::fs::create_dir_all(&docs).context("the docs folder")?;
+        std::fs::write(docs.join("benchmarks.md"), report::markdown(&machine, &findings, took))?;
+        std::fs::write(docs.join("benchmarks.svg"), chart::svg(&findings))?;
+        eprintln!("[{:>4.0} s] written: docs/benchmarks.md, docs/benchmarks.svg", took.as_secs_f64());
+    } else {
+        println!("{}", report::table(&findings));
+        eprintln!("[{:>4.0} s] a part only: docs/benchmarks.md is as it was", took.as_secs_f64());
+    }
+    match findings.iter().filter(|finding| finding.failure.is_some()).count() {
+        0 => Ok(()),
+        failed => anyhow::bail!("{failed} rows could not be measured"),
+    }
+}

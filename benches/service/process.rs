@@ -1,0 +1,46 @@
+//! What the kernel says of a process: its children, its private memory, its open files.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+
+/// The child processes of `parent`, by the kernel's table.
+pub fn children(parent: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let parent = parent.to_string();
+    // The name in parentheses may hold anything; what follows the last one does not.
+    let of = |pid: &u32| -> Option<bool> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, tail) = stat.rsplit_once(')')?;
+        let mut fields = tail.split_whitespace();
+        let alive = fields.next()? != "Z";
+        Some(alive && fields.next()? == parent)
+    };
+    pids.filter(|pid| of(pid).unwrap_or(false)).collect()
+}
+
+/// Memory that belongs to this process alone and is in no file: `Private_Dirty` of `smaps_rollup`, in MiB.
+pub fn private_mib(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).context("no Private_Dirty")?;
+    let kib: f64 = line.split_whitespace().next().context("no figure")?.parse()?;
+    Ok(kib / 1024.0)
+}
+
+pub fn open_files(pid: u32) -> anyhow::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd")).context("its open files")?.count())
+}
+
+/// Files and folders below a folder, and the disk space that they take, in MiB.
+pub fn usage(folder: &Path) -> (usize, f64) {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = fs::read_dir(folder) else { return (0, 0.0) };
+    entries.filter_map(Result::ok).fold((0, 0.0), |(count, mib), entry| {
+        let Ok(about) = entry.metadata() else { return (count, mib) };
+        let (below, more) = if about.is_dir() { usage(&entry.path()) } else { (0, 0.0) };
+        (count + 1 + below, mib + more + about.blocks() as f64 / 2048.0)
+    })
+}

@@ -1,0 +1,37 @@
+//! The rows of the table, in its order. A row measures ours and its peer in turns and says what it found.
+
+mod cpu;
+mod fork;
+mod fresh;
+mod inside;
+mod limits;
+mod live;
+mod session;
+mod suspended;
+mod throughput;
+mod unplugged;
+
+use crate::bench::Bench;
+use crate::finding::Finding;
+
+pub struct Row {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub run: fn(&mut Bench) -> anyhow::Result<Vec<Finding>>,
+}
+
+pub const ALL: &[Row] = &[
+    Row { name: "python", about: "fresh Python over HTTP, one client", run: fresh::python },
+    Row { name: "inside", about: "fresh Python and JavaScript inside the worker, no HTTP", run: inside::measure },
+    Row { name: "pandas", about: "fresh Python with pandas over HTTP", run: fresh::pandas },
+    Row { name: "plot", about: "fresh Python, a matplotlib plot as PNG over HTTP", run: fresh::plot },
+    Row { name: "javascript", about: "fresh JavaScript over HTTP, one client", run: fresh::javascript },
+    Row { name: "throughput", about: "runs a second with 16 clients", run: throughput::measure },
+    Row { name: "session", about: "a further run in a session", run: session::measure },
+    Row { name: "fork", about: "fork and resume of a session with 10 MB of state", run: fork::measure },
+    Row { name: "live", about: "1,000 live sessions of each language", run: live::measure },
+    Row { name: "suspended", about: "10,000 suspended sessions", run: suspended::measure },
+    Row { name: "cpu", about: "micro-benchmarks against native CPython", run: cpu::measure },
+    Row { name: "unplugged", about: "kill -9 of the worker under load", run: unplugged::measure },
+    Row { name: "limits", about: "a thousand runs that each hit a limit", run: limits::measure },
+];

@@ -1,0 +1,123 @@
+//! JSON bodies in and out. What is wrong with a body is said with line and column, and never with its content.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use cofferdam_contract::Problem;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::body;
+use crate::Error;
+
+/// Bodies that are not runs are small.
+const MOST: usize = 1 << 20;
+/// Longer texts are parsed away from the threads that answer.
+const LONG: usize = 256 << 10;
+
+/// A parsed JSON body, or a JSON answer.
+pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(&parts.headers, body, MOST).await?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// The bytes of a body that says it is JSON.
+pub async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Error> {
+    if !is_json(headers) {
+        return Err(Problem::unsupported_media("The body has to be JSON: Content-Type: application/json.").into());
+    }
+    body::read(headers, body, most).await
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+}
+
+/// Parses and checks, on a thread of its own where the text is long.
+pub async fn parse_long<T: DeserializeOwned + Send + 'static>(
+    bytes: Bytes,
+    check: fn(&T) -> Result<(), Error>,
+) -> Result<T, Error> {
+    let short = bytes.len() < LONG;
+    let work = move || {
+        let value = parse(&bytes)?;
+        check(&value)?;
+        Ok(value)
+    };
+    if short {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::Wire(e.to_string()))?
+}
+
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        Problem::malformed(format!("The body is not UTF-8: the byte at offset {} is wrong.", e.valid_up_to()))
+    })?;
+    serde_json::from_str(text).map_err(|e| refusal(&e).into())
+}
+
+fn refusal(error: &serde_json::Error) -> Problem {
+    let text: String = error.to_string().chars().take(500).collect();
+    match error.classify() {
+        // A value of the right type that cannot be.
+        serde_json::error::Category::Data
+            if text.starts_with("unknown variant") || text.contains("is not a valid id") =>
+        {
+            Problem::invalid(text)
+        }
+        serde_json::error::Category::Data => Problem::malformed(text),
+        _ if text.contains("hex escape") => {
+            Problem::malformed(format!("The body is not JSON: {text} (half of a surrogate pair is no character)"))
+        }
+        _ => Problem::malformed(format!("The body is not JSON: {text}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam_contract::RunRequest;
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (body, status, part) in [
+            (&b"{"[..], 400, "line 1 column 1"),
+            (b"", 400, "not JSON"),
+            (b"\xff{}", 400, "offset 0"),
+            (b"{\"language\":\"python\"}", 400, "missing field `code`"),
+            (b"{\"language\":\"python\",\"code\":1}", 400, "invalid type"),
+            (b"{\"language\":\"python\",\"code\":\"1\",\"x\":1}", 400, "unknown field `x`"),
+            (b"{\"language\":\"ruby\",\"code\":\"1\"}", 422, "unknown variant `ruby`"),
+            (b"{\"code\":\"1\",\"session\":\"../x\"}", 422, "not a valid id"),
+            (b"{\"language\":\"python\",\"code\":\"\\ud800\"}", 400, "surrogate"),
+            (b"{\"language\":\"python\",\"code\":\"\\udc00\"}", 400, "surrogate"),
+            (b"{\"code\":\"1\"} x", 400, "trailing"),
+        ] {
+            let error = parse::<RunRequest>(body).unwrap_err();
+            let problem = crate::api::problem::problem(&error);
+            assert_eq!(problem.status, status, "{problem:?}");
+            assert!(problem.detail.contains(part), "{problem:?}, expected {part}");
+        }
+        let deep = format!("{{\"language\":\"python\",\"code\":\"1\",\"files\":{}", "[".repeat(100_000));
+        assert!(parse::<RunRequest>(deep.as_bytes()).is_err());
+    }
+}

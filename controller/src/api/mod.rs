@@ -1,0 +1,89 @@
+//! The HTTP API: handlers parse and map, `services` decide. Every route stands here, in the group of the scope it needs;
+//! every refusal is a problem document.
+
+mod body;
+mod json;
+mod keys;
+mod observe;
+mod pass;
+mod problem;
+mod runs;
+mod session_files;
+mod sessions;
+mod snapshots;
+mod system;
+
+use axum::Router;
+use axum::extract::State;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
+use cofferdam_contract::Problem;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Error;
+use crate::auth::{Scope, require};
+use crate::services::App;
+
+pub use observe::Peer;
+pub(crate) use observe::observe;
+
+/// The whole API, and its description.
+pub fn router(app: &App) -> (Router, OpenApi) {
+    let group = |scope: Scope, routes: OpenApiRouter<App>| {
+        routes.route_layer(from_fn_with_state((app.clone(), scope), require))
+    };
+    let run = OpenApiRouter::new()
+        .routes(routes!(runs::create_run))
+        .routes(routes!(sessions::create_session))
+        .routes(routes!(sessions::delete_session))
+        .routes(routes!(sessions::suspend_session))
+        .routes(routes!(sessions::resume_session))
+        .routes(routes!(sessions::fork_session))
+        .routes(routes!(session_files::put_session_file))
+        .routes(routes!(snapshots::create_snapshot))
+        .routes(routes!(snapshots::delete_snapshot));
+    let read = OpenApiRouter::new()
+        .routes(routes!(runs::get_run_file))
+        .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::get_session))
+        .routes(routes!(session_files::list_session_files))
+        .routes(routes!(session_files::get_session_file))
+        .routes(routes!(snapshots::list_snapshots));
+    let admin = OpenApiRouter::new()
+        .routes(routes!(keys::create_key))
+        .routes(routes!(keys::list_keys))
+        .routes(routes!(keys::delete_key));
+    let open = OpenApiRouter::new()
+        .routes(routes!(system::health))
+        .routes(routes!(system::ready))
+        .routes(routes!(system::metrics))
+        .routes(routes!(system::openapi));
+    let (router, document) = OpenApiRouter::with_openapi(system::document())
+        .merge(group(Scope::Run, run))
+        .merge(group(Scope::Read, read))
+        .merge(group(Scope::Admin, admin))
+        .merge(open)
+        .split_for_parts();
+    let document = system::finish(document);
+    let router = router
+        .layer(axum::Extension(system::Document::new(&document)))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn(problem::plain_refusals))
+        .layer(from_fn_with_state(app.metrics.clone(), observe))
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .with_state(app.clone());
+    (router, document)
+}
+
+async fn no_route(State(_): State<App>) -> impl IntoResponse {
+    Error::from(Problem::not_found("There is no such address; /openapi.json lists those that there are."))
+}
+
+async fn no_method(State(_): State<App>) -> impl IntoResponse {
+    Error::from(Problem::method_not_allowed(
+        "This address does not take this method; /openapi.json lists those it does.",
+    ))
+}

@@ -1,0 +1,89 @@
+//! A worker's answer, passed on: status, a few headers, the bytes. A short one is read whole first, so that a worker
+//! that dies in the middle costs a clear error instead of half an answer; an event stream says so in its last event.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use cofferdam_contract::run::{Event, RunError};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+
+use crate::Error;
+use crate::workers::Busy;
+
+/// Answers up to this size are read whole, in bytes.
+const WHOLE: u64 = 1 << 20;
+
+/// Passes an answer on; `kept` lives until its last byte is gone.
+///
+/// # Errors
+/// [`cofferdam_contract::Problem::worker_lost`] where a short answer breaks off.
+pub async fn pass<K: Send + Unpin + 'static>(response: http::Response<Busy>, kept: K) -> Result<Response, Error> {
+    let (head, body) = response.into_parts();
+    let mut answer = Response::builder().status(head.status);
+    for name in [CONTENT_TYPE, RETRY_AFTER] {
+        if let Some(value) = head.headers.get(&name) {
+            answer = answer.header(name, value);
+        }
+    }
+    if head.status == StatusCode::TOO_MANY_REQUESTS && !head.headers.contains_key(RETRY_AFTER) {
+        answer = answer.header(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    let kind = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let events = kind.starts_with(b"text/event-stream");
+    let body = match body.size_hint().exact() {
+        Some(size) if size <= WHOLE => {
+            let bytes = body.collect().await.map_err(|e| crate::workers::lost_midway(&e))?.to_bytes();
+            drop(kept);
+            Body::from(bytes)
+        }
+        exact => {
+            if let Some(size) = exact {
+                answer = answer.header(CONTENT_LENGTH, size);
+            }
+            Body::new(Stream { body: Some(body), events, _kept: kept })
+        }
+    };
+    answer.body(body).map_err(|e| Error::Wire(e.to_string()))
+}
+
+struct Stream<K> {
+    body: Option<Busy>,
+    events: bool,
+    _kept: K,
+}
+
+impl<K: Unpin> http_body::Body for Stream<K> {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        match Pin::new(body).poll_frame(cx) {
+            Poll::Ready(Some(Err(error))) if self.events => {
+                self.body = None;
+                tracing::warn!(%error, "worker lost in the middle of an event stream");
+                let lost = Event::Error(RunError {
+                    name: "WorkerLost".to_owned(),
+                    message: "The worker was lost while this ran; the run has not ended by itself.".to_owned(),
+                    traceback: String::new(),
+                });
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from(lost.to_sse())))))
+            }
+            other => other,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map(http_body::Body::size_hint).unwrap_or_default()
+    }
+}

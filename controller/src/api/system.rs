@@ -1,0 +1,143 @@
+//! What needs no key: health, readiness, the API's description; and metrics, open to this machine only.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use cofferdam_contract::worker::WorkerHealth;
+use cofferdam_contract::{OrganizationId, Problem};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, Info, OpenApi, OpenApiBuilder, SecurityRequirement};
+
+use super::json::Json;
+use super::observe::Peer;
+use crate::Error;
+use crate::auth::{Scope, presented_key};
+use crate::services::App;
+use crate::workers::WorkerRequest;
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Live {
+    status: &'static str,
+}
+
+/// Is this process alive?
+#[utoipa::path(get, path = "/health", tag = "system", responses((status = 200, body = Live)))]
+pub async fn health() -> Json<Live> {
+    Json(Live { status: "ok" })
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ready {
+    ready: bool,
+    workers: Vec<WorkerReady>,
+    /// What the start is busy with, until it is ready.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    progress: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WorkerReady {
+    name: String,
+    ready: bool,
+    kernels: Vec<String>,
+}
+
+/// Is there a worker that takes runs?
+#[utoipa::path(get, path = "/ready", tag = "system", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
+    let workers = app.workers.all().iter().map(|worker| WorkerReady {
+        name: worker.name.clone(),
+        ready: worker.is_ready(),
+        kernels: worker.health().map(|WorkerHealth { kernels, .. }| kernels).unwrap_or_default(),
+    });
+    let ready = app.workers.any_ready();
+    let progress = if ready { String::new() } else { app.progress.read().unwrap_or_else(|e| e.into_inner()).clone() };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready, workers: workers.collect(), progress }))
+}
+
+/// Prometheus metrics, the local worker's after our own. From other machines it needs a key with scope `read`.
+#[utoipa::path(get, path = "/metrics", tag = "system",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+pub async fn metrics(
+    State(app): State<App>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    if !peer.is_some_and(|Extension(Peer(address))| address.ip().to_canonical().is_loopback()) {
+        let key =
+            presented_key(&headers).ok_or_else(|| Problem::unauthorized("From other machines this needs a key."))?;
+        let caller = app.keys.find(key).await?.ok_or_else(|| Problem::unauthorized("This API key is not known."))?;
+        if !caller.scopes.cover(Scope::Read) {
+            return Err(Problem::forbidden("This call needs the scope `read`.").into());
+        }
+    }
+    let ready = app.workers.all().iter().filter(|worker| worker.is_ready()).count();
+    app.metrics.workers_ready.set(i64::try_from(ready).unwrap_or(i64::MAX));
+    let organization = OrganizationId::default_organization();
+    let mut text = Bytes::new();
+    if let Some(worker) = app.workers.all().iter().find(|worker| worker.name == "local") {
+        let request = WorkerRequest::new(Method::GET, "/metrics", &organization);
+        // Our own metrics are worth having while the worker is down.
+        text = worker.ask_bytes(request).await.unwrap_or_default();
+    }
+    let text = app.metrics.text(&String::from_utf8_lossy(&text));
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+/// The OpenAPI document as it is sent.
+#[derive(Clone)]
+pub struct Document(Bytes);
+
+impl Document {
+    pub fn new(document: &OpenApi) -> Self {
+        Self(Bytes::from(serde_json::to_vec(document).unwrap_or_default()))
+    }
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "system", responses((status = 200, body = Object)))]
+pub async fn openapi(Extension(document): Extension<Document>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], document.0).into_response()
+}
+
+/// The frame of the document: what it is and how a caller proves itself.
+pub fn document() -> OpenApi {
+    let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    let components = ComponentsBuilder::new().security_scheme("key", key).security_scheme("bearer", bearer).build();
+    let mut info = Info::new("Cofferdam", env!("CARGO_PKG_VERSION"));
+    info.description =
+        Some("Runs untrusted code in WebAssembly sandboxes. Every refusal is a problem document.".into());
+    OpenApiBuilder::new().info(info).components(Some(components)).build()
+}
+
+/// Adds what every call under `/v1` has: the need for a key, and the refusals 400, 401 and 403.
+pub fn finish(mut document: OpenApi) -> OpenApi {
+    use utoipa::openapi::{Content, Ref, RefOr, Response as ApiResponse};
+    // A tail of several segments is the router's word; OpenAPI knows only one kind of parameter.
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    for (path, item) in &mut document.paths.paths {
+        if !path.starts_with("/v1/") {
+            continue;
+        }
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            operation.security =
+                Some(["key", "bearer"].map(|s| SecurityRequirement::new(s, Vec::<String>::new())).into());
+            for (status, text) in [("400", "Not readable"), ("401", "No known key"), ("403", "Scope or policy")] {
+                let content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
+                let mut response = ApiResponse::new(text);
+                response.content.insert(super::problem::PROBLEM_JSON.to_owned(), content);
+                operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(response));
+            }
+        }
+    }
+    document
+}

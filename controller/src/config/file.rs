@@ -1,0 +1,56 @@
+//! The `--config` file: TOML, every field optional, unknown fields refused.
+
+use std::path::PathBuf;
+
+use cofferdam_contract::LimitsRequest;
+use serde::Deserialize;
+
+use super::ConfigError;
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    pub listen: Option<String>,
+    pub data_dir: Option<PathBuf>,
+    pub database_url: Option<String>,
+    pub drain_s: Option<u64>,
+    #[serde(default)]
+    pub limits: LimitsSection,
+    #[serde(default)]
+    pub sessions: SessionsSection,
+    #[serde(default)]
+    pub workers: WorkersSection,
+    /// Settings of the local worker, handed to it as they are; the worker refuses what it does not know.
+    #[serde(default)]
+    pub worker: toml::Table,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsSection {
+    #[serde(default)]
+    pub default: LimitsRequest,
+    #[serde(default)]
+    pub maximum: LimitsRequest,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionsSection {
+    pub max: Option<u64>,
+    pub max_per_key: Option<u64>,
+    pub max_life_s: Option<u64>,
+    pub idle_suspend_s: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkersSection {
+    pub addresses: Option<Vec<String>>,
+}
+
+impl ConfigFile {
+    pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e| ConfigError::File(e.to_string()))
+    }
+}

@@ -1,0 +1,64 @@
+//! Settings in, configuration or refusal out.
+
+use super::*;
+
+fn parse(flags: Flags, env: &[(&str, &str)], file: Option<&str>) -> Result<Config, String> {
+    let env: Vec<(String, String)> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let look = move |name: &str| {
+        let found = env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
+        found.or_else(|| (name == "HOME").then(|| "/home/x".to_owned()))
+    };
+    Config::parse(&flags, &look, file).map_err(|e| e.to_string())
+}
+
+#[test]
+fn nothing_said_means_the_documented_defaults() {
+    let config = parse(Flags::default(), &[], None).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.data_dir, PathBuf::from("/home/x/.local/share/cofferdam"));
+    assert_eq!(config.database.url.expose(), "sqlite:///home/x/.local/share/cofferdam/cofferdam.db?mode=rwc");
+    assert!(config.roles.local_worker() && config.workers.remote.is_empty());
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_that_the_file() {
+    let file = Some("listen = \"127.0.0.1:1\"\ndrain_s = 7\n[limits.maximum]\nwall_ms = 5");
+    let env = [("COFFERDAM_LISTEN", "127.0.0.1:2"), ("COFFERDAM_MAX_CPU_MS", "9")];
+    let config = parse(Flags { listen: Some("127.0.0.1:3".into()), ..Flags::default() }, &env, file).unwrap();
+    assert_eq!(config.listen.port(), 3);
+    assert_eq!(parse(Flags::default(), &env, file).unwrap().listen.port(), 2);
+    assert_eq!(parse(Flags::default(), &[], file).unwrap().listen.port(), 1);
+    assert_eq!((config.limits.maximum.wall_ms, config.limits.maximum.cpu_ms, config.drain.as_secs()), (5, 9, 7));
+}
+
+#[test]
+fn what_does_not_parse_is_refused_whole() {
+    for (roles, env, file, part) in [
+        (vec![], vec![], Some("listen = "), "configuration file"),
+        (vec![], vec![], Some("[limits.maximum]\nwall = 5"), "unknown field"),
+        (vec![], vec![("COFFERDAM_LISTEN", "here")], None, "listen"),
+        (vec![], vec![("COFFERDAM_MAX_WALL_MS", "-1")], None, "COFFERDAM_MAX_WALL_MS"),
+        (vec![], vec![("COFFERDAM_MAX_WALL_MS", "0")], None, "at least 1"),
+        (vec![], vec![("DATABASE_URL", "mysql://x")], None, "DATABASE_URL"),
+        (vec![], vec![("COFFERDAM_WORKERS", "unix:///x"), ("COFFERDAM_WORKER_TOKEN", "t")], None, "COFFERDAM_WORKERS"),
+        (vec![], vec![("COFFERDAM_WORKERS", "http://w:1")], None, "COFFERDAM_WORKER_TOKEN"),
+        (vec!["mcp"], vec![], None, "there is no role"),
+        (vec!["code-runner"], vec![], None, "COFFERDAM_WORKER_TOKEN"),
+        (vec!["code-runner", "api"], vec![("COFFERDAM_WORKER_TOKEN", "t")], None, "alone"),
+        (vec!["controller"], vec![], None, "COFFERDAM_WORKERS"),
+    ] {
+        let flags = Flags { roles: roles.iter().map(|r| (*r).to_owned()).collect(), ..Flags::default() };
+        let error = parse(flags, &env, file).expect_err(part);
+        assert!(error.contains(part), "{error}, expected {part}");
+    }
+}
+
+#[test]
+fn workers_are_named_by_their_address_and_secrets_are_not_shown() {
+    let env = [("COFFERDAM_WORKERS", "http://a:1, http://b:2/"), ("COFFERDAM_WORKER_TOKEN", "hush")];
+    let config = parse(Flags { roles: vec!["controller".into()], ..Flags::default() }, &env, None).unwrap();
+    let names: Vec<_> = config.workers.remote.iter().map(|w| w.authority.as_str()).collect();
+    assert_eq!(names, ["a:1", "b:2"]);
+    assert!(!config.roles.local_worker());
+    assert!(!format!("{config:?}").contains("hush"));
+}

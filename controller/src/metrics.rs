@@ -1,0 +1,89 @@
+//! The controller's own metrics. Labels have bounded values only: routes as templates, never paths, ids or keys.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    pub method: &'static str,
+    pub route: String,
+    pub status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    pub route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RestartLabels {
+    /// `died` or `hung`.
+    pub reason: &'static str,
+}
+
+pub struct Metrics {
+    registry: Registry,
+    pub requests: Family<RequestLabels, Counter>,
+    pub durations: Family<RouteLabels, Histogram>,
+    pub in_flight: Gauge,
+    pub restarts: Family<RestartLabels, Counter>,
+    pub workers_ready: Gauge<i64, AtomicI64>,
+}
+
+fn durations() -> Histogram {
+    Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("cofferdam_api");
+        let metrics = Self {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(durations),
+            in_flight: Gauge::default(),
+            restarts: Family::default(),
+            workers_ready: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("requests", "Requests answered", metrics.requests.clone());
+        let help = "Time until the head of the answer";
+        registry.register_with_unit("request_duration", help, Unit::Seconds, metrics.durations.clone());
+        registry.register("requests_in_flight", "Requests whose answer has not begun", metrics.in_flight.clone());
+        registry.register("worker_restarts", "Restarts of the local worker", metrics.restarts.clone());
+        registry.register("workers_ready", "Workers that take runs", metrics.workers_ready.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// Our own text, and `worker`'s text after it, under one end mark.
+    pub fn text(&self, worker: &str) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        let strip = |text: &str| text.trim_end().trim_end_matches("# EOF").to_owned();
+        format!("{}{}\n# EOF\n", strip(&text), strip(worker).trim_end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_texts_have_one_end() {
+        let metrics = Metrics::default();
+        metrics.restarts.get_or_create(&RestartLabels { reason: "died" }).inc();
+        let text = metrics.text("# TYPE a counter\na_total 1\n# EOF\n");
+        assert!(text.contains("cofferdam_api_worker_restarts_total{reason=\"died\"} 1\n"), "{text}");
+        assert!(text.ends_with("a_total 1\n# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+        assert!(!text.contains("\n\n"), "{text}");
+    }
+}

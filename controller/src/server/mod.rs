@@ -1,0 +1,10 @@
+//! The process: what a role starts, listens on and ends, in which order.
+
+mod accept;
+mod code_runner;
+mod serve;
+mod signals;
+
+pub use accept::accept;
+pub use code_runner::front;
+pub use serve::{Announce, Started, serve};

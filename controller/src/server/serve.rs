@@ -1,0 +1,155 @@
+//! `cofferdam serve`: brings the parts up, waits, and takes them down in the reverse order.
+
+use std::fs::DirBuilder;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::accept::accept;
+use super::{code_runner, signals};
+use crate::auth::{KeySource, accept_serve_key};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::services::{Controller, reaper};
+use crate::store::Store;
+use crate::supervisor::{LocalWorker, Supervision, WorkerProgram};
+use crate::workers::{Registry, Worker, watch};
+use crate::{Error, api};
+
+/// Background tasks end within this time once they are told to.
+const END: Duration = Duration::from_secs(5);
+
+/// What is there when the listener is open.
+pub struct Started {
+    pub address: SocketAddr,
+    /// Where the key is; none for a code-runner, which has a token.
+    pub key: Option<KeySource>,
+}
+
+/// Tells a person what happens.
+pub struct Announce {
+    pub started: Box<dyn FnOnce(&Started) + Send>,
+    pub progress: Box<dyn Fn(&str) + Send + Sync>,
+    /// Called once, when the first runs can be taken.
+    pub ready: Box<dyn FnOnce() + Send>,
+}
+
+/// Runs the configured roles until SIGTERM or SIGINT. `program` is the local worker, where the roles have one.
+///
+/// # Errors
+/// What keeps it from starting, or a local worker that cannot be prepared.
+pub async fn serve(config: Config, program: Option<WorkerProgram>, announce: Announce) -> Result<(), Error> {
+    let (draining, stop, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    make_private(&config.data_dir)?;
+    let metrics = Arc::new(Metrics::default());
+    let progress = Arc::new(RwLock::new("starting".to_owned()));
+    let local = program.filter(|_| config.roles.local_worker()).map(LocalWorker::bind).transpose()?;
+    let mut workers: Vec<Arc<Worker>> = local.iter().map(|local| Arc::clone(&local.worker)).collect();
+    for remote in &config.workers.remote {
+        let worker = Worker::remote(remote, config.workers.token.as_ref())?;
+        tasks.spawn(watch(Arc::clone(&worker), stop.clone()));
+        workers.push(worker);
+    }
+    let parts = Parts { workers: workers.clone(), metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) };
+    let (drain, listen) = (config.drain, config.listen);
+    let (router, key, store) = parts.router(config, &tasks, &stop).await?;
+
+    let failed = |source| Error::Listen { address: listen.to_string(), source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let signals = tokio::spawn(signals::listen(draining.clone())?);
+    (announce.started)(&Started { address, key });
+    tasks.spawn(tell_ready(workers, stop.clone(), announce.ready));
+
+    let supervised = supervise(local, metrics, progress, announce.progress, stop.clone(), drain);
+    let mut supervisor = tokio::spawn(supervised);
+    let mut server = tokio::spawn(accept(listener, router, draining.clone(), drain));
+    let result = tokio::select! {
+        _ = &mut server => Ok(()),
+        ended = &mut supervisor => ended.unwrap_or_else(|e| Err(Error::Wire(e.to_string()))),
+    };
+    draining.cancel();
+    if !server.is_finished() {
+        server.abort();
+    }
+    stop.cancel();
+    let result = if supervisor.is_finished() { result } else { supervisor.await.unwrap_or(Ok(())) };
+    tasks.close();
+    if tokio::time::timeout(END, tasks.wait()).await.is_err() {
+        tracing::warn!("background tasks did not end in time");
+    }
+    if let Some(store) = store {
+        store.close().await;
+    }
+    signals.abort();
+    result
+}
+
+struct Parts {
+    workers: Vec<Arc<Worker>>,
+    metrics: Arc<Metrics>,
+    progress: Arc<RwLock<String>>,
+}
+
+impl Parts {
+    /// What the role answers with, and the store where it has one.
+    async fn router(
+        self,
+        config: Config,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<(Router, Option<KeySource>, Option<Store>), Error> {
+        if let (true, Some(worker), Some(token)) =
+            (config.roles.front_only(), self.workers.first(), &config.workers.token)
+        {
+            return Ok((code_runner::front(Arc::clone(worker), token), None, None));
+        }
+        let store = Store::open(&config.database).await?;
+        let key = accept_serve_key(config.api_key.as_ref(), &config.data_dir, &store).await?;
+        let registry = Registry::new(self.workers);
+        let app = Controller::new(config, store.clone(), registry, self.metrics, self.progress).await?;
+        tasks.spawn(reaper::keep_up(Arc::clone(&app), stop.clone()));
+        Ok((api::router(&app).0, Some(key), Some(store)))
+    }
+}
+
+async fn supervise(
+    local: Option<LocalWorker>,
+    metrics: Arc<Metrics>,
+    shown: Arc<RwLock<String>>,
+    tell: Box<dyn Fn(&str) + Send + Sync>,
+    stop: CancellationToken,
+    grace: Duration,
+) -> Result<(), Error> {
+    let Some(local) = local else {
+        stop.cancelled().await;
+        return Ok(());
+    };
+    let progress = Box::new(move |line: &str| {
+        line.clone_into(&mut shown.write().unwrap_or_else(|e| e.into_inner()));
+        tell(line);
+    });
+    local.supervise(Supervision { metrics, progress, stop, grace }).await
+}
+
+async fn tell_ready(workers: Vec<Arc<Worker>>, stop: CancellationToken, tell: Box<dyn FnOnce() + Send>) {
+    while !workers.iter().any(|worker| worker.is_ready()) {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+    tell();
+}
+
+/// Makes the data folder, for its owner only.
+fn make_private(folder: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::file(folder))
+}

@@ -1,0 +1,59 @@
+//! The child process itself: how it is started and how it is ended.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::Error;
+
+/// What to start: the same program for both jobs, with different arguments. The binary knows them; this crate does not.
+#[derive(Debug, Clone)]
+pub struct WorkerProgram {
+    pub program: PathBuf,
+    /// Makes kernels and images ready and ends; its standard output is lines of progress.
+    pub prepare: Vec<OsString>,
+    /// Serves on the listening Unix socket that is its standard input, until SIGTERM.
+    pub worker: Vec<OsString>,
+    /// The child's whole environment.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+fn failed(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::Process { what, source }
+}
+
+impl WorkerProgram {
+    pub(super) fn command(&self, args: &[OsString]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).env_clear().envs(self.env.iter().map(|(k, v)| (k, v)));
+        // Not in our process group: Ctrl-C in a terminal is for us, and we end the child in order.
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    pub(super) fn start_worker(&self, listener: &UnixListener) -> Result<Child, Error> {
+        let socket = OwnedFd::from(listener.try_clone().map_err(failed("sharing the worker's socket"))?);
+        self.command(&self.worker).stdin(Stdio::from(socket)).spawn().map_err(failed("starting the worker"))
+    }
+}
+
+/// Asks the child to end, waits at most `grace`, then ends it.
+pub(super) async fn end(child: &mut Child, grace: Duration) {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid
+        && kill_process(pid, Signal::TERM).is_ok()
+        && tokio::time::timeout(grace, child.wait()).await.is_ok()
+    {
+        return;
+    }
+    tracing::warn!("the worker did not end in time; it is killed");
+    if let Err(error) = child.kill().await {
+        tracing::warn!(%error, "the worker could not be killed");
+    }
+}

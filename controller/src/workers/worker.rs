@@ -1,0 +1,118 @@
+//! One worker: its pool of connections, whether it is ready, how much it has to do.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use axum::body::Body;
+use cofferdam_contract::worker::WorkerHealth;
+use http::HeaderValue;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::connect::{Connector, Target};
+use crate::Error;
+use crate::config::{ConfigError, RemoteWorker, Secret};
+
+/// An idle connection is closed after this time; a worker keeps its side open longer.
+const IDLE: Duration = Duration::from_secs(5);
+
+pub struct Worker {
+    /// How the store calls it: `local`, or its address.
+    pub name: String,
+    /// Eight hex digits of the name's hash, for run ids.
+    pub tag: String,
+    pub(super) client: Client<Connector, Body>,
+    pub(super) token: Option<HeaderValue>,
+    pub(super) host: String,
+    ready: AtomicBool,
+    active: AtomicUsize,
+    health: RwLock<Option<WorkerHealth>>,
+}
+
+impl Worker {
+    /// The worker on this machine.
+    pub fn local(socket: impl Into<std::path::PathBuf>) -> Arc<Self> {
+        Self::new("local".to_owned(), Target::Unix(socket.into()), "worker".to_owned(), None)
+    }
+
+    /// A worker on another machine.
+    ///
+    /// # Errors
+    /// A token that cannot stand in a header.
+    pub fn remote(worker: &RemoteWorker, token: Option<&Secret>) -> Result<Arc<Self>, Error> {
+        let token = token.map(|token| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+                .map_err(|_| ConfigError::value("COFFERDAM_WORKER_TOKEN", "has characters that no header can carry"))?;
+            value.set_sensitive(true);
+            Ok::<_, ConfigError>(value)
+        });
+        let authority = worker.authority.clone();
+        Ok(Self::new(authority.clone(), Target::Tcp(authority.clone()), authority, token.transpose()?))
+    }
+
+    fn new(name: String, target: Target, host: String, token: Option<HeaderValue>) -> Arc<Self> {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(256)
+            .build(Connector(target));
+        Arc::new(Self {
+            tag: crate::services::run_ids::tag(&name),
+            name,
+            client,
+            token,
+            host,
+            ready: AtomicBool::new(false),
+            active: AtomicUsize::new(0),
+            health: RwLock::new(None),
+        })
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// What a health call found: the answer, or nothing.
+    pub fn set_health(&self, health: Option<WorkerHealth>) {
+        self.ready.store(health.is_some(), Ordering::Release);
+        if health.is_some() {
+            *self.health.write().unwrap_or_else(|e| e.into_inner()) = health;
+        }
+    }
+
+    /// The last health answer, however old.
+    pub fn health(&self) -> Option<WorkerHealth> {
+        self.health.read().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    /// `name version` of the kernel that runs a language, as the worker told it.
+    pub fn kernel(&self, name: &str) -> String {
+        let health = self.health();
+        let kernels = health.iter().flat_map(|health| &health.kernels);
+        kernels
+            .into_iter()
+            .find(|kernel| kernel.split(' ').next() == Some(name))
+            .cloned()
+            .unwrap_or_else(|| name.to_owned())
+    }
+
+    /// Calls under way from this process.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn enter(self: &Arc<Self>) -> Active {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Active(Arc::clone(self))
+    }
+}
+
+/// Counts a call until it is dropped, however it ends.
+pub struct Active(Arc<Worker>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}

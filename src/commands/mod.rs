@@ -1,0 +1,6 @@
+//! The commands' arguments and their way into the crates. One small file each, no logic.
+
+pub mod doctor;
+pub mod internal;
+pub mod run;
+pub mod serve;

@@ -1,0 +1,121 @@
+//! `cofferdam serve`: everything in one process tree, or the roles that are named.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use cofferdam_controller::auth::KeySource;
+use cofferdam_controller::config::{Config, Flags};
+use cofferdam_controller::server::{self, Announce, Started};
+use cofferdam_runtime::worker::WorkerConfig;
+
+use crate::folders::{Folders, env};
+use crate::telemetry::{self, LogFormat};
+use crate::worker_program::worker_program;
+
+/// Serve the HTTP API, with a sandbox worker of its own.
+///
+/// Settings come from flags, then the environment, then the file of --config.
+#[derive(clap::Args)]
+#[command(after_long_help = HELP)]
+pub struct Args {
+    /// Where to listen [default: 127.0.0.1:8080] [env: COFFERDAM_LISTEN]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<String>,
+    /// Where the database, the key, the cache and suspended sessions are
+    /// [default: $XDG_DATA_HOME/cofferdam] [env: COFFERDAM_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Parts to run: `controller` or `api` (with COFFERDAM_WORKERS), or `code-runner`; all without it
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
+    roles: Vec<String>,
+    /// A TOML file with further settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    folders: Folders,
+    /// [default: text on a terminal, json elsewhere]
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
+}
+
+const HELP: &str = "\
+Environment:
+  COFFERDAM_API_KEY             the key to accept; without it one is made and kept in the data folder
+  DATABASE_URL                  postgres://... instead of SQLite in the data folder
+  COFFERDAM_WORKERS             http://HOST:PORT,... of code-runners, with COFFERDAM_WORKER_TOKEN
+  COFFERDAM_MAX_WALL_MS ...     what a run may ask at most: WALL_MS, CPU_MS, MEMORY_BYTES, OUTPUT_BYTES, DISK_BYTES, FILES
+  COFFERDAM_DEFAULT_WALL_MS ... what a run gets by itself
+  COFFERDAM_MAX_SESSIONS, COFFERDAM_MAX_SESSIONS_PER_KEY, COFFERDAM_SESSION_MAX_LIFE_S, COFFERDAM_IDLE_SUSPEND_S
+  COFFERDAM_DRAIN_S             how long a shutdown waits for what is under way
+  COFFERDAM_LOG                 how much to log: error, warn, info, debug
+  OTEL_EXPORTER_OTLP_ENDPOINT   http://HOST:4318 of an OpenTelemetry collector
+
+/health, /ready and /openapi.json need no key, nor does /metrics from this machine.
+
+Examples:
+  cofferdam serve
+  cofferdam serve --listen 0.0.0.0:8080 --data-dir /var/lib/cofferdam
+  COFFERDAM_WORKER_TOKEN=... cofferdam serve --role code-runner --listen 0.0.0.0:9090
+  COFFERDAM_WORKER_TOKEN=... COFFERDAM_WORKERS=http://10.0.0.7:9090 cofferdam serve --role controller";
+
+fn worker_config(config: &Config, folders: &Folders) -> anyhow::Result<WorkerConfig> {
+    let table = serde_json::to_value(&config.workers.local).context("[worker]")?;
+    let mut worker: WorkerConfig = serde_json::from_value(table).context("the [worker] table is refused")?;
+    worker.kernels_dir = folders.kernels()?;
+    worker.cache_dir = folders.cache(&config.data_dir)?;
+    worker.state_dir = std::path::absolute(config.data_dir.join("worker"))?;
+    worker.idle_suspend_s = config.sessions.idle_suspend_s;
+    worker.max_sessions = usize::try_from(config.sessions.max).unwrap_or(usize::MAX);
+    worker.drain_s = worker.drain_s.min(config.drain.as_secs());
+    Ok(worker)
+}
+
+pub fn main(args: Args) -> anyhow::Result<ExitCode> {
+    let format = args.log_format.unwrap_or_else(LogFormat::fitting);
+    let _telemetry = telemetry::start(format, "info")?;
+    let file = match &args.config {
+        Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
+        None => None,
+    };
+    let flags = Flags { listen: args.listen, data_dir: args.data_dir, roles: args.roles };
+    let config = Config::parse(&flags, &env, file.as_deref())?;
+    let program = match config.roles.local_worker() {
+        true => Some(worker_program(&worker_config(&config, &args.folders)?, format, false)?),
+        false => None,
+    };
+    let announce = Announce {
+        started: Box::new(greet),
+        progress: Box::new(|line| eprintln!("{line}")),
+        ready: Box::new(|| eprintln!("ready")),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(server::serve(config, program, announce));
+    served.map_err(|error| anyhow::anyhow!(error.chain()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn greet(started: &Started) {
+    let url = format!("http://{}", started.address);
+    let (place, key) = match &started.key {
+        None => {
+            println!("Cofferdam's code-runner listens on {url} for controllers that know COFFERDAM_WORKER_TOKEN.");
+            return;
+        }
+        Some(KeySource::Environment) => ("COFFERDAM_API_KEY".to_owned(), "$COFFERDAM_API_KEY".to_owned()),
+        Some(KeySource::File(path)) => (path.display().to_string(), format!("$(cat '{}')", path.display())),
+    };
+    println!(
+        "Cofferdam listens on {url}
+The API key is in {place}. Things to try:
+
+  curl -s {url}/v1/runs -H \"x-api-key: {key}\" -H 'content-type: application/json' \\
+    -d '{{\"language\": \"python\", \"code\": \"import pandas as pd\\npd.DataFrame({{\\\"n\\\": [1, 2, 3]}}).describe()\"}}'
+
+  curl -sN {url}/v1/runs -H \"x-api-key: {key}\" -H 'content-type: application/json' -H 'accept: text/event-stream' \\
+    -d '{{\"language\": \"javascript\", \"code\": \"for (const n of [1, 2, 3]) console.log(n ** 2)\"}}'
+
+  curl -s {url}/v1/sessions -H \"x-api-key: {key}\" -H 'content-type: application/json' -d '{{\"language\": \"python\"}}'
+"
+    );
+}

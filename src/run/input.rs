@@ -1,0 +1,82 @@
+//! From arguments to a run request: the source, its language, files, limits.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use cofferdam_contract::{
+    FileInput, FilesInput, Grants, HttpGrant, Language, LimitsRequest, RunRequest, SessionId, normalize_path,
+};
+
+use crate::commands::run::Args;
+
+/// The request; for a REPL without its code.
+pub fn request(args: &Args) -> anyhow::Result<RunRequest> {
+    let code = match &args.source {
+        Some(source) => text(source)?,
+        None => String::new(),
+    };
+    let mut request = RunRequest::new(language(args)?, code);
+    if let Some(id) = &args.session {
+        request.session = Some(SessionId::parse(id)?);
+        if args.lang.is_none() {
+            // The session's own.
+            request.language = None;
+        }
+    }
+    if let Some(source) = &args.stdin {
+        if source == "-" && args.source.as_deref() == Some("-") {
+            bail!("standard input cannot be both the source and the code's input");
+        }
+        request.stdin = text(source)?;
+    }
+    request.files = FilesInput::List(args.files.iter().map(|file| input_file(file)).collect::<Result<_, _>>()?);
+    request.env = args.variables.iter().cloned().collect();
+    request.args.clone_from(&args.args);
+    request.svg = args.svg;
+    request.limits = LimitsRequest {
+        wall_ms: args.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        memory_bytes: args.memory,
+        ..LimitsRequest::default()
+    };
+    let grant = |host: &String| HttpGrant { host: host.clone(), methods: None, path_prefix: None };
+    request.grants = Grants { http: args.allow_http.iter().map(grant).collect() };
+    Ok(request)
+}
+
+fn language(args: &Args) -> anyhow::Result<Language> {
+    if let Some(lang) = args.lang {
+        return Ok(lang.into());
+    }
+    let Some(source) = args.source.as_deref().filter(|source| *source != "-") else { return Ok(Language::Python) };
+    Ok(match Path::new(source).extension().and_then(|ending| ending.to_str()) {
+        Some("py") | None => Language::Python,
+        Some("js" | "mjs" | "cjs") => Language::JavaScript,
+        Some("ts" | "mts") => Language::TypeScript,
+        Some(other) => bail!("the ending .{other} does not tell the language; say --lang python or javascript"),
+    })
+}
+
+/// A file's text, or standard input's for `-`.
+fn text(source: &str) -> anyhow::Result<String> {
+    let bytes = if source == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).context("standard input")?;
+        bytes
+    } else {
+        std::fs::read(source).with_context(|| source.to_owned())?
+    };
+    String::from_utf8(bytes).with_context(|| format!("{source} is not UTF-8"))
+}
+
+fn input_file(argument: &str) -> anyhow::Result<FileInput> {
+    let (name, path) = match argument.split_once('=') {
+        Some((name, path)) if !Path::new(argument).exists() => (name.to_owned(), path),
+        _ => {
+            let name = Path::new(argument).file_name().with_context(|| format!("--file {argument}: no file's name"))?;
+            (name.to_string_lossy().into_owned(), argument)
+        }
+    };
+    let name = normalize_path(&name).with_context(|| format!("--file {argument}"))?;
+    Ok(FileInput::new(name, std::fs::read(path).with_context(|| format!("--file {path}"))?))
+}

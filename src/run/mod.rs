@@ -1,0 +1,114 @@
+//! What `cofferdam run` does: makes the request, finds who runs it, shows what happens, says how it ended.
+
+mod events;
+mod input;
+mod own_worker;
+mod places;
+mod repl;
+mod show;
+mod target;
+mod wire;
+
+use std::io::{IsTerminal, stdin};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use cofferdam_contract::{Outcome, RunRequest, Status};
+use tokio::runtime::Runtime;
+
+use crate::commands::run::Args;
+use crate::telemetry::{self, LogFormat};
+use places::Places;
+use show::Show;
+use target::Target;
+
+/// Exit statuses that are not the code's own; the help lists them.
+const TIMEOUT: u8 = 124;
+const LIMIT: u8 = 125;
+const REFUSED: u8 = 126;
+const CANCELLED: u8 = 130;
+
+pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
+    let _telemetry = telemetry::start(LogFormat::fitting(), "warn")?;
+    let repl = args.source.is_none();
+    if repl && !stdin().is_terminal() {
+        bail!("say what to run: a file, or `-` for standard input");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    match go(args, &runtime, repl) {
+        Ok(status) => Ok(ExitCode::from(status)),
+        Err(error) => {
+            eprintln!("cofferdam: {error:#}");
+            Ok(ExitCode::from(REFUSED))
+        }
+    }
+}
+
+fn go(args: &Args, runtime: &Runtime, repl: bool) -> anyhow::Result<u8> {
+    let request = input::request(args)?;
+    let target = runtime.block_on(Target::find(args))?;
+    let status = if repl {
+        repl::talk(args, runtime, &target, request)
+    } else if args.json {
+        runtime.block_on(print_json(args, &target, &request))
+    } else {
+        runtime.block_on(stream(args, &target, &request))
+    };
+    runtime.block_on(target.end());
+    status
+}
+
+/// Figures go beside the source; what was asked for goes where it was asked for.
+fn places(args: &Args) -> Places {
+    let beside = args.source.as_deref().filter(|source| *source != "-").and_then(|source| Path::new(source).parent());
+    let figures = args.output.as_deref().or(beside).map_or_else(PathBuf::new, Path::to_owned);
+    Places::new(figures, args.output.clone())
+}
+
+async fn stream(args: &Args, target: &Target, request: &RunRequest) -> anyhow::Result<u8> {
+    let mut show = Show::new(places(args), args.svg, false);
+    let run = async {
+        let outcome = target.stream(request, &mut |event| show.event(event)).await?;
+        show.files(target, &outcome).await?;
+        Ok(status(&outcome))
+    };
+    until_ctrl_c(run).await
+}
+
+async fn print_json(args: &Args, target: &Target, request: &RunRequest) -> anyhow::Result<u8> {
+    let run = async {
+        let outcome = target.run(request).await?;
+        println!("{}", serde_json::to_string_pretty(&outcome).context("the outcome")?);
+        if args.output.is_some() {
+            Show::new(places(args), args.svg, false).files(target, &outcome).await?;
+        }
+        Ok(status(&outcome))
+    };
+    until_ctrl_c(run).await
+}
+
+/// Ctrl-C drops the call, which cancels the run.
+async fn until_ctrl_c(run: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
+    tokio::select! {
+        status = run => status,
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("cancelled");
+            Ok(CANCELLED)
+        }
+    }
+}
+
+fn status(outcome: &Outcome) -> u8 {
+    match outcome.status {
+        Status::Ok | Status::Error => {
+            // As a shell does it: the lowest eight bits; a failure stays one.
+            let code = outcome.exit_code.unwrap_or(i32::from(outcome.status == Status::Error));
+            let low = u8::try_from(code & 0xff).unwrap_or(1);
+            if low == 0 && code != 0 { 1 } else { low }
+        }
+        Status::Timeout => TIMEOUT,
+        Status::Limit => LIMIT,
+        Status::Cancelled => CANCELLED,
+    }
+}

@@ -1,0 +1,83 @@
+//! Logs to standard error, and traces to an OpenTelemetry collector where `OTEL_EXPORTER_OTLP_ENDPOINT` names one.
+
+use std::io::{IsTerminal, stderr};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::folders::env;
+
+/// The variable that says how much is logged, as `tracing` filters: `info`, `cofferdam_controller=debug`, ...
+pub const LOG: &str = "COFFERDAM_LOG";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl LogFormat {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+
+    /// For people on a terminal, for machines elsewhere.
+    pub fn fitting() -> Self {
+        if stderr().is_terminal() { Self::Text } else { Self::Json }
+    }
+}
+
+/// Sends the last traces when it is dropped.
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(provider) = &self.provider
+            && let Err(error) = provider.shutdown()
+        {
+            eprintln!("cofferdam: the last traces could not be sent: {error}");
+        }
+    }
+}
+
+/// Starts logging. Must be called outside of an async runtime, whose threads the exporter would block.
+pub fn start(format: LogFormat, default_level: &str) -> anyhow::Result<Telemetry> {
+    let filter = EnvFilter::try_new(env(LOG).unwrap_or_else(|| default_level.to_owned())).context(LOG)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
+    };
+    let endpoint = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+    let provider = endpoint.iter().any(|name| env(name).is_some_and(|v| !v.is_empty())).then(provider).transpose()?;
+    let traces = provider.as_ref().map(|provider| {
+        // The exporter's own requests must not become traces.
+        let ours = EnvFilter::new("off,cofferdam=info,cofferdam_controller=info,cofferdam_runtime=info");
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("cofferdam")).with_filter(ours)
+    });
+    tracing_subscriber::registry()
+        .with(traces)
+        .with(lines.with_filter(filter))
+        .try_init()
+        .context("starting the log")?;
+    Ok(Telemetry { provider })
+}
+
+fn provider() -> anyhow::Result<SdkTracerProvider> {
+    let exporter =
+        opentelemetry_otlp::SpanExporter::builder().with_http().build().context("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+    let name = env("OTEL_SERVICE_NAME").unwrap_or_else(|| "cofferdam".to_owned());
+    let resource = Resource::builder().with_service_name(name).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}

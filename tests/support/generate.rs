@@ -1,0 +1,59 @@
+//! Large or odd bytes that a case describes instead of holding.
+
+use serde::Deserialize;
+
+/// A text, or how to make one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Bytes {
+    Text(String),
+    Made(Made),
+}
+
+/// `before`, then `text` (or the bytes in `hex`) `times` times, then `after`. `{}` in `text` is the number of the
+/// repetition.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Made {
+    before: String,
+    text: String,
+    hex: String,
+    times: Option<usize>,
+    after: String,
+}
+
+impl Bytes {
+    pub fn bytes(&self) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Text(text) => Ok(text.clone().into_bytes()),
+            Self::Made(made) => made.bytes(),
+        }
+    }
+
+    pub fn text(&self) -> Result<String, String> {
+        String::from_utf8(self.bytes()?).map_err(|e| format!("a text that is not UTF-8: {e}"))
+    }
+}
+
+impl Made {
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = self.before.clone().into_bytes();
+        let unit = unhex(&self.hex)?;
+        for number in 0..self.times.unwrap_or(1) {
+            if self.text.contains("{}") {
+                bytes.extend_from_slice(self.text.replace("{}", &number.to_string()).as_bytes());
+            } else {
+                bytes.extend_from_slice(self.text.as_bytes());
+            }
+            bytes.extend_from_slice(&unit);
+        }
+        bytes.extend_from_slice(self.after.as_bytes());
+        Ok(bytes)
+    }
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or("?"));
+    pairs.map(|pair| u8::from_str_radix(pair, 16).map_err(|e| format!("hex {pair:?}: {e}"))).collect()
+}

@@ -1,0 +1,264 @@
+//! An HTTP/1.1 client that can misbehave: sends any bytes, slowly if asked, reads what comes back, breaks off.
+//!
+//! One connection a call. It never follows, retries or normalizes anything.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// No call of a test may take longer: a server that hangs fails the test.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A request.
+#[derive(Debug, Clone, Default)]
+pub struct Call {
+    pub method: String,
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// A pause after each piece of the body of so many bytes.
+    pub slow: Option<(usize, Duration)>,
+    /// Instead of everything above: these bytes as they are.
+    pub raw: Option<Vec<u8>>,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub took: Duration,
+}
+
+impl Call {
+    pub fn new(method: &str, path: impl Into<String>) -> Self {
+        Self { method: method.to_owned(), path: path.into(), ..Self::default() }
+    }
+
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.body(body.to_string(), "application/json")
+    }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>, kind: &str) -> Self {
+        self.body = body.into();
+        self.header("content-type", kind)
+    }
+
+    fn head(&self, address: SocketAddr) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n", self.method, self.path);
+        let given = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        if !given("content-length") && !given("transfer-encoding") && (!self.body.is_empty() || self.method != "GET") {
+            head.push_str(&format!("content-length: {}\r\n", self.body.len()));
+        }
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+
+    /// Sends it and gives the open connection, of which the head has been read.
+    pub fn open(&self, address: SocketAddr) -> Result<Stream, String> {
+        let started = Instant::now();
+        let fail = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).map_err(fail("connecting"))?;
+        stream.set_nodelay(true).map_err(fail("nodelay"))?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(fail("timeout"))?;
+        stream.set_write_timeout(Some(PATIENCE)).map_err(fail("timeout"))?;
+        // A server that has seen enough answers and stops reading: that is no failure of ours.
+        let _ = self.send(&stream, address);
+        let mut reader = BufReader::with_capacity(64 << 10, stream);
+        let (status, headers) = read_head(&mut reader)?;
+        Ok(Stream { reader, status, headers, started })
+    }
+
+    fn send(&self, mut stream: &TcpStream, address: SocketAddr) -> std::io::Result<()> {
+        if let Some(raw) = &self.raw {
+            stream.write_all(raw)?;
+            return stream.flush();
+        }
+        let mut bytes = self.head(address);
+        match self.slow {
+            None => {
+                bytes.extend_from_slice(&self.body);
+                stream.write_all(&bytes)
+            }
+            Some((size, pause)) => {
+                stream.write_all(&bytes)?;
+                for piece in self.body.chunks(size.max(1)) {
+                    std::thread::sleep(pause);
+                    stream.write_all(piece)?;
+                    if has_answer(stream) {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends it and reads the whole answer.
+    pub fn send_to(&self, address: SocketAddr) -> Result<Answer, String> {
+        self.open(address)?.finish()
+    }
+}
+
+/// Whether the other side has said something or has gone.
+fn has_answer(stream: &TcpStream) -> bool {
+    let _ = stream.set_nonblocking(true);
+    let seen = stream.peek(&mut [0]);
+    let _ = stream.set_nonblocking(false);
+    !matches!(seen, Err(e) if e.kind() == ErrorKind::WouldBlock)
+}
+
+type Head = (u16, Vec<(String, String)>);
+
+fn read_head(reader: &mut impl BufRead) -> Result<Head, String> {
+    let mut status = None;
+    let mut headers = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        let read = reader.read_until(b'\n', &mut line).map_err(|e| format!("reading the answer's head: {e}"))?;
+        if read == 0 {
+            return Err("the connection was closed without an answer".to_owned());
+        }
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        match (status, line.is_empty(), line.split_once(':')) {
+            (None, _, _) => {
+                let code = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+                status = Some(code.ok_or_else(|| format!("no status line: {line:?}"))?);
+            }
+            (Some(100), true, _) => status = None,
+            (Some(status), true, _) => return Ok((status, headers)),
+            (_, _, Some((name, value))) => headers.push((name.to_lowercase(), value.trim().to_owned())),
+            _ => return Err(format!("no header: {line:?}")),
+        }
+    }
+}
+
+/// An answer whose body is still to come. Dropping it breaks the connection off.
+pub struct Stream {
+    reader: BufReader<TcpStream>,
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    started: Instant,
+}
+
+impl Stream {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The next piece of a chunked body; `None` at its end.
+    pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, String> {
+        let fail = |e: std::io::Error| format!("reading a chunk: {e}");
+        let mut line = String::new();
+        if self.reader.read_line(&mut line).map_err(fail)? == 0 {
+            return Err("the body broke off".to_owned());
+        }
+        let size = line.trim_end().split(';').next().unwrap_or_default();
+        let size = usize::from_str_radix(size, 16).map_err(|e| format!("chunk size {line:?}: {e}"))?;
+        let mut piece = vec![0; size + 2];
+        self.reader.read_exact(&mut piece).map_err(fail)?;
+        piece.truncate(size);
+        Ok((size > 0).then_some(piece))
+    }
+
+    /// Reads to the end.
+    pub fn finish(mut self) -> Result<Answer, String> {
+        let mut body = Vec::new();
+        if self.header("transfer-encoding") == Some("chunked") {
+            while let Some(piece) = self.chunk()? {
+                body.extend_from_slice(&piece);
+            }
+        } else if let Some(length) = self.header("content-length").and_then(|text| text.parse::<u64>().ok()) {
+            let read = (&mut self.reader).take(length).read_to_end(&mut body);
+            let read = read.map_err(|e| format!("reading the body: {e}"))?;
+            if (read as u64) < length {
+                return Err(format!("the body broke off after {read} of {length} bytes"));
+            }
+        } else {
+            self.reader.read_to_end(&mut body).map_err(|e| format!("reading the body: {e}"))?;
+        }
+        Ok(Answer { status: self.status, headers: self.headers.clone(), body, took: self.started.elapsed() })
+    }
+
+    /// Goes away.
+    pub fn hang_up(self) {
+        let _ = self.reader.get_ref().shutdown(Shutdown::Both);
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {} {}", self.status, self.text()))
+    }
+
+    /// The JSON of an answer with that status.
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        if self.body.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// Asserts that it is a whole problem document of that kind, and gives its `detail`.
+    #[track_caller]
+    pub fn problem(&self, status: u16, kind: &str) -> String {
+        assert_eq!(self.status, status, "{}", self.text());
+        self.check_problem(kind).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// The same without a panic.
+    pub fn check_problem(&self, kind: &str) -> Result<String, String> {
+        if self.header("content-type") != Some("application/problem+json") {
+            return Err(format!("not a problem document but {:?}: {}", self.header("content-type"), self.text()));
+        }
+        let problem: cofferdam_contract::Problem =
+            serde_json::from_slice(&self.body).map_err(|e| format!("{e}: {}", self.text()))?;
+        if problem.kind() != kind || problem.status != self.status || problem.detail.is_empty() {
+            return Err(format!("expected the problem {kind:?}, got {problem:?}"));
+        }
+        if matches!(self.status, 429 | 503) && self.header("retry-after").is_none() {
+            return Err(format!("{} without Retry-After", self.status));
+        }
+        Ok(problem.detail)
+    }
+
+    /// Server-sent events as pairs of name and data.
+    pub fn events(&self) -> Vec<(String, Value)> {
+        parse_events(&self.text())
+    }
+}
+
+/// The whole blocks of an event stream.
+pub fn parse_events(text: &str) -> Vec<(String, Value)> {
+    let blocks = text.split("\n\n").filter(|block| !block.trim().is_empty());
+    blocks
+        .map(|block| {
+            let field = |name: &str| {
+                let lines = block.lines().filter_map(|line| line.strip_prefix(name));
+                lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+            };
+            let data = field("data:");
+            let value = serde_json::from_str(&data).unwrap_or_else(|e| panic!("{e}: {block}"));
+            (field("event:"), value)
+        })
+        .collect()
+}
