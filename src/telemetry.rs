@@ -57,7 +57,7 @@ pub fn start(format: LogFormat, default_level: &str) -> anyhow::Result<Telemetry
     let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
     let lines = match format {
         LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_ansi(false).boxed(),
     };
     let endpoint = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
     let provider = endpoint.iter().any(|name| env(name).is_some_and(|v| !v.is_empty())).then(provider).transpose()?;

@@ -41,13 +41,19 @@ fn main() {
             let private = if first { g.slot().private_bytes().unwrap() } else { 0 };
             let (slot, _) = g.end();
             let t3 = Instant::now();
-            if let Some(mut slot) = slot {
+            if let Some(slot) = slot {
                 if first { println!("private {private}"); }
-                if first { slot.reset().unwrap(); assert!(slot.is_pristine()); }
                 kernel.slots().give(&org, slot);
             }
             times.push((t1 - t0, t2 - t1, t3 - t2, t3.elapsed()));
         }
+        let mut slot = kernel.slots().take(&org).unwrap();
+        let t = Instant::now();
+        let p = slot.private_bytes().unwrap();
+        println!("scan {:?} private {} KiB", t.elapsed(), p >> 10);
+        let t = Instant::now();
+        let st = slot.reset().unwrap();
+        println!("reset {:?} {st:?}", t.elapsed());
         let med = |f: fn(&(Duration, Duration, Duration, Duration)) -> Duration| { let mut v: Vec<_> = times.iter().map(f).collect(); v.sort(); v[v.len() / 2] };
         println!("birth {:?} turn {:?} end {:?} reset {:?}", med(|t| t.0), med(|t| t.1), med(|t| t.2), med(|t| t.3));
     }).unwrap();

@@ -16,13 +16,15 @@ const FIGURES: [(&str, &str, bool); 3] =
 pub struct Show {
     places: Places,
     svg: bool,
+    /// Why it ended has been said.
+    told: bool,
     /// A REPL shows the last expression's value.
     main_too: bool,
 }
 
 impl Show {
     pub fn new(places: Places, svg: bool, main_too: bool) -> Self {
-        Self { places, svg, main_too }
+        Self { places, svg, told: false, main_too }
     }
 
     pub fn event(&mut self, event: &Event) -> anyhow::Result<()> {
@@ -30,8 +32,18 @@ impl Show {
             Event::Stdout(chunk) => write(&mut std::io::stdout(), &chunk.text)?,
             Event::Stderr(chunk) => write(&mut std::io::stderr(), &chunk.text)?,
             Event::Result(result) => self.result(result)?,
-            Event::Error(error) => eprintln!("{}", told(error)),
-            Event::End(outcome) => ended(outcome),
+            Event::Error(error) => {
+                // `sys.exit(3)` says all it has to say by the exit status.
+                if error.name != "SystemExit" || !error.traceback.is_empty() {
+                    eprintln!("{}", told(error));
+                }
+                self.told = true;
+            }
+            Event::End(outcome) => {
+                if !std::mem::take(&mut self.told) {
+                    ended(outcome);
+                }
+            }
         }
         Ok(())
     }

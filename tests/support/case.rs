@@ -101,6 +101,8 @@ fn json() -> String {
 pub struct Expect {
     /// One of these HTTP statuses.
     pub http: Option<OneOrMore<u16>>,
+    /// No answer at all, the connection closed, is good as well.
+    pub or_closed: bool,
     /// One of these kinds of problem.
     pub problem: Option<OneOrMore<String>>,
     pub detail: Vec<String>,

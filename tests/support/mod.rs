@@ -1,7 +1,7 @@
 //! What the cross-room suites share: a server of their own, a plain HTTP client, the format of cases.
 //!
 //! Every test binary uses a part of it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod case;
 pub mod generate;

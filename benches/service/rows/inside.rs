@@ -1,10 +1,9 @@
-//! The worker's own path without HTTP: from a run request to its outcome, in this process, with the worker's code.
+//! The worker's own path without HTTP: from a run request to its outcome, in this process, by the worker's code.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use cofferdam_contract::{Language, Limits, OrganizationId, RunId, RunRequest, Status};
 use cofferdam_host_api::{Budget, Interrupt};
 use cofferdam_runtime::artifact::ArtifactCache;
@@ -15,50 +14,114 @@ use cofferdam_runtime::turn::Job;
 
 use crate::bench::Bench;
 use crate::finding::{Finding, Unit};
+use crate::peers::Native;
 use crate::service::{cache, kernels, scratch};
 use crate::stats::{Paired, Samples};
 
+struct Work<'a> {
+    kernel: Kernel,
+    language: Language,
+    code: &'a str,
+    peer: Option<Native>,
+    args: &'a [&'a str],
+    blocks: usize,
+}
+
+/// Of ours, for each of the peer's.
+const EACH: usize = 40;
+
 pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
-    // The service's start makes the compiled code and the images that are loaded here.
+    // The service's start has made the compiled code and the images that are loaded here.
     bench.service()?;
-    let engine = kernel_engine()?;
+    let engine = kernel_engine().map_err(|error| anyhow::anyhow!("{error:#}"))?;
     start_ticker(&engine)?;
     let (cache, budget) = (ArtifactCache::open(&cache())?, Budget::new(1 << 30));
     let load = |name: &str| Kernel::load(&engine, &cache, &kernels().join(name), &budget, 4);
-    let (python, javascript) = (load("python")?, load("javascript")?);
-    let quick = |count| bench.times(count);
-    let works = [
-        (
-            Finding::new("inside", "the same inside the worker, no HTTP", Unit::Ms)
-                .target("p50 at most 0.015 x native `python3 -I -S -c`"),
-            (python, Language::Python, "print('hello')"),
-            (bench.peers.python.clone(), vec!["-I", "-S", "-c", "print('hello')"], Some(0.015)),
-            (quick(150), 40),
-        ),
-        (
-            Finding::new("inside", "fresh JavaScript, `console.log('hello')`, inside the worker", Unit::Ms),
-            (javascript, Language::JavaScript, "console.log('hello')"),
-            (bench.peers.node.clone(), vec!["-e", "console.log('hello')"], None),
-            (quick(40), 40),
-        ),
-    ];
-    let folder = scratch()?;
-    let mut findings = Vec::new();
-    for (mut finding, (kernel, language, code), (native, args, bound), (blocks, each)) in works {
-        let cleaning;
-        let Some(native) = native else {
-            let (ours, clean) = on_thread(Arc::new(kernel), language, code, vec![Box::new(|| Ok(0.0)); 1], blocks * each)?;
-            findings.push(finding.ours(&ours.ours).add(&after(&clean)).add("The peer is missing here."));
-            continue;
+    let python = Work {
+        kernel: load("python")?,
+        language: Language::Python,
+        code: "print('hello')",
+        peer: bench.peers.python.clone(),
+        args: &["-I", "-S", "-c"],
+        blocks: bench.times(150),
+    };
+    let javascript = Work {
+        kernel: load("javascript")?,
+        language: Language::JavaScript,
+        code: "console.log('hello')",
+        peer: bench.peers.node.clone(),
+        args: &["-e"],
+        blocks: bench.times(40),
+    };
+    let of_python = Finding::new("inside", "the same inside the worker, no HTTP", Unit::Ms)
+        .target("p50 at most 0.015 x native `python3 -I -S -c`");
+    let of_javascript = Finding::new("inside", "fresh JavaScript inside the worker, no HTTP", Unit::Ms);
+    Ok(vec![python.found(of_python, Some(0.015))?, javascript.found(of_javascript, None)?])
+}
+
+impl Work<'_> {
+    fn found(&self, finding: Finding, bound: Option<f64>) -> anyhow::Result<Finding> {
+        // A guest's stack, and what the host needs below it, as in the worker.
+        let stack = GUEST_STACK + (8 << 20);
+        let measured = thread::scope(|scope| {
+            let thread = thread::Builder::new().stack_size(stack).spawn_scoped(scope, || self.take_turns())?;
+            thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))?
+        });
+        let (paired, cleaning) = measured?;
+        let finding = match (&self.peer, bound) {
+            (None, _) => return Ok(finding.ours(&paired.ours).add("The peer is missing here.")),
+            (Some(_), None) => finding.paired("native", &paired),
+            (Some(_), Some(most)) => finding.paired("native", &paired).at_most("p50", Unit::Times, paired.ratio(), most),
         };
-        let peer: Peer<'_> = Box::new(|| native.time(&args, folder.path(), "hello"));
-        let paired;
-        (paired, cleaning) = thread_scope(&kernel, language, code, peer, blocks, each)?;
-        finding = finding.paired("native", &paired).add(&after(&cleaning));
-        if let Some(bound) = bound {
-            finding = finding.at_most("p50", Unit::Times, paired.ratio(), bound);
-        }
-        findings.push(finding);
+        Ok(finding.add(&format!("Cleaning the slot afterwards, off the caller's path: p50 {:.3} ms.", cleaning.p50())))
     }
-    Ok(findings)
+
+    fn take_turns(&self) -> anyhow::Result<(Paired, Samples)> {
+        let files = RunFiles::new(8, Duration::from_secs(60));
+        let folder = scratch()?;
+        let mut args = self.args.to_vec();
+        args.push(self.code);
+        let (mut paired, mut cleaning) = (Paired::default(), Samples::default());
+        for block in 0..self.blocks + 2 {
+            let native = match &self.peer {
+                Some(native) => native.time(&args, folder.path(), "hello")?,
+                None => 0.0,
+            };
+            let mut ours = Samples::default();
+            for _ in 0..EACH {
+                let (ms, clean) = self.once(&files)?;
+                ours.push(ms);
+                cleaning.push(clean);
+            }
+            // The first two warm up.
+            if block >= 2 {
+                paired.block(&ours, native);
+            }
+        }
+        Ok((paired, cleaning))
+    }
+
+    /// One run: milliseconds until its outcome is there, and for the cleaning afterwards.
+    fn once(&self, files: &RunFiles) -> anyhow::Result<(f64, f64)> {
+        let organization = OrganizationId::default_organization();
+        let limits = Limits::DEFAULT;
+        let job = Job {
+            id: RunId::from_random(1),
+            request: RunRequest::new(self.language, self.code),
+            language: self.language,
+            limits,
+            open_files: 256,
+            interrupt: Interrupt::new(Instant::now().checked_add(Duration::from_millis(limits.wall_ms))),
+            session: None,
+            listener: None,
+        };
+        let started = Instant::now();
+        let (finished, used) = fresh::run(&self.kernel, &organization, job, files).context("a run")?;
+        let ms = started.elapsed().as_secs_f64() * 1e3;
+        let outcome = finished.outcome;
+        anyhow::ensure!(outcome.status == Status::Ok && outcome.stdout == "hello\n", "a run did not end well: {outcome:?}");
+        let cleaning = Instant::now();
+        used.clean(&self.kernel, &organization);
+        Ok((ms, cleaning.elapsed().as_secs_f64() * 1e3))
+    }
 }

@@ -68,8 +68,25 @@ impl TestApp {
         Self::with(1, &[]).await
     }
 
+    /// Over fake workers on this machine, with these settings.
     pub async fn with(workers: usize, env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let fakes: Vec<FakeWorker> = (0..workers).map(|n| FakeWorker::start(folder.path(), n)).collect();
+        let mut known = Vec::new();
+        for fake in &fakes {
+            let worker = fake.worker();
+            worker.set_health(Some(worker.ping(Duration::from_secs(3)).await.unwrap()));
+            known.push(worker);
+        }
+        Self::serve(folder, env, known, fakes).await
+    }
+
+    /// Over workers that are known already.
+    pub async fn over(known: Vec<Arc<Worker>>) -> Self {
+        Self::serve(tempfile::tempdir().unwrap(), &[], known, vec![]).await
+    }
+
+    async fn serve(folder: TempDir, env: &[(&str, &str)], known: Vec<Arc<Worker>>, workers: Vec<FakeWorker>) -> Self {
         let env: Vec<(String, String)> = env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let look = move |name: &str| match name {
             "COFFERDAM_API_KEY" => Some(ADMIN.to_owned()),
@@ -77,25 +94,8 @@ impl TestApp {
         };
         let flags = Flags { data_dir: Some(folder.path().to_owned()), ..Flags::default() };
         let config = Config::parse(&flags, &look, None).unwrap();
-        let fakes: Vec<FakeWorker> = (0..workers).map(|n| FakeWorker::start(folder.path(), n)).collect();
         let store = Store::open(&config.database).await.unwrap();
         auth::accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await.unwrap();
-        let mut known = Vec::new();
-        for fake in &fakes {
-            let worker = fake.worker();
-            worker.set_health(Some(worker.ping(Duration::from_secs(3)).await.unwrap()));
-            known.push(worker);
-        }
-        Self::serve(folder, config, store, known, fakes).await
-    }
-
-    async fn serve(
-        folder: TempDir,
-        config: Config,
-        store: Store,
-        known: Vec<Arc<Worker>>,
-        workers: Vec<FakeWorker>,
-    ) -> Self {
         let progress = Arc::new(RwLock::new(String::new()));
         let metrics = Arc::new(Metrics::default());
         let app = Controller::new(config, store, Registry::new(known), metrics, progress).await.unwrap();

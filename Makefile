@@ -1,0 +1,52 @@
+# `make run` and `make test` do all of their own set-up. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help run build kernels test rooms lint bench doctor clean
+
+CARGO ?= cargo
+# One profile for everything, so that the heavy crates are built once.
+PROFILE := --release
+export COFFERDAM_KERNELS ?= $(CURDIR)/target/kernels
+export COFFERDAM_CACHE_DIR ?= $(CURDIR)/target/cache
+
+help:
+	@echo 'make run     build what is missing, then serve on 127.0.0.1:8080'
+	@echo 'make test    everything that can be tested on this machine'
+	@echo 'make lint    fmt, clippy, cargo-deny'
+	@echo 'make bench   measure against the peers; writes docs/benchmarks.md'
+	@echo 'make build   the binary: target/release/cofferdam'
+	@echo 'make kernels the interpreters: target/kernels'
+
+build:
+	@scripts/toolchain
+	$(CARGO) build $(PROFILE) --workspace --bins
+
+kernels:
+	@scripts/toolchain
+	@python3 scripts/kernels.py
+
+run: build kernels
+	@target/release/cofferdam serve --data-dir target/data
+
+test: kernels rooms
+	$(CARGO) fmt --all --check
+	$(CARGO) build $(PROFILE) --workspace --bins --tests
+	@echo 'print("kernels: ready")' | target/release/cofferdam run - --lang python
+	@scripts/with-services $(CARGO) test $(PROFILE) --workspace --no-fail-fast
+
+rooms:
+	@scripts/rooms
+
+lint: rooms
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --all-features check
+
+bench: build kernels
+	$(CARGO) bench --bench service
+
+doctor: build kernels
+	@target/release/cofferdam doctor --data-dir target/data
+
+clean:
+	$(CARGO) clean

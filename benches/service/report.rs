@@ -1,0 +1,119 @@
+//! `docs/benchmarks.md` from what was found. Pure.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::finding::{Finding, Unit};
+
+const INTRO: &str = "\
+# Benchmarks
+
+Written by `make bench`; do not edit. Ours is the release `cofferdam serve` as it starts by default, on loopback, asked \
+by a client with one kept connection. Every figure stands beside its peer from the same run: the two took turns, so \
+that other work on the machine slowed both. **Trust the ratios; absolute times drift with the machine.** A ratio is \
+ours / peer: for times and memory less is better, for rates more. Where ours and the peer took turns in blocks it is \
+the median of the blocks' ratios.
+
+![Times of ours and of the peers on a logarithmic scale](benchmarks.svg)
+";
+
+const OUTRO: &str = "\
+## What is measured, and what is not
+
+* Over HTTP: from before the first byte of the request is written until the last byte of the answer is read, with the \
+key checked, a run id made, the run sent to the worker process and its outcome sent back. Connecting is not in it: the \
+connection is kept. TLS is not in it.
+* Inside the worker: from the request to the outcome, by the worker's own code in the measuring process, without HTTP \
+and JSON of the answer. Cleaning the slot comes after the answer and is given beside it; it is in the throughput rows.
+* Native peers: a process is started, its output read, its end waited for. It is the interpreter itself, never a \
+version manager's script around it. It has no sandbox, so this is the least that a service of processes would cost; \
+one that also isolates them costs more.
+* p50 and p99 are of ours; the peer's figure is its p50. `-` is what was not measured.
+* The interpreters differ in version (see above), so the CPU row compares engines and versions at once; each program's \
+answer is compared, too. It takes the least time of all rounds on either side.
+* Memory is `Private_Dirty` of `smaps_rollup`: pages that belong to the process alone and are in no file.
+* The first start compiles the kernels, once for each version of them; that is not in any figure.
+
+## How to repeat
+
+```
+make bench                                              # all of it, about eight minutes on two cores
+cargo bench --workspace --bench service -- --list       # the rows' names
+cargo bench --workspace --bench service -- --row pandas # one row, printed; this file stays
+cargo bench --workspace --bench service -- --quick      # few samples: shows that it works, proves nothing
+```
+
+It needs `python3` on the path, and `node` for the JavaScript peers (a row whose peer is missing says so). A native \
+Python with pandas and matplotlib is made in `target/bench-venv`.
+";
+
+pub fn markdown(machine: &[(&str, String)], findings: &[Finding], took: Duration) -> String {
+    let reached = |wanted| findings.iter().filter(|finding| finding.reached() == Some(wanted)).count();
+    let mut out = String::from(INTRO);
+    let _ = writeln!(out, "\n{} of {} targets reached.\n", reached(true), reached(true) + reached(false));
+    out.push_str(&table(findings));
+    let missed: Vec<_> = findings.iter().filter_map(|finding| Some((finding, finding.missed()?))).collect();
+    if !missed.is_empty() {
+        out.push_str("\n## Not reached\n\n");
+        for (finding, text) in missed {
+            let _ = writeln!(out, "* **{}**: {text}", finding.work);
+        }
+    }
+    let failed: Vec<_> = findings.iter().filter_map(|finding| Some((finding, finding.failure.as_ref()?))).collect();
+    if !failed.is_empty() {
+        out.push_str("\n## Not measured\n\n");
+        for (finding, why) in failed {
+            let _ = writeln!(out, "* **{}**: {why}", finding.work);
+        }
+    }
+    out.push_str("\n## Row by row\n\n");
+    for finding in findings.iter().filter(|finding| !finding.detail.is_empty()) {
+        let _ = writeln!(out, "* **{}**: {}", finding.work, finding.detail);
+    }
+    out.push_str("\n## The machine\n\n| | |\n| --- | --- |\n");
+    for (name, value) in machine {
+        let _ = writeln!(out, "| {name} | {value} |");
+    }
+    let _ = writeln!(out, "| The whole run took | {:.0} s |\n", took.as_secs_f64());
+    out.push_str(OUTRO);
+    out
+}
+
+pub fn table(findings: &[Finding]) -> String {
+    let mut out = String::from(
+        "| work | target | ours p50 | ours p99 | peer p50 | ratio | reached |\n| --- | --- | --- | --- | --- | --- | --- |\n",
+    );
+    for finding in findings {
+        let show = |value: Option<f64>| value.map_or("-".to_owned(), |value| finding.unit.show(value));
+        let peer = finding.peer.as_ref().filter(|_| finding.unit != Unit::Times);
+        let peer = peer.map_or("-".to_owned(), |(name, value)| format!("{} ({name})", finding.unit.show(*value)));
+        let reached = match (&finding.failure, finding.reached()) {
+            (Some(_), _) => "not measured",
+            (None, Some(true)) => "yes",
+            (None, Some(false)) => "**no**",
+            (None, None) => "-",
+        };
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {peer} | {} | {reached} |",
+            finding.work,
+            finding.target,
+            show(finding.p50),
+            show(finding.p99),
+            finding.ratio.map_or("-".to_owned(), ratio)
+        );
+    }
+    out
+}
+
+/// Three digits that count.
+fn ratio(value: f64) -> String {
+    match value {
+        v if v >= 100.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v if v >= 1.0 => format!("{v:.2}"),
+        v if v >= 0.1 => format!("{v:.3}"),
+        v if v >= 0.01 => format!("{v:.4}"),
+        v => format!("{v:.5}"),
+    }
+}

@@ -1,0 +1,89 @@
+//! Ten thousand suspended sessions: what they cost in memory (nothing) and on disk, and whether the last of them comes
+//! back as quickly as the first.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::live::AS_FAST;
+use crate::bench::{Bench, run_printing, session, session_body};
+use crate::finding::{Finding, Unit};
+use crate::process::{private_mib, usage};
+use crate::service::Service;
+use crate::stats::Paired;
+
+/// Sessions that are live at the same time while they are made.
+const BATCH: usize = 500;
+const CLIENTS: usize = 8;
+/// Brought back at either end of all.
+const ENDS: usize = 40;
+
+pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+    let count = if bench.quick { BATCH } else { 10_000 };
+    let service = bench.fresh_service()?;
+    let mut client = service.client();
+    let worker = service.worker()?;
+    let origin = session(&mut client, "python")?;
+    run_printing(&mut client, &session_body(&origin, "n = 1"), "")?;
+    let mut all = copies(&service, &origin)?;
+    let (before, started) = (private_mib(worker)?, Instant::now());
+    while all.len() < count {
+        all.extend(copies(&service, &origin)?);
+    }
+    let (after, took) = (private_mib(worker)?, started.elapsed().as_secs_f64());
+    let (_, disk) = usage(&service.folder().join("data"));
+    let mut paired = Paired::default();
+    for (first, last) in all.iter().zip(all.iter().rev()).take(ENDS) {
+        let early = run_printing(&mut client, &session_body(first, "print(n)"), "1")?;
+        let late = run_printing(&mut client, &session_body(last, "print(n)"), "1")?;
+        paired.block(&[late].into_iter().collect(), early);
+    }
+    let more = (after - before) / (count - BATCH).max(1) as f64;
+    let memory = Finding::new("suspended", "memory of a suspended session", Unit::Mib)
+        .target("none")
+        .figure(more.max(0.0))
+        // A name in a table is not private memory of a session; a page of it would be.
+        .at_most("private memory", Unit::Mib, more, 4.0 / 1024.0)
+        .add(&format!(
+            "{count} suspended sessions: the worker's private memory went from {before:.1} MiB at {BATCH} of them to \
+             {after:.1} MiB; {:.2} MiB of disk each. Making and suspending one took {:.1} ms.",
+            disk / count as f64,
+            took * 1e3 / (count - BATCH).max(1) as f64
+        ));
+    let ratio = paired.ratio();
+    let mut used = Finding::new("suspended", "a run in the last of 10,000 suspended sessions", Unit::Ms)
+        .target("as fast as in the first")
+        .ours(&paired.ours)
+        .beside("in the first", paired.peer.p50())
+        .at_most("last / first", Unit::Times, ratio, AS_FAST)
+        .add(&format!("Its resume included; {ENDS} of each, in turns. It counts as as fast up to {AS_FAST} x."));
+    used.ratio = Some(ratio);
+    Ok(vec![memory, used])
+}
+
+/// So many copies of a session, suspended by several clients at once.
+fn copies(service: &Service, origin: &str) -> anyhow::Result<Vec<String>> {
+    let answer = service
+        .client()
+        .post(&format!("/v1/sessions/{origin}/fork"), json!({ "count": BATCH }).to_string().as_bytes())?
+        .json()?;
+    let list = answer.get("sessions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let ids: Vec<String> = list.iter().filter_map(|one| Some(one.get("id")?.as_str()?.to_owned())).collect();
+    let queue = Mutex::new(ids.iter());
+    thread::scope(|scope| {
+        let suspend = || -> anyhow::Result<()> {
+            let mut client = service.client();
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(id) = next else { return Ok(()) };
+                client.post(&format!("/v1/sessions/{id}/suspend"), &[])?.json()?;
+            }
+        };
+        let threads: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(suspend)).collect();
+        threads.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow::anyhow!("a client panicked"))?)
+    })?;
+    Ok(ids)
+}
