@@ -43,7 +43,8 @@ fn main() {
 fn well(server: &Server) -> Result<(), String> {
     let started = Instant::now();
     let call = support::Call::new("POST", "/v1/runs").header("x-api-key", &server.key);
-    let answer = call.json(&serde_json::json!({"language": "python", "code": "print(6 * 7)"})).send_to(server.address)?;
+    let answer =
+        call.json(&serde_json::json!({"language": "python", "code": "print(6 * 7)"})).send_to(server.address)?;
     if answer.status != 200 || answer.json()["stdout"] != "42\n" {
         return Err(format!("the server is not well afterwards: {} {}", answer.status, answer.text()));
     }
@@ -59,7 +60,15 @@ fn unharmed(server: &Server, worker: Option<u32>) -> bool {
     let good = worker.is_some() && server.worker_pid() == worker && spoiled == Some(0.0);
     if !good {
         eprintln!("worker {worker:?} before, {:?} after; slots spoiled: {spoiled:?}", server.worker_pid());
-        eprintln!("{}", server.log().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect::<Vec<_>>().join("\n"));
+        eprintln!(
+            "{}",
+            server
+                .log()
+                .lines()
+                .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        );
     }
     good
 }

@@ -54,14 +54,21 @@ pub fn svg(findings: &[Finding]) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
          aria-label=\"Median times of Cofferdam and of its peers, logarithmic\">\n{STYLE}"
     );
-    let _ = writeln!(out, "<text class=\"title\" x=\"12\" y=\"24\">Median time, Cofferdam and its peer in the same run</text>");
+    let _ = writeln!(
+        out,
+        "<text class=\"title\" x=\"12\" y=\"24\">Median time, Cofferdam and its peer in the same run</text>"
+    );
     legend(&mut out);
     let mut power = low;
     while power <= high + 0.5 {
         let (x, bottom) = (at(10_f64.powf(power)), height - 32.0);
         let _ = writeln!(out, "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"/>");
         let y = height - 14.0;
-        let _ = writeln!(out, "<text class=\"faint\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text>", tick(power));
+        let _ = writeln!(
+            out,
+            "<text class=\"faint\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text>",
+            tick(power)
+        );
         power += 1.0;
     }
     for (number, pair) in pairs.iter().enumerate() {
@@ -103,6 +110,7 @@ fn tick(power: f64) -> String {
 
 fn escape(text: &str) -> String {
     // Room for so many characters left of the bars.
-    let short: String = if text.chars().count() > 52 { text.chars().take(51).chain(['\u{2026}']).collect() } else { text.to_owned() };
+    let short: String =
+        if text.chars().count() > 52 { text.chars().take(51).chain(['\u{2026}']).collect() } else { text.to_owned() };
     short.replace('`', "").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

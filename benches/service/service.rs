@@ -37,6 +37,11 @@ pub fn cache() -> PathBuf {
     std::env::var_os("COFFERDAM_CACHE_DIR").map_or_else(|| target().join("cache"), PathBuf::from)
 }
 
+/// The release program; `COFFERDAM_BENCH_PROGRAM` names another build of it, to compare the two.
+fn program() -> PathBuf {
+    std::env::var_os("COFFERDAM_BENCH_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_cofferdam").into(), PathBuf::from)
+}
+
 /// A folder on the same disk as the rest of the build, gone when it is dropped.
 pub fn scratch() -> anyhow::Result<tempfile::TempDir> {
     let folder = target().join("tmp");
@@ -54,7 +59,7 @@ impl Service {
         let temporary = folder.path().join("tmp");
         std::fs::create_dir_all(&temporary)?;
         let log = File::create(folder.path().join("log"))?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        let mut command = Command::new(program());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join("data"));
         command.env("COFFERDAM_KERNELS", kernels()).env("COFFERDAM_CACHE_DIR", cache());
         command.env("COFFERDAM_API_KEY", KEY).env("TMPDIR", &temporary).env_remove("DATABASE_URL");
@@ -62,7 +67,8 @@ impl Service {
         let output = child.stdout.take().context("its output")?;
         let mut service = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), folder };
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        let address = lines.find_map(|line| Some(line.split_once("http://")?.1.trim_end_matches(['.', '/']).to_owned()));
+        let address =
+            lines.find_map(|line| Some(line.split_once("http://")?.1.trim_end_matches(['.', '/']).to_owned()));
         service.address = address.with_context(|| service.said())?.parse()?;
         // Read on, so that it never waits for us.
         std::thread::spawn(move || lines.for_each(drop));

@@ -1,5 +1,7 @@
 //! `/v1/runs` over a fake worker: what goes on, what comes back, what is refused, what happens when an end goes away.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use std::sync::atomic::Ordering;

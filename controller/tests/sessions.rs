@@ -1,5 +1,7 @@
 //! Sessions and snapshots over a fake worker: whose they are, where they are, when they end.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use std::time::Duration;

@@ -77,7 +77,12 @@ impl ArtifactCache {
     }
 
     /// Writes an artifact whole or not at all: a temporary name first, then synced and renamed.
-    pub fn store(&self, key: &str, kind: &str, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), KernelError> {
+    pub fn store(
+        &self,
+        key: &str,
+        kind: &str,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), KernelError> {
         let path = self.path(key, kind);
         let fail = |e| KernelError::io(&path, e);
         let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(fail)?;

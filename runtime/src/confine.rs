@@ -12,7 +12,8 @@ use landlock::{
     Scope, path_beneath_rules,
 };
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter, SeccompRule,
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
+    SeccompRule,
 };
 
 use crate::error::Error;
@@ -34,9 +35,9 @@ pub fn confine(readable: &[PathBuf], writable: &Path) -> Result<Confinement, Err
     .map_err(|e| fail(&e))?;
     rustix::thread::set_no_new_privs(true).map_err(|e| fail(&e))?;
     let landlock = restrict_files(readable, writable).map_err(|e| fail(&e))?;
-    let seccomp = match refuse_clone3().and_then(|()| {
-        filter().and_then(|program| seccompiler::apply_filter(&program)).map_err(|e| fail(&e))
-    }) {
+    let seccomp = match refuse_clone3()
+        .and_then(|()| filter().and_then(|program| seccompiler::apply_filter(&program)).map_err(|e| fail(&e)))
+    {
         Ok(()) => "on",
         Err(error) => {
             tracing::warn!(%error, "this kernel has no seccomp filters; the worker runs without");
@@ -67,39 +68,132 @@ fn restrict_files(readable: &[PathBuf], writable: &Path) -> Result<&'static str,
 /// System calls that the worker may make with any arguments.
 const ALLOWED: &[libc::c_long] = &[
     // memory
-    libc::SYS_brk, libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_msync, libc::SYS_mincore,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_msync,
+    libc::SYS_mincore,
     // files: which ones is Landlock's business
-    libc::SYS_openat, libc::SYS_close, libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev,
-    libc::SYS_pread64, libc::SYS_pwrite64, libc::SYS_preadv, libc::SYS_pwritev, libc::SYS_lseek, libc::SYS_fstat,
-    libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_ftruncate,
-    libc::SYS_fallocate, libc::SYS_getdents64, libc::SYS_mkdirat, libc::SYS_unlinkat, libc::SYS_renameat,
-    libc::SYS_renameat2, libc::SYS_linkat, libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_fcntl,
-    libc::SYS_fchmod, libc::SYS_copy_file_range, libc::SYS_getcwd, libc::SYS_flock, libc::SYS_readlinkat,
-    libc::SYS_statfs, libc::SYS_fstatfs,
+    libc::SYS_openat,
+    libc::SYS_close,
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_lseek,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_getdents64,
+    libc::SYS_mkdirat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_fcntl,
+    libc::SYS_fchmod,
+    libc::SYS_copy_file_range,
+    libc::SYS_getcwd,
+    libc::SYS_flock,
+    libc::SYS_readlinkat,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
     // the connections that the controller makes
-    libc::SYS_accept4, libc::SYS_recvfrom, libc::SYS_sendto, libc::SYS_recvmsg, libc::SYS_sendmsg,
-    libc::SYS_shutdown, libc::SYS_getsockopt, libc::SYS_setsockopt, libc::SYS_getsockname, libc::SYS_getpeername,
+    libc::SYS_accept4,
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_shutdown,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
     // waiting
-    libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2,
-    libc::SYS_ppoll, libc::SYS_futex, libc::SYS_nanosleep, libc::SYS_clock_nanosleep, libc::SYS_sched_yield,
-    libc::SYS_timerfd_create, libc::SYS_timerfd_settime, libc::SYS_pipe2, libc::SYS_dup, libc::SYS_dup3,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_eventfd2,
+    libc::SYS_ppoll,
+    libc::SYS_futex,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_sched_yield,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
+    libc::SYS_pipe2,
+    libc::SYS_dup,
+    libc::SYS_dup3,
     // time, identity, threads of its own
     libc::SYS_clone3,
-    libc::SYS_clock_gettime, libc::SYS_clock_getres, libc::SYS_gettimeofday, libc::SYS_getpid, libc::SYS_gettid,
-    libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid, libc::SYS_getppid, libc::SYS_getrusage,
-    libc::SYS_getrandom, libc::SYS_sysinfo, libc::SYS_uname, libc::SYS_sched_getaffinity, libc::SYS_getcpu,
-    libc::SYS_set_robust_list, libc::SYS_get_robust_list, libc::SYS_rseq, libc::SYS_set_tid_address,
-    libc::SYS_membarrier, libc::SYS_sigaltstack, libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn, libc::SYS_rt_sigtimedwait, libc::SYS_tgkill, libc::SYS_tkill, libc::SYS_exit,
-    libc::SYS_exit_group, libc::SYS_restart_syscall, libc::SYS_prlimit64, libc::SYS_umask,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_gettimeofday,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_getppid,
+    libc::SYS_getrusage,
+    libc::SYS_getrandom,
+    libc::SYS_sysinfo,
+    libc::SYS_uname,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_getcpu,
+    libc::SYS_set_robust_list,
+    libc::SYS_get_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_set_tid_address,
+    libc::SYS_membarrier,
+    libc::SYS_sigaltstack,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_tgkill,
+    libc::SYS_tkill,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_restart_syscall,
+    libc::SYS_prlimit64,
+    libc::SYS_umask,
 ];
 
 /// The older forms of some of them, where the architecture has them.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_HERE: &[libc::c_long] = &[
-    libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_mkdir, libc::SYS_rmdir,
-    libc::SYS_unlink, libc::SYS_rename, libc::SYS_epoll_wait, libc::SYS_poll, libc::SYS_pipe, libc::SYS_dup2,
-    libc::SYS_readlink, libc::SYS_arch_prctl, libc::SYS_time, libc::SYS_link, libc::SYS_chmod, libc::SYS_epoll_create,
+    libc::SYS_open,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_access,
+    libc::SYS_mkdir,
+    libc::SYS_rmdir,
+    libc::SYS_unlink,
+    libc::SYS_rename,
+    libc::SYS_epoll_wait,
+    libc::SYS_poll,
+    libc::SYS_pipe,
+    libc::SYS_dup2,
+    libc::SYS_readlink,
+    libc::SYS_arch_prctl,
+    libc::SYS_time,
+    libc::SYS_link,
+    libc::SYS_chmod,
+    libc::SYS_epoll_create,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[libc::c_long] = &[];
@@ -117,16 +211,13 @@ fn filter() -> Result<BpfProgram, seccompiler::Error> {
     rules.insert(libc::SYS_mprotect, without(2, libc::PROT_EXEC as u64)?);
     // Threads, no processes.
     let thread = libc::CLONE_THREAD as u64;
-    rules.insert(
-        libc::SYS_clone,
-        vec![SeccompRule::new(vec![when(0, Len::Qword, Op::MaskedEq(thread), thread)?])?],
-    );
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![when(0, Len::Qword, Op::MaskedEq(thread), thread)?])?]);
     // A pair of connected local sockets is how a runtime wakes itself.
     rules.insert(
         libc::SYS_socketpair,
         vec![SeccompRule::new(vec![when(0, Len::Dword, Op::Eq, libc::AF_UNIX as u64)?])?],
     );
-    let ioctls = [0xC060_6610_u64, libc::FIONBIO as u64, libc::FIOCLEX as u64, 0x4004_9409];
+    let ioctls = [0xC060_6610_u64, libc::FIONBIO, libc::FIOCLEX, 0x4004_9409];
     rules.insert(
         libc::SYS_ioctl,
         ioctls

@@ -40,10 +40,10 @@ pub fn run(
     let mut guest = Guest::birth(kernel, slot, State::new(Sandbox::new(vfs)))?;
     let (id, quota) = (job.id.clone(), job.quota());
     let finished = turn::run(kernel, &mut guest, job, true)?;
-    if !finished.outcome.files.is_empty() {
-        if let Ok(kept) = guest.sandbox().vfs().fork(quota) {
-            files.keep(id, organization.clone(), kept);
-        }
+    if !finished.outcome.files.is_empty()
+        && let Ok(kept) = guest.sandbox().vfs().fork(quota)
+    {
+        files.keep(id, organization.clone(), kept);
     }
     let sound = finished.sound;
     Ok((finished, Used { guest, sound }))

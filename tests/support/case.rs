@@ -61,8 +61,8 @@ pub struct ManyFiles {
     pub text: Bytes,
 }
 
-/// A call that is not a well-formed run. `${name}` in the path is the id of the session with that name, `${name.saved}`
-/// what a step saved.
+/// A call that is not a well-formed run. `${name}` in the path is the id of the session with that name, or what a
+/// step saved under it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Other {

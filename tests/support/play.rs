@@ -30,7 +30,8 @@ pub fn play(server: &Server, case: &Case) -> Result<(), String> {
         }
     }
     for id in play.sessions.values() {
-        let _ = Call::new("DELETE", format!("/v1/sessions/{id}")).header("x-api-key", &server.key).send_to(server.address);
+        let _ =
+            Call::new("DELETE", format!("/v1/sessions/{id}")).header("x-api-key", &server.key).send_to(server.address);
     }
     result
 }
@@ -51,7 +52,8 @@ impl Play<'_> {
             answer => answer?,
         };
         self.leaks(&answer)?;
-        let outcome = if step.events { joined(&answer)? } else { serde_json::from_slice(&answer.body).unwrap_or_default() };
+        let outcome =
+            if step.events { joined(&answer)? } else { serde_json::from_slice(&answer.body).unwrap_or_default() };
         self.compare(&step.expect, &answer, &outcome).map_err(|e| format!("{e}\n{}", shown(&answer)))
     }
 
@@ -132,11 +134,12 @@ impl Play<'_> {
         Ok(call)
     }
 
-    /// `${name}` becomes the session's id or the saved text.
+    /// `${name}` becomes the session's id or the saved text, `${name.id}` the id of the run whose text was saved.
     fn filled(&self, text: &str) -> String {
-        self.sessions.iter().chain(&self.saved).fold(text.to_owned(), |text, (name, value)| {
-            text.replace(&format!("${{{name}}}"), value.trim_end())
-        })
+        self.sessions
+            .iter()
+            .chain(&self.saved)
+            .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value.trim_end()))
     }
 
     /// What no answer may have in it, whatever was sent.
@@ -171,7 +174,8 @@ impl Play<'_> {
         }
         outcome_matches(expect, outcome)?;
         has_all("body", &answer.text(), &expect.body_contains)?;
-        lacks_all("body", &answer.text(), &expect.lacks)?;
+        let lacks: Vec<String> = expect.lacks.iter().map(|part| self.filled(part)).collect();
+        lacks_all("body", &answer.text(), &lacks)?;
         within(expect, answer.took)?;
         let stdout = outcome["stdout"].as_str().unwrap_or_default();
         let kept = |name: &str| self.saved.get(name).map(String::as_str).ok_or(format!("nothing was kept as {name:?}"));
@@ -187,6 +191,7 @@ impl Play<'_> {
         }
         if let Some(name) = &expect.save {
             self.saved.insert(name.clone(), stdout.to_owned());
+            self.saved.insert(format!("{name}.id"), outcome["id"].as_str().unwrap_or_default().to_owned());
         }
         Ok(())
     }

@@ -63,9 +63,7 @@ pub fn mappings(pid: u32) -> usize {
 /// Files and folders below a folder, itself not counted.
 pub fn entries(folder: &Path) -> usize {
     let Ok(list) = fs::read_dir(folder) else { return 0 };
-    list.filter_map(Result::ok)
-        .map(|entry| 1 + if entry.path().is_dir() { entries(&entry.path()) } else { 0 })
-        .sum()
+    list.filter_map(Result::ok).map(|entry| 1 + if entry.path().is_dir() { entries(&entry.path()) } else { 0 }).sum()
 }
 
 pub fn signal(pid: u32, signal: Signal) {

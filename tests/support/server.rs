@@ -129,7 +129,8 @@ impl Server {
 
     fn spawn(folder: Arc<TempDir>, setup: Setup) -> Self {
         static KEY: OnceLock<String> = OnceLock::new();
-        let key = KEY.get_or_init(|| format!("test-key-{:016x}-canary", std::process::id() as u64 * 0x9E37_79B9)).clone();
+        let key =
+            KEY.get_or_init(|| format!("test-key-{:016x}-canary", std::process::id() as u64 * 0x9E37_79B9)).clone();
         let (data, tmp) = (folder.path().join("data"), folder.path().join("tmp"));
         fs::create_dir_all(&tmp).expect("a folder");
         let log = File::options().create(true).append(true).open(folder.path().join("log")).expect("the log");

@@ -14,7 +14,15 @@ macro_rules! programs {
 
 /// Each defines `main()`, which answers something that tells whether it did its work.
 const PROGRAMS: [(&str, &str); 10] = programs![
-    "fib", "nbody", "spectral_norm", "text_join", "dict_ops", "list_sort", "json_round", "regex", "comprehension",
+    "fib",
+    "nbody",
+    "spectral_norm",
+    "text_join",
+    "dict_ops",
+    "list_sort",
+    "json_round",
+    "regex",
+    "comprehension",
     "method_calls",
 ];
 

@@ -64,7 +64,8 @@ impl Work<'_> {
     fn alone(self, client: &mut Client) -> anyhow::Result<Finding> {
         let body = run_body(self.language, self.code);
         let count = self.blocks * self.each;
-        let ours = (0..count).map(|_| run_printing(client, &body, self.printed)).collect::<anyhow::Result<Samples>>()?;
+        let ours =
+            (0..count).map(|_| run_printing(client, &body, self.printed)).collect::<anyhow::Result<Samples>>()?;
         Ok(self.finding.ours(&ours).add("The peer is missing here."))
     }
 }
@@ -99,8 +100,9 @@ pub fn javascript(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
 }
 
 pub fn pandas(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
-    let finding = Finding::new("pandas", "fresh Python, `import pandas`, a DataFrame made and summed, over HTTP", Unit::Ms)
-        .target("p50 at most 0.01 x native `python3 -c` of the same code");
+    let finding =
+        Finding::new("pandas", "fresh Python, `import pandas`, a DataFrame made and summed, over HTTP", Unit::Ms)
+            .target("p50 at most 0.01 x native `python3 -c` of the same code");
     let (blocks, each) = (bench.times(15), 30);
     let native = bench.peers.libraries.clone();
     let mut client = bench.service()?.client();

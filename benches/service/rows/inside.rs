@@ -71,7 +71,9 @@ impl Work<'_> {
         let finding = match (&self.peer, bound) {
             (None, _) => return Ok(finding.ours(&paired.ours).add("The peer is missing here.")),
             (Some(_), None) => finding.paired("native", &paired),
-            (Some(_), Some(most)) => finding.paired("native", &paired).at_most("p50", Unit::Times, paired.ratio(), most),
+            (Some(_), Some(most)) => {
+                finding.paired("native", &paired).at_most("p50", Unit::Times, paired.ratio(), most)
+            }
         };
         Ok(finding.add(&format!("Cleaning the slot afterwards, off the caller's path: p50 {:.3} ms.", cleaning.p50())))
     }
@@ -119,7 +121,10 @@ impl Work<'_> {
         let (finished, used) = fresh::run(&self.kernel, &organization, job, files).context("a run")?;
         let ms = started.elapsed().as_secs_f64() * 1e3;
         let outcome = finished.outcome;
-        anyhow::ensure!(outcome.status == Status::Ok && outcome.stdout == "hello\n", "a run did not end well: {outcome:?}");
+        anyhow::ensure!(
+            outcome.status == Status::Ok && outcome.stdout == "hello\n",
+            "a run did not end well: {outcome:?}"
+        );
         let cleaning = Instant::now();
         used.clean(&self.kernel, &organization);
         Ok((ms, cleaning.elapsed().as_secs_f64() * 1e3))

@@ -28,14 +28,39 @@ fn cases() -> Vec<Case> {
     vec![
         case("python", "import time\ntime.sleep(60)", json!({ "wall_ms": 30 }), "wall_ms"),
         case("python", "while True: pass", json!({ "cpu_ms": 20 }), "cpu_ms"),
-        case("python", "x = []\nwhile True: x.append(bytearray(1 << 20))", json!({ "memory_bytes": 192 << 20 }), "memory_bytes"),
+        case(
+            "python",
+            "x = []\nwhile True: x.append(bytearray(1 << 20))",
+            json!({ "memory_bytes": 192 << 20 }),
+            "memory_bytes",
+        ),
         case("python", "while True: print('x' * 1000)", json!({ "output_bytes": 65536 }), "output_bytes"),
-        case("python", "f = open('f', 'wb')\nwhile True: f.write(bytes(4096))", json!({ "disk_bytes": 65536 }), "disk_bytes"),
-        case("python", "n = 0\nwhile True:\n    open(str(n), 'w').close()\n    n += 1", json!({ "files": 50 }), "files"),
+        case(
+            "python",
+            "f = open('f', 'wb')\nwhile True: f.write(bytes(4096))",
+            json!({ "disk_bytes": 65536 }),
+            "disk_bytes",
+        ),
+        case(
+            "python",
+            "n = 0\nwhile True:\n    open(str(n), 'w').close()\n    n += 1",
+            json!({ "files": 50 }),
+            "files",
+        ),
         case("javascript", "while (true) {}", json!({ "cpu_ms": 20 }), "cpu_ms"),
-        case("javascript", "while (true) console.log('x'.repeat(1000))", json!({ "output_bytes": 65536 }), "output_bytes"),
+        case(
+            "javascript",
+            "while (true) console.log('x'.repeat(1000))",
+            json!({ "output_bytes": 65536 }),
+            "output_bytes",
+        ),
         case("javascript", "await new Promise(r => setTimeout(r, 60000))", json!({ "wall_ms": 30 }), "wall_ms"),
-        case("javascript", "const a = []; while (true) a.push(new Uint8Array(1 << 20).fill(1))", json!({ "memory_bytes": 64 << 20 }), "memory_bytes"),
+        case(
+            "javascript",
+            "const a = []; while (true) a.push(new Uint8Array(1 << 20).fill(1))",
+            json!({ "memory_bytes": 64 << 20 }),
+            "memory_bytes",
+        ),
     ]
 }
 

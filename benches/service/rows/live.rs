@@ -23,10 +23,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let mut client = service.client();
     let worker = service.worker()?;
     let mut findings = Vec::new();
-    for (language, set, peer, most) in [
-        ("python", "n = 1", python, 2.0),
-        ("javascript", "var n = 1", node, 0.5),
-    ] {
+    for (language, set, peer, most) in [("python", "n = 1", python, 2.0), ("javascript", "var n = 1", node, 0.5)] {
         // What the first sessions of a language cost the process once and for all.
         make(&mut client, language, set, ENDS)?;
         let before = private_mib(worker)?;

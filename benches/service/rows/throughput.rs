@@ -108,9 +108,13 @@ impl Work<'_> {
             all.first_error = all.first_error.or(window.first_error);
         }
         let (p50, p99) = (all.ms.p50(), all.ms.p99());
-        let mut finding = Finding::new("throughput", format!("{} runs a second, {CLIENTS} clients", self.language), Unit::PerSecond)
-            .target(&format!("at least {} x two loops of native `{}`, no errors, p99 at most 10 x p50", self.bound, self.name))
-            .figure(rates.ours.p50());
+        let mut finding =
+            Finding::new("throughput", format!("{} runs a second, {CLIENTS} clients", self.language), Unit::PerSecond)
+                .target(&format!(
+                    "at least {} x two loops of native `{}`, no errors, p99 at most 10 x p50",
+                    self.bound, self.name
+                ))
+                .figure(rates.ours.p50());
         finding = match self.peer {
             Some(_) => {
                 let mut finding = finding.beside("two native loops", rates.peer.p50());
@@ -122,7 +126,11 @@ impl Work<'_> {
         finding = finding
             .at_most("errors", Unit::Count, all.errors as f64, 0.0)
             .at_most("p99 / p50", Unit::Times, p99 / p50, 10.0)
-            .add(&format!("{} runs, {} errors; one run takes p50 {p50:.2} ms, p99 {p99:.2} ms.", all.ms.len(), all.errors));
+            .add(&format!(
+                "{} runs, {} errors; one run takes p50 {p50:.2} ms, p99 {p99:.2} ms.",
+                all.ms.len(),
+                all.errors
+            ));
         Ok(match all.first_error {
             Some(error) => finding.add(&format!("The first error: {error}.")),
             None => finding,

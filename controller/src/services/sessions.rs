@@ -131,7 +131,7 @@ pub async fn create(app: &App, caller: &Caller, request: &SessionRequest) -> Res
     let ask = WorkerRequest::new(Method::POST, "/sessions", &caller.organization).json(&wanted)?;
     app.store.insert_sessions(std::slice::from_ref(&row)).await?;
     match worker.ask::<WorkerSessionInfo>(ask).await {
-        Ok(info) => Ok(view(&*app.sessions.put(row), info)),
+        Ok(info) => Ok(view(&app.sessions.put(row), info)),
         Err(error) => {
             app.store.delete_sessions(&[row.id]).await?;
             Err(error)

@@ -1,15 +1,12 @@
-//! A connection to a worker: a Unix socket on this machine, TCP elsewhere. One connector each, for hyper's pool.
+//! A connection to a worker: a Unix socket on this machine, TCP elsewhere.
 
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -24,31 +21,21 @@ pub enum Target {
     Tcp(String),
 }
 
-#[derive(Debug, Clone)]
-pub struct Connector(pub Target);
-
-impl tower::Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let target = self.0.clone();
-        Box::pin(async move {
-            match target {
-                Target::Unix(path) => Ok(Stream::Unix(TokioIo::new(UnixStream::connect(path).await?))),
-                Target::Tcp(authority) => {
-                    let stream = tokio::time::timeout(CONNECT, TcpStream::connect(authority)).await;
-                    let stream = stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-                    stream.set_nodelay(true)?;
-                    Ok(Stream::Tcp(TokioIo::new(stream)))
-                }
+impl Target {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// Where nobody listens there, or does not answer in time.
+    pub async fn connect(&self) -> io::Result<Stream> {
+        match self {
+            Self::Unix(path) => Ok(Stream::Unix(TokioIo::new(UnixStream::connect(path).await?))),
+            Self::Tcp(authority) => {
+                let stream = tokio::time::timeout(CONNECT, TcpStream::connect(authority)).await;
+                let stream = stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(TokioIo::new(stream)))
             }
-        })
+        }
     }
 }
 
@@ -71,12 +58,6 @@ macro_rules! each {
             }
         }
     };
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
 }
 
 impl Read for Stream {

@@ -9,13 +9,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use cofferdam_contract::worker::ORGANIZATION_HEADER;
 use cofferdam_contract::{OrganizationId, Problem};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
+use super::link::{LinkBody, LinkError};
 use super::worker::{Active, Worker};
 use crate::Error;
 
@@ -67,9 +67,8 @@ impl Worker {
         if !self.is_ready() {
             return Err(Problem::unavailable("The worker is not ready; it is starting or restarting.").into());
         }
-        let mut builder =
-            Request::builder().method(request.method).uri(format!("http://{}{}", self.host, request.path));
-        builder = builder.header(ORGANIZATION_HEADER, request.organization.as_str());
+        let mut builder = Request::builder().method(request.method).uri(request.path);
+        builder = builder.header(HOST, &self.host).header(ORGANIZATION_HEADER, request.organization.as_str());
         for (name, value) in
             [(ACCEPT, request.accept), (CONTENT_TYPE, request.content_type), (AUTHORIZATION, self.token.clone())]
         {
@@ -78,35 +77,32 @@ impl Worker {
             }
         }
         let request = builder.body(request.body).map_err(|e| Error::Wire(e.to_string()))?;
+        self.exchange(request).await
+    }
+
+    async fn exchange(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Busy>, Error> {
         let active = self.enter();
-        match self.client.request(request).await {
+        match self.links.exchange(request).await {
             Ok(response) => Ok(response.map(|body| Busy { body, _active: active })),
-            Err(e) if e.is_connect() => {
-                tracing::warn!(worker = %self.name, error = %e, "no connection to the worker");
+            Err(LinkError::Connect(error)) => {
+                tracing::warn!(worker = %self.name, %error, "no connection to the worker");
                 Err(Problem::unavailable("The worker cannot be reached.").into())
             }
-            Err(e) => Err(lost(self, &e)),
+            Err(LinkError::Lost(error)) => Err(lost(self, &error)),
         }
     }
 
     /// Passes a foreign request on as it is, for a process that is only a front. The same errors as [`Self::send`].
     pub async fn pass(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Busy>, Error> {
-        let (mut parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        parts.uri = format!("http://{}{path}", self.host)
-            .parse()
-            .map_err(|e: http::uri::InvalidUri| Error::Wire(e.to_string()))?;
-        for name in ["authorization", "connection", "keep-alive", "transfer-encoding", "upgrade", "host", "te"] {
-            parts.headers.remove(name);
-        }
         if !self.is_ready() {
             return Err(Problem::unavailable("The worker is not ready; it is starting or restarting.").into());
         }
-        let active = self.enter();
-        match self.client.request(Request::from_parts(parts, body)).await {
-            Ok(response) => Ok(response.map(|body| Busy { body, _active: active })),
-            Err(e) => Err(lost(self, &e)),
+        let (mut parts, body) = request.into_parts();
+        for name in ["authorization", "connection", "keep-alive", "transfer-encoding", "upgrade", "te"] {
+            parts.headers.remove(name);
         }
+        parts.headers.insert(HOST, self.host.clone());
+        self.exchange(Request::from_parts(parts, body)).await
     }
 
     /// Sends a call that is not a run and reads its whole answer: the JSON of a success, or the worker's problem.
@@ -145,7 +141,7 @@ impl Worker {
 
 /// The body of an answer; its worker counts as busy until it is dropped.
 pub struct Busy {
-    body: Incoming,
+    body: LinkBody,
     _active: Active,
 }
 

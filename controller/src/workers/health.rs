@@ -6,7 +6,7 @@ use std::time::Duration;
 use cofferdam_contract::OrganizationId;
 use cofferdam_contract::worker::{ORGANIZATION_HEADER, WorkerHealth};
 use http::Request;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HOST};
 use http_body_util::{BodyExt, Limited};
 use tokio_util::sync::CancellationToken;
 
@@ -25,14 +25,14 @@ impl Worker {
     /// # Errors
     /// No answer within `timeout`, or one that is no health.
     pub async fn ping(self: &Arc<Self>, timeout: Duration) -> Result<WorkerHealth, Error> {
-        let mut builder = Request::get(format!("http://{}/health", self.host));
+        let mut builder = Request::get("/health").header(HOST, &self.host);
         builder = builder.header(ORGANIZATION_HEADER, OrganizationId::default_organization().as_str());
         if let Some(token) = &self.token {
             builder = builder.header(AUTHORIZATION, token);
         }
         let request = builder.body(super::empty()).map_err(|e| Error::Wire(e.to_string()))?;
         let call = async {
-            let response = self.client.request(request).await.map_err(|e| Error::Wire(e.to_string()))?;
+            let response = self.links.exchange(request).await.map_err(|e| Error::Wire(e.to_string()))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), 64 << 10).collect().await;
             let bytes = body.map_err(|e| Error::Wire(e.to_string()))?.to_bytes();

@@ -6,6 +6,7 @@ mod body;
 mod connect;
 mod forward;
 mod health;
+mod link;
 mod registry;
 mod worker;
 

@@ -2,29 +2,23 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
-use axum::body::Body;
 use cofferdam_contract::worker::WorkerHealth;
 use http::HeaderValue;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::connect::{Connector, Target};
+use super::connect::Target;
+use super::link::Links;
 use crate::Error;
 use crate::config::{ConfigError, RemoteWorker, Secret};
-
-/// An idle connection is closed after this time; a worker keeps its side open longer.
-const IDLE: Duration = Duration::from_secs(5);
 
 pub struct Worker {
     /// How the store calls it: `local`, or its address.
     pub name: String,
     /// Eight hex digits of the name's hash, for run ids.
     pub tag: String,
-    pub(super) client: Client<Connector, Body>,
+    pub(super) links: Arc<Links>,
     pub(super) token: Option<HeaderValue>,
-    pub(super) host: String,
+    pub(super) host: HeaderValue,
     ready: AtomicBool,
     active: AtomicUsize,
     health: RwLock<Option<WorkerHealth>>,
@@ -52,17 +46,13 @@ impl Worker {
     }
 
     fn new(name: String, target: Target, host: String, token: Option<HeaderValue>) -> Arc<Self> {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(256)
-            .build(Connector(target));
         Arc::new(Self {
             tag: crate::services::run_ids::tag(&name),
             name,
-            client,
+            links: Arc::new(Links::new(target)),
             token,
-            host,
+            // An address that was parsed as one is a header's value.
+            host: HeaderValue::from_str(&host).unwrap_or(HeaderValue::from_static("worker")),
             ready: AtomicBool::new(false),
             active: AtomicUsize::new(0),
             health: RwLock::new(None),

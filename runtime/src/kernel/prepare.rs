@@ -98,7 +98,8 @@ fn prepare_one(
     }
     let about = format!("{label}: making the interpreter's memory image");
     let component = cache.load(engine, &keys.code)?;
-    let image = with_elapsed(&about, progress, || birth::first_image(engine, &component, folder, manifest, &rewritten))??;
+    let image =
+        with_elapsed(&about, progress, || birth::first_image(engine, &component, folder, manifest, &rewritten))??;
     let prepared = Prepared { image_digest: hex(&Sha256::digest(&image)), memory_pages: rewritten.memory_pages };
     cache.store(&keys.image, "image", |file| write_sparse(file, &image))?;
     let json = serde_json::to_vec(&prepared).map_err(|e| KernelError::Image(e.to_string()))?;

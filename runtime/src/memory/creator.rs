@@ -51,7 +51,7 @@ unsafe impl MemoryCreator for SlotCreator {
             }
             return Ok(Box::new(SlotMemory(slot)));
         }
-        let capacity = if needed > 0 { needed } else { maximum.unwrap_or(minimum).min(1 << 30).max(WASM_PAGE) };
+        let capacity = if needed > 0 { needed } else { maximum.unwrap_or(minimum).clamp(WASM_PAGE, 1 << 30) };
         let slot = Slot::zeroed(minimum, capacity, guard).map_err(|e| format!("no address space for a memory: {e}"))?;
         Ok(Box::new(SlotMemory(SlotHandle::new(slot))))
     }

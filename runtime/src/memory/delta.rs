@@ -71,9 +71,7 @@ impl Delta {
         let file_len = file.metadata()?.len();
         let mut words = [0_u8; 24];
         file.read_exact(&mut words)?;
-        let word = |i: usize| {
-            words.get(i * 8..i * 8 + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
-        };
+        let word = |i: usize| words.get(i * 8..i * 8 + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
         let (magic, memory_len, count) = (word(0), word(1), word(2));
         if magic != MAGIC {
             return Err(DeltaError::Damaged("not a delta of this version"));

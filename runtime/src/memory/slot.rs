@@ -139,7 +139,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Takes accessibility back after a growth that the caller did not commit.
+    /// Offsets as addresses.
     fn addresses(&self, from: usize, to: usize) -> (u64, u64) {
         let base = self.base.as_ptr() as u64;
         (base + from as u64, base + to as u64)
@@ -149,7 +149,10 @@ impl Slot {
     fn private_in_image(&self) -> io::Result<Vec<(usize, usize)>> {
         let (start, end) = self.addresses(0, self.image_len());
         let base = start;
-        Ok(sys::private_pages(start, end)?.into_iter().map(|(a, b)| ((a - base) as usize, (b - base) as usize)).collect())
+        Ok(sys::private_pages(start, end)?
+            .into_iter()
+            .map(|(a, b)| ((a - base) as usize, (b - base) as usize))
+            .collect())
     }
 
     /// How many bytes of this slot are the instance's own (not shared with the image or a delta).

@@ -97,9 +97,7 @@ pub(super) unsafe fn discard(at: *mut u8, len: usize) -> io::Result<()> {
 /// Maps the whole of `file` for reading, for the life of the process or until [`release`].
 pub(super) fn map_shared(file: &File, len: usize) -> io::Result<NonNull<u8>> {
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let got = unsafe {
-        libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0)
-    };
+    let got = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0) };
     if got == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }

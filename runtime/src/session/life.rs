@@ -171,11 +171,7 @@ impl Life {
             Self::Live { .. } | Self::Dormant(_) => {}
         }
         self.write_to(place, meta, place.folder)?;
-        if let Self::Live { guest, .. } = std::mem::replace(self, Self::Suspended) {
-            if let (Some(slot), _) = guest.end() {
-                place.kernel.slots().give(&meta.organization, slot);
-            }
-        }
+        std::mem::replace(self, Self::Suspended).end(place, meta);
         Ok(())
     }
 
@@ -201,10 +197,10 @@ impl Life {
 
     /// Ends the session; its slot serves again.
     pub fn end(self, place: &Place<'_>, meta: &Meta) {
-        if let Self::Live { guest, .. } = self {
-            if let (Some(slot), _) = guest.end() {
-                place.kernel.slots().give(&meta.organization, slot);
-            }
+        if let Self::Live { guest, .. } = self
+            && let (Some(slot), _) = guest.end()
+        {
+            place.kernel.slots().give(&meta.organization, slot);
         }
     }
 }
@@ -221,7 +217,9 @@ fn micros(duration: Duration) -> u64 {
 fn warnings(sandbox: &mut Sandbox) -> Vec<String> {
     match sandbox.vfs().usage().open {
         0 => Vec::new(),
-        open => vec![format!("{open} open files were closed: open files are not part of a suspended or copied session")],
+        open => {
+            vec![format!("{open} open files were closed: open files are not part of a suspended or copied session")]
+        }
     }
 }
 
@@ -251,9 +249,5 @@ pub(super) fn load_from(place: &Place<'_>, meta: &mut Meta, folder: &StateFolder
     }
     let (stored_meta, stored) = folder.read(&meta.id, place.kernel.base(), place.quota(&meta.limits))?;
     meta.warnings = stored_meta.warnings;
-    Ok(Dormant {
-        delta: Arc::new(stored.delta),
-        vfs: stored.vfs,
-        uptime: Duration::from_micros(stored_meta.uptime_us),
-    })
+    Ok(Dormant { delta: Arc::new(stored.delta), vfs: stored.vfs, uptime: Duration::from_micros(stored_meta.uptime_us) })
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cofferdam_contract::{Language, Outcome};
+use cofferdam_contract::{Language, Outcome, Status};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::Worker;
+use crate::kernel::pool::PoolStats;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -31,6 +32,9 @@ struct LimitLabels {
 struct LanguageLabels {
     language: &'static str,
 }
+
+/// One of a pool's counts.
+type Count = fn(&PoolStats) -> &AtomicU64;
 
 /// The worker's counters.
 pub(crate) struct Metrics {
@@ -65,7 +69,7 @@ impl Metrics {
         let status = outcome.map_or("failed", |outcome| outcome.status.as_str());
         self.runs.get_or_create(&RunLabels { language, status }).inc();
         self.seconds.get_or_create(&LanguageLabels { language }).observe(took.as_secs_f64());
-        let limited = outcome.filter(|outcome| matches!(status_of(outcome), "limit" | "timeout"));
+        let limited = outcome.filter(|outcome| matches!(outcome.status, Status::Limit | Status::Timeout));
         if let Some(error) = limited.and_then(|outcome| outcome.error.as_ref()) {
             let known = cofferdam_contract::LimitName::ALL.iter().any(|limit| limit.as_str() == error.name);
             if known {
@@ -104,7 +108,7 @@ impl Metrics {
 
     /// The slots of each kernel: how often one served again, and what the images' copies cost.
     fn slots(&self, worker: &Worker, text: &mut String) {
-        let counters: [(&str, &str, fn(&crate::kernel::pool::PoolStats) -> &AtomicU64); 4] = [
+        let counters: [(&str, &str, Count); 4] = [
             ("slots_reused", "Births in a kept memory slot", |stats| &stats.reused),
             ("slots_mapped", "Births in a new mapping", |stats| &stats.mapped),
             ("slots_spoiled", "Slots whose reset failed or was found incomplete", |stats| &stats.spoiled),
@@ -120,8 +124,4 @@ impl Metrics {
             }
         }
     }
-}
-
-fn status_of(outcome: &Outcome) -> &'static str {
-    outcome.status.as_str()
 }

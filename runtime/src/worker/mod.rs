@@ -87,8 +87,8 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
 async fn serve_until_told(listener: UnixListener, worker: Arc<Worker>) -> Result<(), Error> {
     listener.set_nonblocking(true).map_err(Error::io("the worker's listener"))?;
     let listener = tokio::net::UnixListener::from_std(listener).map_err(Error::io("the worker's listener"))?;
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(Error::io("signals"))?;
+    let mut term =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(Error::io("signals"))?;
     let mut int =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(Error::io("signals"))?;
     let stop = tokio_util::sync::CancellationToken::new();

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::Json;
 use cofferdam_contract::run::MAX_REQUEST_BYTES;
 use cofferdam_contract::worker::{ORGANIZATION_HEADER, WorkerHealth};
 use cofferdam_contract::{OrganizationId, Problem};

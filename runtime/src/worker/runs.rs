@@ -112,7 +112,8 @@ fn work(
     let language = job.language;
     let listener = job.listener.clone();
     let started = Instant::now();
-    let finish = |result: &Result<Outcome, Error>| worker.metrics.finished(language, result.as_ref().ok(), started.elapsed());
+    let finish =
+        |result: &Result<Outcome, Error>| worker.metrics.finished(language, result.as_ref().ok(), started.elapsed());
     match held {
         Some(mut held) => {
             let result = held.run(&worker.sessions, job).map(|finished| finished.outcome);

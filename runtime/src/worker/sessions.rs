@@ -117,11 +117,8 @@ pub(super) async fn files(
 ) -> Answer<Json<Vec<FileEntry>>> {
     let (id, organization) = target(&headers, &id)?;
     let list = worker.sessions.with_files(&id, &organization, Vfs::list).await?;
-    let entry = |file: cofferdam_host_api::vfs::FileInfo| FileEntry {
-        path: file.path,
-        size: file.size,
-        content_base64: None,
-    };
+    let entry =
+        |file: cofferdam_host_api::vfs::FileInfo| FileEntry { path: file.path, size: file.size, content_base64: None };
     Ok(Json(list.into_iter().map(entry).collect()))
 }
 

@@ -1,0 +1,161 @@
+//! Kept connections to one worker, driven by the task that uses them. A connection task beside it, as in hyper's own
+//! client, would cost two thread switches a call, which is more than all else that we do for a run.
+//!
+//! Dropping an exchange, or its body before the end, closes the connection: the worker takes that as a cancellation.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+
+use super::connect::{Stream, Target};
+
+/// A connection that was idle for longer is not used again: the other side may be closing it.
+const IDLE: Duration = Duration::from_secs(5);
+/// Idle connections that are kept.
+const MOST: usize = 256;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Nothing was sent.
+    #[error("no connection: {0}")]
+    Connect(io::Error),
+    /// Something may have been sent.
+    #[error("the connection was lost: {0}")]
+    Lost(#[source] hyper::Error),
+}
+
+struct Link {
+    sender: SendRequest<Body>,
+    connection: Connection<Stream, Body>,
+    closed: bool,
+}
+
+impl Link {
+    /// Lets the connection read and write what it can.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.closed && Pin::new(&mut self.connection).poll(cx).is_ready() {
+            // Whoever waits for the answer is told why by the answer.
+            self.closed = true;
+        }
+    }
+}
+
+pub struct Links {
+    target: Target,
+    idle: Mutex<Vec<(Link, Instant)>>,
+}
+
+impl Links {
+    pub fn new(target: Target) -> Self {
+        Self { target, idle: Mutex::default() }
+    }
+
+    /// The connection that was used last; older ones than [`IDLE`] go.
+    fn take(&self) -> Option<Link> {
+        let mut idle = self.idle.lock().unwrap_or_else(|e| e.into_inner());
+        let (link, since) = idle.pop()?;
+        if since.elapsed() < IDLE {
+            return Some(link);
+        }
+        // The rest is older still.
+        idle.clear();
+        None
+    }
+
+    fn give_back(&self, link: Link) {
+        let mut idle = self.idle.lock().unwrap_or_else(|e| e.into_inner());
+        if idle.len() < MOST {
+            idle.push((link, Instant::now()));
+        }
+    }
+
+    async fn open(&self) -> Result<Link, LinkError> {
+        let stream = self.target.connect().await.map_err(LinkError::Connect)?;
+        let (sender, connection) = handshake(stream).await.map_err(LinkError::Lost)?;
+        Ok(Link { sender, connection, closed: false })
+    }
+
+    /// Sends a request and gives the answer when its head is here. Sent again only where a kept connection turned out to
+    /// be closed before a byte of it was written.
+    pub async fn exchange(self: &Arc<Self>, mut request: Request<Body>) -> Result<Response<LinkBody>, LinkError> {
+        loop {
+            let (mut link, kept) = match self.take() {
+                Some(link) => (link, true),
+                None => (self.open().await?, false),
+            };
+            let mut answer = std::pin::pin!(link.sender.try_send_request(request));
+            let answered = poll_fn(|cx| {
+                link.drive(cx);
+                answer.as_mut().poll(cx)
+            });
+            match answered.await {
+                Ok(response) => {
+                    let links = Arc::clone(self);
+                    return Ok(response.map(|body| LinkBody { body, link: Some(link), links }));
+                }
+                Err(mut refused) => match refused.take_message() {
+                    Some(unsent) if kept => request = unsent,
+                    _ => return Err(LinkError::Lost(refused.into_error())),
+                },
+            }
+        }
+    }
+}
+
+/// The body of an answer. When it has ended, its connection is kept for the next request.
+pub struct LinkBody {
+    body: Incoming,
+    link: Option<Link>,
+    links: Arc<Links>,
+}
+
+impl LinkBody {
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        let Some(mut link) = self.link.take() else { return };
+        link.drive(cx);
+        if !link.closed && link.sender.is_ready() {
+            self.links.give_back(link);
+        }
+    }
+}
+
+impl http_body::Body for LinkBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(link) = &mut self.link
+        {
+            // The first poll told the connection that more is wanted.
+            link.drive(cx);
+            polled = Pin::new(&mut self.body).poll_frame(cx);
+        }
+        let over = matches!(polled, Poll::Ready(None)) || (polled.is_ready() && self.body.is_end_stream());
+        if over {
+            self.finish(cx);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Not before the connection is given back.
+        self.link.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
