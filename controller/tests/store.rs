@@ -83,7 +83,7 @@ async fn sessions(store: &Store, organization: &OrganizationId, key: &str, uniqu
     assert!(store.insert_sessions(&[row("d", 1, 1), a.clone()]).await.is_err(), "all or none");
     assert_eq!(store.session(&row("d", 1, 1).id).await.unwrap(), None);
     assert_eq!(store.session(&a.id).await.unwrap(), Some(a.clone()));
-    assert_eq!(store.sessions(organization, key, a.id.as_str(), 1).await.unwrap(), [b.clone()]);
+    assert_eq!(store.sessions(organization, key, a.id.as_str(), 1).await.unwrap(), std::slice::from_ref(&b));
     assert_eq!(store.sessions(organization, "key_none", "", 9).await.unwrap(), []);
     let (every, own) = store.count_sessions(organization, key).await.unwrap();
     assert!(every >= 3 && own == 3, "{every} {own}");
@@ -91,7 +91,7 @@ async fn sessions(store: &Store, organization: &OrganizationId, key: &str, uniqu
         let rows = store.expired_sessions(now, 100).await.unwrap();
         rows.into_iter().filter(|row| row.api_key == key).map(|row| row.id).collect::<Vec<_>>()
     };
-    assert_eq!(expired(106).await, [c.id.clone()]);
+    assert_eq!(expired(106).await, std::slice::from_ref(&c.id));
     store.touch_sessions(&[(a.id.clone(), 300), (b.id.clone(), 400)]).await.unwrap();
     assert_eq!(store.session(&a.id).await.unwrap().unwrap().last_used_at, 300);
     assert_eq!(store.session(&b.id).await.unwrap().unwrap().last_used_at, 500, "never back");

@@ -1,7 +1,8 @@
 //! The one place where an engine is made.
 
-use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use wasmtime::{Config, Engine, OptLevel};
@@ -16,6 +17,8 @@ pub const GUARD: usize = 32 << 20;
 pub const GUEST_STACK: usize = 8 << 20;
 /// How often a running guest is looked at: the grain of its time limits.
 pub const TICK: Duration = Duration::from_millis(2);
+/// Ticks without anything running until the ticker rests.
+const IDLE_TICKS: u32 = 50;
 
 /// The engine for kernels: no pooling, memories from images, interruptible by epochs.
 pub fn kernel_engine() -> wasmtime::Result<Engine> {
@@ -44,15 +47,49 @@ pub fn kernel_engine() -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// Starts the clock that running guests are measured by. It ends with the engine.
+/// The clock that running guests are measured by. It stands still while nothing runs.
+pub struct Ticker {
+    running: AtomicUsize,
+    thread: OnceLock<Thread>,
+}
+
+/// A guest that runs, for the ticker.
+pub struct Running(&'static Ticker);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+static TICKER: Ticker = Ticker { running: AtomicUsize::new(0), thread: OnceLock::new() };
+
+/// Says that a guest runs until the answer is dropped.
+pub fn running() -> Running {
+    if TICKER.running.fetch_add(1, Ordering::AcqRel) == 0
+        && let Some(thread) = TICKER.thread.get()
+    {
+        thread.unpark();
+    }
+    Running(&TICKER)
+}
+
+/// Starts the ticker of the process's one kernel engine. It ends with the engine.
 pub fn start_ticker(engine: &Engine) -> std::io::Result<()> {
     let engine = engine.weak();
-    thread::Builder::new().name("epoch".to_owned()).spawn(move || {
+    let ticker = thread::Builder::new().name("epoch".to_owned()).spawn(move || {
+        let mut idle = 0;
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
             drop(engine);
-            thread::sleep(TICK);
+            idle = if TICKER.running.load(Ordering::Acquire) == 0 { idle + 1 } else { 0 };
+            if idle < IDLE_TICKS {
+                thread::sleep(TICK);
+            } else {
+                thread::park_timeout(Duration::from_secs(1));
+            }
         }
     })?;
+    let _ = TICKER.thread.set(ticker.thread().clone());
     Ok(())
 }

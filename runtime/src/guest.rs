@@ -11,6 +11,7 @@ use cofferdam_host_api::{Exit, Interrupt, Interrupted, Sandbox, SandboxView, Sto
 use wasmtime::component::Func;
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
+use crate::engine::running;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::memory::{Leftover, Slot, SlotHandle, with_pending};
@@ -161,6 +162,7 @@ impl Guest {
 
     /// Runs one text on this thread, within bounds.
     pub fn turn(&mut self, text: &str, bounds: Bounds) -> (TurnEnd, TurnUsage) {
+        let _running = running();
         let wall = Instant::now();
         let cpu = thread_cpu_time();
         let state = self.store.data_mut();

@@ -187,7 +187,9 @@ fn judge(
 /// A limit that the guest met as an exception of its own and did not handle.
 fn limit_behind(error: &RunError, usage: &TurnUsage, exceeded: Option<LimitName>) -> Option<LimitName> {
     let text = format!("{} {}", error.name, error.message).to_lowercase();
-    if usage.memory_denied && text.contains("memory") {
+    // A bare MemoryError is also what asking for more than 32 bits can reach gives: the limit was not even tried.
+    let bare = error.name == "MemoryError" && error.message.is_empty();
+    if bare || (usage.memory_denied && text.contains("memory")) {
         return Some(LimitName::MemoryBytes);
     }
     let of_files = ["oserror", "space", "quota", "too many", "enospc", "edquot", "emfile", "memory"];
@@ -219,10 +221,7 @@ impl Verdict {
             LimitName::OpenFiles => job.open_files.to_string(),
             LimitName::Stack | LimitName::HostMemory => "fixed".to_owned(),
         };
-        let mut message = format!("stopped by the limit {limit} ({bound})");
-        if job.session.is_some() && matches!(limit, LimitName::WallMs | LimitName::CpuMs) {
-            message.push_str("; what the run had changed in the session is undone or the session has ended");
-        }
+        let message = format!("stopped by the limit {limit} ({bound})");
         let traceback = error.map(|e| e.traceback).unwrap_or_default();
         let status = if limit == LimitName::WallMs { Status::Timeout } else { Status::Limit };
         let error = RunError { name: limit.as_str().to_owned(), message, traceback };

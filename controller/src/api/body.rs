@@ -18,6 +18,9 @@ const BYTES_PER_SECOND: u64 = 64 << 10;
 /// The longest silence in the middle of a body.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// Of a body that is too large so much is read before the answer, in bytes.
+const DISCARDED: usize = 64 << 20;
+
 /// The whole body, of at most `most` bytes.
 ///
 /// # Errors
@@ -29,11 +32,12 @@ pub async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes,
     }
     let too_large = || Error::from(Problem::too_large(format!("A body may have at most {most} bytes.")));
     let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    let mut body = body;
     if announced.is_some_and(|length| length > most as u64) {
+        discard(&mut body).await;
         return Err(too_large());
     }
     let start = Instant::now();
-    let mut body = body;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut received = 0_u64;
@@ -52,6 +56,7 @@ pub async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes,
         let Ok(data) = frame.into_data() else { continue };
         received += data.len() as u64;
         if received > most as u64 {
+            discard(&mut body).await;
             return Err(too_large());
         }
         // A body that comes in one piece, as nearly all do, is not copied.
@@ -66,6 +71,22 @@ pub async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes,
         }
     }
     Ok(first.unwrap_or_else(|| rest.freeze()))
+}
+
+/// Reads on for a while, into nothing: most clients read the answer only when they have sent everything, and a
+/// connection that is closed on them before loses it.
+async fn discard(body: &mut Body) {
+    let read = async {
+        let mut discarded = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+            if discarded > DISCARDED {
+                return;
+            }
+        }
+    };
+    // The answer is the same either way.
+    let _ = tokio::time::timeout(SILENCE, read).await;
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cofferdam_contract::{Limits, Problem, SessionState};
@@ -21,10 +22,23 @@ pub struct Dormant {
     uptime: Duration,
 }
 
+/// A state to go back to, and the disk space that it takes for as long as it lives.
+pub struct Checkpoint {
+    state: Dormant,
+    bytes: u64,
+    total: Arc<AtomicU64>,
+}
+
+impl Drop for Checkpoint {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// A session's interpreter.
 pub enum Life {
-    /// In memory; `newborn` until its first turn.
-    Live { guest: Box<Guest>, newborn: bool },
+    /// In memory; `newborn` until its first turn. The checkpoint is the state as it is now, if there is one.
+    Live { guest: Box<Guest>, newborn: bool, checkpoint: Option<Checkpoint> },
     /// A state in memory, shared with whom it was copied from; the first run makes a guest of it.
     Dormant(Dormant),
     /// On disk.
@@ -61,7 +75,7 @@ impl Life {
         let vfs = place.vfs(&meta.limits)?;
         let slot = place.kernel.slots().take(&meta.organization).map_err(damaged)?;
         let guest = Guest::birth(place.kernel, slot, State::new(Sandbox::new(vfs)))?;
-        Ok(Self::Live { guest: Box::new(guest), newborn: true })
+        Ok(Self::Live { guest: Box::new(guest), newborn: true, checkpoint: None })
     }
 
     /// A copy of a state, to be born at its first run.
@@ -101,7 +115,7 @@ impl Life {
         sandbox.set_uptime(dormant.uptime);
         let guest = Guest::birth(place.kernel, slot, State::new(sandbox))?;
         let was_on_disk = matches!(self, Self::Suspended);
-        *self = Self::Live { guest: Box::new(guest), newborn: true };
+        *self = Self::Live { guest: Box::new(guest), newborn: true, checkpoint: None };
         if was_on_disk {
             // From here on the disk would be behind: better nothing there than a state of yesterday.
             place.folder.remove(&meta.id);
@@ -109,20 +123,68 @@ impl Life {
         Ok(())
     }
 
-    /// Runs a job. A guest that is not sound afterwards ends the session.
+    /// Runs a job. Where the guest is not sound afterwards the session is what it was before the run, if there is a
+    /// checkpoint of that, and otherwise ends.
     pub fn run(&mut self, place: &Place<'_>, meta: &mut Meta, job: Job) -> Result<Finished, Error> {
         self.wake(place, meta)?;
-        let Self::Live { guest, newborn } = self else {
+        let Self::Live { guest, newborn, checkpoint } = self else {
             return Err(Problem::session_lost("the session could not be brought back").into());
         };
-        let finished = turn::run(place.kernel, guest, job, *newborn)?;
+        let before = checkpoint.take();
+        let mut finished = turn::run(place.kernel, guest, job, *newborn)?;
         *newborn = false;
-        if !finished.sound {
-            let status = finished.outcome.status.as_str();
-            let run = &finished.outcome.id;
-            *self = Self::Lost(format!("the session ended with its run {run}, which was ended with status {status}"));
+        if finished.sound {
+            return Ok(finished);
         }
+        let outcome = &mut finished.outcome;
+        let (next, note) = match before {
+            Some(before) => {
+                let quota = place.quota(&meta.limits);
+                let vfs = before.state.vfs.fork(quota).map_err(|_| no_room())?;
+                let state = Dormant { delta: Arc::clone(&before.state.delta), vfs, uptime: before.state.uptime };
+                (Self::Dormant(state), "the session is as it was before this run")
+            }
+            None => {
+                let status = outcome.status.as_str();
+                let reason = format!("the session ended with its run {}, which ended with status {status}", outcome.id);
+                (Self::Lost(reason), "the session has ended with it")
+            }
+        };
+        if let Some(error) = &mut outcome.error {
+            error.message = format!("{}; {note}", error.message);
+        }
+        std::mem::replace(self, next).end_unclean();
         Ok(finished)
+    }
+
+    /// Notes the state as it is now, so that a run that has to be stopped does not end the session. Leaves it where
+    /// the state is larger than `most` bytes.
+    pub fn checkpoint(
+        &mut self,
+        place: &Place<'_>,
+        meta: &mut Meta,
+        most: u64,
+        total: &Arc<AtomicU64>,
+    ) -> Result<(), Error> {
+        let Self::Live { guest, checkpoint: None, .. } = self else { return Ok(()) };
+        let bytes = guest.slot().private_bytes().map_err(damaged)? as u64;
+        if bytes > most {
+            return Ok(());
+        }
+        let (state, _) = self.copy(place, meta)?;
+        total.fetch_add(bytes, Ordering::Relaxed);
+        let made = Checkpoint { state, bytes, total: Arc::clone(total) };
+        if let Self::Live { checkpoint, .. } = self {
+            *checkpoint = Some(made);
+        }
+        Ok(())
+    }
+
+    /// Drops a guest whose slot may not serve again.
+    fn end_unclean(self) {
+        if let Self::Live { guest, .. } = self {
+            drop(guest.end());
+        }
     }
 
     /// The files, for as long as the session is held. A suspended session is read from disk.
@@ -136,7 +198,11 @@ impl Life {
             self.wake(place, meta)?;
         }
         match self {
-            Self::Live { guest, .. } => Ok(work(guest.sandbox().vfs())),
+            Self::Live { guest, checkpoint, .. } => {
+                // The work may change files, and then the checkpoint is not what is now.
+                *checkpoint = None;
+                Ok(work(guest.sandbox().vfs()))
+            }
             Self::Dormant(dormant) => Ok(work(&dormant.vfs)),
             _ => Err(self.lost().unwrap_or_else(|| Problem::internal("no files")).into()),
         }
@@ -152,6 +218,11 @@ impl Life {
                 let vfs = dormant.vfs.fork(quota).map_err(|_| no_room())?;
                 Ok((Dormant { delta: Arc::clone(&dormant.delta), vfs, uptime: dormant.uptime }, Vec::new()))
             }
+            Self::Live { checkpoint: Some(Checkpoint { state, .. }), .. } => {
+                let vfs = state.vfs.fork(quota).map_err(|_| no_room())?;
+                let copy = Dormant { delta: Arc::clone(&state.delta), vfs, uptime: state.uptime };
+                Ok((copy, self.open_files()))
+            }
             Self::Live { guest, .. } => {
                 let mut file = place.folder.unnamed().map_err(damaged)?;
                 write_memory(guest, &mut file).map_err(damaged)?;
@@ -160,6 +231,13 @@ impl Life {
                 let vfs = sandbox.vfs().fork(quota).map_err(|_| no_room())?;
                 Ok((Dormant { delta: Arc::new(delta), vfs, uptime: sandbox.uptime() }, warnings(sandbox)))
             }
+        }
+    }
+
+    fn open_files(&mut self) -> Vec<String> {
+        match self {
+            Self::Live { guest, .. } => warnings(guest.sandbox()),
+            _ => Vec::new(),
         }
     }
 

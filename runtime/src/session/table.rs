@@ -19,6 +19,11 @@ use crate::kernel::Kernel;
 const MAX_WAITERS: usize = 32;
 /// How long the calls that are not runs wait for a session that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a session rests before its state is noted: not between runs that follow each other closely.
+const REST: Duration = Duration::from_millis(10);
+/// States of more than this are not noted, in bytes; nor any when those that are take more than the second.
+const MAX_CHECKPOINT: u64 = 64 << 20;
+const MAX_CHECKPOINTS: u64 = 8 << 30;
 
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -55,6 +60,7 @@ pub struct Sessions {
     open_files: u64,
     max_live: usize,
     max_sessions: usize,
+    checkpoint_bytes: Arc<AtomicU64>,
 }
 
 /// A session that nobody else uses for now.
@@ -84,6 +90,7 @@ impl Sessions {
             open_files: config.open_files,
             max_live: config.max_live_sessions,
             max_sessions: config.max_sessions,
+            checkpoint_bytes: Arc::default(),
         };
         for meta in suspended {
             match sessions.kernel(meta.language.kernel()) {
@@ -415,6 +422,26 @@ impl Sessions {
         held.settle();
     }
 
+    /// Notes the state of a session that has had a run, once it rests.
+    pub fn checkpoint_later(self: &Arc<Self>, session: Arc<Session>) {
+        let sessions = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(REST).await;
+            if sessions.checkpoint_bytes.load(Ordering::Relaxed) > MAX_CHECKPOINTS {
+                return;
+            }
+            let Ok(mut inner) = Arc::clone(&session.inner).try_lock_owned() else { return };
+            let noted = spawn_blocking(move || {
+                let Inner { life, meta } = &mut *inner;
+                let place = sessions.place(&session.kernel);
+                life.checkpoint(&place, meta, MAX_CHECKPOINT, &sessions.checkpoint_bytes)
+            });
+            if let Ok(Err(error)) = noted.await {
+                tracing::warn!(%error, "the state of a session could not be noted");
+            }
+        });
+    }
+
     /// Suspends everything that is live: before the worker ends. Answers how many could not be.
     pub async fn suspend_all(self: &Arc<Self>) -> usize {
         let all: Vec<_> = self.table().values().cloned().collect();
@@ -439,6 +466,10 @@ impl Sessions {
 impl Held {
     pub fn kernel(&self) -> Arc<Kernel> {
         Arc::clone(&self.session.kernel)
+    }
+
+    pub fn session(&self) -> Arc<Session> {
+        Arc::clone(&self.session)
     }
 
     pub fn meta(&self) -> &Meta {

@@ -116,10 +116,12 @@ fn work(
         |result: &Result<Outcome, Error>| worker.metrics.finished(language, result.as_ref().ok(), started.elapsed());
     match held {
         Some(mut held) => {
+            let session = held.session();
             let result = held.run(&worker.sessions, job).map(|finished| finished.outcome);
             drop(held);
             finish(&result);
             let _ = answer.send(result);
+            worker.sessions.checkpoint_later(session);
         }
         None => match worker.sessions.kernel(language.kernel()) {
             Err(problem) => {

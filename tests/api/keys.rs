@@ -1,0 +1,66 @@
+//! Keys and scopes.
+
+use serde_json::json;
+
+use crate::support::{Answer, Call, Server};
+
+fn with(server: &Server, key: &str, call: Call) -> Answer {
+    server.send(call.header("x-api-key", key))
+}
+
+#[test]
+fn every_address_below_v1_wants_a_key() {
+    let server = Server::shared();
+    let document = server.get("/openapi.json").expect(200);
+    let mut seen = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let path = path.replace("{id}", "x").replace("{path}", "x").replace("{name}", "x");
+            let call = Call::new(&method.to_uppercase(), &path).header("x-api-key", "wrong");
+            let answer = call.send_to(server.address).unwrap();
+            if path.starts_with("/v1/") {
+                answer.problem(401, "unauthorized");
+                assert!(answer.header("www-authenticate").is_some(), "{path}");
+                seen += 1;
+            } else {
+                assert_eq!(answer.status, 200, "{path}");
+            }
+        }
+    }
+    assert!(seen >= 18, "{seen} calls below /v1");
+}
+
+#[test]
+fn a_key_is_shown_once_and_revoked_at_once() {
+    let server = Server::shared();
+    let made = server.post("/v1/keys", &json!({"name": "one", "scopes": ["run"]})).expect(201);
+    let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    let run =
+        || with(&server, key, Call::new("POST", "/v1/runs").json(&json!({"language": "javascript", "code": "1"})));
+    assert_eq!(run().status, 200);
+    let bearer = Call::new("GET", "/v1/sessions").header("authorization", format!("Bearer {key}"));
+    assert_eq!(server.send(bearer).status, 200);
+    let list = server.get("/v1/keys");
+    assert!(list.text().contains(id) && !list.text().contains(key));
+    assert_eq!(server.send(Call::new("DELETE", format!("/v1/keys/{id}"))).status, 204);
+    run().problem(401, "unauthorized");
+    server.send(Call::new("DELETE", format!("/v1/keys/{id}"))).problem(404, "not-found");
+}
+
+#[test]
+fn scopes_are_kept() {
+    let server = Server::shared();
+    let run = || Call::new("POST", "/v1/runs").json(&json!({"language": "javascript", "code": "1"}));
+    let make = || Call::new("POST", "/v1/keys").json(&json!({"name": "x", "scopes": ["admin"]}));
+    let list = || Call::new("GET", "/v1/sessions");
+    for (scope, runs, lists, makes) in
+        [("read", 403, 200, 403), ("run", 200, 200, 403), ("deploy", 403, 200, 403), ("admin", 200, 200, 201)]
+    {
+        let key = server.new_key(&[scope]);
+        let got = [run(), list(), make()].map(|call| with(&server, &key, call).status);
+        assert_eq!(got, [runs, lists, makes], "{scope}");
+    }
+    server.post("/v1/keys", &json!({"name": "x", "scopes": []})).problem(422, "invalid-request");
+    server.post("/v1/keys", &json!({"name": "", "scopes": ["run"]})).problem(422, "invalid-request");
+    assert_eq!(server.post("/v1/keys", &json!({"name": "x", "scopes": ["root"]})).status / 100, 4);
+}
