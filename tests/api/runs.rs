@@ -81,7 +81,7 @@ fn the_limit_that_stopped_a_run_is_named() {
         (json!({"cpu_ms": 200}), "while True: pass", "limit", "cpu_ms"),
         (json!({"memory_bytes": 250_000_000}), "x = bytearray(400_000_000)", "limit", "memory_bytes"),
         (json!({"output_bytes": 10}), "print('x' * 100)", "limit", "output_bytes"),
-        (json!({"disk_bytes": 10}), "open('a', 'w').write('x' * 100)", "limit", "disk_bytes"),
+        (json!({"disk_bytes": 10}), "with open('a', 'w') as f: f.write('x' * 100)", "limit", "disk_bytes"),
         (json!({"files": 3}), "for i in range(9): open(f'f{i}', 'w').close()", "limit", "files"),
     ] {
         let outcome = server.run(json!({"language": "python", "code": code, "limits": limits})).expect(200);

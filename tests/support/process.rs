@@ -33,11 +33,13 @@ pub fn parent(pid: u32) -> Option<u32> {
     status(pid, "PPid")?.parse().ok()
 }
 
-/// The child of `parent` that has `word` among its arguments.
+/// The child of `parent_pid` that has `word` among its arguments; with no word any child.
 pub fn child_with(parent_pid: u32, word: &str) -> Option<u32> {
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.find(|pid| parent(*pid) == Some(parent_pid) && command_line(*pid).iter().any(|w| w == word))
+    pids.find(|pid| {
+        parent(*pid) == Some(parent_pid) && (word.is_empty() || command_line(*pid).iter().any(|w| w == word))
+    })
 }
 
 /// How many file handles a process has open.

@@ -135,7 +135,10 @@ impl Server {
         fs::create_dir_all(&tmp).expect("a folder");
         let log = File::options().create(true).append(true).open(folder.path().join("log")).expect("the log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]).arg("--data-dir").arg(&data);
+        command.args(["serve", "--log-format", "json"]).arg("--data-dir").arg(&data);
+        if !setup.args.iter().any(|word| word == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         if !setup.config.is_empty() {
             let path = folder.path().join("config.toml");
             fs::write(&path, &setup.config).expect("the configuration");

@@ -1,0 +1,141 @@
+//! What is on disk: survives a kill of everything, is checked when it comes back, goes when its time is over.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::{Call, Server, Setup};
+use crate::{alone, eventually};
+
+fn killed(mut server: Server) -> Arc<TempDir> {
+    server.signal(Signal::KILL);
+    server.wait();
+    Arc::clone(&server.folder)
+}
+
+fn suspended(server: &Server, language: &str, code: &str) -> String {
+    let id = server.session(json!({"language": language}));
+    server.in_session(&id, code);
+    server.post(&format!("/v1/sessions/{id}/suspend"), &json!({})).expect(200);
+    id
+}
+
+/// The file `name` below the folder, at whatever depth.
+fn find(folder: &Path, name: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
+    for entry in fs::read_dir(folder).ok()?.filter_map(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() {
+            if let Some(found) = find(&path, name) {
+                return Some(found);
+            }
+        } else if name(&entry.file_name().to_string_lossy()) {
+            return Some(path);
+        }
+    }
+    None
+}
+
+#[test]
+fn suspended_sessions_and_snapshots_survive_a_kill_of_everything() {
+    let _one = alone();
+    let server = Server::start();
+    let python = suspended(&server, "python", "import pandas as pd\nframe = pd.DataFrame({'n': [1, 2, 39]})");
+    let javascript = suspended(&server, "javascript", "let n = 41; const next = () => ++n;");
+    server.post(&format!("/v1/sessions/{python}/snapshots"), &json!({"name": "kept"})).expect(201);
+    let server = Server::in_folder(killed(server), Setup::default());
+    assert_eq!(server.get(&format!("/v1/sessions/{python}")).expect(200)["state"], "suspended");
+    assert_eq!(server.in_session(&python, "print(frame.n.sum())"), "42\n");
+    assert_eq!(server.in_session(&javascript, "console.log(next())"), "42\n");
+    let new = server.session(json!({"snapshot": "kept"}));
+    assert_eq!(server.in_session(&new, "print(len(frame))"), "3\n");
+}
+
+#[test]
+fn an_idle_session_is_suspended_by_itself_and_comes_back_unnoticed() {
+    let _one = alone();
+    let server = Server::with(Setup::default().env("COFFERDAM_IDLE_SUSPEND_S", 1));
+    for (language, make, look) in [("python", "x = 42", "print(x)"), ("javascript", "var x = 42", "console.log(x)")] {
+        let id = server.session(json!({"language": language}));
+        server.in_session(&id, make);
+        eventually("it is suspended", Duration::from_secs(8), || {
+            server.get(&format!("/v1/sessions/{id}")).expect(200)["state"] == "suspended"
+        });
+        assert_eq!(server.in_session(&id, look), "42\n");
+    }
+}
+
+#[test]
+fn sessions_beyond_the_allowed_number_are_refused() {
+    let _one = alone();
+    let setup = Setup::default().env("COFFERDAM_MAX_SESSIONS_PER_KEY", 2).env("COFFERDAM_MAX_SESSIONS", 3);
+    let server = Server::with(setup);
+    let make = |key: &str| {
+        let call = Call::new("POST", "/v1/sessions").json(&json!({"language": "javascript"}));
+        server.send(call.header("x-api-key", key))
+    };
+    let id = make(&server.key).expect(201)["id"].as_str().unwrap().to_owned();
+    make(&server.key).expect(201);
+    make(&server.key).problem(429, "overloaded");
+    server.post(&format!("/v1/sessions/{id}/fork"), &json!({"count": 1})).problem(429, "overloaded");
+    let other = server.new_key(&["run"]);
+    make(&other).expect(201);
+    make(&other).problem(429, "overloaded");
+    assert_eq!(server.send(Call::new("DELETE", format!("/v1/sessions/{id}"))).status, 204);
+    make(&server.key).expect(201);
+}
+
+#[test]
+fn more_live_sessions_than_the_worker_holds_are_suspended_and_all_work() {
+    let _one = alone();
+    let server = Server::with(Setup::default().config("[worker]\nmax_live_sessions = 4\n"));
+    let ids: Vec<String> = (0..12).map(|_| server.session(json!({"language": "javascript"}))).collect();
+    for (n, id) in ids.iter().enumerate() {
+        server.in_session(id, &format!("var n = {n}"));
+    }
+    eventually("few are live", Duration::from_secs(5), || {
+        server.metric("cofferdam_worker_sessions_live").is_some_and(|live| live <= 4.0)
+    });
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(server.in_session(id, "console.log(n)"), format!("{n}\n"));
+    }
+}
+
+#[test]
+fn a_session_of_another_build_of_the_kernel_is_refused_with_a_clear_word() {
+    let _one = alone();
+    let server = Server::start();
+    let id = suspended(&server, "python", "x = 1");
+    let folder = killed(server);
+    let meta = find(&folder.path().join("data"), &|name| name == "meta.json").expect("a suspended session");
+    let text = fs::read_to_string(&meta).unwrap();
+    let digest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let digest = digest["image_digest"].as_str().unwrap();
+    fs::write(&meta, text.replace(digest, &"0".repeat(digest.len()))).unwrap();
+    let server = Server::in_folder(folder, Setup::default());
+    server.run(json!({"session": id, "code": "print(x)"})).problem(409, "kernel-changed");
+    assert_eq!(server.python("print('well')"), "well\n");
+    assert_eq!(server.send(Call::new("DELETE", format!("/v1/sessions/{id}"))).status, 204);
+}
+
+#[test]
+fn a_damaged_state_is_refused_and_harms_nobody() {
+    let _one = alone();
+    let server = Server::start();
+    let id = suspended(&server, "python", "x = 1");
+    let folder = killed(server);
+    let memory = find(&folder.path().join("data"), &|name| name.ends_with(".memory")).expect("its memory");
+    let length = fs::metadata(&memory).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&memory).unwrap().set_len(length / 2).unwrap();
+    let server = Server::in_folder(folder, Setup::default());
+    let worker = server.worker_pid();
+    let answer = server.run(json!({"session": id, "code": "print(x)"}));
+    assert!(answer.status >= 400, "{}", answer.text());
+    answer.problem(410, "session-lost");
+    assert_eq!(server.python("print('well')"), "well\n");
+    assert_eq!(server.worker_pid(), worker);
+}

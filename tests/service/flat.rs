@@ -1,0 +1,109 @@
+//! A thousand runs that each hit a limit leave memory, handles and folders where they were.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::alone;
+use crate::support::{Server, Setup, process};
+
+/// One run for each way to end badly, with the name it ends by.
+fn kinds() -> Vec<(Value, &'static str)> {
+    let run = |language: &str, code: &str, limits: Value| json!({"language": language, "code": code, "limits": limits});
+    vec![
+        (run("python", "while True: pass", json!({"wall_ms": 20})), "wall_ms"),
+        (run("python", "import time; time.sleep(60)", json!({"wall_ms": 20})), "wall_ms"),
+        (run("python", "while True: pass", json!({"cpu_ms": 20})), "cpu_ms"),
+        (run("python", "x = bytearray(600_000_000)", json!({})), "memory_bytes"),
+        (run("python", "while True: print('x' * 9999)", json!({"output_bytes": 100_000})), "output_bytes"),
+        (run("python", "while True: display('x' * 9999)", json!({"output_bytes": 100_000})), "output_bytes"),
+        (
+            run("python", "f = open('f', 'wb')\nwhile True: f.write(b'x' * 99999)", json!({"disk_bytes": 2_000_000})),
+            "disk_bytes",
+        ),
+        (run("python", "i = 0\nwhile True:\n    open(f'f{i}', 'w'); i += 1", json!({"files": 100})), "files"),
+        (run("python", "k = []\nwhile True: k.append(open('f', 'w'))", json!({})), "open_files"),
+        (run("python", "import os; os.abort()", json!({})), ""),
+        (run("python", "import os; os._exit(3)", json!({})), ""),
+        (run("python", "1 / 0", json!({})), "ZeroDivisionError"),
+        (run("javascript", "for (;;) {}", json!({"wall_ms": 20})), "wall_ms"),
+        (
+            run(
+                "javascript",
+                "const x = []; for (;;) x.push('x'.repeat(1e6) + x.length)",
+                json!({"memory_bytes": 60_000_000}),
+            ),
+            "memory_bytes",
+        ),
+        (run("javascript", "for (;;) console.log('x'.repeat(9999))", json!({"output_bytes": 100_000})), "output_bytes"),
+        (run("javascript", "(function f() { return f() + 1 })()", json!({})), ""),
+    ]
+}
+
+#[derive(Debug)]
+struct Measure {
+    private_kib: u64,
+    handles: usize,
+    mappings: usize,
+    temporary: usize,
+    state: usize,
+    server_kib: u64,
+    server_handles: usize,
+}
+
+fn measure(server: &Server) -> Measure {
+    // Idle connections between server and worker end by themselves, and a run's files are forgotten.
+    thread::sleep(Duration::from_secs(8));
+    let worker = server.worker_pid().unwrap();
+    Measure {
+        private_kib: process::private_kib(worker),
+        handles: process::open_handles(worker),
+        mappings: process::mappings(worker),
+        temporary: process::entries(&server.folder.path().join("tmp")),
+        state: process::entries(&server.data().join("worker")),
+        server_kib: process::private_kib(server.pid()),
+        server_handles: process::open_handles(server.pid()),
+    }
+}
+
+fn storm(server: &Server, rounds: usize) {
+    let kinds = kinds();
+    thread::scope(|scope| {
+        for part in 0..4 {
+            let kinds = &kinds;
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    for (number, (body, name)) in kinds.iter().enumerate().skip(part).step_by(4) {
+                        let outcome = server.run(body.clone()).expect(200);
+                        assert_ne!(outcome["status"], "ok", "round {round}, kind {number}: {outcome:#}");
+                        if !name.is_empty() {
+                            assert_eq!(outcome["error"]["name"], *name, "kind {number}: {outcome:#}");
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_thousand_runs_that_hit_limits_leave_nothing() {
+    let _one = alone();
+    let server = Server::with(Setup::default().config("[worker]\nrun_files_s = 2\n"));
+    let worker = server.worker_pid();
+    storm(&server, 8);
+    let before = measure(&server);
+    storm(&server, 63);
+    let after = measure(&server);
+    eprintln!("before {before:?}\nafter  {after:?}");
+    assert_eq!(server.worker_pid(), worker, "the worker was lost on the way");
+    assert!(after.private_kib < before.private_kib + (48 << 10), "memory grew: {before:?} {after:?}");
+    assert!(after.server_kib < before.server_kib + (16 << 10), "the server's memory grew: {before:?} {after:?}");
+    assert!(after.handles <= before.handles + 4, "handles leak: {before:?} {after:?}");
+    assert!(after.server_handles <= before.server_handles + 4, "the server's handles leak: {before:?} {after:?}");
+    assert!(after.mappings <= before.mappings + 64, "mappings leak: {before:?} {after:?}");
+    assert_eq!((after.temporary, after.state), (before.temporary, before.state), "files are left behind");
+    assert_eq!(server.metric("cofferdam_worker_slots_spoiled_total"), Some(0.0));
+    assert_eq!(server.metric("cofferdam_worker_files_bytes"), Some(0.0), "sandboxes' files are still held");
+}
