@@ -1,7 +1,7 @@
 //! What the figures were measured on. No names of machines, users or folders.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::peers::{Native, Peers};
 
@@ -16,19 +16,35 @@ pub fn facts(peers: &Peers) -> Vec<(&'static str, String)> {
     let unknown = || "unknown".to_owned();
     let version = |native: &Option<Native>| native.as_ref().map_or("missing".to_owned(), |n| n.version.clone());
     let memory = field("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     vec![
         ("Date", date()),
         ("CPU", field("/proc/cpuinfo", "model name").unwrap_or_else(unknown)),
         ("Cores", std::thread::available_parallelism().map_or_else(|_| unknown(), |cores| cores.to_string())),
         ("Memory", memory.map_or_else(unknown, |kib| format!("{:.0} GiB", kib / 1048576.0))),
         ("Linux", fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| unknown(), |s| s.trim().to_owned())),
-        ("Load average before", load.split(' ').next().unwrap_or_default().to_owned()),
         ("Cofferdam", env!("CARGO_PKG_VERSION").to_owned()),
         ("Peer: Python", version(&peers.python)),
         ("Peer: Python with libraries", version(&peers.libraries)),
         ("Peer: JavaScript", version(&peers.node)),
     ]
+}
+
+/// The part of all processors' time that is taken (by others, where nobody of ours works), 0 to 1, over a moment.
+pub fn busy() -> f64 {
+    let read = || -> Option<(f64, f64)> {
+        let text = fs::read_to_string("/proc/stat").ok()?;
+        let times: Vec<f64> = text.lines().next()?.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+        // user, nice, system, idle, iowait, irq, softirq, steal
+        Some((times.iter().take(8).sum(), times.iter().skip(3).take(2).sum()))
+    };
+    let before = read();
+    std::thread::sleep(Duration::from_millis(400));
+    match (before, read()) {
+        (Some((all, idle)), Some((all_later, idle_later))) if all_later > all => {
+            1.0 - (idle_later - idle) / (all_later - all)
+        }
+        _ => 0.0,
+    }
 }
 
 /// Today in UTC, as `2026-01-31` (days to civil date as in Howard Hinnant's `chrono`-compatible algorithms).

@@ -22,6 +22,7 @@ use clap::Parser;
 
 use bench::Bench;
 use finding::Finding;
+use stats::Samples;
 
 /// Measures `cofferdam serve` against native peers. Without --row and --quick the results go to docs/benchmarks.md.
 #[derive(Parser)]
@@ -59,9 +60,14 @@ fn measure(options: &Options) -> anyhow::Result<()> {
     }
     let started = Instant::now();
     let mut bench = Bench::new(options.quick)?;
-    let machine = machine::facts(&bench.peers);
-    let mut findings: Vec<Finding> = Vec::new();
+    let mut machine = machine::facts(&bench.peers);
+    let (mut findings, mut busy): (Vec<Finding>, _) = (Vec::new(), Samples::default());
     for row in &chosen {
+        let others = machine::busy() * 100.0;
+        busy.push(others);
+        if others > 25.0 {
+            eprintln!("         others take {others:.0}% of the processors: ratios that count rates will be off");
+        }
         eprintln!("[{:>4.0} s] {}: {}", started.elapsed().as_secs_f64(), row.name, row.about);
         match (row.run)(&mut bench).with_context(|| format!("row {}", row.name)) {
             Ok(found) => {
@@ -76,6 +82,8 @@ fn measure(options: &Options) -> anyhow::Result<()> {
     }
     drop(bench);
     let took = started.elapsed();
+    let load = format!("p50 {:.0}% of the processors, at most {:.0}%", busy.p50(), busy.quantile(1.0));
+    machine.push(("Other work, just before each row", load));
     if options.row.is_empty() && !options.quick {
         let docs = bench::root().join("docs");
         std::fs::create_dir_all(&docs).context("the docs folder")?;

@@ -25,6 +25,9 @@ key checked, a run id made, the run sent to the worker process and its outcome s
 connection is kept. TLS is not in it.
 * Inside the worker: from the request to the outcome, by the worker's own code in the measuring process, without HTTP \
 and JSON of the answer. Cleaning the slot comes after the answer and is given beside it; it is in the throughput rows.
+* Other work on the machine slows both sides of a pair, but where sixteen clients and a service stand against two \
+loops it takes more from the two loops: the throughput ratios are right only where the machine was otherwise idle \
+(see *Other work* below).
 * Native peers: a process is started, its output read, its end waited for. It is the interpreter itself, never a \
 version manager's script around it. It has no sandbox, so this is the least that a service of processes would cost; \
 one that also isolates them costs more.
