@@ -40,7 +40,7 @@ answer is compared, too. It takes the least time of all rounds on either side.
 ## How to repeat
 
 ```
-make bench                                              # all of it, about eight minutes on two cores
+make bench                                              # all of it, four to eight minutes on two cores
 cargo bench --workspace --bench service -- --list       # the rows' names
 cargo bench --workspace --bench service -- --row pandas # one row, printed; this file stays
 cargo bench --workspace --bench service -- --quick      # few samples: shows that it works, proves nothing

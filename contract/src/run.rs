@@ -243,6 +243,8 @@ pub enum Event {
     /// `main` marks the value of the last expression.
     Result(ResultChunk),
     Error(RunError),
+    /// In place of `end`, where there is no outcome: the request was refused late or we failed.
+    Problem(Box<crate::Problem>),
     /// Always the last: the outcome without the texts and results that were already sent.
     End(Box<Outcome>),
 }
@@ -266,6 +268,7 @@ impl Event {
             Self::Stderr(_) => "stderr",
             Self::Result(_) => "result",
             Self::Error(_) => "error",
+            Self::Problem(_) => "problem",
             Self::End(_) => "end",
         }
     }
@@ -276,6 +279,7 @@ impl Event {
             Self::Stdout(data) | Self::Stderr(data) => serde_json::to_string(data),
             Self::Result(data) => serde_json::to_string(data),
             Self::Error(data) => serde_json::to_string(data),
+            Self::Problem(data) => serde_json::to_string(data),
             Self::End(data) => serde_json::to_string(data),
         };
         // Serializing these types into a string cannot fail: string keys only, no foreign `Serialize`.

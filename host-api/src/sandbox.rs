@@ -3,7 +3,10 @@
 //! Knows nothing of engines, stores or slots; the runtime keeps one of these in each store.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -42,6 +45,14 @@ impl SandboxView for Sandbox {
     }
 }
 
+/// Stands in for randomness and the clock while an image is made.
+#[derive(Default)]
+struct Reproducible {
+    random: u64,
+    /// Milliseconds: one more at every look, so that what waits for the clock gets there.
+    clock: AtomicU64,
+}
+
 pub struct Sandbox {
     pub(crate) table: ResourceTable,
     pub(crate) vfs: Vfs,
@@ -53,6 +64,7 @@ pub struct Sandbox {
     pub(crate) door: Option<Box<dyn Door>>,
     born: Instant,
     uptime: Duration,
+    reproducible: Option<Reproducible>,
 }
 
 impl Sandbox {
@@ -71,7 +83,32 @@ impl Sandbox {
             door: None,
             born: Instant::now(),
             uptime: Duration::ZERO,
+            reproducible: None,
         }
+    }
+
+    /// From here on the guest sees the same random bytes in every process, and a monotonic clock that goes by looks at
+    /// it: for making images that are the same everywhere. Never for anything of a user's.
+    pub fn set_reproducible(&mut self) {
+        self.reproducible = Some(Reproducible::default());
+    }
+
+    /// Random bytes: the kernel's, or reproducible ones (SplitMix64, Steele et al. 2014).
+    pub(crate) fn random(&mut self, bytes: &mut [u8]) -> wasmtime::Result<()> {
+        let Some(Reproducible { random: state, .. }) = &mut self.reproducible else {
+            return Ok(getrandom::fill(bytes)?);
+        };
+        for chunk in bytes.chunks_mut(8) {
+            *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut word = *state;
+            word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            word ^= word >> 31;
+            for (byte, value) in chunk.iter_mut().zip(word.to_le_bytes()) {
+                *byte = value;
+            }
+        }
+        Ok(())
     }
 
     pub fn vfs(&self) -> &Vfs {
@@ -128,7 +165,11 @@ impl Sandbox {
     /// What the monotonic clock shows, to the microsecond: time since the sandbox was made, plus what
     /// [`Self::set_uptime`] said.
     pub fn uptime(&self) -> Duration {
-        let uptime = self.uptime.saturating_add(self.born.elapsed());
+        let since = match &self.reproducible {
+            Some(Reproducible { clock, .. }) => Duration::from_millis(clock.fetch_add(1, Ordering::Relaxed)),
+            None => self.born.elapsed(),
+        };
+        let uptime = self.uptime.saturating_add(since);
         Duration::new(uptime.as_secs(), uptime.subsec_micros() * 1_000)
     }
 

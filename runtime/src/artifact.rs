@@ -70,6 +70,11 @@ impl ArtifactCache {
         self.folder.join(format!("{key}.{kind}"))
     }
 
+    /// Takes away what turned out not to be whole.
+    pub fn remove(&self, key: &str, kind: &str) {
+        let _ = fs::remove_file(self.path(key, kind));
+    }
+
     /// Loads a component that this cache holds.
     pub fn load(&self, engine: &Engine, key: &str) -> Result<Component, KernelError> {
         // SAFETY: only `store` writes into this private folder, and the key names engine, version and CPU.

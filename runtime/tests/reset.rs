@@ -1,5 +1,6 @@
 //! A slot that was reset is the image again, byte for byte, whatever ran in it. With the real kernels.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test: what is not as expected ends it")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

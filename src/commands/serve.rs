@@ -72,6 +72,8 @@ fn worker_config(config: &Config, folders: &Folders) -> anyhow::Result<WorkerCon
 }
 
 pub fn main(args: Args) -> anyhow::Result<ExitCode> {
+    // What serve writes is for its owner only.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let format = args.log_format.unwrap_or_else(LogFormat::fitting);
     let _telemetry = telemetry::start(format, "info")?;
     let file = match &args.config {

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use cofferdam_contract::run::{Event, MimeBundle, ResultChunk, RunError};
-use cofferdam_contract::{FileEntry, Outcome, Status};
+use cofferdam_contract::{FileEntry, LimitName, Outcome, Status};
 use serde_json::Value;
 
 use super::places::{Places, below, save};
@@ -39,6 +39,7 @@ impl Show {
                 }
                 self.told = true;
             }
+            Event::Problem(problem) => anyhow::bail!("{}: {}", problem.title, problem.detail),
             Event::End(outcome) => {
                 if !std::mem::take(&mut self.told) {
                     ended(outcome);
@@ -103,12 +104,21 @@ fn decode(content: &str) -> anyhow::Result<Vec<u8>> {
 
 /// A pipe that nobody reads any more ends the command quietly, as it ends others.
 fn write(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
-    Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush())?)
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(141),
+        written => Ok(written?),
+    }
 }
 
 fn told(error: &RunError) -> String {
     let trimmed = error.traceback.trim_end();
-    if trimmed.is_empty() { format!("{}: {}", error.name, error.message) } else { trimmed.to_owned() }
+    let limit = LimitName::ALL.iter().any(|limit| limit.as_str() == error.name);
+    match (trimmed.is_empty(), limit) {
+        (true, true) => error.message.clone(),
+        (true, false) => format!("{}: {}", error.name, error.message),
+        (false, true) => format!("{trimmed}\n{}", error.message),
+        (false, false) => trimmed.to_owned(),
+    }
 }
 
 fn ended(outcome: &Outcome) {

@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ use crate::stats::Paired;
 /// Sessions that are live at the same time while they are made.
 const BATCH: usize = 500;
 const CLIENTS: usize = 8;
+/// Longer than the interval in which ext4 commits its journal.
+const SETTLE: Duration = Duration::from_secs(6);
 /// Brought back at either end of all.
 const ENDS: usize = 40;
 
@@ -35,6 +37,10 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     }
     let (after, took) = (private_mib(worker)?, started.elapsed().as_secs_f64());
     let (_, disk) = usage(&service.folder().join("data"));
+    // What was written a moment ago is slower to delete than what the file system has settled; that is no question of
+    // how many there are.
+    rustix::fs::sync();
+    thread::sleep(SETTLE);
     let mut paired = Paired::default();
     for (first, last) in all.iter().zip(all.iter().rev()).take(ENDS) {
         let early = run_printing(&mut client, &session_body(first, "print(n)"), "1")?;

@@ -56,6 +56,17 @@ fn window<W: FnMut() -> anyhow::Result<f64>>(threads: usize, length: Duration, m
     all
 }
 
+/// How many runs of a kernel have got a kept slot, and how many a new one, by the worker's own metrics.
+fn slots(service: &Service, kernel: &str) -> anyhow::Result<(f64, f64)> {
+    let text = service.client().call("GET", "/metrics", &[])?.body;
+    let text = String::from_utf8_lossy(&text);
+    let read = |name: &str| {
+        let wanted = format!("cofferdam_worker_slots_{name}_total{{kernel=\"{kernel}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&wanted)?.trim().parse().ok()).unwrap_or(0.0)
+    };
+    Ok((read("reused"), read("mapped")))
+}
+
 struct Work<'a> {
     language: &'a str,
     code: &'a str,
@@ -98,6 +109,7 @@ impl Work<'_> {
             })
         };
         ours(Duration::from_millis(500));
+        let slots_before = slots(service, self.language)?;
         let (mut rates, mut all) = (Paired::default(), Window::default());
         for _ in 0..windows {
             let native = self.peer.as_ref().map_or(0.0, |native| self.native(native, length, folder.path()).per_second);
@@ -131,6 +143,10 @@ impl Work<'_> {
                 all.ms.len(),
                 all.errors
             ));
+        let (kept, new) = slots(service, self.language)?;
+        let (kept, new) = (kept - slots_before.0, new - slots_before.1);
+        finding =
+            finding.add(&format!("{:.1}% of them had to map a new memory slot.", 100.0 * new / (kept + new).max(1.0)));
         Ok(match all.first_error {
             Some(error) => finding.add(&format!("The first error: {error}.")),
             None => finding,

@@ -15,6 +15,8 @@ use crate::service::signal;
 use crate::stats::Samples;
 
 const CLIENTS: usize = 16;
+/// A client that was refused tries again after this; `Retry-After` would have it wait longer.
+const AGAIN: Duration = Duration::from_millis(25);
 /// Back within this is what the issue asks of a lost worker.
 const BACK: f64 = 1_000.0;
 
@@ -70,7 +72,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
             let answer = client.post("/v1/runs", body);
             let good = tally.lock().unwrap_or_else(PoisonError::into_inner).count(answer, began);
             if !good {
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(AGAIN);
             }
         }
     };

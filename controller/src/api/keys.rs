@@ -74,7 +74,7 @@ pub async fn list_keys(
 
 /// Revoke a key.
 #[utoipa::path(delete, path = "/v1/keys/{id}", tag = "keys", params(("id" = String, Path)),
-    responses((status = 204, description = "Revoked"), (status = 404, body = Problem)))]
+    responses((status = 204, description = "Revoked"), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn delete_key(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,

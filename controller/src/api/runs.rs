@@ -22,11 +22,11 @@ use crate::services::{App, files, runs};
 #[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = RunRequest, responses(
     (status = 200, description = "How the run ended, whatever the code did",
         content((Outcome = "application/json"), (String = "text/event-stream"))),
-    (status = 409, description = "The session is busy and `if_busy` is `refuse`", body = Problem),
-    (status = 413, description = "The body, the code or stdin is too large", body = Problem),
-    (status = 422, description = "A value that cannot be", body = Problem),
-    (status = 429, description = "Too many runs at once; see Retry-After", body = Problem),
-    (status = 503, description = "The worker was lost, or none is ready; see Retry-After", body = Problem),
+    (status = 409, description = "The session is busy and `if_busy` is `refuse`", body = Problem, content_type = "application/problem+json"),
+    (status = 413, description = "The body, the code or stdin is too large", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "A value that cannot be", body = Problem, content_type = "application/problem+json"),
+    (status = 429, description = "Too many runs at once; see Retry-After", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "The worker was lost, or none is ready; see Retry-After", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn create_run(
     State(app): State<App>,

@@ -24,7 +24,7 @@ pub(super) fn session_id(text: &str) -> Result<SessionId, Error> {
 
 /// Make a session.
 #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = SessionRequest,
-    responses((status = 201, body = Session), (status = 429, description = "Too many sessions", body = Problem)))]
+    responses((status = 201, body = Session), (status = 429, description = "Too many sessions", body = Problem, content_type = "application/problem+json")))]
 pub async fn create_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -73,8 +73,8 @@ pub async fn list_sessions(
 
 /// Show a session.
 #[utoipa::path(get, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)), responses(
-    (status = 200, body = Session), (status = 404, body = Problem),
-    (status = 410, description = "Its state is lost", body = Problem)))]
+    (status = 200, body = Session), (status = 404, body = Problem, content_type = "application/problem+json"),
+    (status = 410, description = "Its state is lost", body = Problem, content_type = "application/problem+json")))]
 pub async fn get_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -85,7 +85,7 @@ pub async fn get_session(
 
 /// End a session; its state and its files are gone.
 #[utoipa::path(delete, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 204, description = "Ended"), (status = 404, body = Problem)))]
+    responses((status = 204, description = "Ended"), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn delete_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -97,7 +97,7 @@ pub async fn delete_session(
 
 /// Write a session to disk; its next run resumes it.
 #[utoipa::path(post, path = "/v1/sessions/{id}/suspend", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 200, body = Session), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = Session), (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub async fn suspend_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -108,7 +108,7 @@ pub async fn suspend_session(
 
 /// Bring a suspended session back into memory.
 #[utoipa::path(post, path = "/v1/sessions/{id}/resume", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 200, body = Session), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = Session), (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub async fn resume_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -125,7 +125,7 @@ pub struct ForkList {
 /// Copy a live or suspended session.
 #[utoipa::path(post, path = "/v1/sessions/{id}/fork", tag = "sessions", params(("id" = String, Path)),
     request_body = ForkRequest,
-    responses((status = 201, body = ForkList), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 201, body = ForkList), (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub async fn fork_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,

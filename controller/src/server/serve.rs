@@ -1,8 +1,8 @@
 //! `cofferdam serve`: brings the parts up, waits, and takes them down in the reverse order.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -48,6 +48,7 @@ pub struct Announce {
 pub async fn serve(config: Config, program: Option<WorkerProgram>, announce: Announce) -> Result<(), Error> {
     let (draining, stop, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
     make_private(&config.data_dir)?;
+    let _only_one = lock_folder(&config.data_dir)?;
     let metrics = Arc::new(Metrics::default());
     let progress = Arc::new(RwLock::new("starting".to_owned()));
     let local = program.filter(|_| config.roles.local_worker()).map(LocalWorker::bind).transpose()?;
@@ -147,6 +148,18 @@ async fn tell_ready(workers: Vec<Arc<Worker>>, stop: CancellationToken, tell: Bo
         }
     }
     tell();
+}
+
+/// Holds the data folder for this process alone: two would break each other's sessions.
+fn lock_folder(folder: &Path) -> Result<File, Error> {
+    let path = folder.join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(Error::file(&path))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        let taken = "another `cofferdam serve` uses this data folder; end it, or give this one its own with --data-dir";
+        Error::File { path: folder.to_owned(), source: std::io::Error::other(taken) }
+    })?;
+    Ok(file)
 }
 
 /// Makes the data folder, for its owner only.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cofferdam_contract::LimitName;
-use cofferdam_host_api::{Base, Budget, Interrupt, Quota, Sandbox, Stdio, Stop, SystemClock, Vfs};
+use cofferdam_host_api::{Base, Budget, Interrupt, Quota, Sandbox, Stdio, Stop, Vfs, WallClock};
 use serde_json::json;
 use wasmtime::component::{Component, Instance};
 use wasmtime::{Engine, Store};
@@ -26,6 +26,16 @@ const QUOTA: Quota = Quota { disk_bytes: 64 << 20, files: 1_000, open_files: 64 
 
 fn failed(what: impl std::fmt::Display) -> KernelError {
     KernelError::Image(what.to_string())
+}
+
+/// The same time of day for every image, so that an image that is made anew is the one it was, and what sessions have
+/// suspended over it stays good: 2026-01-01.
+struct StandingClock;
+
+impl WallClock for StandingClock {
+    fn now(&self) -> Duration {
+        Duration::from_secs(1_767_225_600)
+    }
 }
 
 /// What the interpreter says while it starts, for the error if it does not.
@@ -70,11 +80,12 @@ pub fn first_image(
     rewritten: &Rewritten,
 ) -> Result<Vec<u8>, KernelError> {
     let mounts = Arc::new(mounts::open(folder, &manifest.mounts)?);
-    let base = Base { mounts, budget: Budget::new(256 << 20), clock: Arc::new(SystemClock) };
+    let base = Base { mounts, budget: Budget::new(256 << 20), clock: Arc::new(StandingClock) };
     let vfs = Vfs::new(Arc::new(base), QUOTA).map_err(failed)?;
     let said = Said::default();
     let mut sandbox = Sandbox::new(vfs);
     sandbox.set_interrupt(Interrupt::new(Instant::now().checked_add(PATIENCE)));
+    sandbox.set_reproducible();
     sandbox.set_env(manifest.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>());
     listen(&mut sandbox, &said);
 

@@ -20,8 +20,9 @@ use crate::artifact::{ArtifactCache, engine_key};
 use crate::engine::kernel_engine;
 use crate::error::KernelError;
 
-/// Changes whenever the rewrite or the making of images does, so that what an older build made is not used.
-const RECIPE: &str = "1";
+/// Change whenever the rewrite, or the making of images, does, so that what an older build made is not used.
+const REWRITE: &str = "1";
+const RECIPE: &str = "2";
 
 /// What is known of a prepared kernel, beside its code and its image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,7 +52,7 @@ impl Keys {
         let all = digests.iter().map(|(path, digest)| format!("{} {digest}", path.display())).collect::<Vec<_>>();
         let key = |parts: &[&str]| hex(Sha256::digest(parts.join("\n")).get(..20).unwrap_or_default());
         Ok(Self {
-            code: key(&["code", RECIPE, module, &exports, &engine_key(engine)]),
+            code: key(&["code", REWRITE, module, &exports, &engine_key(engine)]),
             image: key(&["image", RECIPE, env!("CARGO_PKG_VERSION"), &all.join("\n")]),
         })
     }
@@ -64,6 +65,27 @@ pub fn is_prepared(cache: &ArtifactCache, keys: &Keys) -> bool {
         && cache.path(&keys.image, "json").is_file()
 }
 
+/// Whether what is there is whole: an image that is not what its digest says, or code that the engine refuses, is made
+/// again.
+fn is_sound(engine: &Engine, cache: &ArtifactCache, keys: &Keys) -> bool {
+    let prepared: Option<Prepared> =
+        fs::read(cache.path(&keys.image, "json")).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    let image = File::open(cache.path(&keys.image, "image")).and_then(|mut file| {
+        let mut hash = Sha256::new();
+        std::io::copy(&mut file, &mut hash)?;
+        Ok(hex(&hash.finalize()))
+    });
+    let sound = prepared.zip(image.ok()).is_some_and(|(prepared, image)| prepared.image_digest == image);
+    if !sound {
+        cache.remove(&keys.image, "json");
+    }
+    let loads = cache.load(engine, &keys.code).is_ok();
+    if !loads {
+        cache.remove(&keys.code, "code");
+    }
+    sound && loads
+}
+
 /// Prepares every kernel below `kernels`, telling `progress` what is being done and how long it has taken.
 pub fn prepare(kernels: &Path, cache: &Path, progress: &mut dyn FnMut(String)) -> Result<(), KernelError> {
     let engine = kernel_engine()?;
@@ -71,7 +93,7 @@ pub fn prepare(kernels: &Path, cache: &Path, progress: &mut dyn FnMut(String)) -
     for folder in Manifest::folders(kernels)? {
         let manifest = Manifest::read(&folder)?;
         let keys = Keys::of(&folder, &manifest, &engine)?;
-        if !is_prepared(&cache, &keys) {
+        if !is_prepared(&cache, &keys) || !is_sound(&engine, &cache, &keys) {
             prepare_one(&engine, &cache, &folder, &manifest, &keys, progress)?;
         }
     }

@@ -35,10 +35,19 @@ impl Drop for Checkpoint {
     }
 }
 
+/// What a session can go back to when a run has to be stopped: always its state as it is now.
+pub enum Past {
+    /// Nothing is known of it.
+    Unknown,
+    /// A fresh interpreter without files.
+    Fresh,
+    Noted(Checkpoint),
+}
+
 /// A session's interpreter.
 pub enum Life {
-    /// In memory; `newborn` until its first turn. The checkpoint is the state as it is now, if there is one.
-    Live { guest: Box<Guest>, newborn: bool, checkpoint: Option<Checkpoint> },
+    /// In memory; `newborn` until its first turn.
+    Live { guest: Box<Guest>, newborn: bool, past: Past },
     /// A state in memory, shared with whom it was copied from; the first run makes a guest of it.
     Dormant(Dormant),
     /// On disk.
@@ -75,7 +84,7 @@ impl Life {
         let vfs = place.vfs(&meta.limits)?;
         let slot = place.kernel.slots().take(&meta.organization).map_err(damaged)?;
         let guest = Guest::birth(place.kernel, slot, State::new(Sandbox::new(vfs)))?;
-        Ok(Self::Live { guest: Box::new(guest), newborn: true, checkpoint: None })
+        Ok(Self::Live { guest: Box::new(guest), newborn: true, past: Past::Fresh })
     }
 
     /// A copy of a state, to be born at its first run.
@@ -111,11 +120,18 @@ impl Life {
         };
         let mut slot = place.kernel.slots().take(&meta.organization).map_err(damaged)?;
         slot.apply(&dormant.delta).map_err(damaged)?;
+        let vfs = dormant.vfs.fork(place.quota(&meta.limits)).map_err(|_| no_room())?;
+        let past = Dormant { delta: Arc::clone(&dormant.delta), vfs, uptime: dormant.uptime };
         let mut sandbox = Sandbox::new(dormant.vfs);
         sandbox.set_uptime(dormant.uptime);
         let guest = Guest::birth(place.kernel, slot, State::new(sandbox))?;
         let was_on_disk = matches!(self, Self::Suspended);
-        *self = Self::Live { guest: Box::new(guest), newborn: true, checkpoint: None };
+        *self = Self::Live {
+            guest: Box::new(guest),
+            newborn: true,
+            // The state exists anyway: it costs nothing to keep.
+            past: Past::Noted(Checkpoint { state: past, bytes: 0, total: Arc::default() }),
+        };
         if was_on_disk {
             // From here on the disk would be behind: better nothing there than a state of yesterday.
             place.folder.remove(&meta.id);
@@ -127,10 +143,10 @@ impl Life {
     /// checkpoint of that, and otherwise ends.
     pub fn run(&mut self, place: &Place<'_>, meta: &mut Meta, job: Job) -> Result<Finished, Error> {
         self.wake(place, meta)?;
-        let Self::Live { guest, newborn, checkpoint } = self else {
+        let Self::Live { guest, newborn, past } = self else {
             return Err(Problem::session_lost("the session could not be brought back").into());
         };
-        let before = checkpoint.take();
+        let before = std::mem::replace(past, Past::Unknown);
         let mut finished = turn::run(place.kernel, guest, job, *newborn)?;
         *newborn = false;
         if finished.sound {
@@ -138,13 +154,14 @@ impl Life {
         }
         let outcome = &mut finished.outcome;
         let (next, note) = match before {
-            Some(before) => {
+            Past::Fresh => (Self::fresh(place, meta)?, "the session is as it was before this run"),
+            Past::Noted(before) => {
                 let quota = place.quota(&meta.limits);
                 let vfs = before.state.vfs.fork(quota).map_err(|_| no_room())?;
                 let state = Dormant { delta: Arc::clone(&before.state.delta), vfs, uptime: before.state.uptime };
                 (Self::Dormant(state), "the session is as it was before this run")
             }
-            None => {
+            Past::Unknown => {
                 let status = outcome.status.as_str();
                 let reason = format!("the session ended with its run {}, which ended with status {status}", outcome.id);
                 (Self::Lost(reason), "the session has ended with it")
@@ -166,7 +183,7 @@ impl Life {
         most: u64,
         total: &Arc<AtomicU64>,
     ) -> Result<(), Error> {
-        let Self::Live { guest, checkpoint: None, .. } = self else { return Ok(()) };
+        let Self::Live { guest, past: Past::Unknown, .. } = self else { return Ok(()) };
         let bytes = guest.slot().private_bytes().map_err(damaged)? as u64;
         if bytes > most {
             return Ok(());
@@ -174,8 +191,8 @@ impl Life {
         let (state, _) = self.copy(place, meta)?;
         total.fetch_add(bytes, Ordering::Relaxed);
         let made = Checkpoint { state, bytes, total: Arc::clone(total) };
-        if let Self::Live { checkpoint, .. } = self {
-            *checkpoint = Some(made);
+        if let Self::Live { past, .. } = self {
+            *past = Past::Noted(made);
         }
         Ok(())
     }
@@ -187,20 +204,22 @@ impl Life {
         }
     }
 
-    /// The files, for as long as the session is held. A suspended session is read from disk.
+    /// The files, for as long as the session is held. A suspended session comes back for it.
     pub fn with_files<R>(
         &mut self,
         place: &Place<'_>,
         meta: &mut Meta,
+        change: bool,
         work: impl FnOnce(&Vfs) -> R,
     ) -> Result<R, Error> {
         if matches!(self, Self::Suspended) {
             self.wake(place, meta)?;
         }
         match self {
-            Self::Live { guest, checkpoint, .. } => {
-                // The work may change files, and then the checkpoint is not what is now.
-                *checkpoint = None;
+            Self::Live { guest, past, .. } => {
+                if change {
+                    *past = Past::Unknown;
+                }
                 Ok(work(guest.sandbox().vfs()))
             }
             Self::Dormant(dormant) => Ok(work(&dormant.vfs)),
@@ -218,7 +237,7 @@ impl Life {
                 let vfs = dormant.vfs.fork(quota).map_err(|_| no_room())?;
                 Ok((Dormant { delta: Arc::clone(&dormant.delta), vfs, uptime: dormant.uptime }, Vec::new()))
             }
-            Self::Live { checkpoint: Some(Checkpoint { state, .. }), .. } => {
+            Self::Live { past: Past::Noted(Checkpoint { state, .. }), .. } => {
                 let vfs = state.vfs.fork(quota).map_err(|_| no_room())?;
                 let copy = Dormant { delta: Arc::clone(&state.delta), vfs, uptime: state.uptime };
                 Ok((copy, self.open_files()))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cofferdam_contract::worker::{WorkerSession, WorkerSessionInfo};
-use cofferdam_contract::{IfBusy, OrganizationId, Problem, SessionId, SessionState};
+use cofferdam_contract::{IfBusy, Language, OrganizationId, Problem, SessionId, SessionState};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
 
@@ -18,7 +18,7 @@ use crate::kernel::Kernel;
 /// Runs that may wait for one session.
 const MAX_WAITERS: usize = 32;
 /// How long the calls that are not runs wait for a session that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a session rests before its state is noted: not between runs that follow each other closely.
 const REST: Duration = Duration::from_millis(10);
 /// States of more than this are not noted, in bytes; nor any when those that are take more than the second.
@@ -35,9 +35,13 @@ pub struct Session {
     pub organization: OrganizationId,
     kernel: Arc<Kernel>,
     inner: Arc<tokio::sync::Mutex<Inner>>,
+    language: Language,
     waiters: AtomicUsize,
     live: AtomicBool,
     last_used: AtomicU64,
+    /// Why there is nothing left of it, and what could not be carried over: told without waiting for a run.
+    lost: Mutex<Option<String>>,
+    warnings: Mutex<Vec<String>>,
 }
 
 pub struct Inner {
@@ -67,6 +71,10 @@ pub struct Sessions {
 pub struct Held {
     session: Arc<Session>,
     inner: OwnedMutexGuard<Inner>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn not_found() -> Problem {
@@ -109,7 +117,7 @@ impl Sessions {
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 
     fn insert(&self, meta: Meta, life: Life, kernel: Arc<Kernel>) -> Arc<Session> {
@@ -117,7 +125,10 @@ impl Sessions {
             id: meta.id.clone(),
             organization: meta.organization.clone(),
             kernel,
+            language: meta.language,
             waiters: AtomicUsize::new(0),
+            lost: Mutex::default(),
+            warnings: Mutex::new(meta.warnings.clone()),
             live: AtomicBool::new(matches!(life, Life::Live { .. } | Life::Dormant(_))),
             last_used: AtomicU64::new(meta.last_used_at),
             inner: Arc::new(tokio::sync::Mutex::new(Inner { life, meta })),
@@ -238,7 +249,7 @@ impl Sessions {
         self: &Arc<Self>,
         id: &SessionId,
         organization: &OrganizationId,
-        work: impl FnOnce(&Self, &mut Held) -> Result<R, Error> + Send + 'static,
+        work: impl FnOnce(&Arc<Self>, &mut Held) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         let session = self.find(id, organization)?;
         let mut held = self.hold(&session, IfBusy::Wait, PATIENCE).await?;
@@ -251,15 +262,19 @@ impl Sessions {
         done.await.map_err(|_| Error::from(Problem::internal("the work on the session broke off")))?
     }
 
-    pub async fn info(&self, id: &SessionId, organization: &OrganizationId) -> Result<WorkerSessionInfo, Error> {
+    /// What is known of a session; does not wait for a run in it.
+    pub fn info(&self, id: &SessionId, organization: &OrganizationId) -> Result<WorkerSessionInfo, Problem> {
         let session = self.find(id, organization)?;
-        let inner = session.inner.lock().await;
-        if let Life::Lost(reason) = &inner.life {
-            return Err(Problem::session_lost(reason.clone()).into());
+        if let Some(reason) = lock(&session.lost).clone() {
+            return Err(Problem::session_lost(reason));
         }
+        let live = session.live.load(Ordering::Relaxed);
         Ok(WorkerSessionInfo {
+            id: session.id.clone(),
+            language: session.language,
+            state: if live { SessionState::Live } else { SessionState::Suspended },
             last_used_at: session.last_used.load(Ordering::Relaxed),
-            ..inner.meta.info(inner.life.state())
+            warnings: lock(&session.warnings).clone(),
         })
     }
 
@@ -356,11 +371,16 @@ impl Sessions {
         self: &Arc<Self>,
         id: &SessionId,
         organization: &OrganizationId,
+        change: bool,
         work: impl FnOnce(&cofferdam_host_api::Vfs) -> R + Send + 'static,
     ) -> Result<R, Error> {
-        self.with(id, organization, |sessions, held| {
+        self.with(id, organization, move |sessions, held| {
             let Inner { life, meta } = &mut *held.inner;
-            life.with_files(&sessions.place(&held.session.kernel), meta, work)
+            let result = life.with_files(&sessions.place(&held.session.kernel), meta, change, work);
+            if change {
+                sessions.checkpoint_later(held.session());
+            }
+            result
         })
         .await
     }
@@ -497,6 +517,10 @@ impl Held {
         let live = matches!(self.inner.life, Life::Live { .. } | Life::Dormant(_));
         self.session.live.store(live, Ordering::Relaxed);
         self.session.last_used.store(self.inner.meta.last_used_at, Ordering::Relaxed);
+        if let Life::Lost(reason) = &self.inner.life {
+            *lock(&self.session.lost) = Some(reason.clone());
+        }
+        lock(&self.session.warnings).clone_from(&self.inner.meta.warnings);
     }
 }
 

@@ -48,7 +48,8 @@ impl Default for WorkerConfig {
             max_live_sessions: 2_000,
             max_sessions: 20_000,
             idle_suspend_s: 300,
-            open_files: 256,
+            // The WASI adapter has 128 descriptors, three of them taken: our limit has to come first to be named.
+            open_files: 100,
             files_budget_bytes: 2 << 30,
             state_budget_bytes: 64 << 30,
             run_files_s: 300,

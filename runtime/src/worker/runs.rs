@@ -178,8 +178,8 @@ fn events(
                 error + &Event::End(Box::new(outcome)).to_sse()
             }
             // The status line is long gone: the problem comes as an event.
-            Ok(Err(error)) => problem_event(&refuse(&error)),
-            Err(_) => problem_event(&Problem::internal("the run broke off")),
+            Ok(Err(error)) => Event::Problem(Box::new(refuse(&error))).to_sse(),
+            Err(_) => Event::Problem(Box::new(Problem::internal("the run broke off"))).to_sse(),
         };
         Some((Ok(Bytes::from(text)), (queue, None, cancel)))
     });
@@ -188,10 +188,6 @@ fn events(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-fn problem_event(problem: &Problem) -> String {
-    format!("event: problem\ndata: {}\n\n", serde_json::to_string(problem).unwrap_or_default())
 }
 
 /// `GET /runs/{id}/files/{path}`.

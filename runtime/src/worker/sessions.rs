@@ -52,7 +52,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Answer<Json<WorkerSessionInfo>> {
     let (id, organization) = target(&headers, &id)?;
-    Ok(Json(worker.sessions.info(&id, &organization).await?))
+    Ok(Json(worker.sessions.info(&id, &organization)?))
 }
 
 pub(super) async fn remove(State(worker): Shared, headers: HeaderMap, Path(id): Path<String>) -> Answer<StatusCode> {
@@ -116,7 +116,7 @@ pub(super) async fn files(
     Path(id): Path<String>,
 ) -> Answer<Json<Vec<FileEntry>>> {
     let (id, organization) = target(&headers, &id)?;
-    let list = worker.sessions.with_files(&id, &organization, Vfs::list).await?;
+    let list = worker.sessions.with_files(&id, &organization, false, Vfs::list).await?;
     let entry =
         |file: cofferdam_host_api::vfs::FileInfo| FileEntry { path: file.path, size: file.size, content_base64: None };
     Ok(Json(list.into_iter().map(entry).collect()))
@@ -129,7 +129,7 @@ pub(super) async fn file(
 ) -> Answer<Response> {
     let (id, organization) = target(&headers, &id)?;
     let path = normalize_path(&path).map_err(|e| Problem::invalid(e.to_string()))?;
-    let read = worker.sessions.with_files(&id, &organization, move |vfs| vfs.read_file(&path)).await?;
+    let read = worker.sessions.with_files(&id, &organization, false, move |vfs| vfs.read_file(&path)).await?;
     let bytes = read.map_err(|_| Problem::not_found("the session has no such file"))?;
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }
@@ -142,7 +142,7 @@ pub(super) async fn put_file(
 ) -> Answer<StatusCode> {
     let (id, organization) = target(&headers, &id)?;
     let path = normalize_path(&path).map_err(|e| Problem::invalid(e.to_string()))?;
-    let written = worker.sessions.with_files(&id, &organization, move |vfs| vfs.write_file(&path, &body)).await?;
+    let written = worker.sessions.with_files(&id, &organization, true, move |vfs| vfs.write_file(&path, &body)).await?;
     match written {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(FsError::NoSpace | FsError::Quota | FsError::FileTooLarge) => {

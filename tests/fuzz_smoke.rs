@@ -1,0 +1,131 @@
+//! Every fuzz target over mutations of good inputs, a second each: without a fuzzer, and the same every time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../fuzz/targets.rs"]
+mod targets;
+
+use std::io::{Read, Seek};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cofferdam_host_api::{Base, Budget, Mounts, Quota, SystemClock, Vfs};
+use cofferdam_runtime::memory::Delta;
+use targets::TARGETS;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}
+
+/// Values that lengths and offsets go wrong at.
+const ODD: [u64; 10] = [0, 1, 127, 255, 4095, 4096, 65_535, u32::MAX as u64, i64::MAX as u64, u64::MAX];
+
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len() + 1);
+        match random.below(7) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+            1 => bytes.truncate(at),
+            2 => {
+                let odd = b"\0\xff{}[]\"\\/.,:-09aeE\xc3\xe2\n";
+                bytes.insert(at, odd[random.below(odd.len())]);
+            }
+            3 => {
+                let width = [1, 2, 4, 8][random.below(4)];
+                let odd = ODD[random.below(ODD.len())].to_le_bytes();
+                let end = (at + width).min(bytes.len());
+                bytes[at..end].copy_from_slice(&odd[..end - at]);
+            }
+            4 => {
+                let to = (at + random.below(64)).min(bytes.len());
+                bytes.drain(at..to);
+            }
+            _ => {
+                let to = (at + random.below(64)).min(bytes.len());
+                let piece = bytes[at..to].repeat(1 + random.below(40));
+                let place = random.below(bytes.len() + 1);
+                bytes.splice(place..place, piece);
+            }
+        }
+    }
+}
+
+fn a_delta() -> Vec<u8> {
+    let mut file = tempfile::tempfile().unwrap();
+    let memory = vec![7; 16 * 4_096];
+    Delta::write(&mut file, &memory, &[(0, 4_096), (3 * 4_096, 9 * 4_096)]).unwrap();
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    assert!(Delta::open(file).is_ok());
+    bytes
+}
+
+fn an_archive() -> Vec<u8> {
+    let base = Base { mounts: Arc::new(Mounts::new()), budget: Budget::new(8 << 20), clock: Arc::new(SystemClock) };
+    let vfs = Vfs::new(Arc::new(base), Quota { disk_bytes: 1 << 20, files: 100, open_files: 8 }).unwrap();
+    for (path, size) in [("a.txt", 3), ("deep/er/b.bin", 70_000), ("deep/empty", 0)] {
+        vfs.write_file(path, &vec![b'x'; size]).unwrap();
+    }
+    let mut bytes = Vec::new();
+    vfs.to_archive(&mut bytes).unwrap();
+    bytes
+}
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let texts: &[&str] = match target {
+        "run_request" => &[
+            r#"{"language":"python","code":"print(1)"}"#,
+            r#"{"language":"typescript","code":"\ud83d\ude00","stdin":"x","args":["a"],"env":{"A":"b"},"limits":{"wall_ms":5,"files":1},"svg":true,"if_busy":"refuse"}"#,
+            r#"{"session":"ses_1","code":"","files":[{"path":"a/b.txt","content":"x"},{"path":"c","content_base64":"AAE="}],"grants":{"http":[{"host":"h"}]}}"#,
+            r#"{"language":"javascript","code":"1","files":{"a//b":"c","../x":"y"}}"#,
+        ],
+        "path" => &["a/b/c.txt", "a//b", "../../etc/passwd", "./a", "a/../b", "ä/ß\u{202e}", "/abs", "x/"],
+        "manifest" => &[
+            "name=\"k\"\nversion=\"1\"\nlanguage=\"python\"\n[module]\npath=\"m\"\n[module.exports]\ninit=\"i\"\nboot=\"b\"\nturn=\"t\"\nalloc=\"a\"\ndoor=\"host.call\"\n[image]\nprelude=[\"a\"]\nturn=\"$SPEC\"\n[env]\nA=\"b\"\n[[mounts]]\nguest=\"/x\"\npath=\"y\"\n",
+        ],
+        "door" => &[
+            "{\"op\":\"result\",\"main\":true,\"data\":{\"text/plain\":\"1\",\"application/json\":[1,{\"a\":null}]}}",
+            "{\"op\":\"error\",\"name\":\"E\",\"message\":\"m\",\"traceback\":\"t\"}\0{\"op\":\"exit\",\"code\":3}\0text ü€😀",
+        ],
+        _ => &[],
+    };
+    match target {
+        "delta" => vec![a_delta()],
+        "archive" => vec![an_archive()],
+        _ => texts.iter().map(|text| text.as_bytes().to_vec()).collect(),
+    }
+}
+
+#[test]
+fn every_parser_stands_a_second_of_mutations() {
+    for (name, target) in TARGETS {
+        let seeds = seeds(name);
+        seeds.iter().for_each(|seed| target(seed));
+        let mut random = Random(42);
+        let until = Instant::now() + Duration::from_secs(1);
+        let mut tried = 0_u64;
+        while Instant::now() < until {
+            let mut bytes = seeds[random.below(seeds.len())].clone();
+            mutate(&mut bytes, &mut random);
+            let started = Instant::now();
+            target(&bytes);
+            assert!(started.elapsed() < Duration::from_secs(1), "{name} takes {:?} over {bytes:?}", started.elapsed());
+            tried += 1;
+        }
+        assert!(tried > 50, "{name}: {tried} inputs in a second");
+        eprintln!("{name}: {tried} inputs");
+    }
+}
