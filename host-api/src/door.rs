@@ -7,7 +7,7 @@ use wasmtime::{
     component::{Linker, WasmList},
 };
 
-use crate::sandbox::SandboxView;
+use crate::sandbox::{Exit, SandboxView};
 
 /// The longest request, in bytes.
 pub const MAX_REQUEST: usize = 32 << 20;
@@ -28,7 +28,11 @@ type Answer = Result<Vec<u8>, String>;
 
 /// Links `cofferdam:kernel/door`. The request is lent to the [`Door`] where it lies in the guest's memory.
 pub fn add_door_to_linker<T: SandboxView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    linker.instance("cofferdam:kernel/door@0.1.0")?.func_wrap("call", call::<T>)
+    let mut door = linker.instance("cofferdam:kernel/door@0.1.0")?;
+    door.func_wrap("call", call::<T>)?;
+    door.func_wrap("exit", |_: StoreContextMut<'_, T>, (code,): (i32,)| -> wasmtime::Result<()> {
+        Err(Exit(code).into())
+    })
 }
 
 fn call<T: SandboxView + 'static>(

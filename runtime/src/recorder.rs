@@ -102,6 +102,31 @@ pub struct Recorder {
     listener: Option<Arc<EventQueue>>,
 }
 
+/// Replaces `\uD800` to `\uDFFF` that are not in pairs by U+FFFD: interpreters have such texts, Unicode has not.
+fn mend_surrogates(json: &[u8]) -> Vec<u8> {
+    let unit = |at: usize| -> Option<u16> {
+        let hex = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()
+    };
+    let mut mended = Vec::with_capacity(json.len());
+    let mut at = 0;
+    while let Some(byte) = json.get(at) {
+        let (kept, taken): (Option<usize>, usize) = match (byte, unit(at)) {
+            (b'\\', Some(0xD800..=0xDBFF)) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => (Some(12), 12),
+            (b'\\', Some(0xD800..=0xDFFF)) => (None, 6),
+            (b'\\', Some(_)) => (Some(6), 6),
+            (b'\\', None) => (Some(2), 2),
+            _ => (Some(1), 1),
+        };
+        match kept {
+            Some(len) => mended.extend_from_slice(json.get(at..at + len).unwrap_or_default()),
+            None => mended.extend_from_slice(b"\\ufffd"),
+        }
+        at += taken;
+    }
+    mended
+}
+
 /// One stream's text, and the bytes of a character that has only partly arrived.
 #[derive(Debug, Default)]
 struct Text {
@@ -207,8 +232,9 @@ impl Recorder {
     /// Answers a request through the door.
     pub fn door(&mut self, request: &[u8]) -> Result<Vec<u8>, String> {
         self.spend(request.len()).map_err(|OverBudget| "the output limit is reached".to_owned())?;
-        let request: DoorRequest =
-            serde_json::from_slice(request).map_err(|e| format!("the sandbox does not know this request: {e}"))?;
+        let request: DoorRequest = serde_json::from_slice(request)
+            .or_else(|e| serde_json::from_slice(&mend_surrogates(request)).map_err(|_| e))
+            .map_err(|e| format!("the sandbox does not know this request: {e}"))?;
         match request {
             DoorRequest::Result { main, data } => self.result(main, data)?,
             DoorRequest::Error { name, message, traceback } => {
@@ -292,6 +318,22 @@ mod tests {
         ] {
             assert_eq!(Recorder::new(1_000, None).door(request.as_bytes()).is_ok(), good, "{request}");
         }
+    }
+
+    #[test]
+    fn lone_surrogates_are_mended_and_nothing_else() {
+        for (json, expected) in [
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+            (r#""\ud83dx""#, r#""\ufffdx""#),
+            (r#""\udc00\ud800""#, r#""\ufffd\ufffd""#),
+            (r#""\\ud800""#, r#""\\ud800""#),
+            (r#""a\n\u0041""#, r#""a\n\u0041""#),
+        ] {
+            assert_eq!(mend_surrogates(json.as_bytes()), expected.as_bytes(), "{json}");
+        }
+        let mut recorder = Recorder::new(1_000, None);
+        recorder.door(br#"{"op":"result","data":{"text/plain":"a\ud800"}}"#).unwrap();
+        assert_eq!(recorder.finish().results[0]["text/plain"], "a\u{fffd}");
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use cofferdam_contract::run::INLINE_FILES_BYTES;
 use cofferdam_contract::{
     FileEntry, Language, LimitName, Limits, Outcome, Problem, RunError, RunId, RunRequest, SessionId, Status, Usage,
 };
-use cofferdam_host_api::{Interrupt, Quota, Stdio, Stop, Vfs};
+use cofferdam_host_api::{FsError, Interrupt, Quota, Stdio, Stop, Vfs};
 use serde::Serialize;
 
 use crate::guest::{Bounds, Guest, TurnEnd, TurnUsage};
@@ -59,6 +59,14 @@ pub struct Finished {
 
 /// Runs a job in a guest, on this thread. `newborn`: the guest's first turn since it was born, resumed or forked.
 pub fn run(kernel: &Kernel, guest: &mut Guest, job: Job, newborn: bool) -> Result<Finished, Problem> {
+    let image = kernel.image().len() as u64;
+    if job.limits.memory_bytes < image {
+        return Err(Problem::invalid(format!(
+            "limits.memory_bytes is {}; the {} interpreter alone takes {image}",
+            job.limits.memory_bytes,
+            kernel.name()
+        )));
+    }
     let vfs = guest.sandbox().vfs();
     vfs.set_quota(job.quota());
     bring_files(vfs, &job.request)?;
@@ -85,7 +93,14 @@ pub fn run(kernel: &Kernel, guest: &mut Guest, job: Job, newborn: bool) -> Resul
 
 fn bring_files(vfs: &Vfs, request: &RunRequest) -> Result<(), Problem> {
     for (path, bytes) in request.files.decode().map_err(Problem::invalid)? {
-        vfs.write_file(&path, &bytes).map_err(|e| Problem::invalid(format!("files: {path:?}: {e}")))?;
+        vfs.write_file(&path, &bytes).map_err(|e| {
+            let limit = match e {
+                FsError::NoSpace => " (limits.disk_bytes)",
+                FsError::Quota => " (limits.files)",
+                _ => "",
+            };
+            Problem::invalid(format!("files: {path:?}: {e}{limit}"))
+        })?;
     }
     Ok(())
 }
@@ -173,12 +188,14 @@ fn judge(
             let error = error.unwrap_or(RunError { name: "Crash".to_owned(), message, traceback: String::new() });
             Verdict { status: Status::Error, exit_code: Some(134), error: Some(error), record }
         }
-        TurnEnd::Returned(_) => match (error, asked) {
+        TurnEnd::Returned(status) => match (error, asked) {
             (Some(error), _) => match limit_behind(&error, usage, exceeded) {
                 Some(limit) => Verdict::limit(limit, job, Some(error), record),
                 None => Verdict { status: Status::Error, exit_code: Some(1), error: Some(error), record },
             },
             (None, Some(code)) => Verdict::exit(code, None, record),
+            // The kernel says that something ended the code, and what did not come through the door.
+            (None, None) if status != 0 => Verdict::exit(1, None, record),
             (None, None) => Verdict { status: Status::Ok, exit_code: Some(0), error: None, record },
         },
     }

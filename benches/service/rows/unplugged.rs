@@ -15,6 +15,9 @@ use crate::service::signal;
 use crate::stats::Samples;
 
 const CLIENTS: usize = 16;
+/// From one kill to the next. Deaths that follow one another within 5 s are taken for a worker that cannot live, and
+/// pauses are made before its next start.
+const LIFE: Duration = Duration::from_millis(5_500);
 /// A client that was refused tries again after this; `Retry-After` would have it wait longer.
 const AGAIN: Duration = Duration::from_millis(25);
 /// Back within this is what the issue asks of a lost worker.
@@ -62,7 +65,7 @@ impl Tally {
 }
 
 pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
-    let kills = if bench.quick { 1 } else { 4 };
+    let kills = if bench.quick { 1 } else { 3 };
     let service = bench.fresh_service()?;
     let (stop, tally) = (AtomicBool::new(false), Mutex::new(Tally::default()));
     let bodies = [run_body("python", "print(sum(range(20000)))"), run_body("javascript", "console.log(1)")];
@@ -84,12 +87,12 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
         }
         let mut pull = || -> anyhow::Result<()> {
             for _ in 0..kills {
-                thread::sleep(Duration::from_millis(1_500));
+                thread::sleep(LIFE);
                 let worker = service.worker()?;
                 killed.push(Instant::now());
                 signal(worker, Signal::KILL)?;
             }
-            thread::sleep(Duration::from_millis(2_500));
+            thread::sleep(LIFE);
             Ok(())
         };
         let pulled = pull();

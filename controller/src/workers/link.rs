@@ -37,16 +37,18 @@ pub enum LinkError {
 
 struct Link {
     sender: SendRequest<Body>,
-    connection: Connection<Stream, Body>,
-    closed: bool,
+    /// None once it has ended. It has to be dropped then: requests that still wait in it are only given back by that.
+    connection: Option<Connection<Stream, Body>>,
 }
 
 impl Link {
     /// Lets the connection read and write what it can.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.closed && Pin::new(&mut self.connection).poll(cx).is_ready() {
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(cx).is_ready()
+        {
             // Whoever waits for the answer is told why by the answer.
-            self.closed = true;
+            self.connection = None;
         }
     }
 }
@@ -83,7 +85,7 @@ impl Links {
     async fn open(&self) -> Result<Link, LinkError> {
         let stream = self.target.connect().await.map_err(LinkError::Connect)?;
         let (sender, connection) = handshake(stream).await.map_err(LinkError::Lost)?;
-        Ok(Link { sender, connection, closed: false })
+        Ok(Link { sender, connection: Some(connection) })
     }
 
     /// Sends a request and gives the answer when its head is here. Sent again only where a kept connection turned out to
@@ -124,7 +126,7 @@ impl LinkBody {
     fn finish(&mut self, cx: &mut Context<'_>) {
         let Some(mut link) = self.link.take() else { return };
         link.drive(cx);
-        if !link.closed && link.sender.is_ready() {
+        if link.connection.is_some() && link.sender.is_ready() {
             self.links.give_back(link);
         }
     }

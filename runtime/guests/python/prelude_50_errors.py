@@ -144,7 +144,9 @@ def exit_code(error):
     if code is None:
         return 0
     if isinstance(code, int):
-        return int(code)
+        # What C's `long` cannot hold is -1, as in CPython; an exit code has 32 bits.
+        code = int(code) if -(2**63) <= code < 2**63 else -1
+        return (code + 2**31) % 2**32 - 2**31
     try:
         sys.stderr.write(f"{code}\n")
     except Exception:

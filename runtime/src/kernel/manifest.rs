@@ -97,12 +97,18 @@ impl Manifest {
     }
 }
 
-/// SHA-256 of every file of a folder, by its path in it.
-pub fn file_digests(folder: &Path) -> Result<BTreeMap<PathBuf, String>, KernelError> {
+/// Every file of a folder, in order.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, KernelError> {
     let mut files = Vec::new();
     collect(folder, &mut files).map_err(|e| KernelError::io(folder, e))?;
+    files.sort();
+    Ok(files)
+}
+
+/// SHA-256 of every file of a folder, by its path in it.
+pub fn file_digests(folder: &Path) -> Result<BTreeMap<PathBuf, String>, KernelError> {
     let mut digests = BTreeMap::new();
-    for path in files {
+    for path in files(folder)? {
         let mut hash = Sha256::new();
         let mut file = fs::File::open(&path).map_err(|e| KernelError::io(&path, e))?;
         io::copy(&mut file, &mut hash).map_err(|e| KernelError::io(&path, e))?;

@@ -56,7 +56,7 @@ impl Kernel {
         slots: usize,
     ) -> Result<Self, KernelError> {
         let manifest = Manifest::read(folder)?;
-        let keys = Keys::of(folder, &manifest, engine)?;
+        let keys = Keys::remembered(folder, &manifest, engine, cache)?;
         let about = cache.path(&keys.image, "json");
         let json = fs::read(&about).map_err(|e| KernelError::io(&about, e))?;
         let prepared: Prepared = serde_json::from_slice(&json).map_err(|e| KernelError::Image(e.to_string()))?;

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
@@ -14,14 +15,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
-use super::manifest::{Manifest, file_digests, hex};
+use super::manifest::{Manifest, file_digests, files, hex};
 use super::{birth, rewrite};
 use crate::artifact::{ArtifactCache, engine_key};
 use crate::engine::kernel_engine;
 use crate::error::KernelError;
 
 /// Change whenever the rewrite, or the making of images, does, so that what an older build made is not used.
-const REWRITE: &str = "1";
+const REWRITE: &str = "2";
 const RECIPE: &str = "2";
 
 /// What is known of a prepared kernel, beside its code and its image.
@@ -34,7 +35,7 @@ pub struct Prepared {
 }
 
 /// Where a kernel's artifacts are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Keys {
     pub code: String,
     pub image: String,
@@ -55,6 +56,42 @@ impl Keys {
             code: key(&["code", REWRITE, module, &exports, &engine_key(engine)]),
             image: key(&["image", RECIPE, env!("CARGO_PKG_VERSION"), &all.join("\n")]),
         })
+    }
+}
+
+impl Keys {
+    /// Names a folder by its files' names, sizes, times and inodes: the same for as long as nobody changes them.
+    fn fingerprint(folder: &Path, engine: &Engine) -> Result<String, KernelError> {
+        let mut hash = Sha256::new();
+        for path in files(folder)? {
+            let about = fs::metadata(&path).map_err(|e| KernelError::io(&path, e))?;
+            let line =
+                format!("{} {} {} {} {}", path.display(), about.len(), about.mtime(), about.mtime_nsec(), about.ino());
+            hash.update(line);
+        }
+        hash.update(engine_key(engine));
+        hash.update([REWRITE, RECIPE, env!("CARGO_PKG_VERSION")].join(" "));
+        Ok(hex(hash.finalize().get(..20).unwrap_or_default()))
+    }
+
+    /// The keys as they were found when the kernel was prepared, if its files are still those: reading all of them again
+    /// would be most of a worker's start.
+    pub fn remembered(
+        folder: &Path,
+        manifest: &Manifest,
+        engine: &Engine,
+        cache: &ArtifactCache,
+    ) -> Result<Self, KernelError> {
+        let path = cache.path(&Self::fingerprint(folder, engine)?, "keys");
+        match fs::read(path).ok().and_then(|json| serde_json::from_slice(&json).ok()) {
+            Some(keys) => Ok(keys),
+            None => Self::of(folder, manifest, engine),
+        }
+    }
+
+    fn remember(&self, folder: &Path, engine: &Engine, cache: &ArtifactCache) -> Result<(), KernelError> {
+        let json = serde_json::to_vec(self).map_err(|e| KernelError::Image(e.to_string()))?;
+        cache.store(&Self::fingerprint(folder, engine)?, "keys", |file| file.write_all(&json))
     }
 }
 
@@ -96,6 +133,7 @@ pub fn prepare(kernels: &Path, cache: &Path, progress: &mut dyn FnMut(String)) -
         if !is_prepared(&cache, &keys) || !is_sound(&engine, &cache, &keys) {
             prepare_one(&engine, &cache, &folder, &manifest, &keys, progress)?;
         }
+        keys.remember(&folder, &engine, &cache)?;
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! From an interpreter's core module to a component of the world `cofferdam:kernel/kernel`, at build time.
 //!
 //! Drops the data segments (the first image gets them instead) and custom sections, appends `cabi_realloc` over the
-//! module's own allocator, gives `init`, `boot` and `turn` the types that the world wants, and encodes the result with
+//! module's own allocator, points `proc_exit` to our door (for the exit code), gives `init`, `boot` and `turn` the types that the world wants, and encodes the result with
 //! the preview1 reactor adapter and our door. It changes no code of the interpreter.
 
 use wasm_encoder::{
-    CodeSection, ExportKind, ExportSection, Function, FunctionSection, Instruction, RawSection, TypeSection, ValType,
+    CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection, Instruction,
+    RawSection, TypeSection, ValType,
 };
 use wasmparser::{
     CompositeInnerType, DataKind, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef, ValType as ParsedType,
@@ -43,7 +44,8 @@ struct Survey {
     types: Vec<Option<FuncType>>,
     /// Type index of every function, imports first.
     functions: Vec<u32>,
-    imported: u32,
+    /// Module, name and type index of every imported function.
+    imports: Vec<(String, String, u32)>,
     exports: Vec<(String, ExternalKind, u32)>,
     memory_pages: Option<u64>,
     segments: Vec<Segment>,
@@ -66,10 +68,11 @@ impl Survey {
                 }
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
-                        match import.map_err(bad)?.ty {
+                        let import = import.map_err(bad)?;
+                        match import.ty {
                             TypeRef::Func(ty) => {
                                 survey.functions.push(ty);
-                                survey.imported += 1;
+                                survey.imports.push((import.module.to_owned(), import.name.to_owned(), ty));
                             }
                             _ => return Err(bad("only functions may be imported")),
                         }
@@ -169,15 +172,15 @@ pub fn rewrite(module: &[u8], exports: &Exports) -> Result<Rewritten, KernelErro
         adapted(&survey, "boot", &exports.boot, 0, true)?,
         adapted(&survey, "turn", &exports.turn, 2, true)?,
     ];
-    let mut core = assemble(module, &survey, &appended)?;
+    let (door_module, door_name) =
+        exports.door.split_once('.').ok_or_else(|| bad("`door` is \"module.name\" of an import"))?;
+    let mut core = assemble(module, &survey, &appended, door_module)?;
 
     let mut resolve = Resolve::default();
     let package = resolve.push_str("kernel.wit", KERNEL_WIT).map_err(|e| bad(format!("{e:#}")))?;
     let world = resolve.select_world(&[package], Some("kernel")).map_err(|e| bad(format!("{e:#}")))?;
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).map_err(|e| bad(format!("{e:#}")))?;
 
-    let (door_module, door_name) =
-        exports.door.split_once('.').ok_or_else(|| bad("`door` is \"module.name\" of an import"))?;
     let door = door_adapter(&resolve, door_name)?;
     let component = ComponentEncoder::default()
         .validate(false)
@@ -211,7 +214,7 @@ fn door_adapter(resolve: &Resolve, name: &str) -> Result<Vec<u8>, KernelError> {
 }
 
 /// Writes the module anew, section by section, with the appended functions and without data and custom sections.
-fn assemble(module: &[u8], survey: &Survey, appended: &[Appended]) -> Result<Vec<u8>, KernelError> {
+fn assemble(module: &[u8], survey: &Survey, appended: &[Appended], door_module: &str) -> Result<Vec<u8>, KernelError> {
     let mut out = wasm_encoder::Module::new();
     let first_type = survey.types.len() as u32;
     let first_function = survey.functions.len() as u32;
@@ -239,6 +242,14 @@ fn assemble(module: &[u8], survey: &Survey, appended: &[Appended]) -> Result<Vec
                 }
                 buffer.extend(entries(&functions));
             })?,
+            2 => {
+                let mut imports = ImportSection::new();
+                for (module, name, ty) in &survey.imports {
+                    let module = if name == "proc_exit" { door_module } else { module.as_str() };
+                    imports.import(module, name, EntityType::Function(*ty));
+                }
+                out.section(&imports);
+            }
             7 => {
                 let mut exports = ExportSection::new();
                 for (name, kind, index) in &survey.exports {

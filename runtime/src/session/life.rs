@@ -332,6 +332,11 @@ fn load(place: &Place<'_>, meta: &mut Meta) -> Result<Dormant, Error> {
     load_from(place, meta, place.folder)
 }
 
+fn is_damage(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
+}
+
 /// As a suspended session, from any folder of states.
 pub(super) fn load_from(place: &Place<'_>, meta: &mut Meta, folder: &StateFolder) -> Result<Dormant, Error> {
     if meta.image_digest != place.kernel.image().digest() {
@@ -344,7 +349,14 @@ pub(super) fn load_from(place: &Place<'_>, meta: &mut Meta, folder: &StateFolder
         ))
         .into());
     }
-    let (stored_meta, stored) = folder.read(&meta.id, place.kernel.base(), place.quota(&meta.limits))?;
+    let read = folder.read(&meta.id, place.kernel.base(), place.quota(&meta.limits));
+    let (stored_meta, stored) = read.map_err(|error| match error {
+        Error::Io { source, .. } if is_damage(&source) => {
+            tracing::error!(session = %meta.id, %source, "a suspended state is damaged");
+            Problem::session_lost("the suspended state is damaged and cannot be brought back").into()
+        }
+        other => other,
+    })?;
     meta.warnings = stored_meta.warnings;
     Ok(Dormant { delta: Arc::new(stored.delta), vfs: stored.vfs, uptime: Duration::from_micros(stored_meta.uptime_us) })
 }
