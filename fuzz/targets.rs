@@ -30,7 +30,8 @@ pub fn run_request(bytes: &[u8]) {
     }
     let text = serde_json::to_string(&request).expect("a request is JSON again");
     let again: RunRequest = serde_json::from_str(&text).expect("and reads as itself");
-    assert_eq!(again, request);
+    // As JSON: no files are no files, as a list and as a map.
+    assert_eq!(serde_json::to_string(&again).ok(), Some(text));
 }
 
 /// A path of a file.

@@ -29,6 +29,10 @@ const CAUSES: &[(&str, &str)] = &[
          before it answers.",
     ),
     (
+        "suspended",
+        "A resume deletes the state on disk before the run's answer, and how long that takes is up to the file system.",
+    ),
+    (
         "unplugged",
         "The worker's own start takes 0.15 s on an idle machine; here it shares the cores with sixteen clients that go on \
          asking.",

@@ -48,6 +48,9 @@ pub struct Step {
     /// Any other call.
     pub call: Option<Other>,
 
+    /// A pause before it.
+    #[serde(default)]
+    pub wait_ms: u64,
     #[serde(default)]
     pub expect: Expect,
 }

@@ -38,6 +38,7 @@ pub fn play(server: &Server, case: &Case) -> Result<(), String> {
 
 impl Play<'_> {
     fn step(&mut self, step: &Step) -> Result<(), String> {
+        std::thread::sleep(Duration::from_millis(step.wait_ms));
         let key = self.key(step.key.as_deref());
         let call = match (&step.code, &step.call) {
             (_, Some(other)) => self.other(other)?,

@@ -431,6 +431,8 @@ impl Sessions {
                 self.suspend_idle(&session);
             }
         }
+        // Runs bring suspended sessions back, also more of them than are allowed to stay.
+        self.make_room();
     }
 
     fn suspend_idle(&self, session: &Arc<Session>) {
