@@ -43,7 +43,7 @@ lint: rooms
 	$(CARGO) deny --all-features check
 
 bench: build kernels
-	$(CARGO) bench --bench service
+	$(CARGO) bench --workspace --bench service
 
 doctor: build kernels
 	@target/release/cofferdam doctor --data-dir target/data

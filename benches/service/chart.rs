@@ -110,7 +110,11 @@ fn tick(power: f64) -> String {
 
 fn escape(text: &str) -> String {
     // Room for so many characters left of the bars.
-    let short: String =
-        if text.chars().count() > 52 { text.chars().take(51).chain(['\u{2026}']).collect() } else { text.to_owned() };
-    short.replace('`', "").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    const MOST: usize = 46;
+    let mut short: String = text.chars().filter(|c| *c != '`').take(MOST).collect();
+    if short.len() < text.replace('`', "").len() {
+        short.pop();
+        short.push('\u{2026}');
+    }
+    short.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
