@@ -1,4 +1,4 @@
-//! The words both sides of the wire speak: runs, sessions, limits, grants, outcomes, problems.
+//! The words both sides of the wire speak: runs, sessions, tools, limits, grants, outcomes, problems.
 //!
 //! Pure: no IO, no async, no clock. The controller and the runtime share nothing else, so a change here is a change of
 //! the protocol between them and of the public API.
@@ -10,12 +10,15 @@ pub mod limits;
 pub mod problem;
 pub mod run;
 pub mod session;
+pub mod tool;
+pub mod uplink;
 pub mod worker;
 
 pub use files::{FileEntry, FileInput, FilesInput, PathError, normalize_path};
-pub use grants::{Grants, HttpGrant};
+pub use grants::{FilesGrant, Grants, HttpGrant, KeyValueGrant, SecretGrant};
 pub use ids::{OrganizationId, RunId, SessionId};
 pub use limits::{LimitError, LimitName, Limits, LimitsRequest};
 pub use problem::{Fault, Problem};
 pub use run::{Event, IfBusy, Language, MimeBundle, Outcome, RunError, RunRequest, Status, Usage};
+pub use tool::{Component, ExportPath, ToolCall, ToolFunction, ToolOutcome};
 pub use session::{ForkRequest, Session, SessionRequest, SessionState, Snapshot, SnapshotRequest};

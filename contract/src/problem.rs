@@ -76,6 +76,10 @@ problems! {
     kernel_changed = "kernel-changed", "The kernel has changed", 409, Host, false;
     /// The session was live in a worker that is gone, or its code ended the interpreter.
     session_lost = "session-lost", "The session's state is lost", 410, Host, false;
+    /// The worker has not seen this component: it has to be sent before it can be called.
+    component_missing = "component-missing", "The component is not here", 409, Host, true;
+    /// A component that cannot become a tool: broken, not a component, or in need of what no grant covers.
+    bad_component = "bad-component", "This cannot be deployed as a tool", 422, Caller, false;
     too_large = "too-large", "The request is too large", 413, Caller, false;
     unsupported_media = "unsupported-media-type", "The media type is not supported", 415, Caller, false;
     /// Well-formed, but with a value that cannot be: an unknown language, a bad path, a limit out of range.
@@ -84,6 +88,8 @@ problems! {
     denied = "denied-by-policy", "Policy forbids this", 403, Policy, false;
     /// Too many runs at once, or too many sessions.
     overloaded = "overloaded", "Too much at once", 429, Limit, true;
+    /// A registry or another server that we asked did not do its part.
+    bad_upstream = "bad-upstream", "Another server failed", 502, Host, true;
     internal = "internal", "Something failed on our side", 500, Host, true;
     /// The worker died, hung or was restarted while the request was with it.
     worker_lost = "worker-lost", "The worker was lost", 503, Host, true;

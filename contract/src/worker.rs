@@ -15,6 +15,18 @@
 //! | `DELETE /snapshots/{key}` | -> 204 |
 //! | `GET`, `PUT /sessions/{id}/files/{path}`, `GET /sessions/{id}/files` | bytes; list of [`crate::FileEntry`] |
 //!
+//! | `POST /uplink` | upgrades to the connection of [`crate::uplink`] |
+//!
+//! The process that runs tools is another one, with the same wire under `/tools`:
+//!
+//! | call | body -> answer |
+//! | --- | --- |
+//! | `GET /tools/health` | -> [`ToolsHealth`] |
+//! | `GET /tools/metrics` | -> Prometheus text |
+//! | `PUT /tools/components/{digest}` | a component -> [`crate::Component`]; checked and compiled, once for each digest. Answered by the worker's supervisor, not by the process that runs tools |
+//! | `POST /tools/calls` | [`crate::ToolCall`] -> [`crate::ToolOutcome`]; the problem `component-missing` asks for the `PUT` |
+//! | `POST /tools/uplink` | as `/uplink` |
+//!
 //! Every refusal is a [`crate::Problem`]. Every call carries [`ORGANIZATION_HEADER`]; what belongs to another
 //! organization is a 404. The caller chooses all ids, so that what it has written down before asking is true after.
 
@@ -35,6 +47,9 @@ pub struct WorkerRun {
     pub id: RunId,
     /// Resolved against the operator's maxima; `request.limits` is ignored.
     pub limits: Limits,
+    /// What the worker shows the gateway on the run's behalf; none where nothing is granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     pub request: RunRequest,
 }
 
@@ -86,4 +101,14 @@ pub struct WorkerHealth {
     pub runs_waiting: u64,
     pub sessions_live: u64,
     pub sessions_suspended: u64,
+}
+
+/// `GET /tools/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolsHealth {
+    pub calls_active: u64,
+    pub calls_waiting: u64,
+    /// Components in memory, ready to be called.
+    pub components: u64,
+    pub uplinks: u64,
 }
