@@ -1,6 +1,6 @@
 # `make run` and `make test` do all of their own set-up. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run build kernels test rooms lint bench doctor clean
+.PHONY: help run build kernels examples test rooms lint bench doctor clean
 
 CARGO ?= cargo
 # One profile for everything, so that the heavy crates are built once.
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench   measure against the peers; writes docs/benchmarks.md'
 	@echo 'make build   the binary: target/release/cofferdam'
 	@echo 'make kernels the interpreters: target/kernels'
+	@echo 'make examples  the example tools: target/examples'
 
 build:
 	@scripts/toolchain
@@ -23,6 +24,9 @@ build:
 kernels:
 	@scripts/toolchain
 	@python3 scripts/kernels.py
+
+examples: build
+	@python3 scripts/examples.py
 
 run: build kernels
 	@target/release/cofferdam serve --data-dir target/data

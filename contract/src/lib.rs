@@ -3,9 +3,11 @@
 //! Pure: no IO, no async, no clock. The controller and the runtime share nothing else, so a change here is a change of
 //! the protocol between them and of the public API.
 
+mod describe;
 pub mod files;
 pub mod grants;
 pub mod ids;
+mod imports;
 pub mod limits;
 pub mod problem;
 pub mod run;

@@ -12,7 +12,11 @@ use serde_json::value::RawValue;
 use crate::grants::Grants;
 use crate::ids::RunId;
 use crate::limits::Limits;
+use crate::problem::Problem;
 use crate::run::{RunError, Status, Usage};
+
+pub use crate::describe::FunctionInfo;
+pub use crate::imports::{Uncovered, uncovered};
 
 /// The largest component, in bytes.
 pub const MAX_COMPONENT_BYTES: usize = 64 << 20;
@@ -71,6 +75,18 @@ pub struct Component {
     /// What its author should know (for example: sockets are imported and will answer `access-denied`).
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Its `cofferdam:tool/describe`, where it has one: what that answers is for [`Component::take_in`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub describe: Option<ExportPath>,
+}
+
+/// The line that `cofferdam internal compile` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compiled {
+    /// It is in the cache, ready to be called.
+    Component(Component),
+    Problem(Problem),
 }
 
 /// `POST /tools/calls` of a worker.
@@ -94,6 +110,10 @@ pub struct ToolCall {
     /// What the worker shows the gateway on the call's behalf; none where nothing is granted that needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// How many other tools' calls this one is made within. Each depth has places of its own, so that calls that wait
+    /// for theirs never take the places that those need.
+    #[serde(default)]
+    pub depth: u32,
 }
 
 /// How a call ended.

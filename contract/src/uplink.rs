@@ -10,7 +10,7 @@
 //! | path | request -> response |
 //! | --- | --- |
 //! | `/http` | an outbound HTTP request: [`METHOD_HEADER`], [`URL_HEADER`], the guest's own headers and body -> the status, headers and body that came back. A refusal of ours has [`REFUSED_HEADER`] and a [`crate::Problem`] as its body |
-//! | `/tools` | empty -> list of [`crate::ToolFunction`] that the token may call, names prefixed with the tool's |
+//! | `/tools` | empty -> list of [`GrantedTool`] that the token may call |
 //! | `/tools/{tool}/functions/{function}` | arguments in JSON -> [`crate::ToolOutcome`], or a [`crate::Problem`] with its status |
 //! | `/keyvalue` | [`KeyValueRequest`] -> [`KeyValueResponse`] |
 
@@ -23,6 +23,8 @@ pub const GATEWAY_HEADER: &str = "cofferdam-gateway";
 pub const TOKEN_HEADER: &str = "cofferdam-token";
 pub const METHOD_HEADER: &str = "cofferdam-method";
 pub const URL_HEADER: &str = "cofferdam-url";
+/// Milliseconds that the guest would wait for a connection; none: as long as the gateway would.
+pub const CONNECT_TIMEOUT_HEADER: &str = "cofferdam-connect-timeout-ms";
 /// On a response: the gateway's word, not the upstream's; the value is the [`RefusedBy`] as text.
 pub const REFUSED_HEADER: &str = "cofferdam-refused";
 /// A guest can neither send nor see headers that begin so.
@@ -31,6 +33,13 @@ pub const RESERVED_PREFIX: &str = "cofferdam-";
 /// The most headers of a request or a response, and the bytes of all their names and values together.
 pub const MAX_HEADERS: usize = 128;
 pub const MAX_HEADER_BYTES: usize = 64 << 10;
+
+/// HTTP/2's flow control on both sides: what one body may have in flight before its reader takes it. The connection's own
+/// window is larger than all bodies' together, so that one who reads slowly holds up nobody else.
+pub const STREAM_WINDOW: u32 = 256 << 10;
+pub const CONNECTION_WINDOW: u32 = 1 << 30;
+/// Requests under way on one connection.
+pub const MAX_STREAMS: u32 = 1_024;
 
 /// Why the gateway carried a request out no further: enough for a guest's error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +94,15 @@ impl RefusedBy {
         .into_iter()
         .find(|by| by.as_str() == text)
     }
+}
+
+/// A function that a token may call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GrantedTool {
+    /// As MCP has it: `{tool}-{function}`, or just `{tool}` where that has one function.
+    pub name: String,
+    pub tool: String,
+    pub function: crate::ToolFunction,
 }
 
 /// One operation on the caller's namespace. Values are in base64.

@@ -20,6 +20,9 @@ pub enum Error {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the database holds a value that this version does not know: {0}")]
     Row(String),
+    /// A value that this process's key does not open. Says nothing of the value.
+    #[error("{0}")]
+    Sealed(&'static str),
     #[error("the kernel gave no random bytes: {0}")]
     Random(String),
     #[error("{path}: {source}")]

@@ -6,13 +6,17 @@
 
 pub mod api;
 pub mod auth;
+pub mod blobs;
 pub mod config;
 pub mod error;
+pub mod gateway;
 pub mod metrics;
+pub mod policy;
 pub mod server;
 pub mod services;
 pub mod store;
 pub mod supervisor;
+pub mod vault;
 pub mod workers;
 
 mod clock;

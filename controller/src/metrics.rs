@@ -28,13 +28,23 @@ pub struct RestartLabels {
     pub reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct GatewayLabels {
+    /// `http`, `tools`, `keyvalue`.
+    pub service: &'static str,
+    /// `ok`, or why it was refused.
+    pub outcome: &'static str,
+}
+
 pub struct Metrics {
     registry: Registry,
     pub requests: Family<RequestLabels, Counter>,
     pub durations: Family<RouteLabels, Histogram>,
     pub in_flight: Gauge,
     pub restarts: Family<RestartLabels, Counter>,
+    pub tool_restarts: Family<RestartLabels, Counter>,
     pub workers_ready: Gauge<i64, AtomicI64>,
+    pub gateway: Family<GatewayLabels, Counter>,
 }
 
 fn durations() -> Histogram {
@@ -49,7 +59,9 @@ impl Default for Metrics {
             durations: Family::new_with_constructor(durations),
             in_flight: Gauge::default(),
             restarts: Family::default(),
+            tool_restarts: Family::default(),
             workers_ready: Gauge::default(),
+            gateway: Family::default(),
             registry: Registry::default(),
         };
         registry.register("requests", "Requests answered", metrics.requests.clone());
@@ -57,7 +69,11 @@ impl Default for Metrics {
         registry.register_with_unit("request_duration", help, Unit::Seconds, metrics.durations.clone());
         registry.register("requests_in_flight", "Requests whose answer has not begun", metrics.in_flight.clone());
         registry.register("worker_restarts", "Restarts of the local worker", metrics.restarts.clone());
+        let help = "Restarts of the local worker of tools";
+        registry.register("tool_worker_restarts", help, metrics.tool_restarts.clone());
         registry.register("workers_ready", "Workers that take runs", metrics.workers_ready.clone());
+        let help = "What sandboxes asked of the gateway, and how it ended";
+        registry.register("gateway_requests", help, metrics.gateway.clone());
         Self { registry, ..metrics }
     }
 }

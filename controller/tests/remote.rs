@@ -20,7 +20,7 @@ async fn code_runner(fake: &FakeWorker, stop: &CancellationToken) -> String {
     worker.set_health(Some(worker.ping(Duration::from_secs(3)).await.unwrap()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = listener.local_addr().unwrap().to_string();
-    let router = front(worker, &Secret::new("hush"));
+    let router = front(worker, None, &Secret::new("hush"));
     tokio::spawn(accept(listener, router, stop.clone(), Duration::from_secs(1)));
     authority
 }

@@ -3,9 +3,10 @@
 //! Knows nothing of engines, stores or slots; the runtime keeps one of these in each store.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,6 +17,8 @@ use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 
 use crate::{
     door::Door,
+    gateway::GatewayHandle,
+    hold::Held,
     interrupt::Interrupt,
     stdio::{Output, OutputSink, Stdin},
     vfs::Vfs,
@@ -62,13 +65,18 @@ pub struct Sandbox {
     pub(crate) args: Arc<[String]>,
     pub(crate) interrupt: Interrupt,
     pub(crate) door: Option<Box<dyn Door>>,
+    pub(crate) gateway: Option<GatewayHandle>,
+    pub(crate) config: Arc<BTreeMap<String, String>>,
+    pub(crate) held: Held,
+    /// HTTP requests under way.
+    pub(crate) requests: Arc<AtomicUsize>,
     born: Instant,
     uptime: Duration,
     reproducible: Option<Reproducible>,
 }
 
 impl Sandbox {
-    /// With no environment, no arguments, an empty stdin, output that goes nowhere, no door and no deadline.
+    /// With no environment, no arguments, an empty stdin, output that goes nowhere, no door, no gateway and no deadline.
     pub fn new(vfs: Vfs) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
@@ -81,6 +89,10 @@ impl Sandbox {
             args: Arc::default(),
             interrupt: Interrupt::default(),
             door: None,
+            gateway: None,
+            config: Arc::default(),
+            held: Held::default(),
+            requests: Arc::default(),
             born: Instant::now(),
             uptime: Duration::ZERO,
             reproducible: None,
@@ -160,6 +172,24 @@ impl Sandbox {
 
     pub fn take_door(&mut self) -> Option<Box<dyn Door>> {
         self.door.take()
+    }
+
+    /// The way out of the run that comes.
+    pub fn set_gateway(&mut self, gateway: GatewayHandle) {
+        self.gateway = Some(gateway);
+    }
+
+    pub fn take_gateway(&mut self) -> Option<GatewayHandle> {
+        self.gateway.take()
+    }
+
+    pub fn gateway(&self) -> Option<&GatewayHandle> {
+        self.gateway.as_ref()
+    }
+
+    /// What the guest reads through `wasi:config`.
+    pub fn set_config(&mut self, config: impl Into<Arc<BTreeMap<String, String>>>) {
+        self.config = config.into();
     }
 
     /// What the monotonic clock shows, to the microsecond: time since the sandbox was made, plus what

@@ -48,6 +48,11 @@ impl Output {
         std::mem::replace(&mut lock(&self.0), sink)
     }
 
+    /// A text of ours in pieces that a sink takes.
+    pub(crate) fn write_text(&self, stream: Stdio, text: &str) -> Result<(), Stop> {
+        text.as_bytes().chunks(WRITE_PERMIT).try_for_each(|chunk| self.write(stream, chunk))
+    }
+
     fn write(&self, stream: Stdio, bytes: &[u8]) -> Result<(), Stop> {
         match lock(&self.0).as_mut() {
             Some(sink) => sink.write(stream, bytes),

@@ -45,6 +45,19 @@ pub fn engine_key(engine: &Engine) -> String {
     hex(digester.0.finalize().get(..16).unwrap_or_default())
 }
 
+/// The folder of tools' components within a cache.
+const COMPONENTS: &str = "tools";
+
+/// The key of a tool's component, by its digest (`sha256:` and 64 hex digits) and [`engine_key`]; none for a text that is
+/// no digest.
+pub fn component_key(engine_key: &str, digest: &str) -> Option<String> {
+    let digits = digest.strip_prefix("sha256:")?;
+    let lower = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let name = || hex(Sha256::digest(["tool", digits, engine_key].join(" ")).get(..20).unwrap_or_default());
+    // A folder of its own: what compiles it can write nowhere else.
+    (digits.len() == 64 && lower).then(|| format!("{COMPONENTS}/{}/component", name()))
+}
+
 /// The CPU's feature flags as Linux lists them (x86: `flags`, Arm: `Features`).
 fn cpu_features() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -70,6 +83,39 @@ impl ArtifactCache {
         self.folder.join(format!("{key}.{kind}"))
     }
 
+    /// Makes the private folder of a component, and answers it.
+    pub fn component_folder(&self, key: &str) -> Result<PathBuf, KernelError> {
+        let path = self.path(key, "code");
+        let folder = path.parent().unwrap_or(&self.folder);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| KernelError::io(folder, e))?;
+        Ok(folder.to_owned())
+    }
+
+    /// Lets go of the components that were asked for longest ago, until the rest has at most so many bytes.
+    pub fn trim_components(&self, most_bytes: u64) -> io::Result<()> {
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(self.folder.join(COMPONENTS))? {
+            let folder = entry?.path();
+            let (mut bytes, mut used) = (0, std::time::SystemTime::UNIX_EPOCH);
+            for file in fs::read_dir(&folder)? {
+                let about = file?.metadata()?;
+                bytes += about.len();
+                used = used.max(about.modified()?);
+            }
+            folders.push((used, bytes, folder));
+        }
+        folders.sort();
+        let mut total: u64 = folders.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, bytes, folder) in folders {
+            if total <= most_bytes {
+                break;
+            }
+            fs::remove_dir_all(&folder)?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+
     /// Takes away what turned out not to be whole.
     pub fn remove(&self, key: &str, kind: &str) {
         let _ = fs::remove_file(self.path(key, kind));
@@ -90,7 +136,7 @@ impl ArtifactCache {
     ) -> Result<(), KernelError> {
         let path = self.path(key, kind);
         let fail = |e| KernelError::io(&path, e);
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(fail)?;
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(&self.folder)).map_err(fail)?;
         write(file.as_file_mut()).map_err(fail)?;
         file.as_file_mut().flush().map_err(fail)?;
         file.as_file().sync_all().map_err(fail)?;

@@ -1,8 +1,9 @@
-//! Confines the worker process before it serves: no new privileges, Landlock, seccomp, limits.
+//! Confines a process that handles anything of anybody's before it does: no new privileges, Landlock, seccomp, limits.
 //!
-//! A guest that broke out of WebAssembly would find itself in a process that may open nothing but the cache (to read)
-//! and its own state folder, make no socket, start no program, make no page executable and look at no other process.
-//! What the kernel does not have is left out and said; the rest still holds.
+//! A guest that broke out of WebAssembly would find itself in a process that may open nothing but the folders that its
+//! work needs, make no socket, start no program and look at no other process; where no compiled code has to be mapped
+//! after the start, it can make no page executable either. What the kernel does not have is left out and said; the rest
+//! still holds.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,39 @@ use seccompiler::{
 
 use crate::error::Error;
 
+/// What kind of process is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Runs snippets: all compiled code is mapped before, so no page becomes executable.
+    Kernels,
+    /// Runs tools, whose compiled code is mapped at any time.
+    Tools,
+    /// Reads and compiles a foreign component, and writes what it made. No connections, no code that runs.
+    Compile,
+}
+
+/// What a process that compiles may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    pub memory_bytes: u64,
+    pub cpu_s: u64,
+    /// The largest file that it may write.
+    pub file_bytes: u64,
+}
+
+/// Bounds this process for good; what asks for more fails or is killed.
+pub fn bound(allowance: Allowance) -> Result<(), Error> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let set = |resource, most| {
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+            .map_err(|e| Error::Confine(e.to_string()))
+    };
+    // Private memory that can be written; reservations of address space are free.
+    set(Resource::Data, allowance.memory_bytes)?;
+    set(Resource::Cpu, allowance.cpu_s)?;
+    set(Resource::Fsize, allowance.file_bytes)
+}
+
 /// What holds now, in words for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confinement {
@@ -25,8 +59,8 @@ pub struct Confinement {
     pub seccomp: &'static str,
 }
 
-/// Confines this process. Must be called while it has one thread: threads inherit what their maker has.
-pub fn confine(readable: &[PathBuf], writable: &Path) -> Result<Confinement, Error> {
+/// Confines this process to these folders. Must be called while it has one thread: threads inherit what their maker has.
+pub fn confine(profile: Profile, readable: &[PathBuf], writable: Option<&Path>) -> Result<Confinement, Error> {
     let fail = |e: &dyn std::fmt::Display| Error::Confine(e.to_string());
     rustix::process::setrlimit(
         rustix::process::Resource::Core,
@@ -36,7 +70,7 @@ pub fn confine(readable: &[PathBuf], writable: &Path) -> Result<Confinement, Err
     rustix::thread::set_no_new_privs(true).map_err(|e| fail(&e))?;
     let landlock = restrict_files(readable, writable).map_err(|e| fail(&e))?;
     let seccomp = match refuse_clone3()
-        .and_then(|()| filter().and_then(|program| seccompiler::apply_filter(&program)).map_err(|e| fail(&e)))
+        .and_then(|()| filter(profile).and_then(|program| seccompiler::apply_filter(&program)).map_err(|e| fail(&e)))
     {
         Ok(()) => "on",
         Err(error) => {
@@ -47,7 +81,7 @@ pub fn confine(readable: &[PathBuf], writable: &Path) -> Result<Confinement, Err
     Ok(Confinement { landlock, seccomp })
 }
 
-fn restrict_files(readable: &[PathBuf], writable: &Path) -> Result<&'static str, landlock::RulesetError> {
+fn restrict_files(readable: &[PathBuf], writable: Option<&Path>) -> Result<&'static str, landlock::RulesetError> {
     let abi = ABI::V6;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -56,7 +90,7 @@ fn restrict_files(readable: &[PathBuf], writable: &Path) -> Result<&'static str,
         .scope(Scope::from_all(abi))?
         .create()?
         .add_rules(path_beneath_rules(readable, AccessFs::from_read(abi) & !AccessFs::Execute))?
-        .add_rules(path_beneath_rules([writable], AccessFs::from_all(abi) & !AccessFs::Execute))?
+        .add_rules(path_beneath_rules(writable, AccessFs::from_all(abi) & !AccessFs::Execute))?
         .restrict_self()?;
     Ok(match status.ruleset {
         RulesetStatus::FullyEnforced => "on",
@@ -65,7 +99,7 @@ fn restrict_files(readable: &[PathBuf], writable: &Path) -> Result<&'static str,
     })
 }
 
-/// System calls that the worker may make with any arguments.
+/// System calls that every one of these processes may make with any arguments.
 const ALLOWED: &[libc::c_long] = &[
     // memory
     libc::SYS_brk,
@@ -109,17 +143,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_readlinkat,
     libc::SYS_statfs,
     libc::SYS_fstatfs,
-    // the connections that the controller makes
-    libc::SYS_accept4,
-    libc::SYS_recvfrom,
-    libc::SYS_sendto,
-    libc::SYS_recvmsg,
-    libc::SYS_sendmsg,
-    libc::SYS_shutdown,
-    libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
-    libc::SYS_getsockname,
-    libc::SYS_getpeername,
     // waiting
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
@@ -173,6 +196,20 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_umask,
 ];
 
+/// The connections that the controller makes to a worker.
+const CONNECTIONS: &[libc::c_long] = &[
+    libc::SYS_accept4,
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_shutdown,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+];
+
 /// The older forms of some of them, where the architecture has them.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_HERE: &[libc::c_long] = &[
@@ -199,24 +236,27 @@ const ALLOWED_HERE: &[libc::c_long] = &[
 const ALLOWED_HERE: &[libc::c_long] = &[];
 
 /// The filter: what is not named answers `EPERM`.
-fn filter() -> Result<BpfProgram, seccompiler::Error> {
+fn filter(profile: Profile) -> Result<BpfProgram, seccompiler::Error> {
     let when = |index, len, op, value| SeccompCondition::new(index, len, op, value);
     let without = |index: u8, bits: u64| -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
         Ok(vec![SeccompRule::new(vec![when(index, Len::Qword, Op::MaskedEq(bits), 0)?])?])
     };
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call, Vec::new())).collect();
-    // No page becomes executable after start: compiled code was mapped before.
-    rules.insert(libc::SYS_mmap, without(2, libc::PROT_EXEC as u64)?);
-    rules.insert(libc::SYS_mprotect, without(2, libc::PROT_EXEC as u64)?);
+    let connections = if profile == Profile::Compile { &[] } else { CONNECTIONS };
+    let allowed = ALLOWED.iter().chain(ALLOWED_HERE).chain(connections);
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = allowed.map(|call| (*call, Vec::new())).collect();
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        // Without compiled code to come, no page becomes executable after the start.
+        let rule = if profile == Profile::Tools { Vec::new() } else { without(2, libc::PROT_EXEC as u64)? };
+        rules.insert(call, rule);
+    }
     // Threads, no processes.
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![when(0, Len::Qword, Op::MaskedEq(thread), thread)?])?]);
     // A pair of connected local sockets is how a runtime wakes itself.
-    rules.insert(
-        libc::SYS_socketpair,
-        vec![SeccompRule::new(vec![when(0, Len::Dword, Op::Eq, libc::AF_UNIX as u64)?])?],
-    );
+    if profile != Profile::Compile {
+        let local = SeccompRule::new(vec![when(0, Len::Dword, Op::Eq, libc::AF_UNIX as u64)?])?;
+        rules.insert(libc::SYS_socketpair, vec![local]);
+    }
     let ioctls = [0xC060_6610_u64, libc::FIONBIO, libc::FIOCLEX, 0x4004_9409];
     rules.insert(
         libc::SYS_ioctl,

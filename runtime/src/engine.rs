@@ -1,5 +1,6 @@
 //! The one place where an engine is made.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
@@ -15,6 +16,10 @@ pub const RESERVATION: usize = 4 << 30;
 pub const GUARD: usize = 32 << 20;
 /// The call stack of a guest. Interpreters are told to stop well before it.
 pub const GUEST_STACK: usize = 8 << 20;
+/// The call stack of a tool.
+pub const TOOL_STACK: usize = 2 << 20;
+/// Frames of a trap's backtrace, for the tool's author.
+const TOOL_FRAMES: Option<NonZeroUsize> = NonZeroUsize::new(16);
 /// How often a running guest is looked at: the grain of its time limits.
 pub const TICK: Duration = Duration::from_millis(2);
 /// Ticks without anything running until the ticker rests.
@@ -47,6 +52,34 @@ pub fn kernel_engine() -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
+/// The engine for tools: each call in a new mapping whose first contents are the component's file, copied on write.
+/// Nothing of a mapping is used again, by the same organization or another.
+pub fn tool_engine() -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .wasm_exceptions(true)
+        .wasm_function_references(true)
+        .wasm_gc(true)
+        .wasm_memory64(false)
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .async_stack_size(TOOL_STACK + (1 << 20))
+        .max_wasm_stack(TOOL_STACK)
+        .memory_init_cow(true)
+        .memory_reservation(RESERVATION as u64)
+        .memory_guard_size(GUARD as u64)
+        .memory_may_move(false)
+        .guard_before_linear_memory(false)
+        .gc_heap_reservation(1 << 20)
+        .gc_heap_guard_size(0)
+        .gc_heap_may_move(true)
+        .generate_address_map(false)
+        .native_unwind_info(false)
+        .wasm_backtrace_max_frames(TOOL_FRAMES);
+    Engine::new(&config)
+}
+
 /// The clock that running guests are measured by. It stands still while nothing runs.
 pub struct Ticker {
     running: AtomicUsize,
@@ -74,7 +107,7 @@ pub fn running() -> Running {
     Running(&TICKER)
 }
 
-/// Starts the ticker of the process's one kernel engine. It ends with the engine.
+/// Starts the ticker of the process's one engine. It ends with the engine.
 pub fn start_ticker(engine: &Engine) -> std::io::Result<()> {
     let engine = engine.weak();
     let ticker = thread::Builder::new().name("epoch".to_owned()).spawn(move || {

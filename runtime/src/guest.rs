@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_contract::LimitName;
-use cofferdam_host_api::{Exit, Interrupt, Interrupted, Sandbox, SandboxView, Stop};
+use cofferdam_host_api::{Interrupt, Sandbox, SandboxView};
 use wasmtime::component::Func;
-use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
+use wasmtime::{ResourceLimiter, Store};
 
+pub use crate::bounds::thread_cpu_time;
+use crate::bounds::{Broken, CpuClock, HOSTCALL_BYTES};
 use crate::engine::running;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::memory::{Leftover, Slot, SlotHandle, with_pending};
 
-/// Host memory that one call across the boundary may take, in bytes: a guest cannot hand over more than this at once.
-const HOSTCALL_BYTES: usize = 64 << 20;
 /// Elements of all tables together. Kernels' tables never grow; this only bounds a broken one.
 const TABLE_ELEMENTS: usize = 1 << 20;
 /// The heap of the exceptions' objects, in bytes.
@@ -75,24 +75,6 @@ impl ResourceLimiter for Limiter {
     }
 }
 
-/// CPU time of the thread that a turn runs on, against its limit.
-#[derive(Debug, Default)]
-struct CpuClock {
-    start: Duration,
-    limit: Duration,
-}
-
-/// CPU time that this thread has used.
-pub fn thread_cpu_time() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
-}
-
-/// CPU time ran out; a trap in the guest.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the CPU time limit was reached")]
-struct CpuSpent;
-
 /// The bounds of one turn.
 pub struct Bounds {
     pub interrupt: Interrupt,
@@ -112,6 +94,18 @@ pub enum TurnEnd {
     Stopped(LimitName),
     /// The interpreter broke down (abort, unreachable, out-of-bounds): the reason, for the log and the caller.
     Crashed(String),
+}
+
+impl From<Broken> for TurnEnd {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Exited(code) => Self::Exited(code),
+            Broken::TimedOut => Self::TimedOut,
+            Broken::Cancelled => Self::Cancelled,
+            Broken::Stopped(limit) => Self::Stopped(limit),
+            Broken::Crashed(reason) => Self::Crashed(reason),
+        }
+    }
 }
 
 /// What a turn used.
@@ -142,13 +136,9 @@ impl Guest {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|context| {
             let state = context.data();
-            state.sandbox.interrupt().check()?;
-            if thread_cpu_time().saturating_sub(state.clock.start) >= state.clock.limit {
-                return Err(CpuSpent.into());
-            }
-            Ok(UpdateDeadline::Continue(1))
+            state.clock.tick(state.sandbox.interrupt())
         });
-        store.data_mut().clock = CpuClock { start: thread_cpu_time(), limit: Duration::from_secs(10) };
+        store.data_mut().clock = CpuClock::start(Duration::from_secs(10));
         let instance = with_pending(kernel.memory_pages(), Arc::clone(&slot), || kernel.pre().instantiate(&mut store));
         let instance = instance.map_err(Error::Sandbox)?;
         let turn = instance.get_func(&mut store, kernel.turn_export());
@@ -164,10 +154,9 @@ impl Guest {
     pub fn turn(&mut self, text: &str, bounds: Bounds) -> (TurnEnd, TurnUsage) {
         let _running = running();
         let wall = Instant::now();
-        let cpu = thread_cpu_time();
         let state = self.store.data_mut();
         state.sandbox.set_interrupt(bounds.interrupt);
-        state.clock = CpuClock { start: cpu, limit: bounds.cpu };
+        state.clock = CpuClock::start(bounds.cpu);
         state.limiter = Limiter {
             memory_bytes: usize::try_from(bounds.memory_bytes).unwrap_or(usize::MAX),
             denied: false,
@@ -175,17 +164,17 @@ impl Guest {
         };
         self.store.set_epoch_deadline(1);
         let result = self.call(text);
-        let limiter = &self.store.data().limiter;
+        let State { limiter, clock, .. } = self.store.data();
         let usage = TurnUsage {
             wall: wall.elapsed(),
-            cpu: thread_cpu_time().saturating_sub(cpu),
+            cpu: clock.used(),
             memory_peak: limiter.peak,
             memory_denied: limiter.denied,
         };
         let end = match result {
             Ok(status) => TurnEnd::Returned(status),
             Err(error) => {
-                let end = explain(&error);
+                let end = TurnEnd::from(Broken::explain(&error));
                 // After these the memory is only unfinished; after others something is not understood.
                 if matches!(end, TurnEnd::Crashed(_)) {
                     self.leftover = Leftover::Spoiled;
@@ -218,28 +207,5 @@ impl Guest {
         let state = store.into_data();
         let slot = Arc::into_inner(slot).filter(|_| leftover == Leftover::Clean);
         (slot, state)
-    }
-}
-
-fn explain(error: &wasmtime::Error) -> TurnEnd {
-    if let Some(Exit(code)) = error.downcast_ref() {
-        return TurnEnd::Exited(*code);
-    }
-    if let Some(Stop(limit)) = error.downcast_ref() {
-        return TurnEnd::Stopped(*limit);
-    }
-    if let Some(interrupted) = error.downcast_ref() {
-        return match interrupted {
-            Interrupted::Deadline => TurnEnd::TimedOut,
-            Interrupted::Cancelled => TurnEnd::Cancelled,
-        };
-    }
-    if error.is::<CpuSpent>() {
-        return TurnEnd::Stopped(LimitName::CpuMs);
-    }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => TurnEnd::Stopped(LimitName::Stack),
-        Some(trap) => TurnEnd::Crashed(trap.to_string()),
-        None => TurnEnd::Crashed(format!("{error:#}")),
     }
 }

@@ -9,11 +9,13 @@ use cofferdam_contract::run::INLINE_FILES_BYTES;
 use cofferdam_contract::{
     FileEntry, Language, LimitName, Limits, Outcome, Problem, RunError, RunId, RunRequest, SessionId, Status, Usage,
 };
+use cofferdam_host_api::gateway::GatewayHandle;
 use cofferdam_host_api::{FsError, Interrupt, Quota, Stdio, Stop, Vfs};
 use serde::Serialize;
 
 use crate::guest::{Bounds, Guest, TurnEnd, TurnUsage};
 use crate::kernel::Kernel;
+use crate::outbound;
 use crate::recorder::{EventQueue, OverBudget, Record, Recorder, Stream};
 
 /// A run that has been let in.
@@ -25,6 +27,8 @@ pub struct Job {
     pub open_files: u64,
     pub interrupt: Interrupt,
     pub session: Option<SessionId>,
+    /// The way out, where something is granted.
+    pub gateway: Option<GatewayHandle>,
     pub listener: Option<Arc<EventQueue>>,
 }
 
@@ -116,7 +120,11 @@ fn connect(guest: &mut Guest, recorder: &Arc<Mutex<Recorder>>, job: &Job) {
         recorder.write(stream, bytes).map_err(|OverBudget| Stop(LimitName::OutputBytes))
     }));
     let door = Arc::clone(recorder);
+    let (gateway, interrupt) = (job.gateway.clone(), job.interrupt.clone());
     sandbox.set_door(Box::new(move |request: &[u8]| -> Result<Vec<u8>, String> {
+        if outbound::is_meant(request) {
+            return outbound::answer(gateway.as_ref(), &interrupt, request);
+        }
         door.lock().unwrap_or_else(PoisonError::into_inner).door(request)
     }));
 }

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use cofferdam_runtime::tool_worker::ToolWorkerConfig;
 use cofferdam_runtime::worker::WorkerConfig;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use serde::de::DeserializeOwned;
 
 use crate::telemetry::{self, LogFormat};
 
@@ -18,11 +20,20 @@ pub enum Command {
     Prepare(Child),
     /// Serves the worker's wire on the listening socket that is its standard input.
     Worker(Child),
+    /// The same for tools.
+    ToolWorker(Child),
+    /// Describes and compiles the component on its standard input; prints one line of JSON.
+    Compile {
+        #[command(flatten)]
+        child: Child,
+        /// `sha256:` and 64 hex digits.
+        digest: String,
+    },
 }
 
 #[derive(Args)]
 pub struct Child {
-    /// A `WorkerConfig` in JSON.
+    /// A `WorkerConfig`, for tools a `ToolWorkerConfig`, in JSON.
     #[arg(long)]
     config: String,
     /// The process that this one lives and dies with.
@@ -33,7 +44,7 @@ pub struct Child {
 }
 
 /// Nothing is started before this: the worker confines itself while it has one thread.
-fn begin(child: &Child) -> anyhow::Result<WorkerConfig> {
+fn begin<T: DeserializeOwned>(child: &Child) -> anyhow::Result<T> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("tying this process to its parent")?;
     // The parent may have died before the line above.
     if getppid().map(rustix::process::Pid::as_raw_nonzero).map(std::num::NonZero::get) != Some(child.parent) {
@@ -42,10 +53,16 @@ fn begin(child: &Child) -> anyhow::Result<WorkerConfig> {
     serde_json::from_str(&child.config).context("the worker's configuration")
 }
 
+/// The listening socket that is this process's standard input.
+fn socket() -> anyhow::Result<UnixListener> {
+    let socket: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned().context("the worker's socket")?;
+    Ok(UnixListener::from(socket))
+}
+
 pub fn main(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Prepare(child) => {
-            let config = begin(&child)?;
+            let config: WorkerConfig = begin(&child)?;
             let _telemetry = telemetry::start(child.log_format, "info")?;
             let mut out = std::io::stdout();
             cofferdam_runtime::prepare(&config.kernels_dir, &config.cache_dir, &mut |line| {
@@ -54,10 +71,14 @@ pub fn main(command: Command) -> anyhow::Result<ExitCode> {
             })?;
         }
         Command::Worker(child) => {
-            let config = begin(&child)?;
+            let config: WorkerConfig = begin(&child)?;
             let _telemetry = telemetry::start(child.log_format, "info")?;
-            let socket: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned().context("the worker's socket")?;
-            cofferdam_runtime::worker::serve(UnixListener::from(socket), config)?;
+            cofferdam_runtime::worker::serve(socket()?, config)?;
+        }
+        Command::ToolWorker(child) => {
+            let config: ToolWorkerConfig = begin(&child)?;
+            let _telemetry = telemetry::start(child.log_format, "info")?;
+            cofferdam_runtime::tool_worker::serve(socket()?, config)?;
         }
     }
     Ok(ExitCode::SUCCESS)

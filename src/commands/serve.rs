@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use cofferdam_controller::auth::KeySource;
 use cofferdam_controller::config::{Config, Flags};
-use cofferdam_controller::server::{self, Announce, Started};
+use cofferdam_controller::server::{self, Announce, Programs, Started};
+use cofferdam_runtime::tool_worker::ToolWorkerConfig;
 use cofferdam_runtime::worker::WorkerConfig;
 
 use crate::folders::{Folders, env};
 use crate::telemetry::{self, LogFormat};
-use crate::worker_program::worker_program;
+use crate::worker_program::{tool_program, worker_program};
 
 /// Serve the HTTP API, with a sandbox worker of its own.
 ///
@@ -71,6 +72,14 @@ fn worker_config(config: &Config, folders: &Folders) -> anyhow::Result<WorkerCon
     Ok(worker)
 }
 
+fn tool_config(config: &Config, folders: &Folders) -> anyhow::Result<ToolWorkerConfig> {
+    let table = serde_json::to_value(&config.workers.tools).context("[tool_worker]")?;
+    let mut worker: ToolWorkerConfig = serde_json::from_value(table).context("the [tool_worker] table is refused")?;
+    worker.cache_dir = folders.cache(&config.data_dir)?;
+    worker.drain_s = worker.drain_s.min(config.drain.as_secs());
+    Ok(worker)
+}
+
 pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     // What serve writes is for its owner only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -82,8 +91,11 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
     };
     let flags = Flags { listen: args.listen, data_dir: args.data_dir, roles: args.roles };
     let config = Config::parse(&flags, &env, file.as_deref())?;
-    let program = match config.roles.local_worker() {
-        true => Some(worker_program(&worker_config(&config, &args.folders)?, format, false)?),
+    let programs = match config.roles.local_worker() {
+        true => Some(Programs {
+            worker: worker_program(&worker_config(&config, &args.folders)?, format, false)?,
+            tools: tool_program(&tool_config(&config, &args.folders)?, format)?,
+        }),
         false => None,
     };
     let announce = Announce {
@@ -92,7 +104,7 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
         ready: Box::new(|| eprintln!("ready")),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(server::serve(config, program, announce));
+    let served = runtime.block_on(server::serve(config, programs, announce));
     served.map_err(|error| anyhow::anyhow!(error.chain()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -39,8 +39,8 @@ pub fn request(args: &Args) -> anyhow::Result<RunRequest> {
         memory_bytes: args.memory,
         ..LimitsRequest::default()
     };
-    let grant = |host: &String| HttpGrant { host: host.clone(), methods: None, path_prefix: None };
-    request.grants = Grants { http: args.allow_http.iter().map(grant).collect() };
+    let grant = |host: &String| HttpGrant { host: host.clone(), ..HttpGrant::default() };
+    request.grants = Grants { http: args.allow_http.iter().map(grant).collect(), ..Grants::default() };
     Ok(request)
 }
 

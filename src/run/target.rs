@@ -67,7 +67,7 @@ impl Target {
             bail!("--allow-http {}: this version allows no network at all", grant.host);
         }
         let (id, limits) = (RunId::from_random(random()?), own_limits(&request.limits)?);
-        Ok(serde_json::to_vec(&WorkerRun { id, limits, request: request.clone() })?)
+        Ok(serde_json::to_vec(&WorkerRun { id, limits, token: None, request: request.clone() })?)
     }
 
     /// Runs to the end and gives the whole outcome.

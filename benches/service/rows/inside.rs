@@ -115,6 +115,7 @@ impl Work<'_> {
             open_files: 256,
             interrupt: Interrupt::new(Instant::now().checked_add(Duration::from_millis(limits.wall_ms))),
             session: None,
+            gateway: None,
             listener: None,
         };
         let started = Instant::now();

@@ -8,10 +8,13 @@ mod observe;
 mod pass;
 mod problem;
 mod runs;
+mod secrets;
 mod session_files;
 mod sessions;
 mod snapshots;
 mod system;
+mod tool_upload;
+mod tools;
 
 use axum::Router;
 use axum::extract::State;
@@ -43,18 +46,29 @@ pub fn router(app: &App) -> (Router, OpenApi) {
         .routes(routes!(sessions::fork_session))
         .routes(routes!(session_files::put_session_file))
         .routes(routes!(snapshots::create_snapshot))
-        .routes(routes!(snapshots::delete_snapshot));
+        .routes(routes!(snapshots::delete_snapshot))
+        .routes(routes!(tools::call_tool));
+    let deploy = OpenApiRouter::new()
+        .routes(routes!(tools::put_tool))
+        .routes(routes!(tools::delete_tool))
+        .routes(routes!(tools::rollback_tool));
     let read = OpenApiRouter::new()
         .routes(routes!(runs::get_run_file))
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::get_session))
         .routes(routes!(session_files::list_session_files))
         .routes(routes!(session_files::get_session_file))
-        .routes(routes!(snapshots::list_snapshots));
+        .routes(routes!(snapshots::list_snapshots))
+        .routes(routes!(tools::list_tools))
+        .routes(routes!(tools::get_tool));
     let admin = OpenApiRouter::new()
         .routes(routes!(keys::create_key))
         .routes(routes!(keys::list_keys))
-        .routes(routes!(keys::delete_key));
+        .routes(routes!(keys::delete_key))
+        .routes(routes!(secrets::put_secret))
+        .routes(routes!(secrets::list_secrets))
+        .routes(routes!(secrets::get_secret))
+        .routes(routes!(secrets::delete_secret));
     let open = OpenApiRouter::new()
         .routes(routes!(system::health))
         .routes(routes!(system::ready))
@@ -62,6 +76,7 @@ pub fn router(app: &App) -> (Router, OpenApi) {
         .routes(routes!(system::openapi));
     let (router, document) = OpenApiRouter::with_openapi(system::document())
         .merge(group(Scope::Run, run))
+        .merge(group(Scope::Deploy, deploy))
         .merge(group(Scope::Read, read))
         .merge(group(Scope::Admin, admin))
         .merge(open)

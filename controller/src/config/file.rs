@@ -14,6 +14,10 @@ pub struct ConfigFile {
     pub data_dir: Option<PathBuf>,
     pub database_url: Option<String>,
     pub drain_s: Option<u64>,
+    /// Certificates that the gateway trusts besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The operator's policy, a YAML file.
+    pub policy: Option<PathBuf>,
     #[serde(default)]
     pub limits: LimitsSection,
     #[serde(default)]
@@ -23,6 +27,9 @@ pub struct ConfigFile {
     /// Settings of the local worker, handed to it as they are; the worker refuses what it does not know.
     #[serde(default)]
     pub worker: toml::Table,
+    /// The same for the local worker of tools.
+    #[serde(default)]
+    pub tool_worker: toml::Table,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

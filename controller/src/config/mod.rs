@@ -3,6 +3,7 @@
 
 mod database;
 mod file;
+mod gateway;
 mod limits;
 mod roles;
 mod secret;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use database::DatabaseConfig;
 pub use file::ConfigFile;
+pub use gateway::GatewayConfig;
 pub use limits::LimitsConfig;
 pub use roles::{Role, Roles};
 pub use secret::Secret;
@@ -67,6 +69,9 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub sessions: SessionsConfig,
     pub workers: WorkersConfig,
+    /// The file of the operator's policy.
+    pub policy: Option<PathBuf>,
+    pub gateway: GatewayConfig,
     /// How long a shutdown waits for what is under way.
     pub drain: Duration,
 }
@@ -101,6 +106,8 @@ impl Config {
             database: DatabaseConfig::parse(&source, &file, &data_dir)?,
             limits: LimitsConfig::parse(&source, &file)?,
             sessions: SessionsConfig::parse(&source, &file)?,
+            gateway: GatewayConfig::parse(&source, &file),
+            policy: source.text("COFFERDAM_POLICY").map(PathBuf::from).or_else(|| file.policy.clone()),
             drain: Duration::from_secs(source.number("COFFERDAM_DRAIN_S", file.drain_s, 30)?),
             workers,
             data_dir,

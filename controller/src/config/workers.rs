@@ -9,6 +9,8 @@ pub struct WorkersConfig {
     pub token: Option<Secret>,
     /// The file's `[worker]` table, for the local worker.
     pub local: toml::Table,
+    /// The file's `[tool_worker]` table, for the local worker of tools.
+    pub tools: toml::Table,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +33,7 @@ impl WorkersConfig {
                 "needs COFFERDAM_WORKER_TOKEN, the code-runners' token",
             ));
         }
-        Ok(Self { remote, token, local: file.worker.clone() })
+        Ok(Self { remote, token, local: file.worker.clone(), tools: file.tool_worker.clone() })
     }
 }
 

@@ -1,47 +1,124 @@
-//! The front of a worker for other machines: checks the token and passes the worker's wire on unchanged. It knows no
-//! keys and no sessions. `/health` without the token says only that the process lives.
+//! The front of a machine's workers for other machines: checks the token and passes the workers' wire on unchanged, that
+//! of tools to the one worker, the rest to the other. It knows no keys and no sessions. `/health` without the token says
+//! only that the process lives.
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use cofferdam_contract::Problem;
-use http::header::AUTHORIZATION;
+use axum::routing::{post, put};
+use axum::{Json, Router};
+use cofferdam_contract::tool::MAX_COMPONENT_BYTES;
+use cofferdam_contract::uplink::{GATEWAY_HEADER, UPGRADE};
+use cofferdam_contract::{Component, Problem};
+use http::header::{AUTHORIZATION, CONNECTION, UPGRADE as UPGRADE_HEADER};
+use http::{HeaderValue, StatusCode};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 
 use crate::Error;
 use crate::auth::{Hash, hash};
 use crate::config::Secret;
-use crate::workers::Worker;
+use crate::workers::{ToolWorker, Worker};
 
 #[derive(Clone)]
 struct Front {
     worker: Arc<Worker>,
+    tools: Option<Arc<ToolWorker>>,
     token: Hash,
 }
 
 /// The router of `serve --role code-runner`.
-pub fn front(worker: Arc<Worker>, token: &Secret) -> Router {
-    Router::new().fallback(pass).with_state(Front { worker, token: hash(token.expose()) })
+pub fn front(worker: Arc<Worker>, tools: Option<Arc<ToolWorker>>, token: &Secret) -> Router {
+    Router::new()
+        .route("/uplink", post(uplink))
+        .route("/tools/uplink", post(tools_uplink))
+        .route("/tools/components/{digest}", put(component))
+        .fallback(pass)
+        .with_state(Front { worker, tools, token: hash(token.expose()) })
 }
 
-fn has_token(front: &Front, request: &Request) -> bool {
-    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    // Hashes are compared, so the time tells nothing of the token.
-    given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| hash(token) == front.token)
+impl Front {
+    fn check(&self, request: &Request) -> Result<(), Error> {
+        let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        // Hashes are compared, so the time tells nothing of the token.
+        match given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| hash(token) == self.token) {
+            true => Ok(()),
+            false => Err(Problem::unauthorized("This is a worker: it takes only its controllers' token.").into()),
+        }
+    }
+
+    fn tools(&self) -> Result<&Arc<ToolWorker>, Error> {
+        self.tools.as_ref().ok_or_else(|| Problem::not_found("This machine runs no tools.").into())
+    }
 }
 
 async fn pass(State(front): State<Front>, request: Request) -> Result<Response, Error> {
-    if !has_token(&front, &request) {
+    if let Err(refused) = front.check(&request) {
         if request.uri().path() == "/health" {
-            return Ok(axum::Json(serde_json::json!({ "status": "ok" })).into_response());
+            return Ok(Json(serde_json::json!({ "status": "ok" })).into_response());
         }
-        return Err(Problem::unauthorized("This is a worker: it takes only its controllers' token.").into());
+        return Err(refused);
     }
-    let (mut head, body) = front.worker.pass(request).await?.into_parts();
+    let answer = match request.uri().path().starts_with("/tools/") {
+        true => front.tools()?.pass(request).await?,
+        false => front.worker.pass(request).await?,
+    };
+    let (mut head, body) = answer.into_parts();
     for name in ["connection", "keep-alive", "transfer-encoding"] {
         head.headers.remove(name);
     }
     Ok(Response::from_parts(head, Body::new(body)))
+}
+
+/// Compiled here, in a process of its own: the worker may not.
+async fn component(
+    State(front): State<Front>,
+    Path(digest): Path<String>,
+    request: Request,
+) -> Result<Json<Component>, Error> {
+    front.check(&request)?;
+    let bytes = axum::body::to_bytes(request.into_body(), MAX_COMPONENT_BYTES).await;
+    let bytes =
+        bytes.map_err(|_| Problem::too_large(format!("A component may have at most {MAX_COMPONENT_BYTES} bytes.")))?;
+    Ok(Json(front.tools()?.ensure(&digest, bytes).await?))
+}
+
+async fn uplink(State(front): State<Front>, request: Request) -> Result<Response, Error> {
+    front.check(&request)?;
+    let inner = front.worker.uplink("/uplink", gateway(&request)?).await?;
+    Ok(tunnel(request, inner))
+}
+
+async fn tools_uplink(State(front): State<Front>, request: Request) -> Result<Response, Error> {
+    front.check(&request)?;
+    let inner = front.tools()?.uplink(gateway(&request)?).await?;
+    Ok(tunnel(request, inner))
+}
+
+fn gateway(request: &Request) -> Result<&str, Error> {
+    let name = request.headers().get(GATEWAY_HEADER).and_then(|value| value.to_str().ok());
+    name.ok_or_else(|| Problem::malformed(format!("The header {GATEWAY_HEADER} is needed.")).into())
+}
+
+/// Joins the caller's connection, once it is upgraded, with the worker's.
+fn tunnel(mut request: Request, inner: Upgraded) -> Response {
+    let outer = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        match outer.await {
+            Ok(outer) => {
+                let (mut outer, mut inner) = (TokioIo::new(outer), TokioIo::new(inner));
+                if let Err(error) = tokio::io::copy_bidirectional(&mut outer, &mut inner).await {
+                    tracing::debug!(%error, "an uplink broke off");
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a caller asked for an uplink and did not take it"),
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(UPGRADE_HEADER, HeaderValue::from_static(UPGRADE));
+    response
 }

@@ -7,4 +7,4 @@ mod signals;
 
 pub use accept::accept;
 pub use code_runner::front;
-pub use serve::{Announce, Started, serve};
+pub use serve::{Announce, Programs, Started, serve};

@@ -19,8 +19,8 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::services::{Controller, reaper};
 use crate::store::Store;
-use crate::supervisor::{LocalWorker, Supervision, WorkerProgram};
-use crate::workers::{Registry, Worker, watch};
+use crate::supervisor::{LocalTools, LocalWorker, Supervision, ToolProgram, WorkerProgram};
+use crate::workers::{Registry, ToolWorker, ToolWorkers, Worker, watch};
 use crate::{Error, api};
 
 /// Background tasks end within this time once they are told to.
@@ -41,24 +41,46 @@ pub struct Announce {
     pub ready: Box<dyn FnOnce() + Send>,
 }
 
-/// Runs the configured roles until SIGTERM or SIGINT. `program` is the local worker, where the roles have one.
+/// What the local workers are, where the roles have any.
+pub struct Programs {
+    pub worker: WorkerProgram,
+    pub tools: ToolProgram,
+}
+
+/// The children of this process.
+struct Local {
+    worker: LocalWorker,
+    tools: LocalTools,
+}
+
+impl Local {
+    fn bind(programs: Programs) -> Result<Self, Error> {
+        Ok(Self { worker: LocalWorker::bind(programs.worker)?, tools: LocalTools::bind(programs.tools)? })
+    }
+}
+
+/// Runs the configured roles until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// What keeps it from starting, or a local worker that cannot be prepared.
-pub async fn serve(config: Config, program: Option<WorkerProgram>, announce: Announce) -> Result<(), Error> {
+pub async fn serve(config: Config, programs: Option<Programs>, announce: Announce) -> Result<(), Error> {
     let (draining, stop, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
     make_private(&config.data_dir)?;
     let _only_one = lock_folder(&config.data_dir)?;
     let metrics = Arc::new(Metrics::default());
     let progress = Arc::new(RwLock::new("starting".to_owned()));
-    let local = program.filter(|_| config.roles.local_worker()).map(LocalWorker::bind).transpose()?;
-    let mut workers: Vec<Arc<Worker>> = local.iter().map(|local| Arc::clone(&local.worker)).collect();
+    let local = programs.filter(|_| config.roles.local_worker()).map(Local::bind).transpose()?;
+    let mut workers: Vec<Arc<Worker>> = local.iter().map(|local| Arc::clone(&local.worker.worker)).collect();
+    let mut tools: Vec<Arc<ToolWorker>> = local.iter().map(|local| Arc::clone(&local.tools.worker)).collect();
     for remote in &config.workers.remote {
         let worker = Worker::remote(remote, config.workers.token.as_ref())?;
         tasks.spawn(watch(Arc::clone(&worker), stop.clone()));
         workers.push(worker);
+        let worker = ToolWorker::remote(remote, config.workers.token.as_ref())?;
+        tasks.spawn(watch(Arc::clone(&worker), stop.clone()));
+        tools.push(worker);
     }
-    let parts = Parts { workers: workers.clone(), metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) };
+    let parts = Parts { workers: workers.clone(), tools, metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) };
     let (drain, listen) = (config.drain, config.listen);
     let (router, key, store) = parts.router(config, &tasks, &stop).await?;
 
@@ -95,6 +117,7 @@ pub async fn serve(config: Config, program: Option<WorkerProgram>, announce: Ann
 
 struct Parts {
     workers: Vec<Arc<Worker>>,
+    tools: Vec<Arc<ToolWorker>>,
     metrics: Arc<Metrics>,
     progress: Arc<RwLock<String>>,
 }
@@ -110,19 +133,20 @@ impl Parts {
         if let (true, Some(worker), Some(token)) =
             (config.roles.front_only(), self.workers.first(), &config.workers.token)
         {
-            return Ok((code_runner::front(Arc::clone(worker), token), None, None));
+            let tools = self.tools.first().cloned();
+            return Ok((code_runner::front(Arc::clone(worker), tools, token), None, None));
         }
         let store = Store::open(&config.database).await?;
         let key = accept_serve_key(config.api_key.as_ref(), &config.data_dir, &store).await?;
-        let registry = Registry::new(self.workers);
-        let app = Controller::new(config, store.clone(), registry, self.metrics, self.progress).await?;
+        let (registry, tools) = (Registry::new(self.workers), ToolWorkers::new(self.tools));
+        let app = Controller::new(config, store.clone(), registry, tools, self.metrics, self.progress).await?;
         tasks.spawn(reaper::keep_up(Arc::clone(&app), stop.clone()));
         Ok((api::router(&app).0, Some(key), Some(store)))
     }
 }
 
 async fn supervise(
-    local: Option<LocalWorker>,
+    local: Option<Local>,
     metrics: Arc<Metrics>,
     shown: Arc<RwLock<String>>,
     tell: Box<dyn Fn(&str) + Send + Sync>,
@@ -137,7 +161,10 @@ async fn supervise(
         line.clone_into(&mut shown.write().unwrap_or_else(|e| e.into_inner()));
         tell(line);
     });
-    local.supervise(Supervision { metrics, progress, stop, grace }).await
+    // Tools do not wait for the kernels to be prepared.
+    let tools = local.tools.supervise(Arc::clone(&metrics), stop.clone(), grace);
+    let worker = local.worker.supervise(Supervision { metrics, progress, stop, grace });
+    tokio::try_join!(worker, tools).map(|((), ())| ())
 }
 
 async fn tell_ready(workers: Vec<Arc<Worker>>, stop: CancellationToken, tell: Box<dyn FnOnce() + Send>) {

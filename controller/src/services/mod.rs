@@ -5,8 +5,10 @@ pub mod keys;
 pub mod reaper;
 pub mod run_ids;
 pub mod runs;
+pub mod secrets;
 pub mod sessions;
 pub mod snapshots;
+pub mod tools;
 
 mod session_cache;
 
@@ -15,11 +17,15 @@ use std::sync::{Arc, RwLock};
 use crate::Error;
 use crate::auth::Keyring;
 use crate::config::Config;
+use crate::gateway::{Gateway, GatewaySettings, Resolve, SystemResolver, read_roots};
 use crate::metrics::Metrics;
+use crate::policy::OperatorPolicy;
 use crate::store::Store;
-use crate::workers::Registry;
+use crate::vault::Vault;
+use crate::workers::{Registry, ToolWorkers};
 
 pub use session_cache::SessionCache;
+use tools::Tools;
 
 /// What every handler shares.
 pub type App = Arc<Controller>;
@@ -29,6 +35,12 @@ pub struct Controller {
     pub store: Store,
     pub keys: Keyring,
     pub workers: Registry,
+    pub tool_workers: ToolWorkers,
+    pub tools: Tools,
+    /// What the operator allows.
+    pub policy: Arc<OperatorPolicy>,
+    pub vault: Vault,
+    pub gateway: Gateway,
     pub sessions: SessionCache,
     pub metrics: Arc<Metrics>,
     /// What the start is busy with, for `/ready`.
@@ -42,10 +54,35 @@ impl Controller {
         config: Config,
         store: Store,
         workers: Registry,
+        tool_workers: ToolWorkers,
         metrics: Arc<Metrics>,
         progress: Arc<RwLock<String>>,
     ) -> Result<App, Error> {
+        let resolver = Arc::new(SystemResolver::default());
+        Self::with_resolver(config, store, workers, tool_workers, metrics, progress, resolver).await
+    }
+
+    /// The same, with names looked up elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn with_resolver(
+        config: Config,
+        store: Store,
+        workers: Registry,
+        tool_workers: ToolWorkers,
+        metrics: Arc<Metrics>,
+        progress: Arc<RwLock<String>>,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<App, Error> {
         let keys = Keyring::load(store.clone()).await?;
-        Ok(Arc::new(Self { config, store, keys, workers, sessions: SessionCache::default(), metrics, progress }))
+        let sessions = SessionCache::default();
+        let policy = Arc::new(OperatorPolicy::load(config.policy.as_deref())?);
+        let tools = Tools::open(&config, &store, &policy)?;
+        let vault = Vault::open(config.gateway.encryption_key.as_ref(), &config.data_dir)?;
+        let roots = config.gateway.ca_file.as_deref().map(read_roots).transpose()?.unwrap_or_default();
+        let settings = GatewaySettings::new(Arc::clone(&policy), roots);
+        let gateway = Gateway::new(settings, vault.derive("placeholders"), resolver)?;
+        Ok(Arc::new(Self { config, store, keys, workers, tool_workers, tools, policy, vault, gateway, sessions, metrics, progress }))
     }
 }

@@ -1,11 +1,11 @@
-//! What happens by itself: uses of sessions are written down, ended sessions are deleted, keys are read again. Bounded
-//! work a tick; a failure is logged and tried again at the next.
+//! What happens by itself: uses of sessions are written down, ended sessions are deleted, keys are read again,
+//! components that no version needs are removed. Bounded work a tick; a failure is logged and tried again at the next.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{App, sessions};
+use super::{App, sessions, tools};
 use crate::Error;
 use crate::clock::now;
 
@@ -29,6 +29,9 @@ pub async fn keep_up(app: App, stop: CancellationToken) {
         log("ending sessions", reap(&app).await);
         if tick.is_multiple_of(crate::auth::REFRESH.as_secs() / EVERY.as_secs()) {
             log("reading keys", app.keys.refresh().await);
+        }
+        if tick.is_multiple_of(tools::SWEEP.as_secs() / EVERY.as_secs()) {
+            log("removing components", tools::sweep(&app).await);
         }
     }
 }

@@ -1,9 +1,12 @@
 //! All the SQL, written once for SQLite and PostgreSQL. It decides nothing: what a key may see is in the queries' terms.
 
 mod keys;
+mod keyvalue;
 mod organizations;
+mod secrets;
 mod sessions;
 mod snapshots;
+mod tools;
 
 use std::time::Duration;
 
@@ -14,8 +17,11 @@ use crate::Error;
 use crate::config::DatabaseConfig;
 
 pub use keys::KeyRow;
+pub use keyvalue::{KeyValueError, Namespace};
+pub use secrets::SecretRow;
 pub use sessions::SessionRow;
 pub use snapshots::SnapshotRow;
+pub use tools::{KEPT_VERSIONS, Switched, ToolVersionRow};
 
 /// A pool of connections; clones share it.
 #[derive(Clone)]

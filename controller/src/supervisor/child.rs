@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -24,22 +24,55 @@ pub struct WorkerProgram {
     pub env: Vec<(OsString, OsString)>,
 }
 
-fn failed(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+/// The same for tools.
+#[derive(Debug, Clone)]
+pub struct ToolProgram {
+    pub program: PathBuf,
+    /// Serves on the listening Unix socket that is its standard input, until SIGTERM.
+    pub worker: Vec<OsString>,
+    /// Reads a component from its standard input, prints one line of JSON and ends. The component's digest is the
+    /// argument that comes after these.
+    pub compile: Vec<OsString>,
+    /// The child's whole environment.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+pub(super) fn failed(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Process { what, source }
+}
+
+fn command(program: &Path, args: &[OsString], env: &[(OsString, OsString)]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).env_clear().envs(env.iter().map(|(k, v)| (k, v)));
+    // Not in our process group: Ctrl-C in a terminal is for us, and we end the child in order.
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn serve_on(mut command: Command, listener: &UnixListener) -> Result<Child, Error> {
+    let socket = OwnedFd::from(listener.try_clone().map_err(failed("sharing the worker's socket"))?);
+    command.stdin(Stdio::from(socket)).spawn().map_err(failed("starting the worker"))
 }
 
 impl WorkerProgram {
     pub(super) fn command(&self, args: &[OsString]) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(args).env_clear().envs(self.env.iter().map(|(k, v)| (k, v)));
-        // Not in our process group: Ctrl-C in a terminal is for us, and we end the child in order.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-        command
+        command(&self.program, args, &self.env)
     }
 
     pub(super) fn start_worker(&self, listener: &UnixListener) -> Result<Child, Error> {
-        let socket = OwnedFd::from(listener.try_clone().map_err(failed("sharing the worker's socket"))?);
-        self.command(&self.worker).stdin(Stdio::from(socket)).spawn().map_err(failed("starting the worker"))
+        serve_on(self.command(&self.worker), listener)
+    }
+}
+
+impl ToolProgram {
+    pub(super) fn start_worker(&self, listener: &UnixListener) -> Result<Child, Error> {
+        serve_on(command(&self.program, &self.worker, &self.env), listener)
+    }
+
+    pub(super) fn compile(&self, digest: &str) -> Command {
+        let mut command = command(&self.program, &self.compile, &self.env);
+        command.arg(digest).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 }
 

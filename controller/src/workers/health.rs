@@ -8,6 +8,7 @@ use cofferdam_contract::worker::{ORGANIZATION_HEADER, WorkerHealth};
 use http::Request;
 use http::header::{AUTHORIZATION, HOST};
 use http_body_util::{BodyExt, Limited};
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::worker::Worker;
@@ -25,7 +26,16 @@ impl Worker {
     /// # Errors
     /// No answer within `timeout`, or one that is no health.
     pub async fn ping(self: &Arc<Self>, timeout: Duration) -> Result<WorkerHealth, Error> {
-        let mut builder = Request::get("/health").header(HOST, &self.host);
+        self.ping_at("/health", timeout).await
+    }
+
+    /// The same of what answers at another path.
+    pub(super) async fn ping_at<T: DeserializeOwned>(
+        self: &Arc<Self>,
+        path: &str,
+        timeout: Duration,
+    ) -> Result<T, Error> {
+        let mut builder = Request::get(path).header(HOST, &self.host);
         builder = builder.header(ORGANIZATION_HEADER, OrganizationId::default_organization().as_str());
         if let Some(token) = &self.token {
             builder = builder.header(AUTHORIZATION, token);
@@ -45,25 +55,55 @@ impl Worker {
     }
 }
 
+/// A worker whose health is looked at: of snippets or of tools.
+pub trait Watched: Send + Sync + 'static {
+    /// For the log.
+    fn name(&self) -> &str;
+    fn ready(&self) -> bool;
+    /// Asks for its health and notes the answer; an error leaves its readiness as it was.
+    fn check(&self, timeout: Duration) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Nothing is sent to it from here on, until the next good check.
+    fn lost(&self);
+}
+
+impl Watched for Arc<Worker> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn ready(&self) -> bool {
+        self.is_ready()
+    }
+
+    async fn check(&self, timeout: Duration) -> Result<(), Error> {
+        self.set_health(Some(self.ping(timeout).await?));
+        Ok(())
+    }
+
+    fn lost(&self) {
+        self.set_health(None);
+    }
+}
+
 /// Keeps a remote worker's readiness true until `stop`.
-pub async fn watch(worker: Arc<Worker>, stop: CancellationToken) {
+pub async fn watch(worker: impl Watched, stop: CancellationToken) {
     let mut failures = 0;
     loop {
-        match worker.ping(TIMEOUT).await {
-            Ok(health) => {
-                if !worker.is_ready() {
-                    tracing::info!(worker = %worker.name, "worker ready");
+        let was_ready = worker.ready();
+        match worker.check(TIMEOUT).await {
+            Ok(()) => {
+                if !was_ready {
+                    tracing::info!(worker = worker.name(), "worker ready");
                 }
                 failures = 0;
-                worker.set_health(Some(health));
             }
             Err(error) => {
                 failures += 1;
                 if failures == FAILURES {
-                    tracing::warn!(worker = %worker.name, %error, "worker does not answer");
+                    tracing::warn!(worker = worker.name(), %error, "worker does not answer");
                 }
                 if failures >= FAILURES {
-                    worker.set_health(None);
+                    worker.lost();
                 }
             }
         }

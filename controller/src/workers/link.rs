@@ -63,6 +63,10 @@ impl Links {
         Self { target, idle: Mutex::default() }
     }
 
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// The connection that was used last; older ones than [`IDLE`] go.
     fn take(&self) -> Option<Link> {
         let mut idle = self.idle.lock().unwrap_or_else(|e| e.into_inner());

@@ -8,12 +8,15 @@ mod forward;
 mod health;
 mod link;
 mod registry;
+mod tools;
+mod uplink;
 mod worker;
 
 pub use body::{Parts, empty, full};
 pub use connect::Target;
 pub(crate) use forward::lost_midway;
 pub use forward::{Busy, WorkerRequest};
-pub use health::{EVERY, FAILURES, TIMEOUT, watch};
+pub use health::{EVERY, FAILURES, TIMEOUT, Watched, watch};
 pub use registry::Registry;
+pub use tools::{ToolWorker, ToolWorkers};
 pub use worker::Worker;

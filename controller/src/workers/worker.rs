@@ -63,9 +63,14 @@ impl Worker {
         self.ready.load(Ordering::Acquire)
     }
 
+    /// Whether calls may be sent to it.
+    pub(super) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
     /// What a health call found: the answer, or nothing.
     pub fn set_health(&self, health: Option<WorkerHealth>) {
-        self.ready.store(health.is_some(), Ordering::Release);
+        self.set_ready(health.is_some());
         if health.is_some() {
             *self.health.write().unwrap_or_else(|e| e.into_inner()) = health;
         }

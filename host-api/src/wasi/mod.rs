@@ -1,6 +1,6 @@
 //! WASI 0.2 for a [`Sandbox`]: the interfaces that are linked, and nothing else.
 
-mod bindings;
+pub(crate) mod bindings;
 mod cli;
 mod clocks;
 mod descriptor;
@@ -11,7 +11,7 @@ mod poll;
 mod random;
 mod streams;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
@@ -21,7 +21,7 @@ pub use descriptor::{Descriptor, DirectoryEntryStream, Failure};
 /// The most that one call reads, whatever the guest asks for.
 pub(crate) const MAX_READ: usize = 1 << 20;
 
-struct HasSandbox;
+pub(crate) struct HasSandbox;
 
 impl HasData for HasSandbox {
     type Data<'a> = &'a mut Sandbox;

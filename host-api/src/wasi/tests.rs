@@ -37,11 +37,11 @@ use crate::{
 
 const QUOTA: Quota = Quota { disk_bytes: 1 << 20, files: 100, open_files: 16 };
 
-pub(super) fn base() -> Arc<Base> {
+pub(crate) fn base() -> Arc<Base> {
     Arc::new(Base { mounts: Arc::new(Mounts::new()), budget: Budget::new(1 << 30), clock: Arc::new(SystemClock) })
 }
 
-pub(super) fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
     Sandbox::new(Vfs::new(base(), QUOTA).unwrap())
 }
 

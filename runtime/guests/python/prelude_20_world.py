@@ -14,7 +14,11 @@ import threading
 import urllib.request
 from importlib.machinery import ModuleSpec
 
-_NO_NETWORK = "no network in this sandbox: sockets, HTTP and name resolution are not available"
+_NO_NETWORK = (
+    "no network in this sandbox: there are no sockets and no name resolution; HTTP works where it is granted to the run, "
+    "by urllib.request and http.client"
+)
+_NO_TLS = "no TLS in this sandbox: where HTTP is granted, https works by urllib.request and http.client without ssl"
 _NO_THREADS = (
     "threads are not available in this sandbox: call the functions one after the other, or use asyncio for work that waits"
 )
@@ -25,7 +29,6 @@ _NO_PROCESSES = (
 _NO_FOREIGN = (
     "ctypes cannot load libraries in this sandbox: nothing native can be loaded; use numpy or plain Python instead"
 )
-_NO_TOOLS = "no tools are granted to this sandbox"
 _PACKAGES = (
     "numpy, pandas, scipy, scikit-learn (sklearn), statsmodels, matplotlib, seaborn, sympy, networkx, pillow (PIL), "
     "openpyxl, xlsxwriter, xlrd, lxml, beautifulsoup4 (bs4), html5lib, pypdf, reportlab, pyyaml (yaml), jinja2, regex, "
@@ -83,27 +86,6 @@ for _name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr
 socket.gethostname = lambda: "sandbox"
 
 
-def _urlopen(url, *args, **kwargs):
-    """Only the schemes that need no network are opened."""
-    target = url if isinstance(url, str) else url.full_url
-    if target.partition(":")[0].lower() not in ("data", "file"):
-        raise urllib.error.URLError(OSError(errno.ENETUNREACH, _NO_NETWORK))
-    return _real_urlopen(url, *args, **kwargs)
-
-
-_real_urlopen = urllib.request.urlopen
-urllib.request.urlopen = _urlopen
-http.client.HTTPConnection.connect = _refuses(_no_network, "connect")
-
-
-def _http_lacks(name):
-    if name == "HTTPSConnection":
-        raise AttributeError(f"http.client.HTTPSConnection: {_NO_NETWORK}", name=name, obj=http.client)
-    raise AttributeError(f"module 'http.client' has no attribute {name!r}", name=name, obj=http.client)
-
-
-http.client.__getattr__ = _http_lacks
-
 _thread.start_new_thread = _thread.start_new = _refuses(_no_thread, "start_new_thread")
 _thread.start_joinable_thread = threading._start_joinable_thread = _refuses(_no_thread, "start_joinable_thread")
 
@@ -139,13 +121,12 @@ def _calm_tqdm(module):
 
 _AMENDED = {"ctypes": _lame_ctypes, "multiprocessing": _lame_multiprocessing, "tqdm": _calm_tqdm}
 _ABSENT = {
-    "host.tools": _NO_TOOLS,
     "_multiprocessing": _NO_PROCESSES,
     "fcntl": "fcntl is not available in this sandbox",
     "tkinter": "tkinter is not available in this sandbox: there is no display; use matplotlib, whose figures are shown",
     "_tkinter": "tkinter is not available in this sandbox: there is no display; use matplotlib, whose figures are shown",
-    "ssl": _NO_NETWORK,
-    "_ssl": _NO_NETWORK,
+    "ssl": _NO_TLS,
+    "_ssl": _NO_TLS,
 }
 _SYNTHETIC = {}
 
@@ -201,13 +182,6 @@ import importlib.util
 import host
 
 sys.meta_path.insert(0, _Finder)
-host.__getattr__ = lambda name: _no_such_tool(name)
-
-
-def _no_such_tool(name):
-    if name == "tools":
-        raise ImportError(_NO_TOOLS, name="host.tools")
-    raise AttributeError(f"module 'host' has no attribute {name!r}")
 
 
 class _Quitter:

@@ -3,10 +3,10 @@
 //! It holds no secret and opens no connection: it answers on the listener that it was given. Kernels are loaded first,
 //! then the process confines itself, and only then anything of anybody's is looked at.
 
-mod admission;
+pub(crate) mod admission;
 mod config;
 mod metrics;
-mod routes;
+pub(crate) mod routes;
 mod runs;
 mod sessions;
 
@@ -18,13 +18,14 @@ use std::time::Duration;
 use cofferdam_host_api::Budget;
 
 use crate::artifact::ArtifactCache;
-use crate::confine::confine;
+use crate::confine::{Profile, confine};
 use crate::engine::{kernel_engine, start_ticker};
 use crate::error::Error;
 use crate::fresh::RunFiles;
 use crate::kernel::Kernel;
 use crate::kernel::manifest::Manifest;
 use crate::session::Sessions;
+use crate::uplink::Uplinks;
 use admission::Admission;
 pub use config::WorkerConfig;
 use metrics::Metrics;
@@ -42,6 +43,8 @@ pub(crate) struct Worker {
     pub(crate) admission: Admission,
     pub(crate) files: RunFiles,
     pub(crate) budget: Arc<Budget>,
+    /// The ways out: what gateways have connected.
+    pub(crate) uplinks: Uplinks,
     pub(crate) metrics: Metrics,
 }
 
@@ -59,7 +62,7 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
     crate::memory::open_pagemap();
     if config.confine {
         let readable: Vec<PathBuf> = vec![PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/devices/system/cpu")];
-        let confinement = confine(&readable, &config.state_dir)?;
+        let confinement = confine(Profile::Kernels, &readable, Some(&config.state_dir))?;
         tracing::info!(landlock = confinement.landlock, seccomp = confinement.seccomp, "the worker is confined");
     }
     start_ticker(&engine).map_err(Error::io("the epoch thread"))?;
@@ -68,6 +71,7 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
         admission: Admission::new(config.max_runs, config.max_waiting),
         files: RunFiles::new(KEPT_RUNS, Duration::from_secs(config.run_files_s)),
         metrics: Metrics::new(),
+        uplinks: Uplinks::default(),
         kernels,
         sessions,
         budget,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -19,6 +19,7 @@ pub(super) fn router(worker: Arc<Worker>) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics))
+        .route("/uplink", post(uplink))
         .route("/runs", post(runs::run))
         .route("/runs/{id}/files/{*path}", get(runs::file))
         .route("/sessions", post(sessions::create))
@@ -35,7 +36,7 @@ pub(super) fn router(worker: Arc<Worker>) -> Router {
 }
 
 /// A problem on its way out.
-pub(super) struct ProblemResponse(pub(super) Problem);
+pub(crate) struct ProblemResponse(pub(crate) Problem);
 
 impl From<Problem> for ProblemResponse {
     fn from(problem: Problem) -> Self {
@@ -66,7 +67,7 @@ impl IntoResponse for ProblemResponse {
 }
 
 /// The organization that the caller names; the wire does not work without.
-pub(super) fn organization(headers: &HeaderMap) -> Result<OrganizationId, Problem> {
+pub(crate) fn organization(headers: &HeaderMap) -> Result<OrganizationId, Problem> {
     let name = headers.get(ORGANIZATION_HEADER).and_then(|value| value.to_str().ok());
     let name = name.ok_or_else(|| Problem::malformed(format!("the header {ORGANIZATION_HEADER} is needed")))?;
     OrganizationId::parse(name).map_err(|e| Problem::malformed(e.to_string()))
@@ -87,4 +88,8 @@ async fn health(State(worker): State<Arc<Worker>>) -> Json<WorkerHealth> {
 async fn metrics(State(worker): State<Arc<Worker>>) -> Response {
     let text = worker.metrics.text(&worker);
     ([(header::CONTENT_TYPE, super::metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn uplink(State(worker): State<Arc<Worker>>, request: Request) -> Result<Response, ProblemResponse> {
+    Ok(worker.uplinks.accept(request)?)
 }

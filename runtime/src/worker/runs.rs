@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use cofferdam_contract::worker::WorkerRun;
 use cofferdam_contract::{Event, Language, Outcome, Problem, RunId};
 use cofferdam_host_api::Interrupt;
+use cofferdam_host_api::gateway::GatewayHandle;
 use futures_util::stream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
@@ -55,6 +56,13 @@ pub(super) async fn run(
     let interrupt = Interrupt::new(Instant::now().checked_add(wall));
     let cancel = CancelOnDrop(interrupt.clone());
     let listener = wants_events.then(|| Arc::new(EventQueue::default()));
+    let gateway = match &request.token {
+        Some(token) => {
+            let handle = GatewayHandle::new(Arc::new(worker.uplinks.clone()), token);
+            Some(handle.map_err(|e| Problem::malformed(e.to_string()))?)
+        }
+        None => None,
+    };
     let job = Job {
         id: request.id,
         session: request.request.session.clone(),
@@ -63,6 +71,7 @@ pub(super) async fn run(
         limits: request.limits,
         open_files: worker.config.open_files,
         interrupt,
+        gateway,
         listener: listener.clone(),
     };
     let (answer, answered) = tokio::sync::oneshot::channel();

@@ -1,8 +1,10 @@
 //! Children that are shell scripts: what the supervisor does when they prepare, die, and are told to end.
 
 use std::sync::Mutex;
+use std::time::Instant;
 
 use super::*;
+use crate::metrics::RestartLabels;
 
 fn script(prepare: &str, worker: &str) -> WorkerProgram {
     let args = |text: &str| vec!["-c".into(), text.into()];
@@ -55,6 +57,4 @@ async fn a_dead_worker_is_started_again_and_quick_deaths_slow_down() {
     task.await.unwrap().unwrap();
     let restarts = metrics.restarts.get_or_create(&RestartLabels { reason: "died" }).get();
     assert!((4..=8).contains(&restarts), "{restarts} restarts");
-    assert_eq!(pause(1), Duration::ZERO);
-    assert_eq!(pause(100), LONGEST_PAUSE);
 }

@@ -1,4 +1,4 @@
-// structuredClone, and what surrounds fetch: headers, requests and responses as values. There is no network: fetch rejects.
+// structuredClone, and what surrounds fetch: headers, requests and responses as values.
 (() => {
   "use strict";
   const K = globalThis.__cofferdam;
@@ -237,9 +237,6 @@
       return clone(value, new Map(), transfer);
     },
     Headers, FormData, Request, Response,
-    async fetch(input) {
-      throw K.noNetwork(`fetch(${K.quote(String(input?.url ?? input))})`);
-    },
     WebSocket: absent("WebSocket"), XMLHttpRequest: absent("XMLHttpRequest"), EventSource: absent("EventSource"),
     navigator: { userAgent: "Cofferdam", hardwareConcurrency: 1, language: "en-US", languages: ["en-US"], platform: "wasi", onLine: false },
     global: globalThis,

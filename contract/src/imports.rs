@@ -1,0 +1,138 @@
+//! Which imports of a component are there for it: always, by a grant, or not at all. Never links anything.
+
+use crate::grants::Grants;
+
+/// An import that nothing covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uncovered {
+    pub import: String,
+    /// What would help, as the end of a sentence that begins with the import.
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Uncovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "imports {}: {}", self.import, self.remedy)
+    }
+}
+
+/// What a package needs to be linked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Nothing,
+    Http,
+    KeyValue,
+    /// Its functions are there and deny everything.
+    Denied,
+}
+
+/// Packages, the version of each, its interfaces.
+const PACKAGES: &[(&str, &str, &[&str], Need)] = &[
+    (
+        "wasi:cli",
+        "0.2",
+        &[
+            "environment",
+            "exit",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+        Need::Nothing,
+    ),
+    ("wasi:clocks", "0.2", &["monotonic-clock", "wall-clock"], Need::Nothing),
+    ("wasi:filesystem", "0.2", &["types", "preopens"], Need::Nothing),
+    ("wasi:io", "0.2", &["error", "poll", "streams"], Need::Nothing),
+    ("wasi:random", "0.2", &["random", "insecure", "insecure-seed"], Need::Nothing),
+    ("wasi:config", "0.2.0-rc.1", &["store"], Need::Nothing),
+    ("wasi:logging", "0.1.0-draft", &["logging"], Need::Nothing),
+    ("wasi:http", "0.2", &["types", "outgoing-handler"], Need::Http),
+    ("wasi:keyvalue", "0.2.0-draft2", &["store", "atomics", "batch"], Need::KeyValue),
+    (
+        "wasi:sockets",
+        "0.2",
+        &["network", "instance-network", "ip-name-lookup", "tcp", "tcp-create-socket", "udp", "udp-create-socket"],
+        Need::Denied,
+    ),
+];
+
+/// The imports that are neither always there nor covered by these grants, each with what would help.
+pub fn uncovered(imports: &[String], grants: &Grants) -> Vec<Uncovered> {
+    let uncovered = |import: &String| Some(Uncovered { import: import.clone(), remedy: remedy(import, grants)? });
+    imports.iter().filter_map(uncovered).collect()
+}
+
+fn remedy(import: &str, grants: &Grants) -> Option<String> {
+    let (name, version) = import.split_once('@').unwrap_or((import, ""));
+    let (package, interface) = name.split_once('/').unwrap_or((name, ""));
+    let Some((_, ours, interfaces, need)) = PACKAGES.iter().find(|known| known.0 == package) else {
+        return Some(
+            "there is nothing here that provides it; compose the component with one that does (`wac plug`), or leave \
+             the import out"
+                .to_owned(),
+        );
+    };
+    if !is_compatible(version, ours) {
+        return Some(format!("{package} is here in version {ours}; build the component with that"));
+    }
+    if !interfaces.contains(&interface) {
+        return Some(format!("of {package}, only {} can be imported", interfaces.join(", ")));
+    }
+    match need {
+        Need::Nothing | Need::Denied => None,
+        Need::Http if !grants.http.is_empty() => None,
+        Need::KeyValue if grants.keyvalue.is_some() => None,
+        Need::Http => Some("grant it with `grants.http`, a list of the hosts that it may reach".to_owned()),
+        Need::KeyValue => Some("grant it with `grants.keyvalue`".to_owned()),
+    }
+}
+
+/// A draft is only itself; of what is released, all patches go together.
+fn is_compatible(version: &str, ours: &str) -> bool {
+    let patch = |rest: &str| rest.strip_prefix('.').is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
+    version == ours || (!ours.contains('-') && version.strip_prefix(ours).is_some_and(patch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grants::{HttpGrant, KeyValueGrant};
+
+    #[test]
+    fn what_no_grant_covers_is_named_with_a_remedy() {
+        let none = Grants::default();
+        let http = Grants { http: vec![HttpGrant { host: "a.example".into(), ..HttpGrant::default() }], ..none.clone() };
+        let keyvalue = Grants { keyvalue: Some(KeyValueGrant::default()), ..none.clone() };
+        for (import, grants, expected) in [
+            ("wasi:io/streams@0.2.0", &none, None),
+            ("wasi:io/streams@0.2.12", &none, None),
+            ("wasi:io/streams@0.3.0", &none, Some("version 0.2")),
+            ("wasi:io/streams@0.2.0-rc", &none, Some("version 0.2")),
+            ("wasi:io/streams", &none, Some("version 0.2")),
+            ("wasi:cli/run@0.2.0", &none, Some("only environment")),
+            ("wasi:config/store@0.2.0-rc.1", &none, None),
+            ("wasi:config/store@0.2.0-draft", &none, Some("0.2.0-rc.1")),
+            ("wasi:sockets/tcp@0.2.3", &none, None),
+            ("wasi:http/outgoing-handler@0.2.0", &none, Some("`grants.http`")),
+            ("wasi:http/outgoing-handler@0.2.0", &keyvalue, Some("`grants.http`")),
+            ("wasi:http/outgoing-handler@0.2.0", &http, None),
+            ("wasi:http/incoming-handler@0.2.0", &http, Some("only types")),
+            ("wasi:keyvalue/store@0.2.0-draft2", &http, Some("`grants.keyvalue`")),
+            ("wasi:keyvalue/store@0.2.0-draft2", &keyvalue, None),
+            ("example:other/thing@1.0.0", &http, Some("nothing here")),
+            ("log", &http, Some("nothing here")),
+        ] {
+            let found = uncovered(&[import.to_owned()], grants);
+            match (found.as_slice(), expected) {
+                ([], None) => {}
+                ([one], Some(part)) => assert!(one.to_string().contains(part) && one.import == import, "{one}"),
+                (found, expected) => panic!("{import}: {found:?}, expected {expected:?}"),
+            }
+        }
+    }
+}

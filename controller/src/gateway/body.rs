@@ -1,0 +1,181 @@
+//! Bodies on their way through: counted, timed, secrets put in or taken out, a piece at a time. Never held whole.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::replace::Replacer;
+
+/// Bodies of the gateway's answers, and of its requests.
+pub type GatewayBody = UnsyncBoxBody<Bytes, BodyError>;
+
+/// Why a body ends before its end. The other side sees the stream break off.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is longer than {0} bytes, which is what is granted")]
+    TooLarge(u64),
+    #[error("the time for the request was over")]
+    Timeout,
+    #[error("nothing came for {} s", .0.as_secs())]
+    Idle(Duration),
+    #[error("the run has ended")]
+    Revoked,
+    /// A secret that must not go there.
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("the other side broke off: {0}")]
+    Lost(String),
+}
+
+/// What bounds a body.
+pub struct Bounds {
+    pub most: u64,
+    pub deadline: Instant,
+    pub idle: Option<Duration>,
+    pub revoked: CancellationToken,
+}
+
+/// Where the reader of a body finds why it broke off.
+pub type Reason = Arc<OnceLock<BodyError>>;
+
+pub struct Bounded<B> {
+    inner: B,
+    most: u64,
+    seen: u64,
+    replace: Option<Replacer>,
+    ended: bool,
+    deadline: Pin<Box<Sleep>>,
+    revoked: Pin<Box<WaitForCancellationFutureOwned>>,
+    idle: Option<Duration>,
+    /// Runs while the other side is waited for.
+    silence: Option<Pin<Box<Sleep>>>,
+    reason: Reason,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl<B> Bounded<B> {
+    pub fn new(inner: B, bounds: Bounds, replace: Option<Replacer>, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            inner,
+            most: bounds.most,
+            seen: 0,
+            replace,
+            ended: false,
+            deadline: Box::pin(sleep_until(bounds.deadline)),
+            revoked: Box::pin(bounds.revoked.cancelled_owned()),
+            idle: bounds.idle,
+            silence: None,
+            reason: Reason::default(),
+            _place: place,
+        }
+    }
+
+    pub fn reason(&self) -> Reason {
+        Arc::clone(&self.reason)
+    }
+
+    /// Why it has to end now, if it has to.
+    fn over(&mut self, cx: &mut Context<'_>) -> Option<BodyError> {
+        if self.revoked.as_mut().poll(cx).is_ready() {
+            return Some(BodyError::Revoked);
+        }
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            return Some(BodyError::Timeout);
+        }
+        let idle = self.idle?;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(idle)));
+        silence.as_mut().poll(cx).is_ready().then_some(BodyError::Idle(idle))
+    }
+
+    /// A piece as it goes on. None: all of it is held back.
+    fn piece(&mut self, data: Bytes) -> Result<Option<Bytes>, BodyError> {
+        self.seen = self.seen.saturating_add(data.len() as u64);
+        if self.seen > self.most {
+            return Err(BodyError::TooLarge(self.most));
+        }
+        let data = match &mut self.replace {
+            Some(replace) => replace.push(data).map_err(|why| BodyError::Forbidden(why.0))?,
+            None => data,
+        };
+        Ok(Some(data).filter(|data| !data.is_empty()))
+    }
+
+    fn end(&mut self) -> Option<Result<Bytes, BodyError>> {
+        self.ended = true;
+        let rest = self.replace.as_mut()?.finish().map_err(|why| BodyError::Forbidden(why.0));
+        Some(rest).filter(|rest| !matches!(rest, Ok(rest) if rest.is_empty()))
+    }
+}
+
+impl<B> Bounded<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let Poll::Ready(polled) = Pin::new(&mut self.inner).poll_frame(cx) else {
+                return self.over(cx).map_or(Poll::Pending, |why| Poll::Ready(Some(Err(why))));
+            };
+            self.silence = None;
+            match polled {
+                None => return Poll::Ready(self.end()),
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Lost(error.to_string())))),
+                // Trailers are not passed on.
+                Some(Ok(frame)) => match frame.into_data().map_or(Ok(None), |data| self.piece(data)) {
+                    Ok(None) => {}
+                    Ok(Some(data)) => return Poll::Ready(Some(Ok(data))),
+                    Err(why) => return Poll::Ready(Some(Err(why))),
+                },
+            }
+        }
+    }
+}
+
+impl<B> Body for Bounded<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let next = self.next(cx);
+        next.map(|next| {
+            next.map(|data| {
+                data.map(Frame::data).inspect_err(|why| {
+                    self.ended = true;
+                    // The first reason is the one that counts.
+                    let _ = self.reason.set(why.clone());
+                })
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || (self.replace.is_none() && self.inner.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.replace {
+            Some(_) if !self.inner.is_end_stream() => SizeHint::default(),
+            _ => self.inner.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

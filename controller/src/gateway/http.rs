@@ -1,0 +1,264 @@
+//! An outbound HTTP request's walk: read, covered by a grant, resolved, judged, given its secrets, sent, and the answer
+//! brought back. A redirect is an answer like others: the guest's next request is checked anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_contract::uplink::{CONNECT_TIMEOUT_HEADER, METHOD_HEADER, URL_HEADER};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::admission::Admission;
+use super::body::{BodyError, Bounded, Bounds, GatewayBody, Reason};
+use super::refusal::Refusal;
+use super::secrets::{Held, Outgoing};
+use super::settings::Caps;
+use super::target::Target;
+use super::upstream::{Leased, Route, UpstreamError};
+use super::{Gateway, address, covers, headers};
+use crate::services::App;
+
+/// Bodies of up to this size that may hold placeholders are read first, so that they go out with their length.
+const READ_FIRST: u64 = 256 << 10;
+/// The most addresses that are tried.
+const TRIED: usize = 4;
+
+/// One request, as it is carried out.
+struct Walk<'a> {
+    gateway: &'a Gateway,
+    admission: &'a Arc<Admission>,
+    method: Method,
+    target: Target,
+    caps: Caps,
+    deadline: Instant,
+    held: Option<Arc<Held>>,
+    place: OwnedSemaphorePermit,
+}
+
+/// Carries a request out.
+///
+/// # Errors
+/// Why it is carried out no further.
+pub async fn outbound(
+    app: &App,
+    admission: &Arc<Admission>,
+    request: Request<Incoming>,
+) -> Result<Response<GatewayBody>, Refusal> {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let (method, target) = (method(&parts)?, target(&parts)?);
+    let caps = covered(&app.gateway, admission, &method, &target)?;
+    let deadline = (started + caps.timeout).min(admission.pass.deadline.into());
+    let shown = target.shown();
+    let work = async {
+        let held = Held::of(app, admission).await?;
+        let place = Arc::clone(&admission.places).acquire_owned().await;
+        let place = place.map_err(|_| Refusal::token())?;
+        let walk = Walk { gateway: &app.gateway, admission, method, target, caps, deadline, held, place };
+        walk.send(&parts.headers, body).await
+    };
+    tokio::time::timeout_at(deadline, work).await.unwrap_or_else(|_| Err(late(&shown, caps.timeout)))
+}
+
+fn late(shown: &str, time: Duration) -> Refusal {
+    Refusal::timeout(format!(
+        "No answer from {shown} in the time of the grant ({} s; grants.http[].timeout_ms) and of the run.",
+        time.as_secs_f32()
+    ))
+}
+
+fn method(parts: &Parts) -> Result<Method, Refusal> {
+    let given = parts.headers.get(METHOD_HEADER).map_or(&b"GET"[..], |value| value.as_bytes());
+    let method = Method::from_bytes(given).map_err(|_| Refusal::malformed("This is no HTTP method."))?;
+    if matches!(method, Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::policy(format!("{method} is never let out.")));
+    }
+    Ok(method)
+}
+
+fn target(parts: &Parts) -> Result<Target, Refusal> {
+    let url = parts.headers.get(URL_HEADER).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+    let url = url.ok_or_else(|| Refusal::malformed("There is no URL, or it is not UTF-8."))?;
+    Target::parse(url).map_err(|why| Refusal::malformed(format!("The URL is refused: {why}.")))
+}
+
+/// How long the guest would wait for a connection.
+fn connect_time(given: &HeaderMap) -> Option<Duration> {
+    let text = given.get(CONNECT_TIMEOUT_HEADER)?.to_str().ok()?;
+    text.parse().ok().map(Duration::from_millis)
+}
+
+fn covered(gateway: &Gateway, admission: &Admission, method: &Method, target: &Target) -> Result<Caps, Refusal> {
+    let settings = &gateway.settings;
+    let caps = covers::caps(admission.rules(), method.as_str(), target, &settings.default, &settings.maximum);
+    let caps = caps.ok_or_else(|| Refusal::policy(covers::explain(admission.rules(), method.as_str(), target)))?;
+    // A ban may take a part of a grant only, so it is asked again here.
+    if !settings.policy.permits_host(target.https, &target.host, target.port) {
+        let detail = format!("The operator's policy lets nothing out to {}.", target.authority());
+        return Err(Refusal::policy(detail));
+    }
+    Ok(caps)
+}
+
+impl Walk<'_> {
+    async fn send(self, given: &HeaderMap, body: Incoming) -> Result<Response<GatewayBody>, Refusal> {
+        let length = body.size_hint().exact();
+        if length.is_some_and(|length| length > self.caps.request_bytes) {
+            return Err(self.long_request());
+        }
+        let plain_http = self.gateway.settings.policy.secrets.plain_http;
+        let outgoing = self.held.as_ref().map(|held| held.outgoing(&self.target, plain_http));
+        let readable = self.held.as_ref().is_some_and(|held| held.any_bound(&self.target));
+        let mut headers = headers::to_upstream(given, outgoing.as_ref(), readable)?;
+        let authority = self.target.authority().parse();
+        headers.insert(HOST, authority.map_err(|_| Refusal::malformed("The URL's host can be no header."))?);
+        let (body, reason) = self.body(body, length, outgoing.as_ref()).await?;
+        let request = self.request(headers, body, outgoing.as_ref())?;
+        let routes = self.routes().await?;
+        match self.gateway.upstream.send(&routes, connect_time(given), request).await {
+            Ok(response) => self.answer(response, readable),
+            Err(error) => Err(self.failed(&error, &reason)),
+        }
+    }
+
+    /// The request's body as it goes out, and where it will say why it broke off.
+    async fn body(
+        &self,
+        body: Incoming,
+        length: Option<u64>,
+        outgoing: Option<&Outgoing>,
+    ) -> Result<(GatewayBody, Reason), Refusal> {
+        let bounds = self.bounds(self.caps.request_bytes);
+        let replace = outgoing.filter(|_| !body.is_end_stream()).map(Outgoing::body);
+        let searched = replace.is_some();
+        let bounded = Bounded::new(body, bounds, replace, None);
+        let reason = bounded.reason();
+        if !searched || length.is_none_or(|length| length > READ_FIRST) {
+            return Ok((bounded.boxed_unsync(), reason));
+        }
+        let read = bounded.collect().await.map_err(|why| self.broken(&why))?;
+        Ok((Full::new(read.to_bytes()).map_err(|e| match e {}).boxed_unsync(), reason))
+    }
+
+    fn bounds(&self, most: u64) -> Bounds {
+        let revoked = self.admission.revoked.clone();
+        Bounds { most, deadline: self.deadline, idle: Some(self.gateway.settings.idle), revoked }
+    }
+
+    fn request(
+        &self,
+        headers: HeaderMap,
+        body: GatewayBody,
+        outgoing: Option<&Outgoing>,
+    ) -> Result<Request<GatewayBody>, Refusal> {
+        let plain = self.target.path_and_query();
+        let secret = outgoing.map(|outgoing| outgoing.url(&plain)).transpose();
+        let secret = secret.map_err(|why| Refusal::policy(why.0))?.flatten();
+        let uri = http::Uri::try_from(secret.as_ref().map_or(plain.as_str(), |secret| secret.as_str()));
+        let uri = uri.map_err(|_| Refusal::malformed("The URL is too long, or it cannot be one with its secrets in."))?;
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// The addresses that may be dialled.
+    async fn routes(&self) -> Result<Vec<Route>, Refusal> {
+        let (host, policy) = (&self.target.host, &self.gateway.settings.policy);
+        let found = match self.target.address {
+            Some(address) => vec![address],
+            None => self.gateway.resolver.resolve(host).await.map_err(|e| {
+                tracing::info!(host, error = %e, "a name does not resolve");
+                Refusal::dns(format!("The name {host} does not resolve."))
+            })?,
+        };
+        if found.is_empty() {
+            return Err(Refusal::dns(format!("The name {host} has no address.")));
+        }
+        let banned = |address: &std::net::IpAddr| {
+            policy.network.deny.iter().any(|entry| entry.host.bans(&address.to_string(), self.target.port))
+        };
+        let judged = found.iter().filter_map(|address| address::to_dial(*address, &policy.network.private));
+        let addresses: Vec<_> = judged.filter(|address| !banned(address)).take(TRIED).collect();
+        if addresses.is_empty() {
+            tracing::warn!(host, organization = %self.admission.pass.caller.organization, "a private address is refused");
+            return Err(Refusal::private_address(format!(
+                "{host} is at a private, loopback, link-local or otherwise special address, or at one that the operator \
+                 forbids. An operator allows ranges with network.private."
+            )));
+        }
+        let (organization, https, port) = (&self.admission.pass.caller.organization, self.target.https, self.target.port);
+        let route = |address| Route { organization: organization.clone(), https, host: host.clone(), port, address };
+        Ok(addresses.into_iter().map(route).collect())
+    }
+
+    fn answer(self, response: Response<Leased>, readable: bool) -> Result<Response<GatewayBody>, Refusal> {
+        let (head, body) = response.into_parts();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Refusal::bad_answer("The upstream switches protocols, which is never let through."));
+        }
+        let held = self.held.as_deref();
+        let mut headers = headers::to_guest(&head.headers, held, readable)?;
+        let bodiless = self.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
+        if !bodiless {
+            if body.size_hint().exact().is_some_and(|length| length > self.caps.response_bytes) {
+                return Err(Refusal::too_large(format!(
+                    "The answer is longer than {} bytes, which is what is granted (grants.http[].max_response_bytes).",
+                    self.caps.response_bytes
+                )));
+            }
+            // Written anew where it still is what it was.
+            headers.remove(CONTENT_LENGTH);
+        }
+        let scrub = held.filter(|_| !bodiless).map(Held::scrubber);
+        let bounds = self.bounds(self.caps.response_bytes);
+        let mut answer = Response::new(Bounded::new(body, bounds, scrub, Some(self.place)).boxed_unsync());
+        *answer.status_mut() = head.status;
+        *answer.headers_mut() = headers;
+        Ok(answer)
+    }
+
+    fn failed(&self, error: &UpstreamError, reason: &Reason) -> Refusal {
+        if let Some(why) = reason.get() {
+            return self.broken(why);
+        }
+        let authority = self.target.authority();
+        tracing::info!(authority, error = %error, cause = std::error::Error::source(error), "an upstream failed");
+        match error {
+            UpstreamError::Connect(why) => Refusal::connect(format!("{authority} cannot be reached: {}.", why.kind())),
+            UpstreamError::Tls(why) => Refusal::connect(format!("TLS with {authority} fails: {why}.")),
+            UpstreamError::Http(why) if why.is_parse_too_large() => {
+                Refusal::too_large(format!("The headers of {authority}'s answer are too large."))
+            }
+            UpstreamError::Http(why) if why.is_parse() => {
+                Refusal::bad_answer(format!("What {authority} answers is not HTTP/1.1."))
+            }
+            UpstreamError::Http(_) => Refusal::connect(format!("{authority} broke off before its answer.")),
+        }
+    }
+
+    /// Why the request's body did not go out whole.
+    fn broken(&self, why: &BodyError) -> Refusal {
+        match why {
+            BodyError::TooLarge(_) => self.long_request(),
+            BodyError::Timeout | BodyError::Idle(_) => late(&self.target.shown(), self.caps.timeout),
+            BodyError::Revoked => Refusal::token(),
+            BodyError::Forbidden(detail) => Refusal::policy(detail.clone()),
+            BodyError::Lost(_) => Refusal::malformed("The request's body broke off."),
+        }
+    }
+
+    fn long_request(&self) -> Refusal {
+        Refusal::too_large(format!(
+            "The request is longer than {} bytes, which is what is granted (grants.http[].max_request_bytes).",
+            self.caps.request_bytes
+        ))
+    }
+}

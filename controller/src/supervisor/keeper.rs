@@ -1,0 +1,129 @@
+//! The life of a child that serves: start, watch, start again. Back at once after a death; slower only where one quick
+//! death follows another.
+
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use tokio::process::Child;
+use tokio_util::sync::CancellationToken;
+
+use super::child::end;
+use crate::Error;
+use crate::metrics::RestartLabels;
+use crate::workers::{EVERY, FAILURES, TIMEOUT, Watched};
+
+/// A start has this time until its first health answer.
+const START: Duration = Duration::from_secs(60);
+/// A life shorter than this is a quick death; so many of them in a row are followed at once by a new start.
+const QUICK: Duration = Duration::from_secs(5);
+const FREE_RESTARTS: u32 = 3;
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Keeps one child alive.
+pub(super) struct Keeper<'a, W> {
+    pub(super) charge: &'a W,
+    pub(super) restarts: &'a Family<RestartLabels, Counter>,
+    /// Ends the child, in order.
+    pub(super) stop: &'a CancellationToken,
+    /// How long the child may take to end.
+    pub(super) grace: Duration,
+}
+
+enum End {
+    Died(String),
+    Hung,
+    Stopped,
+}
+
+impl<W: Watched> Keeper<'_, W> {
+    /// Until `stop`. Deaths of the child are no errors.
+    ///
+    /// # Errors
+    /// Where no child can be started.
+    pub(super) async fn keep(&self, start: impl Fn() -> Result<Child, Error>) -> Result<(), Error> {
+        let name = self.charge.name();
+        let mut quick_deaths = 0_u32;
+        loop {
+            let started = Instant::now();
+            let mut child = start()?;
+            let ended = self.life(&mut child).await;
+            self.charge.lost();
+            let reason = match ended {
+                End::Stopped => return Ok(()),
+                End::Died(status) => {
+                    tracing::warn!(worker = name, status, "the worker died; it is started again");
+                    "died"
+                }
+                End::Hung => {
+                    tracing::warn!(worker = name, "the worker hangs; it is killed and started again");
+                    if let Err(error) = child.kill().await {
+                        tracing::warn!(worker = name, %error, "the worker could not be killed");
+                    }
+                    "hung"
+                }
+            };
+            self.restarts.get_or_create(&RestartLabels { reason }).inc();
+            quick_deaths = if started.elapsed() < QUICK { quick_deaths.saturating_add(1) } else { 0 };
+            tokio::select! {
+                () = tokio::time::sleep(pause(quick_deaths)) => {}
+                () = self.stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn life(&self, child: &mut Child) -> End {
+        tokio::select! {
+            status = child.wait() => {
+                return End::Died(status.map_or_else(|e| e.to_string(), |status| status.to_string()));
+            }
+            () = self.hung() => return End::Hung,
+            () = self.stop.cancelled() => {}
+        }
+        end(child, self.grace).await;
+        End::Stopped
+    }
+
+    /// Keeps the worker's readiness true, and returns when it hangs.
+    async fn hung(&self) {
+        let (name, born) = (self.charge.name(), Instant::now());
+        while !self.charge.ready() {
+            match self.charge.check(START).await {
+                Ok(()) => {}
+                Err(_) if born.elapsed() >= START => return,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        let took_ms = u64::try_from(born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(worker = name, took_ms, "the worker is ready");
+        let mut failures = 0;
+        while failures < FAILURES {
+            tokio::time::sleep(EVERY).await;
+            match self.charge.check(TIMEOUT).await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(worker = name, %error, failures, "the worker does not answer");
+                }
+            }
+        }
+    }
+}
+
+fn pause(quick_deaths: u32) -> Duration {
+    match quick_deaths.saturating_sub(FREE_RESTARTS) {
+        0 => Duration::ZERO,
+        more => Duration::from_millis(100).saturating_mul(1 << more.min(10)).min(LONGEST_PAUSE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        assert_eq!(pause(1), Duration::ZERO);
+        assert_eq!(pause(100), LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,101 @@
+//! `wasi:sockets` for components that import it though they hardly mean to: runtimes of languages do. Never a network.
+//!
+//! Every function answers `access-denied` where it can answer so, and is a trap where it cannot. Nobody gets a socket.
+
+use wasmtime::{
+    StoreContextMut,
+    component::{
+        Component, Linker, Resource, ResourceType, Val,
+        types::{ComponentFunc, ComponentInstance, ComponentItem, Type},
+    },
+};
+
+use crate::sandbox::SandboxView;
+
+const PACKAGE: &str = "wasi:sockets/";
+const DENIED: &str = "access-denied";
+
+/// Stands for a network that denies everything. Runtimes take one before they ask it for a name, and trap without.
+struct Denied;
+
+/// Defines, for a component, the interfaces of `wasi:sockets` that it imports. The linker is to be the component's own
+/// (a clone): another component may import other functions under the same names. Whether there were any.
+pub fn deny_sockets<T: SandboxView + 'static>(linker: &mut Linker<T>, component: &Component) -> wasmtime::Result<bool> {
+    let engine = linker.engine().clone();
+    let component = component.component_type();
+    let mut theirs = Vec::new();
+    let mut others = Vec::new();
+    for (name, import) in component.imports(&engine) {
+        let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
+        if name.starts_with(PACKAGE) {
+            theirs.push((name, interface));
+        } else {
+            others.extend(interface.exports(&engine).filter_map(|(_, item)| resource(&item.ty)));
+        }
+    }
+    for (name, interface) in &theirs {
+        deny(linker, name, interface, &others)?;
+    }
+    Ok(!theirs.is_empty())
+}
+
+fn resource(item: &ComponentItem) -> Option<ResourceType> {
+    if let ComponentItem::Resource(resource) = item { Some(*resource) } else { None }
+}
+
+fn deny<T: SandboxView + 'static>(
+    linker: &mut Linker<T>,
+    name: &str,
+    interface: &ComponentInstance,
+    others: &[ResourceType],
+) -> wasmtime::Result<()> {
+    let engine = linker.engine().clone();
+    let mut denied = linker.instance(name)?;
+    for (function, item) in interface.exports(&engine) {
+        match item.ty {
+            ComponentItem::ComponentFunc(_) => {
+                let path = format!("{name}#{function}");
+                denied.func_new(function, move |store, ty, _, results| answer(store, &path, &ty, results))?;
+            }
+            // What belongs to `wasi:io` is not defined once more.
+            ComponentItem::Resource(resource) if !others.contains(&resource) => {
+                denied.resource(function, ResourceType::host::<Denied>(), |mut store, rep| {
+                    store.data_mut().sandbox().table().delete(Resource::<Denied>::new_own(rep))?;
+                    Ok(())
+                })?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn answer<T: SandboxView + 'static>(
+    mut store: StoreContextMut<'_, T>,
+    path: &str,
+    ty: &ComponentFunc,
+    results: &mut [Val],
+) -> wasmtime::Result<()> {
+    let answer = match ty.results().next() {
+        Some(Type::Result(result)) if has_denied(result.err()) => {
+            Some(Val::Result(Err(Some(Box::new(Val::Enum(DENIED.to_owned()))))))
+        }
+        Some(Type::Option(_)) => Some(Val::Option(None)),
+        Some(Type::Own(ty)) if ty == ResourceType::host::<Denied>() => {
+            let network = store.data_mut().sandbox().push(Denied)?;
+            Some(Val::Resource(network.try_into_resource_any(&mut store)?))
+        }
+        _ => None,
+    };
+    match (answer, results) {
+        (Some(answer), [result]) => {
+            *result = answer;
+            Ok(())
+        }
+        _ => Err(wasmtime::format_err!("{path} was called, but there are no sockets in a sandbox: use wasi:http")),
+    }
+}
+
+fn has_denied(error: Option<Type>) -> bool {
+    matches!(error, Some(Type::Enum(cases)) if cases.names().any(|case| case == DENIED))
+}

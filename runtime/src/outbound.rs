@@ -1,0 +1,287 @@
+//! What a snippet may ask of the world beyond its sandbox, through the kernel's door: HTTP and deployed tools.
+//!
+//! It decides nothing: the gateway does, by the run's token. Bodies are whole texts here, in base64, and bounded; a wait
+//! ends at the run's deadline and when it is cancelled.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use cofferdam_contract::tool::{MAX_ARGUMENTS_BYTES, MAX_RESULT_BYTES};
+use cofferdam_contract::uplink::{
+    GrantedTool, MAX_HEADERS, METHOD_HEADER, REFUSED_HEADER, RESERVED_PREFIX, RefusedBy, URL_HEADER,
+};
+use cofferdam_contract::{Problem, ToolOutcome};
+use cofferdam_host_api::gateway::{GatewayBody, GatewayError, GatewayHandle};
+use cofferdam_host_api::interrupt::Timer;
+use cofferdam_host_api::{Interrupt, Interrupted};
+use futures_util::future::{Either, select};
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// The longest body of a request and of an answer: each is held whole, and in base64 beside it.
+pub const MAX_BODY_BYTES: usize = 8 << 20;
+/// All granted tools' descriptions together.
+const MAX_TOOLS_BYTES: usize = 4 << 20;
+
+const NO_HTTP: &str = "no network in this sandbox: sockets, HTTP and name resolution are not available; \
+                       HTTP has to be granted to the run, host by host (grants.http)";
+const NO_TOOLS: &str = "no tools are granted to this sandbox: they have to be granted to the run by name (grants.tools)";
+
+/// A request through the door that is for here.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+enum Ask<'a> {
+    Http {
+        method: String,
+        url: String,
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        #[serde(default)]
+        body: Option<String>,
+        #[serde(default)]
+        timeout_ms: Option<u64>,
+    },
+    Tools,
+    Tool {
+        tool: String,
+        function: String,
+        #[serde(borrow)]
+        arguments: &'a RawValue,
+    },
+}
+
+/// What a guest gets for a request that was carried out.
+#[derive(Serialize)]
+struct HttpAnswer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+/// What a guest gets for one that was not: its prelude makes an exception of it.
+#[derive(Serialize)]
+struct Refusal {
+    refused: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    fn new(by: RefusedBy, message: impl Into<String>) -> Self {
+        Self { refused: by.as_str(), message: message.into() }
+    }
+}
+
+impl From<GatewayError> for Refusal {
+    fn from(error: GatewayError) -> Self {
+        let by = match error {
+            GatewayError::TooLong => RefusedBy::TooLarge,
+            _ => RefusedBy::Internal,
+        };
+        Self::new(by, error.to_string())
+    }
+}
+
+/// Whether a request is for here rather than for the recorder. Kernels' preludes write the operation first.
+pub fn is_meant(request: &[u8]) -> bool {
+    [&br#"{"op":"http""#[..], br#"{"op":"tools""#, br#"{"op":"tool""#].iter().any(|op| request.starts_with(op))
+}
+
+/// Carries a request out: the answer in JSON, or the text of an error.
+pub fn answer(gateway: Option<&GatewayHandle>, interrupt: &Interrupt, request: &[u8]) -> Result<Vec<u8>, String> {
+    let ask: Ask<'_> = serde_json::from_slice(request).map_err(|e| format!("the sandbox does not know this: {e}"))?;
+    let json = match ask {
+        Ask::Http { method, url, headers, body, timeout_ms } => {
+            let result = match gateway {
+                None => Err(Refusal::new(RefusedBy::Policy, NO_HTTP)),
+                Some(gateway) => http_request(&method, &url, &headers, body.as_deref())
+                    .and_then(|request| within(interrupt, timeout_ms, http(gateway, request))),
+            };
+            to_json(result)
+        }
+        Ask::Tools => to_json(match gateway {
+            None => Err(Refusal::new(RefusedBy::Policy, NO_TOOLS)),
+            Some(gateway) => within(interrupt, None, tools(gateway)),
+        }),
+        Ask::Tool { tool, function, arguments } => to_json(match gateway {
+            None => Err(Refusal::new(RefusedBy::Policy, NO_TOOLS)),
+            Some(gateway) => within(interrupt, None, call(gateway, &tool, &function, arguments)),
+        }),
+    };
+    json.map_err(|e| e.to_string())
+}
+
+fn to_json<T: Serialize>(result: Result<T, Refusal>) -> serde_json::Result<Vec<u8>> {
+    match result {
+        Ok(answer) => serde_json::to_vec(&answer),
+        Err(refusal) => serde_json::to_vec(&refusal),
+    }
+}
+
+/// Waits no longer than the run may, nor than the guest asked.
+fn within<T>(
+    interrupt: &Interrupt,
+    timeout_ms: Option<u64>,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let patience = Timer(timeout_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms))));
+    let ended = interrupt.block_on(async {
+        match select(pin!(work), patience).await {
+            Either::Left((result, _)) => Some(result),
+            Either::Right(((), _)) => None,
+        }
+    });
+    match ended {
+        Ok(Some(result)) => result,
+        Ok(None) => Err(Refusal::new(RefusedBy::Timeout, "the answer did not come in the time that was given to it")),
+        Err(Interrupted::Deadline) => Err(Refusal::new(RefusedBy::Timeout, "the run's time is over")),
+        Err(Interrupted::Cancelled) => Err(Refusal::new(RefusedBy::Timeout, "the run was cancelled")),
+    }
+}
+
+fn malformed(what: impl std::fmt::Display) -> Refusal {
+    Refusal::new(RefusedBy::Malformed, what.to_string())
+}
+
+fn http_request(
+    method: &str,
+    url: &str,
+    headers: &[(String, String)],
+    body: Option<&str>,
+) -> Result<Request<GatewayBody>, Refusal> {
+    if headers.len() > MAX_HEADERS {
+        return Err(Refusal::new(RefusedBy::TooLarge, format!("a request has at most {MAX_HEADERS} headers")));
+    }
+    let bytes = match body {
+        None => Vec::new(),
+        Some(text) if text.len() / 4 * 3 > MAX_BODY_BYTES + 3 => {
+            let message = format!("a request's body has at most {MAX_BODY_BYTES} bytes");
+            return Err(Refusal::new(RefusedBy::TooLarge, message));
+        }
+        Some(text) => BASE64_STANDARD.decode(text).map_err(malformed)?,
+    };
+    let mut request = Request::post("/http")
+        .header(METHOD_HEADER, HeaderValue::from_str(method).map_err(malformed)?)
+        .header(URL_HEADER, HeaderValue::from_str(url).map_err(|_| malformed("the URL has characters it cannot have"))?)
+        .body(full(bytes))
+        .map_err(malformed)?;
+    for (name, value) in headers {
+        let name = HeaderName::try_from(name.as_str()).map_err(|_| malformed(format!("no header's name: {name:?}")))?;
+        let value = HeaderValue::from_str(value).map_err(|_| malformed(format!("no value for the header {name}")))?;
+        if !name.as_str().starts_with(RESERVED_PREFIX) {
+            request.headers_mut().append(name, value);
+        }
+    }
+    Ok(request)
+}
+
+fn full(bytes: impl Into<Bytes>) -> GatewayBody {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Reads an answer; the gateway's own refusals become ours.
+async fn read(response: Response<GatewayBody>, max: usize) -> Result<Response<Bytes>, Refusal> {
+    let (head, body) = response.into_parts();
+    let by = head.headers.get(REFUSED_HEADER).map(|by| by.to_str().ok().and_then(RefusedBy::parse));
+    let bytes = Limited::new(body, max).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Refusal::new(RefusedBy::TooLarge, format!("an answer has at most {max} bytes here"))
+        } else {
+            Refusal::new(RefusedBy::Internal, "the answer broke off")
+        }
+    })?;
+    let bytes = bytes.to_bytes();
+    match by {
+        None => Ok(Response::from_parts(head, bytes)),
+        Some(by) => {
+            let problem: Option<Problem> = serde_json::from_slice(&bytes).ok();
+            let message = problem.map_or_else(|| "the gateway refused the request".to_owned(), |p| p.detail);
+            Err(Refusal::new(by.unwrap_or(RefusedBy::Internal), message))
+        }
+    }
+}
+
+async fn http(gateway: &GatewayHandle, request: Request<GatewayBody>) -> Result<HttpAnswer, Refusal> {
+    let response = read(gateway.send(request).await?, MAX_BODY_BYTES).await?;
+    let text = |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect::<String>();
+    Ok(HttpAnswer {
+        status: response.status().as_u16(),
+        headers: response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+        body: BASE64_STANDARD.encode(response.body()),
+    })
+}
+
+async fn tools(gateway: &GatewayHandle) -> Result<Vec<GrantedTool>, Refusal> {
+    let response = ask(gateway, "/tools", Bytes::new(), MAX_TOOLS_BYTES).await?;
+    serde_json::from_slice(response.body()).map_err(|e| Refusal::new(RefusedBy::Internal, e.to_string()))
+}
+
+async fn call(
+    gateway: &GatewayHandle,
+    tool: &str,
+    function: &str,
+    arguments: &RawValue,
+) -> Result<ToolOutcome, Refusal> {
+    let is_name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if !is_name(tool) || !is_name(function) {
+        return Err(malformed("a tool's name has letters, digits and `-`"));
+    }
+    if arguments.get().len() > MAX_ARGUMENTS_BYTES {
+        let message = format!("arguments have at most {MAX_ARGUMENTS_BYTES} bytes");
+        return Err(Refusal::new(RefusedBy::TooLarge, message));
+    }
+    let path = format!("/tools/{tool}/functions/{function}");
+    let arguments = Bytes::copy_from_slice(arguments.get().as_bytes());
+    let response = ask(gateway, &path, arguments, 2 * MAX_RESULT_BYTES).await?;
+    serde_json::from_slice(response.body()).map_err(|e| Refusal::new(RefusedBy::Internal, e.to_string()))
+}
+
+/// A JSON call; a problem document is a refusal.
+async fn ask(gateway: &GatewayHandle, path: &str, json: Bytes, max: usize) -> Result<Response<Bytes>, Refusal> {
+    let request = Request::post(path).header(http::header::CONTENT_TYPE, "application/json").body(full(json));
+    let response = read(gateway.send(request.map_err(malformed)?).await?, max).await?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let problem: Option<Problem> = serde_json::from_slice(response.body()).ok();
+    let message = problem.map_or_else(|| format!("status {}", response.status()), |p| p.detail);
+    Err(Refusal::new(if response.status().is_server_error() { RefusedBy::Internal } else { RefusedBy::Policy }, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_grant_there_is_no_way_out() {
+        for request in [&br#"{"op":"http","method":"GET","url":"http://a/"}"#[..], br#"{"op":"tools"}"#] {
+            assert!(is_meant(request));
+            let answer = answer(None, &Interrupt::default(), request).unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["refused"], "policy", "{answer}");
+        }
+        assert!(!is_meant(br#"{"op":"result","main":true,"data":{}}"#));
+        assert!(answer(None, &Interrupt::default(), br#"{"op":"http"}"#).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_a_request_is_refused_here() {
+        let bad = |method: &str, url: &str, headers: &[(String, String)], body: Option<&str>| {
+            http_request(method, url, headers, body).err().map(|refusal| refusal.refused)
+        };
+        assert_eq!(bad("G\nT", "http://a/", &[], None), Some("malformed"));
+        assert_eq!(bad("GET", "http://a/\r\nx: y", &[], None), Some("malformed"));
+        assert_eq!(bad("GET", "http://a/", &[("a b".to_owned(), "c".to_owned())], None), Some("malformed"));
+        assert_eq!(bad("GET", "http://a/", &[("a".to_owned(), "b\r\nc: d".to_owned())], None), Some("malformed"));
+        assert_eq!(bad("PUT", "http://a/", &[], Some("*")), Some("malformed"));
+        assert_eq!(bad("PUT", "http://a/", &[], Some(&"A".repeat(MAX_BODY_BYTES / 3 * 4 + 16))), Some("too-large"));
+        let many = vec![("a".to_owned(), "b".to_owned()); MAX_HEADERS + 1];
+        assert_eq!(bad("GET", "http://a/", &many, None), Some("too-large"));
+        let own = [("Cofferdam-Token".to_owned(), "x".to_owned()), ("accept".to_owned(), "y".to_owned())];
+        let request = http_request("GET", "http://a/", &own, Some("aGk=")).ok().unwrap();
+        assert!(!request.headers().contains_key("cofferdam-token") && request.headers().contains_key("accept"));
+    }
+}

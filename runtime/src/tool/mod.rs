@@ -1,0 +1,24 @@
+//! Components as tools: what their functions are, what JSON means to them, and their compiled code. Never calls one: that
+//! is `tool_worker`'s.
+
+pub mod compile;
+pub mod describe;
+mod docs;
+mod names;
+mod number;
+mod read;
+mod schema;
+pub mod shape;
+mod value_in;
+mod value_out;
+mod words;
+pub mod wrap;
+
+#[cfg(test)]
+mod tests;
+
+pub use compile::compile;
+pub use describe::describe;
+pub use shape::{Signature, Unfit};
+pub use value_in::ValueError;
+pub use value_out::{ResultError, Returned};

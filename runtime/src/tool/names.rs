@@ -1,0 +1,74 @@
+//! What a function of a component is called as a tool, and which exports are no tools.
+
+use wasmparser::names::{ComponentName, ComponentNameKind};
+
+/// The interface that describes a component's functions; it is asked, and no tool itself.
+pub const DESCRIBE: &str = "cofferdam:tool/describe";
+pub const DESCRIBE_FUNCTION: &str = "describe";
+/// Models are given names of at most 64 characters by most of their providers.
+pub const GOOD_NAME_BYTES: usize = 64;
+pub const MAX_NAME_BYTES: usize = 128;
+
+/// What an exported instance is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interface {
+    /// Its functions are tools, and their names begin so.
+    Tools { prefix: String, label: String },
+    /// `cofferdam:tool/describe`.
+    Describe,
+    /// An interface of WASI's, which the host calls for its own purposes and not as a tool.
+    System,
+    /// A name that WIT does not give to interfaces.
+    Other,
+}
+
+pub fn interface(name: &str) -> Interface {
+    let Ok(parsed) = ComponentName::new(name, 0) else { return Interface::Other };
+    match parsed.kind() {
+        ComponentNameKind::Interface(id) => {
+            let bare = name.split('@').next().unwrap_or(name);
+            match id.namespace().as_str() {
+                "wasi" => Interface::System,
+                _ if bare == DESCRIBE => Interface::Describe,
+                _ => {
+                    let label = id.interface().as_str().to_owned();
+                    Interface::Tools { prefix: format!("{}-{label}", id.package().as_str()), label }
+                }
+            }
+        }
+        ComponentNameKind::Label(label) => {
+            Interface::Tools { prefix: label.as_str().to_owned(), label: label.as_str().to_owned() }
+        }
+        _ => Interface::Other,
+    }
+}
+
+/// Whether an exported function is a plain one, and none of a resource's.
+pub fn is_plain(function: &str) -> bool {
+    ComponentName::new(function, 0).is_ok_and(|name| matches!(name.kind(), ComponentNameKind::Label(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_of_package_and_interface() {
+        let tools = |prefix: &str, label: &str| Interface::Tools { prefix: prefix.into(), label: label.into() };
+        for (name, expected) in [
+            ("example:hello/greeting@0.1.0", tools("hello-greeting", "greeting")),
+            ("a:b-c/d-e", tools("b-c-d-e", "d-e")),
+            ("inline", tools("inline", "inline")),
+            ("wasi:cli/run@0.2.0", Interface::System),
+            ("wasi:http/incoming-handler@0.2.3", Interface::System),
+            ("cofferdam:tool/describe@0.1.0", Interface::Describe),
+            ("cofferdam:tool/other", tools("tool-other", "other")),
+            ("url=<https://example.com>", Interface::Other),
+        ] {
+            assert_eq!(interface(name), expected, "{name}");
+        }
+        for (name, plain) in [("greet", true), ("[method]cat.meow", false), ("[constructor]cat", false)] {
+            assert_eq!(is_plain(name), plain, "{name}");
+        }
+    }
+}

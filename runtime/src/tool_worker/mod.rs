@@ -1,0 +1,131 @@
+//! The tool worker: the process that runs tools' components, behind the `/tools` part of `contract::worker`.
+//!
+//! Like the worker of snippets it holds no secret and opens no connection, and it confines itself before it looks at
+//! anything of anybody's. It is another process because compiled code is mapped in it at any time, which the other one
+//! may not do. It never compiles: it loads by digest what a process of its own has put into the artifact cache.
+
+mod call;
+mod components;
+mod config;
+mod linkers;
+mod logs;
+mod metrics;
+mod routes;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_contract::Problem;
+use cofferdam_contract::tool::MAX_CALL_DEPTH;
+use cofferdam_host_api::{Base, Budget, Mounts, SystemClock};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::artifact::ArtifactCache;
+use crate::confine::{Profile, confine};
+use crate::engine::{TOOL_STACK, start_ticker, tool_engine};
+use crate::error::Error;
+use crate::uplink::Uplinks;
+use crate::worker::admission::Admission;
+use components::Components;
+pub use config::ToolWorkerConfig;
+use metrics::Metrics;
+
+/// The stack of a thread that runs tools: the guest's own and what the host functions need below it.
+const THREAD_STACK: usize = TOOL_STACK + (2 << 20);
+
+/// What all requests share.
+struct ToolWorker {
+    config: ToolWorkerConfig,
+    components: Components,
+    /// Places by depth: a call within calls waits only for calls that are as deep as itself.
+    admission: Vec<Admission>,
+    uplinks: Uplinks,
+    base: Arc<Base>,
+    metrics: Metrics,
+}
+
+impl ToolWorker {
+    /// Before the process is confined.
+    fn new(config: ToolWorkerConfig) -> Result<(Self, wasmtime::Engine), Error> {
+        let engine = tool_engine().map_err(Error::Sandbox)?;
+        let cache = ArtifactCache::open(&config.cache_dir)?;
+        let budget = Budget::new(config.files_budget_bytes);
+        let worker = Self {
+            components: Components::new(engine.clone(), cache, config.max_components, config.code_bytes),
+            admission: (0..=MAX_CALL_DEPTH).map(|_| Admission::new(config.max_calls, config.max_waiting)).collect(),
+            uplinks: Uplinks::default(),
+            base: Arc::new(Base { mounts: Arc::new(Mounts::new()), budget, clock: Arc::new(SystemClock) }),
+            metrics: Metrics::new(),
+            config,
+        };
+        Ok((worker, engine))
+    }
+
+    async fn enter(&self, depth: u32) -> Result<OwnedSemaphorePermit, Problem> {
+        let places = usize::try_from(depth).ok().and_then(|depth| self.admission.get(depth));
+        let places = places.ok_or_else(|| Problem::denied(format!("Tools call each other {depth} deep.")))?;
+        places.enter().await.inspect_err(|_| self.metrics.refused())
+    }
+
+    /// Calls under way, calls that wait.
+    fn load(&self) -> (usize, usize) {
+        let loads = self.admission.iter().map(Admission::load);
+        loads.fold((0, 0), |(active, waiting), load| (active + load.0, waiting + load.1))
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then lets calls end.
+pub fn serve(listener: UnixListener, config: ToolWorkerConfig) -> Result<(), Error> {
+    let (worker, engine) = ToolWorker::new(config)?;
+    if worker.config.confine {
+        let readable = [
+            PathBuf::from("/sys/fs/cgroup"),
+            PathBuf::from("/sys/devices/system/cpu"),
+            worker.config.cache_dir.clone(),
+        ];
+        let confinement = confine(Profile::Tools, &readable, None)?;
+        tracing::info!(landlock = confinement.landlock, seccomp = confinement.seccomp, "the tool worker is confined");
+    }
+    start_ticker(&engine).map_err(Error::io("the epoch thread"))?;
+    let depths = worker.admission.len();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from))
+        // Every place has its thread, or a deep call could wait for one that a shallow one holds.
+        .max_blocking_threads(worker.config.max_calls.saturating_mul(depths).saturating_add(16))
+        .thread_stack_size(THREAD_STACK)
+        .enable_all()
+        .build()
+        .map_err(Error::io("the tool worker's threads"))?;
+    runtime.block_on(serve_until_told(listener, Arc::new(worker)))
+}
+
+async fn serve_until_told(listener: UnixListener, worker: Arc<ToolWorker>) -> Result<(), Error> {
+    listener.set_nonblocking(true).map_err(Error::io("the tool worker's listener"))?;
+    let listener = tokio::net::UnixListener::from_std(listener).map_err(Error::io("the tool worker's listener"))?;
+    let mut term = signal(SignalKind::terminate()).map_err(Error::io("signals"))?;
+    let mut int = signal(SignalKind::interrupt()).map_err(Error::io("signals"))?;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let told = stop.clone();
+    let server = axum::serve(listener, routes::router(Arc::clone(&worker)));
+    let graceful = server.with_graceful_shutdown(async move { told.cancelled().await });
+    let mut serving = tokio::spawn(async move { graceful.await });
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        ended = &mut serving => {
+            let source = std::io::Error::other(format!("it ended by itself: {ended:?}"));
+            return Err(Error::Io { context: "the tool worker's server", source });
+        }
+    }
+    tracing::info!("draining");
+    stop.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(worker.config.drain_s), &mut serving).await;
+    worker.admission.iter().for_each(Admission::close);
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! The tool worker's routes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use cofferdam_contract::tool::MAX_ARGUMENTS_BYTES;
+use cofferdam_contract::worker::ToolsHealth;
+use cofferdam_contract::{Problem, ToolCall, ToolOutcome};
+use cofferdam_host_api::{FsError, GatewayHandle, Interrupt, Vfs};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::spawn_blocking;
+
+use super::ToolWorker;
+use super::call::{self, Job};
+use super::linkers::linking;
+use crate::error::Error;
+use crate::turn::quota;
+use crate::worker::routes::{ProblemResponse, organization};
+
+/// What a call carries beside its arguments: grants, configuration, environment.
+const BESIDE: usize = 1 << 20;
+
+pub(super) fn router(worker: Arc<ToolWorker>) -> Router {
+    Router::new()
+        .route("/tools/health", get(health))
+        .route("/tools/metrics", get(metrics))
+        .route("/tools/calls", post(call))
+        .route("/tools/uplink", post(uplink))
+        .layer(DefaultBodyLimit::max(MAX_ARGUMENTS_BYTES + BESIDE))
+        .with_state(worker)
+}
+
+async fn health(State(worker): State<Arc<ToolWorker>>) -> Json<ToolsHealth> {
+    let (active, waiting) = worker.load();
+    Json(ToolsHealth {
+        calls_active: active as u64,
+        calls_waiting: waiting as u64,
+        components: worker.components.count() as u64,
+        uplinks: worker.uplinks.count() as u64,
+    })
+}
+
+async fn metrics(State(worker): State<Arc<ToolWorker>>) -> Response {
+    ([(header::CONTENT_TYPE, super::metrics::CONTENT_TYPE)], worker.metrics.text(&worker)).into_response()
+}
+
+async fn uplink(State(worker): State<Arc<ToolWorker>>, request: Request) -> Result<Response, ProblemResponse> {
+    Ok(worker.uplinks.accept(request)?)
+}
+
+/// Stops the call when the request is dropped: the caller went away.
+struct CancelOnDrop(Interrupt);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+async fn call(
+    State(worker): State<Arc<ToolWorker>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ProblemResponse> {
+    let call: ToolCall = serde_json::from_slice(&body).map_err(|e| Problem::malformed(e.to_string()))?;
+    drop(body);
+    organization(&headers)?;
+    let interrupt = Interrupt::new(Instant::now().checked_add(Duration::from_millis(call.limits.wall_ms)));
+    let place = worker.enter(call.depth).await?;
+    let cancel = CancelOnDrop(interrupt.clone());
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let on_thread = Arc::clone(&worker);
+    spawn_blocking(move || {
+        let started = Instant::now();
+        let result = carry_out(&on_thread, call, interrupt, place);
+        on_thread.metrics.finished(result.as_ref().ok(), started.elapsed());
+        // Nobody waits for it any more where the caller went away.
+        let _ = answer.send(result);
+    });
+    let outcome = answered.await.map_err(|_| Problem::internal("the call broke off"))?;
+    drop(cancel);
+    Ok(json(&outcome?))
+}
+
+/// The whole of a call, on a thread of its own.
+fn carry_out(
+    worker: &ToolWorker,
+    call: ToolCall,
+    interrupt: Interrupt,
+    place: OwnedSemaphorePermit,
+) -> Result<ToolOutcome, Error> {
+    let loaded = worker.components.get(&call.digest, linking(&call.grants))?;
+    let vfs = Vfs::new(Arc::clone(&worker.base), quota(&call.limits, worker.config.open_files));
+    let vfs = vfs.map_err(|error| match error {
+        FsError::NoSpace => Problem::overloaded("the worker's memory for files is used up; try again in a second"),
+        error => Problem::internal(format!("the sandbox's files could not be made: {error}")),
+    })?;
+    let gateway = match &call.token {
+        Some(token) => {
+            let handle = GatewayHandle::new(Arc::new(worker.uplinks.clone()), token);
+            Some(handle.map_err(|e| Problem::malformed(e.to_string()))?)
+        }
+        None => None,
+    };
+    let outcome = call::run(&loaded, Job { call, interrupt, gateway, vfs });
+    drop(place);
+    outcome
+}
+
+fn json(outcome: &ToolOutcome) -> Response {
+    let mut response = Response::new(Body::from(serde_json::to_vec(outcome).unwrap_or_default()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

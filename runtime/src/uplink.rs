@@ -1,0 +1,218 @@
+//! The worker's side of `contract::uplink`: connections that controllers made, turned round.
+//!
+//! Never opens a connection: it takes over accepted ones, which is all that the process's confinement allows. A token is
+//! shown to the gateway that it names and to no other.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use cofferdam_contract::Problem;
+use cofferdam_contract::uplink::{
+    CONNECTION_WINDOW, GATEWAY_HEADER, MAX_HEADER_BYTES, STREAM_WINDOW, TOKEN_HEADER, UPGRADE,
+};
+use cofferdam_host_api::gateway::{Gateway, GatewayBody, GatewayError, GatewayFuture};
+use http_body_util::BodyExt;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::Notify;
+
+/// Gateways that a worker has uplinks of, and uplinks of one gateway.
+const MAX_GATEWAYS: usize = 64;
+const MAX_LINES: usize = 8;
+/// The text of a gateway's name: hex digits.
+const NAME_LENGTH: usize = 16;
+/// From the answer 101 to HTTP/2.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A connection whose other side does not answer to a ping is given up.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_ANSWER: Duration = Duration::from_secs(20);
+/// How long a request waits for its gateway to connect: it may be about to, after a restart of either side.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// One connection.
+struct Line {
+    id: usize,
+    sender: SendRequest<GatewayBody>,
+}
+
+#[derive(Default)]
+struct Table {
+    lines: Mutex<HashMap<String, Vec<Line>>>,
+    changed: Notify,
+    turn: AtomicUsize,
+}
+
+/// All uplinks of this process. Clones are the same table.
+#[derive(Clone, Default)]
+pub struct Uplinks(Arc<Table>);
+
+impl Uplinks {
+    /// How many connections there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().values().map(Vec::len).sum()
+    }
+
+    /// Answers `POST /uplink`: 101, and from then on the connection is an uplink.
+    pub fn accept(&self, mut request: Request<Body>) -> Result<Response<Body>, Problem> {
+        let name = gateway_name(request.headers())?;
+        let named = |header, word: &str| {
+            let value = request.headers().get(header).and_then(|value: &HeaderValue| value.to_str().ok());
+            value.is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+        };
+        if !named(header::CONNECTION, "upgrade") || !named(header::UPGRADE, UPGRADE) {
+            return Err(Problem::malformed(format!("this call upgrades the connection to {UPGRADE}")));
+        }
+        self.0.room_for(&name)?;
+        let connection = hyper::upgrade::on(&mut request);
+        let table = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            if let Err(error) = serve(table, name, connection).await {
+                tracing::debug!(error, "an uplink ended");
+            }
+        });
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(UPGRADE));
+        Ok(response)
+    }
+}
+
+fn gateway_name(headers: &HeaderMap) -> Result<String, Problem> {
+    let name = headers.get(GATEWAY_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if name.len() != NAME_LENGTH || !name.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Problem::malformed(format!("the header {GATEWAY_HEADER} is needed: {NAME_LENGTH} hex digits")));
+    }
+    Ok(name.to_owned())
+}
+
+/// Keeps one uplink in the table for as long as it lives.
+async fn serve(table: Arc<Table>, name: String, connection: OnUpgrade) -> Result<(), String> {
+    let text = |error: hyper::Error| error.to_string();
+    let handshake = async {
+        let connection: Upgraded = connection.await.map_err(text)?;
+        Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(u32::try_from(2 * MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_ANSWER)
+            .keep_alive_while_idle(true)
+            .handshake::<_, GatewayBody>(connection)
+            .await
+            .map_err(text)
+    };
+    let (sender, connection) = tokio::time::timeout(HANDSHAKE, handshake).await.map_err(|e| e.to_string())??;
+    let _listed = table.add(name, sender)?;
+    connection.await.map_err(text)
+}
+
+/// A line's place in the table, given up on drop.
+struct Listed {
+    table: Arc<Table>,
+    name: String,
+    id: usize,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut lines = self.table.lock();
+        if let Some(of_gateway) = lines.get_mut(&self.name) {
+            of_gateway.retain(|line| line.id != self.id);
+            if of_gateway.is_empty() {
+                lines.remove(&self.name);
+            }
+        }
+    }
+}
+
+impl Table {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Line>>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn room_for(&self, name: &str) -> Result<(), Problem> {
+        let lines = self.lock();
+        let full = match lines.get(name) {
+            Some(of_gateway) => of_gateway.len() >= MAX_LINES,
+            None => lines.len() >= MAX_GATEWAYS,
+        };
+        if full { Err(Problem::overloaded("the worker has as many uplinks as it takes")) } else { Ok(()) }
+    }
+
+    fn add(self: &Arc<Self>, name: String, sender: SendRequest<GatewayBody>) -> Result<Listed, String> {
+        // Looked at again: several may have been answered 101 at the same time.
+        self.room_for(&name).map_err(|problem| problem.detail)?;
+        let id = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.lock().entry(name.clone()).or_default().push(Line { id, sender });
+        self.changed.notify_waiters();
+        Ok(Listed { table: Arc::clone(self), name, id })
+    }
+
+    /// A live connection of that gateway; equals take turns.
+    fn pick(&self, name: &str) -> Option<SendRequest<GatewayBody>> {
+        let lines = self.lock();
+        let live: Vec<&Line> = lines.get(name)?.iter().filter(|line| !line.sender.is_closed()).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % live.len().max(1);
+        live.get(turn).map(|line| line.sender.clone())
+    }
+
+    async fn wait_for(&self, name: &str) -> Option<SendRequest<GatewayBody>> {
+        let wait = async {
+            loop {
+                let changed = self.changed.notified();
+                let mut changed = std::pin::pin!(changed);
+                // Before the look, so that a line that comes in between is not missed.
+                changed.as_mut().enable();
+                if let Some(sender) = self.pick(name) {
+                    return sender;
+                }
+                changed.await;
+            }
+        };
+        match self.pick(name) {
+            Some(sender) => Some(sender),
+            None => tokio::time::timeout(PATIENCE, wait).await.ok(),
+        }
+    }
+}
+
+/// The name of the gateway that made the request's token.
+fn gateway_of(request: &Request<GatewayBody>) -> Option<String> {
+    let token = request.headers().get(TOKEN_HEADER)?.to_str().ok()?;
+    Some(token.split_once('.')?.0.to_owned())
+}
+
+/// HTTP/2 wants a whole URI; nobody looks at more than its path.
+fn complete(request: &mut Request<GatewayBody>) -> Option<()> {
+    let path = request.uri().path_and_query()?.clone();
+    *request.uri_mut() = Uri::builder().scheme("http").authority("gateway").path_and_query(path).build().ok()?;
+    *request.version_mut() = Version::HTTP_2;
+    Some(())
+}
+
+impl Gateway for Uplinks {
+    fn send(&self, mut request: Request<GatewayBody>) -> GatewayFuture {
+        let table = Arc::clone(&self.0);
+        Box::pin(async move {
+            let name = gateway_of(&request).ok_or(GatewayError::Token)?;
+            complete(&mut request).ok_or(GatewayError::Unreachable)?;
+            let mut sender = table.wait_for(&name).await.ok_or(GatewayError::Unreachable)?;
+            match sender.send_request(request).await {
+                Ok(response) => Ok(response.map(|body| body.map_err(broken).boxed_unsync())),
+                Err(error) => Err(broken(error)),
+            }
+        })
+    }
+}
+
+fn broken(error: hyper::Error) -> GatewayError {
+    tracing::debug!(%error, "a request on an uplink broke off");
+    GatewayError::Broken
+}

