@@ -7,6 +7,7 @@ pub mod files;
 pub mod grants;
 pub mod ids;
 pub mod limits;
+pub mod object;
 pub mod problem;
 pub mod run;
 pub mod session;

@@ -5,6 +5,7 @@ mod body;
 mod json;
 mod keys;
 mod observe;
+mod openapi;
 mod pass;
 mod problem;
 mod runs;
@@ -60,13 +61,13 @@ pub fn router(app: &App) -> (Router, OpenApi) {
         .routes(routes!(system::ready))
         .routes(routes!(system::metrics))
         .routes(routes!(system::openapi));
-    let (router, document) = OpenApiRouter::with_openapi(system::document())
+    let (router, document) = OpenApiRouter::with_openapi(openapi::document())
         .merge(group(Scope::Run, run))
         .merge(group(Scope::Read, read))
         .merge(group(Scope::Admin, admin))
         .merge(open)
         .split_for_parts();
-    let document = system::finish(document);
+    let document = openapi::finish(document);
     let router = router
         .layer(axum::Extension(system::Document::new(&document)))
         .fallback(no_route)

@@ -5,6 +5,7 @@ pub mod keys;
 pub mod reaper;
 pub mod run_ids;
 pub mod runs;
+pub mod session_list;
 pub mod sessions;
 pub mod snapshots;
 
