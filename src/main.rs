@@ -34,7 +34,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve::main(args),
-        Command::Run(args) => snippet::main(*args),
+        Command::Run(args) => Ok(snippet::main(&args)),
         Command::Doctor(args) => check::main(&args),
         Command::Internal(command) => internal::main(command),
     };
@@ -42,4 +42,25 @@ fn main() -> ExitCode {
         eprintln!("cofferdam: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn what_is_laid_out_in_the_help_fits_80_columns() {
+        Cli::command().debug_assert();
+        let mut looked_at = 0;
+        for command in Cli::command().get_subcommands() {
+            let Some(text) = command.get_after_long_help() else { continue };
+            for line in text.to_string().lines().filter(|line| line.starts_with(' ')) {
+                assert!(line.chars().count() < 80, "{}: {line:?}", command.get_name());
+                looked_at += 1;
+            }
+        }
+        assert!(looked_at > 20, "{looked_at} lines");
+    }
 }

@@ -27,7 +27,8 @@ pub fn worker_program(config: &WorkerConfig, log: LogFormat, quiet: bool) -> any
         variables.push((LOG.into(), "error".into()));
     }
     Ok(WorkerProgram {
-        program: std::env::current_exe().context("finding this program itself")?,
+        // The very file that runs here, also when another version was put in its place meanwhile.
+        program: "/proc/self/exe".into(),
         prepare: args("prepare"),
         worker: args("worker"),
         env: variables,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use cofferdam_controller::supervisor::UNPREPARED;
 use cofferdam_runtime::worker::WorkerConfig;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
@@ -35,6 +36,8 @@ pub struct Child {
 /// Nothing is started before this: the worker confines itself while it has one thread.
 fn begin(child: &Child) -> anyhow::Result<WorkerConfig> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("tying this process to its parent")?;
+    // It was started as /proc/self/exe, which would name it "exe".
+    rustix::thread::set_name(c"cofferdam").context("naming this process")?;
     // The parent may have died before the line above.
     if getppid().map(rustix::process::Pid::as_raw_nonzero).map(std::num::NonZero::get) != Some(child.parent) {
         bail!("the parent process is gone");
@@ -57,7 +60,13 @@ pub fn main(command: Command) -> anyhow::Result<ExitCode> {
             let config = begin(&child)?;
             let _telemetry = telemetry::start(child.log_format, "info")?;
             let socket: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned().context("the worker's socket")?;
-            cofferdam_runtime::worker::serve(UnixListener::from(socket), config)?;
+            match cofferdam_runtime::worker::serve(UnixListener::from(socket), config) {
+                Err(error @ cofferdam_runtime::Error::Kernel(_)) => {
+                    tracing::error!(%error, "a kernel cannot be loaded");
+                    return Ok(ExitCode::from(UNPREPARED));
+                }
+                ended => ended?,
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

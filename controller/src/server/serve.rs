@@ -51,7 +51,9 @@ pub async fn serve(config: Config, program: Option<WorkerProgram>, announce: Ann
     let _only_one = lock_folder(&config.data_dir)?;
     let metrics = Arc::new(Metrics::default());
     let progress = Arc::new(RwLock::new("starting".to_owned()));
-    let local = program.filter(|_| config.roles.local_worker()).map(LocalWorker::bind).transpose()?;
+    let run = config.data_dir.join("run");
+    let program = program.filter(|_| config.roles.local_worker());
+    let local = program.map(|program| LocalWorker::bind(program, &run)).transpose()?;
     let mut workers: Vec<Arc<Worker>> = local.iter().map(|local| Arc::clone(&local.worker)).collect();
     for remote in &config.workers.remote {
         let worker = Worker::remote(remote, config.workers.token.as_ref())?;

@@ -1,16 +1,17 @@
 //! The life of the local worker: prepare, start, watch, start again. Back at once after a death; slower only where one
-//! quick death follows another.
+//! quick death follows another. Prepared again where the worker finds that its kernels are not.
 
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 
-use super::child::{WorkerProgram, end};
+use super::child::{UNPREPARED, WorkerProgram, end};
 use super::prepare::prepare;
+use super::run_folder::RunFolder;
 use crate::Error;
 use crate::metrics::{Metrics, RestartLabels};
 use crate::workers::{EVERY, FAILURES, TIMEOUT, Worker};
@@ -30,7 +31,7 @@ pub struct LocalWorker {
     pub worker: Arc<Worker>,
     program: WorkerProgram,
     listener: UnixListener,
-    folder: TempDir,
+    folder: RunFolder,
 }
 
 /// What a supervisor reports to and is told by.
@@ -46,26 +47,26 @@ pub struct Supervision {
 
 enum End {
     Died(String),
+    Unprepared,
     Hung,
     Stopped,
 }
 
 impl LocalWorker {
-    /// Binds the socket in a private folder. Nothing runs yet.
+    /// Binds the socket in `folder`, which is cleared for it and gone afterwards: nobody else may use it. Nothing runs
+    /// yet.
     ///
     /// # Errors
     /// Where the folder or the socket cannot be made.
-    pub fn bind(program: WorkerProgram) -> Result<Self, Error> {
-        let folder =
-            tempfile::Builder::new().prefix("cofferdam-").tempdir().map_err(Error::file(std::env::temp_dir()))?;
-        let socket = folder.path().join("worker.sock");
-        let listener = UnixListener::bind(&socket).map_err(Error::file(&socket))?;
-        Ok(Self { worker: Worker::local(socket), program, listener, folder })
+    pub fn bind(program: WorkerProgram, folder: &Path) -> Result<Self, Error> {
+        let folder = RunFolder::make(folder)?;
+        let listener = folder.bind()?;
+        Ok(Self { worker: Worker::local(folder.socket()), program, listener, folder })
     }
 
-    /// The socket's path.
+    /// The socket's path, for this process and while the worker is supervised.
     pub fn socket(&self) -> std::path::PathBuf {
-        self.folder.path().join("worker.sock")
+        self.folder.socket()
     }
 
     /// Runs the worker until `stop`.
@@ -77,9 +78,9 @@ impl LocalWorker {
             prepared = prepare(&self.program, &*supervision.progress) => prepared?,
             () = supervision.stop.cancelled() => return Ok(()),
         }
-        (supervision.progress)(STARTING);
         let mut quick_deaths = 0_u32;
         loop {
+            (supervision.progress)(STARTING);
             let started = Instant::now();
             let mut child = self.program.start_worker(&self.listener)?;
             let ended = self.life(&mut child, &supervision).await;
@@ -89,6 +90,10 @@ impl LocalWorker {
                 End::Died(status) => {
                     tracing::warn!(status, "the worker died; it is started again");
                     "died"
+                }
+                End::Unprepared => {
+                    self.prepare_again(&supervision).await;
+                    "unprepared"
                 }
                 End::Hung => {
                     tracing::warn!("the worker hangs; it is killed and started again");
@@ -107,11 +112,33 @@ impl LocalWorker {
         }
     }
 
+    /// Kernels or cache are not what they were at the start. Where they cannot be prepared now, they may be later: a
+    /// build may be under way.
+    async fn prepare_again(&self, supervision: &Supervision) {
+        tracing::warn!("kernels or cache have changed under the running server; preparing them again");
+        let prepared = tokio::select! {
+            prepared = prepare(&self.program, &*supervision.progress) => prepared,
+            () = supervision.stop.cancelled() => return,
+        };
+        if let Err(error) = prepared {
+            let about =
+                "the kernels cannot be prepared as they are now, so no code can run: mend them (`make kernels`)";
+            tracing::error!(error = %error.chain(), "{about}; it is tried again, or restart `cofferdam serve`");
+            (supervision.progress)(about);
+            tokio::select! {
+                () = tokio::time::sleep(LONGEST_PAUSE) => {}
+                () = supervision.stop.cancelled() => {}
+            }
+        }
+    }
+
     async fn life(&self, child: &mut Child, supervision: &Supervision) -> End {
         tokio::select! {
-            status = child.wait() => {
-                return End::Died(status.map_or_else(|e| e.to_string(), |status| status.to_string()));
-            }
+            status = child.wait() => return match status {
+                Ok(status) if status.code() == Some(i32::from(UNPREPARED)) => End::Unprepared,
+                Ok(status) => End::Died(status.to_string()),
+                Err(error) => End::Died(error.to_string()),
+            },
             () = self.hung() => return End::Hung,
             () = supervision.stop.cancelled() => {}
         }
@@ -123,7 +150,7 @@ impl LocalWorker {
     async fn hung(&self) {
         let born = Instant::now();
         while !self.worker.is_ready() {
-            match self.worker.ping(START).await {
+            match self.worker.ping(TIMEOUT).await {
                 Ok(health) => self.worker.set_health(Some(health)),
                 Err(_) if born.elapsed() >= START => return,
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,

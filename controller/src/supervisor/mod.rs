@@ -6,6 +6,7 @@
 mod child;
 mod local;
 mod prepare;
+mod run_folder;
 
-pub use child::WorkerProgram;
+pub use child::{UNPREPARED, WorkerProgram};
 pub use local::{LocalWorker, STARTING, Supervision};
