@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use cofferdam_controller::config::default_data_dir;
+use cofferdam_runtime::kernel::manifest::Manifest;
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct Folders {
@@ -29,10 +30,22 @@ pub fn data_dir() -> anyhow::Result<PathBuf> {
 }
 
 impl Folders {
+    /// The kernels' folder, with kernels in it whose manifests can be read: what is wrong is said before anything starts.
     pub fn kernels(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.kernels_folder()?;
+        for kernel in Manifest::folders(&folder)? {
+            Manifest::read(&kernel)?;
+        }
+        Ok(folder)
+    }
+
+    fn kernels_folder(&self) -> anyhow::Result<PathBuf> {
         if let Some(folder) = &self.kernels {
             if !folder.is_dir() {
-                bail!("there is no kernels' folder {}", folder.display());
+                bail!(
+                    "there is no kernels' folder {}: run `make kernels`, or say where they are with --kernels",
+                    folder.display()
+                );
             }
             return Ok(std::path::absolute(folder)?);
         }
@@ -44,7 +57,7 @@ impl Folders {
         match places.iter().find(|folder| folder.is_dir()) {
             Some(folder) => Ok(folder.clone()),
             None => bail!(
-                "no kernels found; build them with `make build`, or name their folder with --kernels. Looked in {}",
+                "no kernels found: run `make kernels`, or say where they are with --kernels. Looked in {}",
                 places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
             ),
         }

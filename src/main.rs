@@ -4,14 +4,17 @@ mod commands;
 mod doctor;
 mod folders;
 mod run;
+mod secret;
+mod server;
 mod telemetry;
+mod tool;
 mod worker_program;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{doctor as check, internal, run as snippet, serve};
+use commands::{doctor as check, internal, run as snippet, secret as keep, serve, tool as component};
 
 /// Cofferdam runs untrusted code in watertight WebAssembly compartments.
 #[derive(Parser)]
@@ -25,6 +28,8 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Run(Box<snippet::Args>),
+    Tool(component::Tool),
+    Secret(keep::Secret),
     Doctor(check::Args),
     /// The program's own child processes.
     #[command(hide = true, subcommand)]
@@ -34,7 +39,9 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve::main(args),
-        Command::Run(args) => snippet::main(*args),
+        Command::Run(args) => Ok(snippet::main(&args)),
+        Command::Tool(args) => component::main(args),
+        Command::Secret(args) => keep::main(args),
         Command::Doctor(args) => check::main(&args),
         Command::Internal(command) => internal::main(command),
     };
@@ -42,4 +49,25 @@ fn main() -> ExitCode {
         eprintln!("cofferdam: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn what_is_laid_out_in_the_help_fits_80_columns() {
+        Cli::command().debug_assert();
+        let mut looked_at = 0;
+        for command in Cli::command().get_subcommands() {
+            let Some(text) = command.get_after_long_help() else { continue };
+            for line in text.to_string().lines().filter(|line| line.starts_with(' ')) {
+                assert!(line.chars().count() < 80, "{}: {line:?}", command.get_name());
+                looked_at += 1;
+            }
+        }
+        assert!(looked_at > 20, "{looked_at} lines");
+    }
 }

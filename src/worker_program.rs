@@ -1,7 +1,6 @@
 //! Joins controller and runtime: the arguments with which the controller's supervisor starts the runtime's workers.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use anyhow::Context;
 use cofferdam_controller::supervisor::{ToolProgram, WorkerProgram};
@@ -27,9 +26,8 @@ fn variables() -> Vec<(OsString, OsString)> {
     PASSED_ON.iter().filter_map(|name| Some(((*name).into(), env(name)?.into()))).collect()
 }
 
-fn itself() -> anyhow::Result<PathBuf> {
-    std::env::current_exe().context("finding this program itself")
-}
+/// The very file that runs here, also when another version was put in its place meanwhile.
+const ITSELF: &str = "/proc/self/exe";
 
 /// This program as a worker with that configuration.
 pub fn worker_program(config: &WorkerConfig, log: LogFormat, quiet: bool) -> anyhow::Result<WorkerProgram> {
@@ -38,7 +36,7 @@ pub fn worker_program(config: &WorkerConfig, log: LogFormat, quiet: bool) -> any
         variables.push((LOG.into(), "error".into()));
     }
     Ok(WorkerProgram {
-        program: itself()?,
+        program: ITSELF.into(),
         prepare: arguments("prepare", config, log)?,
         worker: arguments("worker", config, log)?,
         env: variables,
@@ -48,7 +46,7 @@ pub fn worker_program(config: &WorkerConfig, log: LogFormat, quiet: bool) -> any
 /// This program as a worker of tools, and as what compiles components for it.
 pub fn tool_program(config: &ToolWorkerConfig, log: LogFormat) -> anyhow::Result<ToolProgram> {
     Ok(ToolProgram {
-        program: itself()?,
+        program: ITSELF.into(),
         worker: arguments("tool-worker", config, log)?,
         compile: arguments("compile", config, log)?,
         env: variables(),

@@ -3,40 +3,15 @@
 
 mod support;
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Trial};
 use support::Server;
-use support::case::{Case, cases};
-use support::play::play;
 
 /// A trivial run after an attack, while another attack may have both cores.
 const WELL: Duration = Duration::from_secs(5);
 
 fn main() {
-    let arguments = Arguments::from_args();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attack");
-    let server = (!arguments.list).then(|| Arc::new(Server::start()));
-    let trials = cases(&folder).into_iter().map(|(name, path)| {
-        let server = server.clone();
-        Trial::test(name, move || {
-            let case = Case::read(&path)?;
-            let Some(server) = server else { return Ok(()) };
-            play(&server, &case)?;
-            well(&server)?;
-            Ok(())
-        })
-    });
-    let worker = server.as_ref().and_then(|server| server.worker_pid());
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    let unharmed = server.as_ref().is_none_or(|server| unharmed(server, worker));
-    drop(server);
-    if !unharmed {
-        std::process::exit(101);
-    }
-    conclusion.exit();
+    support::cases::main("tests/attack", well, unharmed);
 }
 
 /// A fresh run works, soon.

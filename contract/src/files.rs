@@ -1,5 +1,7 @@
 //! Files that go into a sandbox and come out of it, and the one rule for their names.
 
+mod read;
+
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -62,7 +64,7 @@ pub fn normalize_path(path: &str) -> Result<String, PathError> {
 }
 
 /// A file that a request brings: text in `content`, or bytes in `content_base64`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FileInput {
@@ -100,7 +102,7 @@ impl FileInput {
 }
 
 /// The files of a request: a list, or a map from path to text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum FilesInput {

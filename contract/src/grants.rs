@@ -17,7 +17,7 @@ pub const MAX_CONFIG_BYTES: usize = 128 << 10;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Grants {
     /// Outbound HTTP, host by host.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::object::objects")]
     pub http: Vec<HttpGrant>,
     /// Secrets by name. The sandbox gets a placeholder; the value goes out only to the hosts that the secret is bound to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -9,6 +9,7 @@ pub mod grants;
 pub mod ids;
 mod imports;
 pub mod limits;
+pub mod object;
 pub mod problem;
 pub mod run;
 pub mod session;

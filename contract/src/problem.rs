@@ -13,6 +13,8 @@ pub enum Fault {
     Policy,
     /// A limit or the load of the moment stopped it.
     Limit,
+    /// The code that ran there: it ended or broke what the request is about.
+    Code,
     /// We failed.
     Host,
 }
@@ -74,7 +76,7 @@ problems! {
     conflict = "conflict", "This cannot be done now", 409, Caller, false;
     /// The session's image was made by another build of the kernel.
     kernel_changed = "kernel-changed", "The kernel has changed", 409, Host, false;
-    /// The session was live in a worker that is gone, or its code ended the interpreter.
+    /// The session was live in a worker that is gone, or one of its runs ended it: then the fault says whose it was.
     session_lost = "session-lost", "The session's state is lost", 410, Host, false;
     /// The worker has not seen this component: it has to be sent before it can be called.
     component_missing = "component-missing", "The component is not here", 409, Host, true;
@@ -98,6 +100,12 @@ problems! {
 }
 
 impl Problem {
+    /// The same, by somebody else's fault than is usual for its kind.
+    pub fn by(mut self, fault: Fault) -> Self {
+        self.fault = fault;
+        self
+    }
+
     /// The stable last part of `type`.
     pub fn kind(&self) -> &str {
         self.type_uri.rsplit('/').next().unwrap_or_default()
@@ -116,6 +124,9 @@ mod tests {
         assert_eq!(kinds.len(), Problem::KINDS.len());
         let problem = Problem::worker_lost("x");
         assert_eq!(problem.kind(), "worker-lost");
+        let ended = Problem::session_lost("x").by(Fault::Code);
+        assert_eq!((ended.kind(), ended.status, ended.fault), ("session-lost", 410, Fault::Code));
+        assert!(serde_json::to_string(&ended).unwrap().contains(r#""fault":"code""#));
         let text = serde_json::to_string(&problem).unwrap();
         assert_eq!(serde_json::from_str::<Problem>(&text).unwrap(), problem);
     }

@@ -9,6 +9,7 @@ use crate::files::{FileEntry, FilesInput};
 use crate::grants::Grants;
 use crate::ids::{RunId, SessionId};
 use crate::limits::LimitsRequest;
+use crate::object::object;
 
 /// The longest source text, in bytes.
 pub const MAX_CODE_BYTES: usize = 1 << 20;
@@ -79,9 +80,9 @@ pub struct RunRequest {
     pub env: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub limits: LimitsRequest,
-    #[serde(default, skip_serializing_if = "Grants::is_empty")]
+    #[serde(default, skip_serializing_if = "Grants::is_empty", deserialize_with = "object")]
     pub grants: Grants,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,

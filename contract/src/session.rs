@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::grants::Grants;
 use crate::ids::SessionId;
 use crate::limits::LimitsRequest;
+use crate::object::object;
 use crate::run::Language;
 
 /// Idle time until a session ends, in seconds: default and maximum.
@@ -24,9 +25,9 @@ pub struct SessionRequest {
     /// Idle seconds until the session ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub limits: LimitsRequest,
-    #[serde(default, skip_serializing_if = "Grants::is_empty")]
+    #[serde(default, skip_serializing_if = "Grants::is_empty", deserialize_with = "object")]
     pub grants: Grants,
     /// A named snapshot to start from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,6 +83,12 @@ pub struct ForkRequest {
 
 fn one() -> u32 {
     1
+}
+
+impl Default for ForkRequest {
+    fn default() -> Self {
+        Self { count: one() }
+    }
 }
 
 /// The body of `POST /v1/sessions/{id}/snapshots`.

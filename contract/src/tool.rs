@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 use crate::grants::Grants;
 use crate::ids::RunId;
 use crate::limits::Limits;
-use crate::problem::Problem;
 use crate::run::{RunError, Status, Usage};
 
 pub use crate::describe::FunctionInfo;
@@ -78,15 +77,6 @@ pub struct Component {
     /// Its `cofferdam:tool/describe`, where it has one: what that answers is for [`Component::take_in`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub describe: Option<ExportPath>,
-}
-
-/// The line that `cofferdam internal compile` prints.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compiled {
-    /// It is in the cache, ready to be called.
-    Component(Component),
-    Problem(Problem),
 }
 
 /// `POST /tools/calls` of a worker.

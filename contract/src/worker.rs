@@ -8,6 +8,7 @@
 //! | `GET /runs/{id}/files/{path}` | -> bytes |
 //! | `POST /sessions` | [`WorkerSession`] -> [`WorkerSessionInfo`] |
 //! | `GET /sessions/{id}` | -> [`WorkerSessionInfo`] |
+//! | `POST /session-infos` | [`WorkerSessionIds`] -> list of [`WorkerSessionInfo`], without those that it does not have |
 //! | `DELETE /sessions/{id}` | -> 204 |
 //! | `POST /sessions/{id}/suspend`, `/resume` | -> [`WorkerSessionInfo`] |
 //! | `POST /sessions/{id}/fork` | [`WorkerFork`] -> list of [`WorkerSessionInfo`] |
@@ -79,6 +80,16 @@ pub struct WorkerSessionInfo {
     #[serde(default)]
     pub warnings: Vec<String>,
 }
+
+/// `POST /session-infos`: at most [`MAX_INFOS`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSessionIds {
+    pub ids: Vec<SessionId>,
+}
+
+/// The most sessions that one call asks after.
+pub const MAX_INFOS: usize = 1_000;
 
 /// `POST /sessions/{id}/fork`: one new session for each id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,9 @@ pub enum Error {
     Refused(Box<Problem>),
     #[error("the database failed")]
     Store(#[from] sqlx::Error),
+    /// The operator's: it cannot be reached. Holds no password.
+    #[error("{place}: {why}")]
+    Database { place: String, why: String },
     #[error("the database's schema could not be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the database holds a value that this version does not know: {0}")]

@@ -11,6 +11,7 @@ pub mod config;
 pub mod error;
 pub mod gateway;
 pub mod metrics;
+pub mod oci;
 pub mod policy;
 pub mod server;
 pub mod services;

@@ -83,6 +83,33 @@ async fn a_state_that_the_worker_does_not_have_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_asks_the_worker_once_however_many_sessions_it_has() {
+    let app = TestApp::new().await;
+    let mut made = Vec::new();
+    for _ in 0..9 {
+        made.push(app.session(ADMIN).await);
+    }
+    made.sort();
+    let listed = app.call(ADMIN, "GET", "/v1/sessions?limit=1000", None).await.json();
+    let ids: Vec<&str> = listed["sessions"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, made, "in the order of their ids");
+    assert_eq!(app.workers[0].seen.asked_infos.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_may_be_left_out_is_the_default() {
+    let app = TestApp::new().await;
+    let fork = format!("/v1/sessions/{}/fork", app.session(ADMIN).await);
+    let forked = app.call(ADMIN, "POST", &fork, None).await;
+    assert_eq!((forked.status.as_u16(), forked.json()["sessions"].as_array().unwrap().len()), (201, 1));
+    let typed = app.request(ADMIN, "POST", &fork).header("content-type", "application/json").body(Body::empty());
+    assert_eq!(app.send(typed.unwrap()).await.status, 201);
+    let untyped = app.request(ADMIN, "POST", &fork).body(Body::from("{\"count\": 2}"));
+    app.send(untyped.unwrap()).await.problem(415, "unsupported-media-type");
+    app.call(ADMIN, "POST", &fork, Some(json!([2]))).await.problem(400, "malformed-request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn snapshots_have_names_and_owners() {
     let app = TestApp::new().await;
     let (mine, theirs) = (app.key(&["run"]).await, app.key(&["run"]).await);

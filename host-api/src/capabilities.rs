@@ -39,3 +39,6 @@ pub fn add_capabilities_to_linker<T: SandboxView + 'static>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

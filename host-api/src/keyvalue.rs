@@ -167,11 +167,7 @@ impl store::HostBucket for Sandbox {
         self.keyvalue(&KeyValueRequest::Exists { bucket, key: checked_key(key)? })?.exists.ok_or_else(missing)
     }
 
-    fn list_keys(
-        &mut self,
-        bucket: Resource<Bucket>,
-        cursor: Option<String>,
-    ) -> Result<KeyResponse, KeyValueFailure> {
+    fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<String>) -> Result<KeyResponse, KeyValueFailure> {
         let bucket = self.bucket(&bucket)?;
         if cursor.as_ref().is_some_and(|cursor| cursor.len() > 2 * MAX_KEY_BYTES) {
             return Err(other("there is no such cursor"));

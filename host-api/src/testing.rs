@@ -32,9 +32,7 @@ impl<F: Fn(Request<GatewayBody>) -> GatewayFuture + Send + Sync> Gateway for Fak
 }
 
 /// A gateway that is this function.
-pub(crate) fn gateway(
-    answer: impl Fn(Request<GatewayBody>) -> GatewayFuture + Send + Sync + 'static,
-) -> GatewayHandle {
+pub(crate) fn gateway(answer: impl Fn(Request<GatewayBody>) -> GatewayFuture + Send + Sync + 'static) -> GatewayHandle {
     GatewayHandle::new(Arc::new(Fake(answer)), TOKEN).unwrap()
 }
 

@@ -16,7 +16,6 @@ pub mod recorder;
 pub mod session;
 pub mod tool;
 pub mod tool_worker;
-pub mod tool;
 pub mod turn;
 pub mod uplink;
 pub mod worker;

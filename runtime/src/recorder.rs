@@ -22,7 +22,7 @@ pub enum Stream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverBudget;
 
-/// The most results that one run may show.
+/// The most results that one run may show; the last expression's value always has a place.
 const MAX_RESULTS: usize = 1_000;
 
 /// A request through the kernel's door.
@@ -94,8 +94,12 @@ impl EventQueue {
 pub struct Recorder {
     budget: u64,
     texts: [Text; 2],
-    main_results: Vec<MimeBundle>,
+    main_result: Option<MimeBundle>,
     results: Vec<MimeBundle>,
+    /// Taken, also by a listener; and not.
+    shown: usize,
+    main_shown: bool,
+    dropped: u64,
     error: Option<RunError>,
     exit_code: Option<i32>,
     over_budget: bool,
@@ -236,7 +240,7 @@ impl Recorder {
             .or_else(|e| serde_json::from_slice(&mend_surrogates(request)).map_err(|_| e))
             .map_err(|e| format!("the sandbox does not know this request: {e}"))?;
         match request {
-            DoorRequest::Result { main, data } => self.result(main, data)?,
+            DoorRequest::Result { main, data } => self.result(main, data),
             DoorRequest::Error { name, message, traceback } => {
                 self.error.get_or_insert(RunError { name, message, traceback });
             }
@@ -247,28 +251,40 @@ impl Recorder {
         Ok(b"{}".to_vec())
     }
 
-    fn result(&mut self, main: bool, data: MimeBundle) -> Result<(), String> {
-        if self.results.len() + self.main_results.len() >= MAX_RESULTS {
-            return Err(format!("a run shows at most {MAX_RESULTS} results"));
+    /// What is beyond the bound is only counted: the note at the end says how many there were.
+    fn result(&mut self, main: bool, data: MimeBundle) {
+        let first_main = main && !self.main_shown;
+        self.main_shown |= main;
+        if !first_main {
+            if self.shown == MAX_RESULTS {
+                self.dropped += 1;
+                return;
+            }
+            self.shown += 1;
         }
         match &self.listener {
-            Some(queue) => queue.push(Event::Result(ResultChunk { data, main })),
-            None if main => self.main_results.push(data),
+            Some(queue) => queue.push(Event::Result(ResultChunk { data, main: first_main })),
+            None if first_main => self.main_result = Some(data),
             None => self.results.push(data),
         }
-        Ok(())
     }
 
     /// Ends the recording.
     pub fn finish(mut self) -> Record {
         self.text(Stream::Stdout, &[], true);
         self.text(Stream::Stderr, &[], true);
+        if self.dropped > 0 {
+            let note = format!(
+                "[{} results were dropped: a run shows {MAX_RESULTS}, and the last expression's value]\n",
+                self.dropped
+            );
+            self.text(Stream::Stderr, note.as_bytes(), true);
+        }
         let [stdout, stderr] = self.texts;
-        self.main_results.append(&mut self.results);
         Record {
             stdout: stdout.whole,
             stderr: stderr.whole,
-            results: self.main_results,
+            results: self.main_result.into_iter().chain(self.results).collect(),
             error: self.error,
             exit_code: self.exit_code,
         }
@@ -317,6 +333,38 @@ mod tests {
             ("\u{0}", false),
         ] {
             assert_eq!(Recorder::new(1_000, None).door(request.as_bytes()).is_ok(), good, "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn results_beyond_their_number_are_counted_and_the_last_value_is_shown() {
+        let say = |recorder: &mut Recorder, main: bool, n: usize| {
+            let request = format!(r#"{{"op":"result","main":{main},"data":{{"text/plain":"{n}"}}}}"#);
+            assert_eq!(recorder.door(request.as_bytes()), Ok(b"{}".to_vec()));
+        };
+        let queue = Arc::new(EventQueue::default());
+        for listener in [None, Some(Arc::clone(&queue))] {
+            let mut recorder = Recorder::new(1 << 20, listener.clone());
+            for n in 0..MAX_RESULTS + 7 {
+                say(&mut recorder, false, n);
+            }
+            say(&mut recorder, true, 42);
+            say(&mut recorder, true, 43);
+            let mut record = recorder.finish();
+            if listener.is_some() {
+                queue.close();
+                while let Some(event) = queue.next().await {
+                    match event {
+                        Event::Result(result) if result.main => record.results.insert(0, result.data),
+                        Event::Result(result) => record.results.push(result.data),
+                        Event::Stderr(chunk) => record.stderr.push_str(&chunk.text),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            assert_eq!(record.results.len(), MAX_RESULTS + 1);
+            assert_eq!(record.results[0]["text/plain"], "42");
+            assert!(record.stderr.starts_with("[8 results were dropped: a run shows 1000"), "{}", record.stderr);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::folders::{Folders, data_dir};
 /// Each line says ok, warn or fail, and what to do. The exit status is 0 where nothing failed, else 1.
 #[derive(clap::Args)]
 pub struct Args {
-    /// [env: COFFERDAM_DATA_DIR]
+    /// Where `serve` is to keep its data [env: COFFERDAM_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use cofferdam_controller::supervisor::UNPREPARED;
+use cofferdam_runtime::tool;
 use cofferdam_runtime::tool_worker::ToolWorkerConfig;
 use cofferdam_runtime::worker::WorkerConfig;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -46,6 +48,8 @@ pub struct Child {
 /// Nothing is started before this: the worker confines itself while it has one thread.
 fn begin<T: DeserializeOwned>(child: &Child) -> anyhow::Result<T> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("tying this process to its parent")?;
+    // It was started as /proc/self/exe, which would name it "exe".
+    rustix::thread::set_name(c"cofferdam").context("naming this process")?;
     // The parent may have died before the line above.
     if getppid().map(rustix::process::Pid::as_raw_nonzero).map(std::num::NonZero::get) != Some(child.parent) {
         bail!("the parent process is gone");
@@ -73,12 +77,33 @@ pub fn main(command: Command) -> anyhow::Result<ExitCode> {
         Command::Worker(child) => {
             let config: WorkerConfig = begin(&child)?;
             let _telemetry = telemetry::start(child.log_format, "info")?;
-            cofferdam_runtime::worker::serve(socket()?, config)?;
+            match cofferdam_runtime::worker::serve(socket()?, config) {
+                Err(error @ cofferdam_runtime::Error::Kernel(_)) => {
+                    tracing::error!(%error, "a kernel cannot be loaded");
+                    return Ok(ExitCode::from(UNPREPARED));
+                }
+                ended => ended?,
+            }
         }
         Command::ToolWorker(child) => {
             let config: ToolWorkerConfig = begin(&child)?;
             let _telemetry = telemetry::start(child.log_format, "info")?;
             cofferdam_runtime::tool_worker::serve(socket()?, config)?;
+        }
+        Command::Compile { child, digest } => {
+            let config: ToolWorkerConfig = begin(&child)?;
+            let _telemetry = telemetry::start(child.log_format, "info")?;
+            let job = tool::compile::Job { cache_dir: config.cache_dir, digest, confine: config.confine };
+            let line = match tool::compile(&job, &mut std::io::stdin().lock()) {
+                Ok(component) => serde_json::to_string(&component)?,
+                Err(error) => {
+                    if !matches!(error, cofferdam_runtime::Error::Refused(_)) {
+                        tracing::error!(%error, "a component could not be compiled");
+                    }
+                    serde_json::to_string(&error.to_problem())?
+                }
+            };
+            println!("{line}");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -3,4 +3,6 @@
 pub mod doctor;
 pub mod internal;
 pub mod run;
+pub mod secret;
 pub mod serve;
+pub mod tool;

@@ -58,9 +58,16 @@ pub struct Args {
     pub args: Vec<String>,
 }
 
+/// Lines of at most 79 characters: what is laid out in columns would not survive being wrapped.
 const HELP: &str = "\
-Exit status: the code's own; 1 where it raised, 124 after a timeout, 125 where another limit stopped it (standard error
-says which), 130 when cancelled, 126 where the run was refused or could not be made.
+Exit status:
+  the code's own, and
+    1  where it raised
+    2  where this command line is wrong
+  124  after a timeout
+  125  where another limit stopped it; standard error says which
+  126  where the run was refused or could not be made
+  130  when cancelled
 
 Figures are saved beside the source as figure-1.png, figure-2.png, ...
 
@@ -69,8 +76,9 @@ Examples:
   echo 'console.log(1 + 1)' | cofferdam run - --lang javascript
   cofferdam run job.py --timeout 10s --memory 256MiB -- --verbose
   cofferdam run plot.py --json | jq .results
-  cofferdam run                                     # a Python REPL; :help there
-  COFFERDAM_URL=http://127.0.0.1:8080 COFFERDAM_API_KEY=... cofferdam run hello.ts";
+  cofferdam run                                 # a Python REPL; :help there
+  export COFFERDAM_URL=http://127.0.0.1:8080 COFFERDAM_API_KEY=...
+  cofferdam run hello.ts                        # by that server";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Lang {
@@ -123,8 +131,8 @@ fn variable(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-pub fn main(args: Args) -> anyhow::Result<ExitCode> {
-    crate::run::main(&args)
+pub fn main(args: &Args) -> ExitCode {
+    crate::run::main(args)
 }
 
 #[cfg(test)]

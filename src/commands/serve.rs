@@ -40,25 +40,33 @@ pub struct Args {
     log_format: Option<LogFormat>,
 }
 
+/// Lines of at most 79 characters: what is laid out in columns would not survive being wrapped.
 const HELP: &str = "\
 Environment:
-  COFFERDAM_API_KEY             the key to accept; without it one is made and kept in the data folder
-  DATABASE_URL                  postgres://... instead of SQLite in the data folder
-  COFFERDAM_WORKERS             http://HOST:PORT,... of code-runners, with COFFERDAM_WORKER_TOKEN
-  COFFERDAM_MAX_WALL_MS ...     what a run may ask at most: WALL_MS, CPU_MS, MEMORY_BYTES, OUTPUT_BYTES, DISK_BYTES, FILES
-  COFFERDAM_DEFAULT_WALL_MS ... what a run gets by itself
-  COFFERDAM_MAX_SESSIONS, COFFERDAM_MAX_SESSIONS_PER_KEY, COFFERDAM_SESSION_MAX_LIFE_S, COFFERDAM_IDLE_SUSPEND_S
-  COFFERDAM_DRAIN_S             how long a shutdown waits for what is under way
-  COFFERDAM_LOG                 how much to log: error, warn, info, debug
-  OTEL_EXPORTER_OTLP_ENDPOINT   http://HOST:4318 of an OpenTelemetry collector
+  COFFERDAM_API_KEY      the key to accept; without it one is made and kept in
+                         the data folder
+  DATABASE_URL           postgres://... instead of SQLite in the data folder
+  COFFERDAM_WORKERS      http://HOST:PORT,... of code-runners
+  COFFERDAM_WORKER_TOKEN what controllers send and code-runners want
+  COFFERDAM_MAX_*        what a run may ask at most: WALL_MS, CPU_MS,
+                         MEMORY_BYTES, OUTPUT_BYTES, DISK_BYTES, FILES
+  COFFERDAM_DEFAULT_*    what a run gets by itself, of the same
+  COFFERDAM_MAX_SESSIONS, COFFERDAM_MAX_SESSIONS_PER_KEY
+  COFFERDAM_SESSION_MAX_LIFE_S, COFFERDAM_IDLE_SUSPEND_S
+  COFFERDAM_DRAIN_S      how long a shutdown waits for what is under way
+  COFFERDAM_LOG          how much to log: error, warn, info, debug
+  OTEL_EXPORTER_OTLP_ENDPOINT
+                         http://HOST:4318 of an OpenTelemetry collector
 
 /health, /ready and /openapi.json need no key, nor does /metrics from this machine.
 
 Examples:
   cofferdam serve
   cofferdam serve --listen 0.0.0.0:8080 --data-dir /var/lib/cofferdam
-  COFFERDAM_WORKER_TOKEN=... cofferdam serve --role code-runner --listen 0.0.0.0:9090
-  COFFERDAM_WORKER_TOKEN=... COFFERDAM_WORKERS=http://10.0.0.7:9090 cofferdam serve --role controller";
+  export COFFERDAM_WORKER_TOKEN=...                          # on both machines
+  cofferdam serve --role code-runner --listen 10.0.0.7:9090  # on the one
+  export COFFERDAM_WORKERS=http://10.0.0.7:9090              # on the other
+  cofferdam serve --role controller";
 
 fn worker_config(config: &Config, folders: &Folders) -> anyhow::Result<WorkerConfig> {
     let table = serde_json::to_value(&config.workers.local).context("[worker]")?;

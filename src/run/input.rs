@@ -1,14 +1,21 @@
 //! From arguments to a run request: the source, its language, files, limits.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use cofferdam_contract::run::MAX_REQUEST_BYTES;
 use cofferdam_contract::{
     FileInput, FilesInput, Grants, HttpGrant, Language, LimitsRequest, RunRequest, SessionId, normalize_path,
 };
 
 use crate::commands::run::Args;
+
+/// What to do about a request that is too large.
+pub const TOO_MUCH: &str = "a run takes at most 32 MiB of source, input and files together (files that are not text \
+    count for a third more). Send less, or compress it; a session of a server takes more, file by file: \
+    PUT /v1/sessions/ID/files/NAME, then --session ID";
 
 /// The request; for a REPL without its code.
 pub fn request(args: &Args) -> anyhow::Result<RunRequest> {
@@ -60,13 +67,22 @@ fn language(args: &Args) -> anyhow::Result<Language> {
 /// A file's text, or standard input's for `-`.
 fn text(source: &str) -> anyhow::Result<String> {
     let bytes = if source == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).context("standard input")?;
-        bytes
+        all(std::io::stdin().lock(), "standard input")?
     } else {
-        std::fs::read(source).with_context(|| source.to_owned())?
+        all(File::open(source).with_context(|| source.to_owned())?, source)?
     };
     String::from_utf8(bytes).with_context(|| format!("{source} is not UTF-8"))
+}
+
+/// Everything, where it is no more than a run can take at all: a device or a pipe may never end.
+fn all(from: impl Read, name: &str) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = MAX_REQUEST_BYTES as u64;
+    from.take(most + 1).read_to_end(&mut bytes).with_context(|| name.to_owned())?;
+    if bytes.len() as u64 > most {
+        bail!("{name} has more than {} MiB, and {TOO_MUCH}", most >> 20);
+    }
+    Ok(bytes)
 }
 
 fn input_file(argument: &str) -> anyhow::Result<FileInput> {
@@ -78,5 +94,6 @@ fn input_file(argument: &str) -> anyhow::Result<FileInput> {
         }
     };
     let name = normalize_path(&name).with_context(|| format!("--file {argument}"))?;
-    Ok(FileInput::new(name, std::fs::read(path).with_context(|| format!("--file {path}"))?))
+    let file = File::open(path).with_context(|| format!("--file {path}"))?;
+    Ok(FileInput::new(name, all(file, &format!("--file {path}"))?))
 }

@@ -2,20 +2,20 @@
 
 mod events;
 mod input;
+mod own_folder;
 mod own_worker;
 mod places;
 mod repl;
 mod show;
 mod target;
-mod wire;
+pub mod wire;
 
 use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use cofferdam_contract::{Outcome, RunRequest, Status};
-use tokio::runtime::Runtime;
 
 use crate::commands::run::Args;
 use crate::telemetry::{self, LogFormat};
@@ -24,28 +24,29 @@ use show::Show;
 use target::Target;
 
 /// Exit statuses that are not the code's own; the help lists them.
+const USAGE: u8 = 2;
 const TIMEOUT: u8 = 124;
 const LIMIT: u8 = 125;
 const REFUSED: u8 = 126;
 const CANCELLED: u8 = 130;
 
-pub fn main(args: &Args) -> anyhow::Result<ExitCode> {
+/// Every failure of ours ends with a status that the code's own are not taken for.
+pub fn main(args: &Args) -> ExitCode {
+    ExitCode::from(go(args).unwrap_or_else(|error| {
+        eprintln!("cofferdam: {error:#}");
+        REFUSED
+    }))
+}
+
+fn go(args: &Args) -> anyhow::Result<u8> {
     let _telemetry = telemetry::start(LogFormat::fitting(), "warn")?;
     let repl = args.source.is_none();
     if repl && !stdin().is_terminal() {
-        bail!("say what to run: a file, or `-` for standard input");
+        eprintln!("cofferdam: say what to run: a file, or `-` for standard input; `cofferdam run --help` tells more");
+        return Ok(USAGE);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    match go(args, &runtime, repl) {
-        Ok(status) => Ok(ExitCode::from(status)),
-        Err(error) => {
-            eprintln!("cofferdam: {error:#}");
-            Ok(ExitCode::from(REFUSED))
-        }
-    }
-}
-
-fn go(args: &Args, runtime: &Runtime, repl: bool) -> anyhow::Result<u8> {
+    let runtime = &runtime;
     let request = input::request(args)?;
     let target = runtime.block_on(Target::find(args))?;
     let status = if repl {

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use cofferdam_controller::Error;
 use cofferdam_controller::metrics::Metrics;
 use cofferdam_controller::supervisor::{LocalWorker, Supervision};
 use cofferdam_runtime::worker::WorkerConfig;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::own_folder::OwnFolder;
 use crate::folders::{Folders, data_dir};
 use crate::telemetry::LogFormat;
 use crate::worker_program::worker_program;
@@ -24,13 +23,13 @@ pub struct OwnWorker {
     pub socket: PathBuf,
     stop: CancellationToken,
     supervisor: JoinHandle<Result<(), Error>>,
-    _state: TempDir,
+    _state: OwnFolder,
 }
 
 impl OwnWorker {
     /// Starts it and waits until it is ready.
     pub async fn start(folders: &Folders) -> anyhow::Result<Self> {
-        let state = tempfile::Builder::new().prefix("cofferdam-run-").tempdir().context("a temporary folder")?;
+        let state = OwnFolder::make(&std::env::temp_dir())?;
         let config = WorkerConfig {
             kernels_dir: folders.kernels()?,
             cache_dir: folders.cache(&data_dir()?)?,
@@ -40,7 +39,8 @@ impl OwnWorker {
             max_waiting: 2,
             ..WorkerConfig::default()
         };
-        let local = LocalWorker::bind(worker_program(&config, LogFormat::fitting(), true)?)?;
+        let program = worker_program(&config, LogFormat::fitting(), true)?;
+        let local = LocalWorker::bind(program, &state.path().join("run"))?;
         let (socket, worker, stop) = (local.socket(), Arc::clone(&local.worker), CancellationToken::new());
         // The start itself is quick; only work that takes a while is worth a line.
         let progress = Box::new(|line: &str| {

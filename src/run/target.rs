@@ -1,6 +1,7 @@
 //! Who runs it: a server's API, or a worker of our own on its wire. The same calls on either.
 
 use anyhow::{Context, bail};
+use cofferdam_contract::run::MAX_REQUEST_BYTES;
 use cofferdam_contract::worker::{ORGANIZATION_HEADER, WorkerRun, WorkerSession};
 use cofferdam_contract::{
     Event, Language, Limits, LimitsRequest, OrganizationId, Outcome, RunId, RunRequest, Session, SessionId,
@@ -10,6 +11,7 @@ use http::{HeaderName, HeaderValue, Method};
 use http_body_util::BodyExt;
 
 use super::events::Events;
+use super::input::TOO_MUCH;
 use super::own_worker::OwnWorker;
 use super::wire::{Address, Server};
 use crate::commands::run::Args;
@@ -29,9 +31,7 @@ impl Target {
         if let Some(url) = env("COFFERDAM_URL").filter(|url| !url.is_empty()) {
             let mut headers = Vec::new();
             if let Some(key) = env("COFFERDAM_API_KEY") {
-                let mut value = HeaderValue::from_str(&key).context("COFFERDAM_API_KEY")?;
-                value.set_sensitive(true);
-                headers.push((HeaderName::from_static("x-api-key"), value));
+                headers.push(crate::server::key_header(&key)?);
             }
             return Ok(Self { server: Server { address: Address::parse(&url)?, headers }, own: None });
         }
@@ -59,6 +59,14 @@ impl Target {
     }
 
     fn body(&self, request: &RunRequest) -> anyhow::Result<Vec<u8>> {
+        let body = self.whole_body(request)?;
+        if body.len() > MAX_REQUEST_BYTES {
+            bail!("the request has {:.1} MiB: {TOO_MUCH}", body.len() as f64 / f64::from(1 << 20));
+        }
+        Ok(body)
+    }
+
+    fn whole_body(&self, request: &RunRequest) -> anyhow::Result<Vec<u8>> {
         if self.own.is_none() {
             return Ok(serde_json::to_vec(request)?);
         }

@@ -90,6 +90,17 @@ impl Server {
         body: Vec<u8>,
         accept: &str,
     ) -> anyhow::Result<Response<Incoming>> {
+        self.send_as(method, path, "application/json", body, accept).await
+    }
+
+    async fn send_as(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: Vec<u8>,
+        accept: &str,
+    ) -> anyhow::Result<Response<Incoming>> {
         let place = || format!("reaching {}", self.address.host());
         let stream = self.address.connect().await.with_context(place)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -97,7 +108,7 @@ impl Server {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.address.prefix()));
         request = request.header("host", self.address.host()).header("accept", accept);
         if !body.is_empty() {
-            request = request.header("content-type", "application/json");
+            request = request.header("content-type", kind);
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -112,6 +123,11 @@ impl Server {
             Ok(problem) => Err(anyhow!("{}: {}", problem.title, problem.detail)),
             Err(_) => bail!("the server answered {status}"),
         }
+    }
+
+    /// Sends a call with a body of that kind and takes the whole answer.
+    pub async fn call_as(&self, method: Method, path: &str, kind: &str, body: Vec<u8>) -> anyhow::Result<Bytes> {
+        whole(self.send_as(method, path, kind, body, "application/json").await?).await
     }
 
     /// Sends a call and takes the whole answer.

@@ -139,3 +139,45 @@ fn what_cannot_be_carried_over_is_said() {
     assert_eq!(outcome["status"], "error", "{outcome:#}");
     assert_eq!(server.in_session(&id, "print('well')"), "well\n");
 }
+
+#[test]
+fn a_session_from_a_snapshot_is_told_of_open_files_as_a_fork_is() {
+    let server = Server::shared();
+    let id = server.session(json!({"language": "python"}));
+    server.in_session(&id, "f = open('open.txt', 'w'); f.write('x')");
+    let forks = server.post(&format!("/v1/sessions/{id}/fork"), &json!({})).expect(201);
+    let warnings = forks["sessions"][0]["warnings"].clone();
+    assert!(warnings[0].as_str().is_some_and(|text| text.contains("1 open file")), "{forks}");
+    server.post(&format!("/v1/sessions/{id}/snapshots"), &json!({"name": "with-open-file"})).expect(201);
+    let made = server.post("/v1/sessions", &json!({"snapshot": "with-open-file"})).expect(201);
+    assert_eq!(made["warnings"], warnings);
+    let shown = server.get(&format!("/v1/sessions/{}", made["id"].as_str().unwrap())).expect(200);
+    assert_eq!(shown["warnings"], warnings);
+}
+
+#[test]
+fn a_session_that_its_own_run_ended_says_whose_fault_it_was() {
+    let server = Server::shared();
+    // No time to note the state between the two runs, and more of it than is noted.
+    let grow = "x = bytearray(70_000_000)\nfor i in range(0, len(x), 4096): x[i] = 1";
+    for (code, limits, fault, why) in [
+        ("while True: pass", json!({"wall_ms": 200}), "limit", "timeout (wall_ms)"),
+        ("while True: pass", json!({"cpu_ms": 200}), "limit", "limit (cpu_ms)"),
+        ("import os; os._exit(3)", json!({}), "code", "error"),
+        ("import os; os.abort()", json!({}), "code", "error"),
+    ] {
+        let id = server.session(json!({"language": "python"}));
+        server.in_session(&id, grow);
+        let outcome = server.run(json!({"session": id, "code": code, "limits": limits})).expect(200);
+        assert!(outcome["error"]["message"].as_str().unwrap().ends_with("has ended with it"), "{code}: {outcome:#}");
+        for answer in [
+            server.run(json!({"session": id, "code": "1"})),
+            server.get(&format!("/v1/sessions/{id}")),
+            server.post(&format!("/v1/sessions/{id}/fork"), &json!({})),
+        ] {
+            let detail = answer.problem(410, "session-lost");
+            assert_eq!(answer.json()["fault"], fault, "{code}: {detail}");
+            assert!(detail.contains(why), "{code}: {detail}");
+        }
+    }
+}

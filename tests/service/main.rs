@@ -12,6 +12,7 @@ mod flat;
 mod load;
 mod quiet;
 mod remote;
+mod replaced;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

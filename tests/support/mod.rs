@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod case;
+pub mod cases;
 pub mod generate;
 pub mod http;
 pub mod play;

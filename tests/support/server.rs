@@ -24,6 +24,8 @@ pub struct Setup {
     pub config: String,
     /// Do not wait until it takes runs.
     pub unready: bool,
+    /// Another copy of the program than the one that was built.
+    pub program: Option<PathBuf>,
 }
 
 impl Setup {
@@ -134,7 +136,8 @@ impl Server {
         let (data, tmp) = (folder.path().join("data"), folder.path().join("tmp"));
         fs::create_dir_all(&tmp).expect("a folder");
         let log = File::options().create(true).append(true).open(folder.path().join("log")).expect("the log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        let built = || PathBuf::from(env!("CARGO_BIN_EXE_cofferdam"));
+        let mut command = Command::new(setup.program.clone().unwrap_or_else(built));
         command.args(["serve", "--log-format", "json"]).arg("--data-dir").arg(&data);
         if !setup.args.iter().any(|word| word == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);

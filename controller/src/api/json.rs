@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cofferdam_contract::Problem;
+use cofferdam_contract::object::Object;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
@@ -31,6 +32,23 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
     }
 }
 
+/// A JSON body that may be left out, with its content type: then it is the default.
+pub struct OptionalJson<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default + Send + 'static> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        let bytes = body::read(&parts.headers, body, MOST).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        want_json(&parts.headers)?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
@@ -39,16 +57,16 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 /// The bytes of a body that says it is JSON.
 pub async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Error> {
-    if !is_json(headers) {
-        return Err(Problem::unsupported_media("The body has to be JSON: Content-Type: application/json.").into());
-    }
+    want_json(headers)?;
     body::read(headers, body, most).await
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/json")
+fn want_json(headers: &HeaderMap) -> Result<(), Error> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::unsupported_media("The body has to be JSON: Content-Type: application/json.").into())
 }
 
 /// Parses and checks, on a thread of its own where the text is long.
@@ -72,12 +90,18 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         Problem::malformed(format!("The body is not UTF-8: the byte at offset {} is wrong.", e.valid_up_to()))
     })?;
-    serde_json::from_str(text).map_err(|e| refusal(&e).into())
+    match serde_json::from_str::<Object<T>>(text) {
+        Ok(Object(value)) => Ok(value),
+        Err(error) => Err(refusal(&error).into()),
+    }
 }
 
 fn refusal(error: &serde_json::Error) -> Problem {
     let text: String = error.to_string().chars().take(500).collect();
     match error.classify() {
+        _ if text.contains("hex escape") => {
+            Problem::malformed(format!("The body is not JSON: {text} (half of a surrogate pair is no character)"))
+        }
         // A value of the right type that cannot be.
         serde_json::error::Category::Data
             if text.starts_with("unknown variant") || text.contains("is not a valid id") =>
@@ -85,9 +109,6 @@ fn refusal(error: &serde_json::Error) -> Problem {
             Problem::invalid(text)
         }
         serde_json::error::Category::Data => Problem::malformed(text),
-        _ if text.contains("hex escape") => {
-            Problem::malformed(format!("The body is not JSON: {text} (half of a surrogate pair is no character)"))
-        }
         _ => Problem::malformed(format!("The body is not JSON: {text}")),
     }
 }
@@ -110,7 +131,11 @@ mod tests {
             (b"{\"code\":\"1\",\"session\":\"../x\"}", 422, "not a valid id"),
             (b"{\"language\":\"python\",\"code\":\"\\ud800\"}", 400, "surrogate"),
             (b"{\"language\":\"python\",\"code\":\"\\udc00\"}", 400, "surrogate"),
+            (b"{\"language\":\"python\",\"code\":\"1\",\"files\":{\"a\":\"\\ud800\"}}", 400, "surrogate"),
             (b"{\"code\":\"1\"} x", 400, "trailing"),
+            (b"[\"python\",\"1\"]", 400, "expected an object"),
+            (b"{\"language\":\"python\",\"code\":\"1\",\"limits\":[5]}", 400, "expected an object"),
+            (b"{\"language\":\"python\",\"code\":\"1\",\"files\":{\"a\":5}}", 400, "files: \"a\": invalid type"),
         ] {
             let error = parse::<RunRequest>(body).unwrap_err();
             let problem = crate::api::problem::problem(&error);

@@ -5,6 +5,7 @@ mod body;
 mod json;
 mod keys;
 mod observe;
+mod openapi;
 mod pass;
 mod problem;
 mod runs;
@@ -51,7 +52,8 @@ pub fn router(app: &App) -> (Router, OpenApi) {
     let deploy = OpenApiRouter::new()
         .routes(routes!(tools::put_tool))
         .routes(routes!(tools::delete_tool))
-        .routes(routes!(tools::rollback_tool));
+        .routes(routes!(tools::rollback_tool))
+        .routes(routes!(tools::push_tool));
     let read = OpenApiRouter::new()
         .routes(routes!(runs::get_run_file))
         .routes(routes!(sessions::list_sessions))
@@ -74,14 +76,14 @@ pub fn router(app: &App) -> (Router, OpenApi) {
         .routes(routes!(system::ready))
         .routes(routes!(system::metrics))
         .routes(routes!(system::openapi));
-    let (router, document) = OpenApiRouter::with_openapi(system::document())
+    let (router, document) = OpenApiRouter::with_openapi(openapi::document())
         .merge(group(Scope::Run, run))
         .merge(group(Scope::Deploy, deploy))
         .merge(group(Scope::Read, read))
         .merge(group(Scope::Admin, admin))
         .merge(open)
         .split_for_parts();
-    let document = system::finish(document);
+    let document = openapi::finish(document);
     let router = router
         .layer(axum::Extension(system::Document::new(&document)))
         .fallback(no_route)

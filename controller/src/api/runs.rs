@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use cofferdam_contract::run::MAX_REQUEST_BYTES;
-use cofferdam_contract::{Outcome, Problem, RunRequest};
+use cofferdam_contract::{Outcome, RunRequest};
 use http::header::ACCEPT;
 
 use super::json;
@@ -22,11 +22,6 @@ use crate::services::{App, files, runs};
 #[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = RunRequest, responses(
     (status = 200, description = "How the run ended, whatever the code did",
         content((Outcome = "application/json"), (String = "text/event-stream"))),
-    (status = 409, description = "The session is busy and `if_busy` is `refuse`", body = Problem, content_type = "application/problem+json"),
-    (status = 413, description = "The body, the code or stdin is too large", body = Problem, content_type = "application/problem+json"),
-    (status = 422, description = "A value that cannot be", body = Problem, content_type = "application/problem+json"),
-    (status = 429, description = "Too many runs at once; see Retry-After", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "The worker was lost, or none is ready; see Retry-After", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn create_run(
     State(app): State<App>,
@@ -37,7 +32,8 @@ pub async fn create_run(
     let raw = json::read(&parts.headers, body, MAX_REQUEST_BYTES).await?;
     let request: RunRequest = json::parse_long(raw.clone(), runs::check).await?;
     let accept = parts.headers.get(ACCEPT).filter(|value| wants_events(value.as_bytes())).cloned();
-    let started = runs::start(&app, &caller, &request, raw, accept).await?;
+    let run = runs::Run { caller: &caller, request: &request, raw, accept };
+    let started = runs::start(&app, run).await?;
     drop(request);
     pass(started.response, started.in_use).await
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use cofferdam_contract::FileEntry;
 use cofferdam_contract::run::MAX_REQUEST_BYTES;
-use cofferdam_contract::{FileEntry, Problem};
 use http::StatusCode;
 
 use super::body;
@@ -18,7 +18,7 @@ use crate::services::{App, files};
 
 /// List a session's files.
 #[utoipa::path(get, path = "/v1/sessions/{id}/files", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 200, body = Vec<FileEntry>), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Vec<FileEntry>)))]
 pub async fn list_session_files(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -31,8 +31,7 @@ pub async fn list_session_files(
 /// Fetch a file of a session.
 #[utoipa::path(get, path = "/v1/sessions/{id}/files/{*path}", tag = "sessions",
     params(("id" = String, Path), ("path" = String, Path, description = "May contain slashes")),
-    responses((status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream")))]
 pub async fn get_session_file(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -46,7 +45,7 @@ pub async fn get_session_file(
 #[utoipa::path(put, path = "/v1/sessions/{id}/files/{*path}", tag = "sessions",
     params(("id" = String, Path), ("path" = String, Path, description = "May contain slashes")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 204, description = "Written"), (status = 404, body = Problem, content_type = "application/problem+json"), (status = 413, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 204, description = "Written")))]
 pub async fn put_session_file(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,

@@ -9,13 +9,11 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::json::Json;
+use super::json::{Json, OptionalJson};
 use crate::Error;
 use crate::auth::Caller;
+use crate::services::session_list::{self, MAX_PAGE};
 use crate::services::{App, sessions};
-
-/// The most sessions of one page.
-const MAX_PAGE: u32 = 1_000;
 
 /// The session that an address names. A text that is no id names none.
 pub(super) fn session_id(text: &str) -> Result<SessionId, Error> {
@@ -24,7 +22,7 @@ pub(super) fn session_id(text: &str) -> Result<SessionId, Error> {
 
 /// Make a session.
 #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = SessionRequest,
-    responses((status = 201, body = Session), (status = 429, description = "Too many sessions", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 201, body = Session)))]
 pub async fn create_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -67,14 +65,13 @@ pub async fn list_sessions(
     if !(1..=MAX_PAGE).contains(&page.limit) {
         return Err(Problem::invalid(format!("limit is {}; 1 to {MAX_PAGE} are allowed", page.limit)).into());
     }
-    let (sessions, next) = sessions::list(&app, &caller, &page.after, page.limit).await?;
+    let (sessions, next) = session_list::list(&app, &caller, &page.after, page.limit).await?;
     Ok(Json(SessionList { sessions, next }))
 }
 
 /// Show a session.
-#[utoipa::path(get, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)), responses(
-    (status = 200, body = Session), (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 410, description = "Its state is lost", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)),
+    responses((status = 200, body = Session)))]
 pub async fn get_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -85,7 +82,7 @@ pub async fn get_session(
 
 /// End a session; its state and its files are gone.
 #[utoipa::path(delete, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 204, description = "Ended"), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 204, description = "Ended")))]
 pub async fn delete_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -97,7 +94,7 @@ pub async fn delete_session(
 
 /// Write a session to disk; its next run resumes it.
 #[utoipa::path(post, path = "/v1/sessions/{id}/suspend", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 200, body = Session), (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Session)))]
 pub async fn suspend_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -108,7 +105,7 @@ pub async fn suspend_session(
 
 /// Bring a suspended session back into memory.
 #[utoipa::path(post, path = "/v1/sessions/{id}/resume", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 200, body = Session), (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Session)))]
 pub async fn resume_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -124,13 +121,13 @@ pub struct ForkList {
 
 /// Copy a live or suspended session.
 #[utoipa::path(post, path = "/v1/sessions/{id}/fork", tag = "sessions", params(("id" = String, Path)),
-    request_body = ForkRequest,
-    responses((status = 201, body = ForkList), (status = 404, body = Problem, content_type = "application/problem+json"), (status = 409, body = Problem, content_type = "application/problem+json")))]
+    request_body = Option<ForkRequest>,
+    responses((status = 201, body = ForkList)))]
 pub async fn fork_session(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
     Path(id): Path<String>,
-    Json(request): Json<ForkRequest>,
+    OptionalJson(request): OptionalJson<ForkRequest>,
 ) -> Result<(StatusCode, Json<ForkList>), Error> {
     let sessions = sessions::fork(&app, &caller, &session_id(&id)?, request.count).await?;
     Ok((StatusCode::CREATED, Json(ForkList { sessions })))

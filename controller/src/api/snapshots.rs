@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, State};
-use cofferdam_contract::{Problem, Snapshot, SnapshotRequest};
+use cofferdam_contract::{Snapshot, SnapshotRequest};
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,7 +18,7 @@ use crate::services::{App, snapshots};
 /// Keep a session's present state under a name.
 #[utoipa::path(post, path = "/v1/sessions/{id}/snapshots", tag = "snapshots", params(("id" = String, Path)),
     request_body = SnapshotRequest,
-    responses((status = 201, body = Snapshot), (status = 409, description = "The name is taken", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 201, body = Snapshot)))]
 pub async fn create_snapshot(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -45,7 +45,7 @@ pub async fn list_snapshots(
 
 /// Delete a snapshot; sessions that were made from it stay.
 #[utoipa::path(delete, path = "/v1/snapshots/{name}", tag = "snapshots", params(("name" = String, Path)),
-    responses((status = 204, description = "Deleted"), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 204, description = "Deleted")))]
 pub async fn delete_snapshot(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,

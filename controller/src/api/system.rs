@@ -10,8 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, Info, OpenApi, OpenApiBuilder, SecurityRequirement};
+use utoipa::openapi::OpenApi;
 
 use super::json::Json;
 use super::observe::Peer;
@@ -104,40 +103,4 @@ impl Document {
 #[utoipa::path(get, path = "/openapi.json", tag = "system", responses((status = 200, body = Object)))]
 pub async fn openapi(Extension(document): Extension<Document>) -> Response {
     ([(CONTENT_TYPE, "application/json")], document.0).into_response()
-}
-
-/// The frame of the document: what it is and how a caller proves itself.
-pub fn document() -> OpenApi {
-    let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
-    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    let components = ComponentsBuilder::new().security_scheme("key", key).security_scheme("bearer", bearer).build();
-    let mut info = Info::new("Cofferdam", env!("CARGO_PKG_VERSION"));
-    info.description =
-        Some("Runs untrusted code in WebAssembly sandboxes. Every refusal is a problem document.".into());
-    OpenApiBuilder::new().info(info).components(Some(components)).build()
-}
-
-/// Adds what every call under `/v1` has: the need for a key, and the refusals 400, 401 and 403.
-pub fn finish(mut document: OpenApi) -> OpenApi {
-    use utoipa::openapi::{Content, Ref, RefOr, Response as ApiResponse};
-    // A tail of several segments is the router's word; OpenAPI knows only one kind of parameter.
-    let paths = std::mem::take(&mut document.paths.paths);
-    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
-    for (path, item) in &mut document.paths.paths {
-        if !path.starts_with("/v1/") {
-            continue;
-        }
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            operation.security =
-                Some(["key", "bearer"].map(|s| SecurityRequirement::new(s, Vec::<String>::new())).into());
-            for (status, text) in [("400", "Not readable"), ("401", "No known key"), ("403", "Scope or policy")] {
-                let content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
-                let mut response = ApiResponse::new(text);
-                response.content.insert(super::problem::PROBLEM_JSON.to_owned(), content);
-                operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(response));
-            }
-        }
-    }
-    document
 }

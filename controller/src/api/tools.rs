@@ -15,6 +15,7 @@ use super::json::{self, Json};
 use super::tool_upload;
 use crate::Error;
 use crate::auth::Caller;
+use crate::oci::Pushed;
 use crate::services::App;
 use crate::services::tools::{self, ToolInfo, ToolSummary};
 
@@ -136,6 +137,28 @@ pub async fn rollback_tool(
     });
     let tool = tools::rollback(&app, &caller, &name, version.as_deref()).await?;
     Ok(Json(ToolInfo::from(&*tool)))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PushRequest {
+    /// `registry/repository:tag`.
+    oci: String,
+}
+
+/// Push a tool's component to a registry that the operator names.
+#[utoipa::path(post, path = "/v1/tools/{name}/push", tag = "tools", params(("name" = String, Path)),
+    request_body = PushRequest,
+    responses((status = 200, body = Pushed),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The registry did not do its part", body = Problem, content_type = "application/problem+json")))]
+pub async fn push_tool(
+    State(app): State<App>,
+    Extension(caller): Extension<Arc<Caller>>,
+    Path(name): Path<String>,
+    Json(request): Json<PushRequest>,
+) -> Result<Json<Pushed>, Error> {
+    Ok(Json(tools::push(&app, &caller, &name, &request.oci).await?))
 }
 
 /// Call a function of a tool.

@@ -1,11 +1,13 @@
 //! The `--config` file: TOML, every field optional, unknown fields refused.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cofferdam_contract::LimitsRequest;
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::registries::RegistrySection;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +26,9 @@ pub struct ConfigFile {
     pub sessions: SessionsSection,
     #[serde(default)]
     pub workers: WorkersSection,
+    /// By host: the registries that components may be pulled from.
+    #[serde(default)]
+    pub registries: BTreeMap<String, RegistrySection>,
     /// Settings of the local worker, handed to it as they are; the worker refuses what it does not know.
     #[serde(default)]
     pub worker: toml::Table,

@@ -5,6 +5,7 @@ mod database;
 mod file;
 mod gateway;
 mod limits;
+mod registries;
 mod roles;
 mod secret;
 mod sessions;
@@ -19,6 +20,7 @@ pub use database::DatabaseConfig;
 pub use file::ConfigFile;
 pub use gateway::GatewayConfig;
 pub use limits::LimitsConfig;
+pub use registries::{RegistriesConfig, RegistryAccess};
 pub use roles::{Role, Roles};
 pub use secret::Secret;
 pub use sessions::SessionsConfig;
@@ -71,6 +73,7 @@ pub struct Config {
     pub workers: WorkersConfig,
     /// The file of the operator's policy.
     pub policy: Option<PathBuf>,
+    pub registries: RegistriesConfig,
     pub gateway: GatewayConfig,
     /// How long a shutdown waits for what is under way.
     pub drain: Duration,
@@ -108,6 +111,7 @@ impl Config {
             sessions: SessionsConfig::parse(&source, &file)?,
             gateway: GatewayConfig::parse(&source, &file),
             policy: source.text("COFFERDAM_POLICY").map(PathBuf::from).or_else(|| file.policy.clone()),
+            registries: RegistriesConfig::parse(&source, &file)?,
             drain: Duration::from_secs(source.number("COFFERDAM_DRAIN_S", file.drain_s, 30)?),
             workers,
             data_dir,

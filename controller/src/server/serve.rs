@@ -54,8 +54,12 @@ struct Local {
 }
 
 impl Local {
-    fn bind(programs: Programs) -> Result<Self, Error> {
-        Ok(Self { worker: LocalWorker::bind(programs.worker)?, tools: LocalTools::bind(programs.tools)? })
+    /// Each has a folder of its own below `run` for its socket.
+    fn bind(programs: Programs, run: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            worker: LocalWorker::bind(programs.worker, &run.join("worker"))?,
+            tools: LocalTools::bind(programs.tools, &run.join("tools"))?,
+        })
     }
 }
 
@@ -69,7 +73,9 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     let _only_one = lock_folder(&config.data_dir)?;
     let metrics = Arc::new(Metrics::default());
     let progress = Arc::new(RwLock::new("starting".to_owned()));
-    let local = programs.filter(|_| config.roles.local_worker()).map(Local::bind).transpose()?;
+    let run = config.data_dir.join("run");
+    let programs = programs.filter(|_| config.roles.local_worker());
+    let local = programs.map(|programs| Local::bind(programs, &run)).transpose()?;
     let mut workers: Vec<Arc<Worker>> = local.iter().map(|local| Arc::clone(&local.worker.worker)).collect();
     let mut tools: Vec<Arc<ToolWorker>> = local.iter().map(|local| Arc::clone(&local.tools.worker)).collect();
     for remote in &config.workers.remote {

@@ -6,6 +6,7 @@ pub mod reaper;
 pub mod run_ids;
 pub mod runs;
 pub mod secrets;
+pub mod session_list;
 pub mod sessions;
 pub mod snapshots;
 pub mod tools;

@@ -1,9 +1,11 @@
 //! A run: checked, given its limits and a worker, passed on. The hot path: the body is parsed once, its bytes go on as
 //! they came, and the answer's bytes come back unread.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use cofferdam_contract::run::{MAX_CODE_BYTES, MAX_STDIN_BYTES};
-use cofferdam_contract::{Grants, Limits, LimitsRequest, Problem, RunId, RunRequest};
+use cofferdam_contract::{Grants, Limits, LimitsRequest, Problem, RunId, RunRequest, SessionId};
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::session_cache::InUse;
@@ -48,75 +50,67 @@ pub(super) fn limits(app: &App, request: &LimitsRequest, default: &Limits) -> Re
     Limits::resolve(request, default, &app.config.limits.maximum).map_err(|e| Problem::invalid(e.to_string()).into())
 }
 
-/// Starts a checked run. `raw` is the body that `request` was parsed from.
+/// A checked run on its way. `raw` is the body that `request` was parsed from.
+pub struct Run<'a> {
+    pub caller: &'a Caller,
+    pub request: &'a RunRequest,
+    pub raw: Bytes,
+    pub accept: Option<HeaderValue>,
+}
+
+/// Starts a checked run.
 ///
 /// # Errors
 /// What is wrong with the request, or that no worker could take it.
-pub async fn start(
-    app: &App,
-    caller: &Caller,
-    request: &RunRequest,
-    raw: Bytes,
-    accept: Option<HeaderValue>,
-) -> Result<Started, Error> {
-    if request.session.is_some() {
-        return in_session(app, caller, request, raw, accept).await;
+pub async fn start(app: &App, run: Run<'_>) -> Result<Started, Error> {
+    if let Some(id) = &run.request.session {
+        return run.in_session(app, id).await;
     }
-    let limits = limits(app, &request.limits, &app.config.limits.default)?;
+    let limits = limits(app, &run.request.limits, &app.config.limits.default)?;
     let worker = app.workers.pick(None)?;
-    let first = send(&worker, caller, &limits, raw.clone(), accept.clone()).await;
+    let first = run.send(&worker, &limits).await;
     let try_another = match &first {
         Ok(started) => started.response.status() == StatusCode::TOO_MANY_REQUESTS,
         Err(Error::Refused(problem)) => problem.kind() == "unavailable",
         Err(_) => false,
     };
     match app.workers.pick(Some(&worker)) {
-        Ok(other) if try_another => send(&other, caller, &limits, raw, accept).await,
+        Ok(other) if try_another => run.send(&other, &limits).await,
         _ => first,
     }
 }
 
-async fn in_session(
-    app: &App,
-    caller: &Caller,
-    request: &RunRequest,
-    raw: Bytes,
-    accept: Option<HeaderValue>,
-) -> Result<Started, Error> {
-    let id = request.session.as_ref().ok_or_else(|| Error::Wire("no session".to_owned()))?;
-    let session = sessions::find(app, caller, id).await?;
-    if let Some(language) = request.language
-        && language.kernel() != session.row.language.kernel()
-    {
-        let detail = format!("The session's language is {}, not {}.", session.row.language.as_str(), language.as_str());
-        return Err(Problem::invalid(detail).into());
+impl Run<'_> {
+    async fn in_session(&self, app: &App, id: &SessionId) -> Result<Started, Error> {
+        let session = sessions::find(app, self.caller, id).await?;
+        if let Some(language) = self.request.language
+            && language.kernel() != session.row.language.kernel()
+        {
+            let (own, asked) = (session.row.language.as_str(), language.as_str());
+            return Err(Problem::invalid(format!("The session's language is {own}, not {asked}.")).into());
+        }
+        let limits = limits(app, &self.request.limits, &session.row.limits)?;
+        let worker = app.workers.named(&session.row.worker)?;
+        let in_use = session.enter();
+        let started = self.send(&worker, &limits).await?;
+        if started.response.status() == StatusCode::NOT_FOUND {
+            return Err(sessions::lost());
+        }
+        Ok(Started { in_use: Some(in_use), ..started })
     }
-    let limits = limits(app, &request.limits, &session.row.limits)?;
-    let worker = app.workers.named(&session.row.worker)?;
-    let in_use = session.enter();
-    let started = send(&worker, caller, &limits, raw, accept).await?;
-    if started.response.status() == StatusCode::NOT_FOUND {
-        return Err(sessions::lost());
-    }
-    Ok(Started { in_use: Some(in_use), ..started })
-}
 
-async fn send(
-    worker: &std::sync::Arc<Worker>,
-    caller: &Caller,
-    limits: &Limits,
-    raw: Bytes,
-    accept: Option<HeaderValue>,
-) -> Result<Started, Error> {
-    let id = run_ids::new(&worker.tag, &caller.key)?;
-    tracing::Span::current().record("run", id.as_str());
-    let limits = serde_json::to_string(limits).map_err(|e| Error::Wire(e.to_string()))?;
-    // `WorkerRun`, written around the body as it came.
-    let head = format!(r#"{{"id":"{id}","limits":{limits},"request":"#);
-    let mut request = WorkerRequest::new(Method::POST, "/runs", &caller.organization);
-    request.accept = accept;
-    request.content_type = Some(HeaderValue::from_static("application/json"));
-    request.body = axum::body::Body::new(Parts::new([Bytes::from(head), raw, Bytes::from_static(b"}")]));
-    let response = worker.send(request).await?;
-    Ok(Started { id, response, in_use: None })
+    async fn send(&self, worker: &Arc<Worker>, limits: &Limits) -> Result<Started, Error> {
+        let id = run_ids::new(&worker.tag, &self.caller.key)?;
+        tracing::Span::current().record("run", id.as_str());
+        let limits = serde_json::to_string(limits).map_err(|e| Error::Wire(e.to_string()))?;
+        // `WorkerRun`, written around the body as it came.
+        let head = format!(r#"{{"id":"{id}","limits":{limits},"request":"#);
+        let mut request = WorkerRequest::new(Method::POST, "/runs", &self.caller.organization);
+        request.accept.clone_from(&self.accept);
+        request.content_type = Some(HeaderValue::from_static("application/json"));
+        let parts = [Bytes::from(head), self.raw.clone(), Bytes::from_static(b"}")];
+        request.body = axum::body::Body::new(Parts::new(parts));
+        let response = worker.send(request).await?;
+        Ok(Started { id, response, in_use: None })
+    }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use cofferdam_contract::session::{DEFAULT_TTL_S, MAX_FORK, MAX_TTL_S};
 use cofferdam_contract::worker::{WorkerFork, WorkerSession, WorkerSessionInfo};
 use cofferdam_contract::{Problem, Session, SessionId, SessionRequest};
-use futures_util::{StreamExt, stream};
 use http::Method;
 
 use super::session_cache::CachedSession;
@@ -16,9 +15,6 @@ use crate::auth::Caller;
 use crate::clock::{now, random_bits};
 use crate::store::SessionRow;
 use crate::workers::WorkerRequest;
-
-/// Sessions of one page that are asked for at their workers at the same time.
-const TOGETHER: usize = 32;
 
 pub(super) fn lost() -> Error {
     Problem::session_lost("The worker does not have the session any more; its state is lost. Make a new one.").into()
@@ -46,7 +42,7 @@ pub async fn find(app: &App, caller: &Caller, id: &SessionId) -> Result<Arc<Cach
     own.ok_or_else(|| Problem::not_found("There is no such session.").into())
 }
 
-fn view(session: &CachedSession, info: WorkerSessionInfo) -> Session {
+pub(super) fn view(session: &CachedSession, info: WorkerSessionInfo) -> Session {
     let seconds = |time: i64| u64::try_from(time).unwrap_or(0);
     let last_used = seconds(session.last_used_at()).max(info.last_used_at);
     Session {
@@ -220,31 +216,4 @@ pub(super) async fn delete_at_worker(app: &App, row: &SessionRow) -> Result<(), 
         Err(Error::Refused(problem)) if matches!(problem.status, 404 | 410) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// A page of the caller's sessions by id, and where the next one begins. Sessions whose state is lost are left out.
-///
-/// # Errors
-/// The store's failure, or a worker that cannot be asked.
-pub async fn list(
-    app: &App,
-    caller: &Caller,
-    after: &str,
-    most: u32,
-) -> Result<(Vec<Session>, Option<SessionId>), Error> {
-    let rows = app.store.sessions(&caller.organization, &caller.key, after, i64::from(most)).await?;
-    let full = rows.len() == usize::try_from(most).unwrap_or(usize::MAX);
-    let next = rows.last().filter(|_| full).map(|row| row.id.clone());
-    let ids: Vec<SessionId> = rows.iter().map(|row| row.id.clone()).collect();
-    let shown = stream::iter(ids).map(|id| async move { show(app, caller, &id).await }).buffered(TOGETHER);
-    let shown: Vec<Result<Session, Error>> = shown.collect().await;
-    let mut sessions = Vec::with_capacity(shown.len());
-    for session in shown {
-        match session {
-            Ok(session) => sessions.push(session),
-            Err(Error::Refused(problem)) if matches!(problem.status, 404 | 409 | 410) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((sessions, next))
 }

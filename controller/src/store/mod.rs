@@ -1,5 +1,6 @@
 //! All the SQL, written once for SQLite and PostgreSQL. It decides nothing: what a key may see is in the queries' terms.
 
+mod connect;
 mod keys;
 mod keyvalue;
 mod organizations;
@@ -10,8 +11,7 @@ mod tools;
 
 use std::time::Duration;
 
-use sqlx::any::{AnyPoolOptions, install_default_drivers};
-use sqlx::{AnyPool, Executor};
+use sqlx::AnyPool;
 
 use crate::Error;
 use crate::config::DatabaseConfig;
@@ -22,6 +22,9 @@ pub use secrets::SecretRow;
 pub use sessions::SessionRow;
 pub use snapshots::SnapshotRow;
 pub use tools::{KEPT_VERSIONS, Switched, ToolVersionRow};
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pool of connections; clones share it.
 #[derive(Clone)]
@@ -35,24 +38,15 @@ impl Store {
     /// # Errors
     /// A database that cannot be reached, or whose schema is newer than this program.
     pub async fn open(config: &DatabaseConfig) -> Result<Self, Error> {
-        install_default_drivers();
-        let url = config.url.expose();
-        let sqlite = url.starts_with("sqlite:");
-        // One writer at a time is SQLite's rule; with one connection nobody waits for a lock inside it.
-        let most = if sqlite { 1 } else { 10 };
-        let options = AnyPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10));
-        let options = options.after_connect(move |connection, _| {
-            Box::pin(async move {
-                if sqlite {
-                    connection.execute("PRAGMA journal_mode = WAL").await?;
-                    connection.execute("PRAGMA busy_timeout = 5000").await?;
-                    connection.execute("PRAGMA synchronous = FULL").await?;
-                    connection.execute("PRAGMA foreign_keys = ON").await?;
-                }
-                Ok(())
-            })
-        });
-        let store = Self { pool: options.connect(url).await? };
+        Self::open_within(config, PATIENCE).await
+    }
+
+    /// The same, with that much time for each connection.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_within(config: &DatabaseConfig, patience: Duration) -> Result<Self, Error> {
+        let store = Self { pool: connect::pool(config, patience).await? };
         sqlx::migrate!("./migrations").run(&store.pool).await?;
         store.ensure_default_organization().await?;
         Ok(store)

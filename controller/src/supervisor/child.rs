@@ -24,6 +24,9 @@ pub struct WorkerProgram {
     pub env: Vec<(OsString, OsString)>,
 }
 
+/// The worker's exit status where its kernels are not prepared: they, or the cache, were changed since.
+pub const UNPREPARED: u8 = 78;
+
 /// The same for tools.
 #[derive(Debug, Clone)]
 pub struct ToolProgram {

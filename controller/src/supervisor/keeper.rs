@@ -1,6 +1,7 @@
 //! The life of a child that serves: start, watch, start again. Back at once after a death; slower only where one quick
 //! death follows another.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -8,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 
-use super::child::end;
+use super::child::{UNPREPARED, end};
 use crate::Error;
 use crate::metrics::RestartLabels;
 use crate::workers::{EVERY, FAILURES, TIMEOUT, Watched};
@@ -18,7 +19,10 @@ const START: Duration = Duration::from_secs(60);
 /// A life shorter than this is a quick death; so many of them in a row are followed at once by a new start.
 const QUICK: Duration = Duration::from_secs(5);
 const FREE_RESTARTS: u32 = 3;
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What has to be done before a child can be started that found that it could not serve.
+pub(super) type Preparing<'p> = Pin<Box<dyn Future<Output = ()> + Send + 'p>>;
 
 /// Keeps one child alive.
 pub(super) struct Keeper<'a, W> {
@@ -32,16 +36,21 @@ pub(super) struct Keeper<'a, W> {
 
 enum End {
     Died(String),
+    Unprepared,
     Hung,
     Stopped,
 }
 
 impl<W: Watched> Keeper<'_, W> {
-    /// Until `stop`. Deaths of the child are no errors.
+    /// Until `stop`. Deaths of the child are no errors; where it says that it is not prepared, `prepare` comes first.
     ///
     /// # Errors
     /// Where no child can be started.
-    pub(super) async fn keep(&self, start: impl Fn() -> Result<Child, Error>) -> Result<(), Error> {
+    pub(super) async fn keep<'p>(
+        &self,
+        start: impl Fn() -> Result<Child, Error>,
+        prepare: impl Fn() -> Preparing<'p>,
+    ) -> Result<(), Error> {
         let name = self.charge.name();
         let mut quick_deaths = 0_u32;
         loop {
@@ -54,6 +63,10 @@ impl<W: Watched> Keeper<'_, W> {
                 End::Died(status) => {
                     tracing::warn!(worker = name, status, "the worker died; it is started again");
                     "died"
+                }
+                End::Unprepared => {
+                    prepare().await;
+                    "unprepared"
                 }
                 End::Hung => {
                     tracing::warn!(worker = name, "the worker hangs; it is killed and started again");
@@ -74,9 +87,11 @@ impl<W: Watched> Keeper<'_, W> {
 
     async fn life(&self, child: &mut Child) -> End {
         tokio::select! {
-            status = child.wait() => {
-                return End::Died(status.map_or_else(|e| e.to_string(), |status| status.to_string()));
-            }
+            status = child.wait() => return match status {
+                Ok(status) if status.code() == Some(i32::from(UNPREPARED)) => End::Unprepared,
+                Ok(status) => End::Died(status.to_string()),
+                Err(error) => End::Died(error.to_string()),
+            },
             () = self.hung() => return End::Hung,
             () = self.stop.cancelled() => {}
         }
@@ -88,7 +103,7 @@ impl<W: Watched> Keeper<'_, W> {
     async fn hung(&self) {
         let (name, born) = (self.charge.name(), Instant::now());
         while !self.charge.ready() {
-            match self.charge.check(START).await {
+            match self.charge.check(TIMEOUT).await {
                 Ok(()) => {}
                 Err(_) if born.elapsed() >= START => return,
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,

@@ -9,9 +9,10 @@ mod components;
 mod keeper;
 mod local;
 mod prepare;
+mod run_folder;
 mod tools;
 
-pub use child::{ToolProgram, WorkerProgram};
+pub use child::{ToolProgram, UNPREPARED, WorkerProgram};
 pub use components::Components;
 pub use local::{LocalWorker, STARTING, Supervision};
 pub use tools::LocalTools;

@@ -1,15 +1,16 @@
 //! The local worker of tools, kept alive, and what compiles components for it.
 
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::child::ToolProgram;
 use super::components::Components;
 use super::keeper::Keeper;
+use super::run_folder::RunFolder;
 use crate::Error;
 use crate::metrics::Metrics;
 use crate::workers::ToolWorker;
@@ -19,19 +20,18 @@ pub struct LocalTools {
     pub worker: Arc<ToolWorker>,
     program: ToolProgram,
     listener: UnixListener,
-    _folder: TempDir,
+    _folder: RunFolder,
 }
 
 impl LocalTools {
-    /// Binds the socket in a private folder. Nothing runs yet.
+    /// Binds the socket in `folder`, which is cleared for it and gone afterwards: nobody else may use it. Nothing runs
+    /// yet.
     ///
     /// # Errors
     /// Where the folder or the socket cannot be made.
-    pub fn bind(program: ToolProgram) -> Result<Self, Error> {
-        let folder =
-            tempfile::Builder::new().prefix("cofferdam-").tempdir().map_err(Error::file(std::env::temp_dir()))?;
-        let socket = folder.path().join("tools.sock");
-        let listener = UnixListener::bind(&socket).map_err(Error::file(&socket))?;
+    pub fn bind(program: ToolProgram, folder: &Path) -> Result<Self, Error> {
+        let folder = RunFolder::make(folder)?;
+        let (socket, listener) = (folder.socket(), folder.bind()?);
         let components = Arc::new(Components::new(program.clone()));
         Ok(Self { worker: ToolWorker::local(socket, components), program, listener, _folder: folder })
     }
@@ -42,6 +42,6 @@ impl LocalTools {
     /// Where no child can be started; deaths of the child are no errors.
     pub async fn supervise(self, metrics: Arc<Metrics>, stop: CancellationToken, grace: Duration) -> Result<(), Error> {
         let start = || self.program.start_worker(&self.listener);
-        Keeper { charge: &self.worker, restarts: &metrics.tool_restarts, stop: &stop, grace }.keep(start).await
+        Keeper { charge: &self.worker, restarts: &metrics.tool_restarts, stop: &stop, grace }.keep(start, || Box::pin(async {})).await
     }
 }

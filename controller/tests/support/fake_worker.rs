@@ -14,7 +14,8 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use cofferdam_contract::run::{Event, TextChunk};
 use cofferdam_contract::worker::{
-    ORGANIZATION_HEADER, SnapshotInfo, WorkerFork, WorkerHealth, WorkerRun, WorkerSession, WorkerSessionInfo,
+    ORGANIZATION_HEADER, SnapshotInfo, WorkerFork, WorkerHealth, WorkerRun, WorkerSession, WorkerSessionIds,
+    WorkerSessionInfo,
 };
 use cofferdam_contract::{Language, Outcome, Problem, SessionId, SessionState, Status, Usage};
 use cofferdam_controller::workers::Worker;
@@ -28,6 +29,7 @@ pub struct Seen {
     pub snapshots: Mutex<Vec<String>>,
     pub files: Mutex<BTreeMap<String, Bytes>>,
     pub cancelled: AtomicUsize,
+    pub asked_infos: AtomicUsize,
 }
 
 pub struct FakeWorker {
@@ -48,6 +50,7 @@ impl FakeWorker {
             .route("/runs", post(run))
             .route("/runs/{id}/files/{*path}", get(|Path((_, path)): Path<(String, String)>| async move { path }))
             .route("/sessions", post(create))
+            .route("/session-infos", post(infos))
             .route("/sessions/{id}", get(show).delete(end))
             .route("/sessions/{id}/suspend", post(suspend))
             .route("/sessions/{id}/resume", post(show))
@@ -161,6 +164,12 @@ async fn create(State(seen): Shared, Json(wanted): Json<WorkerSession>) -> Json<
 async fn show(State(seen): Shared, Path(id): Path<SessionId>) -> Response {
     let found = seen.sessions.lock().unwrap().get(&id).cloned();
     found.map_or_else(|| refuse(Problem::not_found("no such session")), |info| Json(info).into_response())
+}
+
+async fn infos(State(seen): Shared, Json(wanted): Json<WorkerSessionIds>) -> Json<Vec<WorkerSessionInfo>> {
+    seen.asked_infos.fetch_add(1, Ordering::SeqCst);
+    let sessions = seen.sessions.lock().unwrap();
+    Json(wanted.ids.iter().filter_map(|id| sessions.get(id).cloned()).collect())
 }
 
 async fn suspend(seen: Shared, Path(id): Path<SessionId>) -> Response {

@@ -168,7 +168,10 @@ impl HostIncomingResponse for Sandbox {
         self.push(fields)
     }
 
-    fn consume(&mut self, response: Resource<IncomingResponse>) -> wasmtime::Result<Result<Resource<IncomingBody>, ()>> {
+    fn consume(
+        &mut self,
+        response: Resource<IncomingResponse>,
+    ) -> wasmtime::Result<Result<Resource<IncomingBody>, ()>> {
         let Some(reader) = self.table.get_mut(&response)?.body.take() else { return Ok(Err(())) };
         self.push(IncomingBody { reader: Arc::new(Mutex::new(reader)), streamed: false }).map(Ok)
     }

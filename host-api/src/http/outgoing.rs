@@ -2,10 +2,7 @@
 //!
 //! Checks what can be checked before the gateway sees it; decides nothing about who may be asked what.
 
-use std::{
-    future::poll_fn,
-    sync::Arc,
-};
+use std::{future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
 use cofferdam_contract::uplink::MAX_HEADER_BYTES;

@@ -129,10 +129,7 @@ impl Body for PipeBody {
     type Data = Bytes;
     type Error = GatewayError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
         let mut state = self.0.state();
         if matches!(state.end, Some(Err(_))) {
             return Poll::Ready(Some(Err(GatewayError::Abandoned)));

@@ -79,7 +79,10 @@ fn same(one: &ErrorCode, other: &ErrorCode) -> bool {
 }
 
 /// Waits for a response.
-fn answer(sandbox: &mut Sandbox, future: &Resource<FutureIncomingResponse>) -> Result<Resource<IncomingResponse>, ErrorCode> {
+fn answer(
+    sandbox: &mut Sandbox,
+    future: &Resource<FutureIncomingResponse>,
+) -> Result<Resource<IncomingResponse>, ErrorCode> {
     let pollable = HostFutureIncomingResponse::subscribe(sandbox, again(future)).unwrap();
     sandbox.block(again(&pollable)).unwrap();
     HostPollable::drop(sandbox, pollable).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cofferdam_contract::{Limits, Problem, SessionState};
+use cofferdam_contract::{Fault, Limits, Outcome, Problem, SessionState, Status};
 use cofferdam_host_api::{Quota, Sandbox, Vfs};
 
 use super::disk::{Meta, StateFolder};
@@ -52,8 +52,8 @@ pub enum Life {
     Dormant(Dormant),
     /// On disk.
     Suspended,
-    /// Gone, and why.
-    Lost(String),
+    /// Gone: why, and by whose fault.
+    Lost(Problem),
 }
 
 /// Where a life is lived.
@@ -101,7 +101,7 @@ impl Life {
 
     fn lost(&self) -> Option<Problem> {
         match self {
-            Self::Lost(reason) => Some(Problem::session_lost(reason.clone())),
+            Self::Lost(why) => Some(why.clone()),
             _ => None,
         }
     }
@@ -110,7 +110,7 @@ impl Life {
     pub fn wake(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(), Error> {
         let dormant = match self {
             Self::Live { .. } => return Ok(()),
-            Self::Lost(reason) => return Err(Problem::session_lost(reason.clone()).into()),
+            Self::Lost(why) => return Err(why.clone().into()),
             Self::Suspended => load(place, meta)?,
             Self::Dormant(dormant) => Dormant {
                 delta: Arc::clone(&dormant.delta),
@@ -161,11 +161,7 @@ impl Life {
                 let state = Dormant { delta: Arc::clone(&before.state.delta), vfs, uptime: before.state.uptime };
                 (Self::Dormant(state), "the session is as it was before this run")
             }
-            Past::Unknown => {
-                let status = outcome.status.as_str();
-                let reason = format!("the session ended with its run {}, which ended with status {status}", outcome.id);
-                (Self::Lost(reason), "the session has ended with it")
-            }
+            Past::Unknown => (Self::Lost(ended_with(outcome)), "the session has ended with it"),
         };
         if let Some(error) = &mut outcome.error {
             error.message = format!("{}; {note}", error.message);
@@ -231,7 +227,7 @@ impl Life {
     pub fn copy(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(Dormant, Vec<String>), Error> {
         let quota = place.quota(&meta.limits);
         match self {
-            Self::Lost(reason) => Err(Problem::session_lost(reason.clone()).into()),
+            Self::Lost(why) => Err(why.clone().into()),
             Self::Suspended => Ok((load(place, meta)?, meta.warnings.clone())),
             Self::Dormant(dormant) => {
                 let vfs = dormant.vfs.fork(quota).map_err(|_| no_room())?;
@@ -264,7 +260,7 @@ impl Life {
     pub fn suspend(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(), Error> {
         match self {
             Self::Suspended => return Err(Problem::conflict("the session is suspended already").into()),
-            Self::Lost(reason) => return Err(Problem::session_lost(reason.clone()).into()),
+            Self::Lost(why) => return Err(why.clone().into()),
             Self::Live { .. } | Self::Dormant(_) => {}
         }
         self.write_to(place, meta, place.folder)?;
@@ -284,7 +280,6 @@ impl Life {
                 folder.write(meta, &vfs, |file| write_memory(guest, file))
             }
             Self::Dormant(dormant) => {
-                meta.warnings.clear();
                 meta.uptime_us = micros(dormant.uptime);
                 folder.write(meta, &dormant.vfs, |file| dormant.delta.copy_to(file))
             }
@@ -300,6 +295,19 @@ impl Life {
             place.kernel.slots().give(&meta.organization, slot);
         }
     }
+}
+
+/// What a session answers from now on that has ended with a run.
+fn ended_with(outcome: &Outcome) -> Problem {
+    let fault = match outcome.status {
+        Status::Timeout | Status::Limit => Fault::Limit,
+        Status::Cancelled => Fault::Caller,
+        Status::Ok | Status::Error => Fault::Code,
+    };
+    let why = outcome.error.as_ref().map(|error| format!(" ({})", error.name)).unwrap_or_default();
+    let status = outcome.status.as_str();
+    let detail = format!("the session ended with its run {}, which ended with status {status}{why}", outcome.id);
+    Problem::session_lost(detail).by(fault)
 }
 
 fn no_room() -> Error {

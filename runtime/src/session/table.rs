@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cofferdam_contract::worker::{WorkerSession, WorkerSessionInfo};
-use cofferdam_contract::{IfBusy, Language, OrganizationId, Problem, SessionId, SessionState};
+use cofferdam_contract::{Fault, IfBusy, Language, OrganizationId, Problem, SessionId, SessionState};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
 
@@ -40,7 +40,7 @@ pub struct Session {
     live: AtomicBool,
     last_used: AtomicU64,
     /// Why there is nothing left of it, and what could not be carried over: told without waiting for a run.
-    lost: Mutex<Option<String>>,
+    lost: Mutex<Option<Problem>>,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -265,8 +265,8 @@ impl Sessions {
     /// What is known of a session; does not wait for a run in it.
     pub fn info(&self, id: &SessionId, organization: &OrganizationId) -> Result<WorkerSessionInfo, Problem> {
         let session = self.find(id, organization)?;
-        if let Some(reason) = lock(&session.lost).clone() {
-            return Err(Problem::session_lost(reason));
+        if let Some(why) = lock(&session.lost).clone() {
+            return Err(why);
         }
         let live = session.live.load(Ordering::Relaxed);
         Ok(WorkerSessionInfo {
@@ -276,6 +276,11 @@ impl Sessions {
             last_used_at: session.last_used.load(Ordering::Relaxed),
             warnings: lock(&session.warnings).clone(),
         })
+    }
+
+    /// What is known of several, in their order; those that are not there, or lost, are left out.
+    pub fn infos(&self, ids: &[SessionId], organization: &OrganizationId) -> Vec<WorkerSessionInfo> {
+        ids.iter().filter_map(|id| self.info(id, organization).ok()).collect()
     }
 
     pub async fn suspend(
@@ -356,8 +361,8 @@ impl Sessions {
             let kernel = Arc::clone(&held.session.kernel);
             let place = sessions.place(&kernel);
             let Inner { life, meta } = &mut *held.inner;
-            let mut copied = Meta { id: key, generation: 0, ..meta.clone() };
-            let (copy, _) = life.copy(&place, meta)?;
+            let (copy, warnings) = life.copy(&place, meta)?;
+            let mut copied = Meta { id: key, generation: 0, warnings, ..meta.clone() };
             Life::of_copy(copy).write_to(&place, &mut copied, &sessions.snapshots)
         })
         .await
@@ -393,7 +398,8 @@ impl Sessions {
         let sessions = Arc::clone(self);
         tokio::spawn(async move {
             let mut inner = session.inner.lock().await;
-            let life = std::mem::replace(&mut inner.life, Life::Lost("the session was deleted".to_owned()));
+            let deleted = Problem::session_lost("the session was deleted").by(Fault::Caller);
+            let life = std::mem::replace(&mut inner.life, Life::Lost(deleted));
             life.end(&sessions.place(&session.kernel), &inner.meta);
             sessions.folder.remove(&session.id);
         });
@@ -519,8 +525,8 @@ impl Held {
         let live = matches!(self.inner.life, Life::Live { .. } | Life::Dormant(_));
         self.session.live.store(live, Ordering::Relaxed);
         self.session.last_used.store(self.inner.meta.last_used_at, Ordering::Relaxed);
-        if let Life::Lost(reason) = &self.inner.life {
-            *lock(&self.session.lost) = Some(reason.clone());
+        if let Life::Lost(why) = &self.inner.life {
+            *lock(&self.session.lost) = Some(why.clone());
         }
         lock(&self.session.warnings).clone_from(&self.inner.meta.warnings);
     }

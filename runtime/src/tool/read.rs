@@ -30,7 +30,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn signature(mut self, id: ComponentFuncTypeId) -> Result<Signature, Unfit> {
-        let func = &self.types[id];
+        let types = self.types;
+        let func = &types[id];
         if func.async_ {
             return Err(Unfit::Async);
         }
@@ -87,7 +88,8 @@ impl<'a> Reader<'a> {
         depth: usize,
     ) -> Result<Kind, Unfit> {
         let item = |name: &str| docs.map(|docs| docs.item(name)).unwrap_or_default();
-        Ok(match &self.types[id] {
+        let types = self.types;
+        Ok(match &types[id] {
             ComponentDefinedType::Primitive(ty) => primitive(*ty)?,
             ComponentDefinedType::List { element, .. } => Kind::list(self.shape(element, depth)?),
             ComponentDefinedType::Tuple(tuple) => {

@@ -16,7 +16,7 @@ use super::state::{Limiter, ToolState};
 use crate::bounds::{Broken, CpuClock, HOSTCALL_BYTES};
 use crate::engine::running;
 use crate::error::Error;
-use crate::tool::value_out::{ResultError, Returned};
+use crate::tool::{ResultError, Returned};
 
 /// What the engine says when more crosses the boundary at once than it may; it has no type for it.
 const TOO_MUCH_AT_ONCE: &str = "fuel allocated for hostcalls has been exhausted";

@@ -6,15 +6,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_contract::{ExportPath, Problem};
+use cofferdam_host_api::Capabilities;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
-use super::linkers::{Linkers, Linking};
+use super::linkers::Linkers;
 use super::state::ToolState;
 use crate::artifact::{ArtifactCache, component_key, engine_key};
 use crate::error::Error;
-use crate::tool::shape::Signature;
+use crate::tool::Signature;
 
 /// A function of a component, ready to be called.
 pub(super) struct Function {
@@ -55,7 +56,7 @@ impl Loaded {
 }
 
 /// What it is kept under: the same component with other grants is linked to other functions.
-type Key = (String, Linking);
+type Key = (String, Capabilities);
 
 /// A place for one component. Whoever loads it holds its lock, and the others wait for that.
 #[derive(Default)]
@@ -108,14 +109,14 @@ impl Components {
     }
 
     /// The component, loaded on this thread where it is not here yet.
-    pub(super) fn get(&self, digest: &str, linking: Linking) -> Result<Arc<Loaded>, Error> {
-        let key = (digest.to_owned(), linking);
+    pub(super) fn get(&self, digest: &str, capabilities: Capabilities) -> Result<Arc<Loaded>, Error> {
+        let key = (digest.to_owned(), capabilities);
         let slot = self.slot(&key);
         let mut loaded = lock(&slot.loaded);
         if let Some(loaded) = &*loaded {
             return Ok(Arc::clone(loaded));
         }
-        let result = self.load(digest, linking);
+        let result = self.load(digest, capabilities);
         match &result {
             Ok((fresh, bytes)) => {
                 *loaded = Some(Arc::clone(fresh));
@@ -165,7 +166,7 @@ impl Components {
         }
     }
 
-    fn load(&self, digest: &str, linking: Linking) -> Result<(Arc<Loaded>, u64), Error> {
+    fn load(&self, digest: &str, capabilities: Capabilities) -> Result<(Arc<Loaded>, u64), Error> {
         let missing = || Error::from(Problem::component_missing(format!("The worker has no component {digest}.")));
         let key = component_key(&self.engine_key, digest).ok_or_else(missing)?;
         let bytes = size(&self.cache.path(&key, "code")).ok_or_else(missing)?;
@@ -174,7 +175,7 @@ impl Components {
             tracing::warn!(digest, %error, "a compiled component cannot be used");
             missing()
         })?;
-        let pre = self.linkers.link(&component, linking)?;
+        let pre = self.linkers.link(&component, capabilities)?;
         Ok((Arc::new(Loaded { component, pre, functions: Mutex::default() }), bytes))
     }
 }

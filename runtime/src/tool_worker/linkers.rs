@@ -4,28 +4,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cofferdam_contract::{Grants, Problem};
+use cofferdam_contract::Problem;
+use cofferdam_host_api::{Capabilities, add_capabilities_to_linker, deny_sockets};
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::state::ToolState;
 use crate::error::Error;
 
-/// The kinds of functions that a component is linked to beside WASI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Linking {
-    http: bool,
-    keyvalue: bool,
-}
-
-pub(super) fn linking(grants: &Grants) -> Linking {
-    Linking { http: !grants.http.is_empty(), keyvalue: grants.keyvalue.is_some() }
-}
-
-/// One linker for each kind; there are few.
+/// One linker for each set of capabilities; there are few.
 pub(super) struct Linkers {
     engine: Engine,
-    made: Mutex<HashMap<Linking, Arc<Linker<ToolState>>>>,
+    made: Mutex<HashMap<Capabilities, Arc<Linker<ToolState>>>>,
 }
 
 impl Linkers {
@@ -33,15 +23,15 @@ impl Linkers {
         Self { engine: engine.clone(), made: Mutex::default() }
     }
 
-    fn linker(&self, linking: Linking) -> wasmtime::Result<Arc<Linker<ToolState>>> {
+    fn linker(&self, capabilities: Capabilities) -> wasmtime::Result<Arc<Linker<ToolState>>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(linker) = made.get(&linking) {
+        if let Some(linker) = made.get(&capabilities) {
             return Ok(Arc::clone(linker));
         }
         let mut linker = Linker::new(&self.engine);
-        cofferdam_host_api::add_to_linker(&mut linker)?;
+        add_capabilities_to_linker(&mut linker, capabilities)?;
         let linker = Arc::new(linker);
-        made.insert(linking, Arc::clone(&linker));
+        made.insert(capabilities, Arc::clone(&linker));
         Ok(linker)
     }
 
@@ -49,10 +39,14 @@ impl Linkers {
     ///
     /// # Errors
     /// [`Problem::bad_component`] where it imports what is not there.
-    pub(super) fn link(&self, component: &Component, linking: Linking) -> Result<InstancePre<ToolState>, Error> {
-        let linker = self.linker(linking).map_err(Error::Sandbox)?;
-        linker
-            .instantiate_pre(component)
-            .map_err(|error| Problem::bad_component(format!("It cannot be linked: {error:#}")).into())
+    pub(super) fn link(
+        &self,
+        component: &Component,
+        capabilities: Capabilities,
+    ) -> Result<InstancePre<ToolState>, Error> {
+        let shared = self.linker(capabilities).map_err(Error::Sandbox)?;
+        let mut own = Linker::clone(&shared);
+        let linked = deny_sockets(&mut own, component).and_then(|_| own.instantiate_pre(component));
+        linked.map_err(|error| Problem::bad_component(format!("It cannot be linked: {error:#}")).into())
     }
 }

@@ -12,13 +12,12 @@ use axum::{Json, Router};
 use cofferdam_contract::tool::MAX_ARGUMENTS_BYTES;
 use cofferdam_contract::worker::ToolsHealth;
 use cofferdam_contract::{Problem, ToolCall, ToolOutcome};
-use cofferdam_host_api::{FsError, GatewayHandle, Interrupt, Vfs};
+use cofferdam_host_api::{Capabilities, FsError, GatewayHandle, Interrupt, Vfs};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 use super::ToolWorker;
 use super::call::{self, Job};
-use super::linkers::linking;
 use crate::error::Error;
 use crate::turn::quota;
 use crate::worker::routes::{ProblemResponse, organization};
@@ -89,13 +88,13 @@ async fn call(
 }
 
 /// The whole of a call, on a thread of its own.
-fn carry_out(
+pub(super) fn carry_out(
     worker: &ToolWorker,
     call: ToolCall,
     interrupt: Interrupt,
     place: OwnedSemaphorePermit,
 ) -> Result<ToolOutcome, Error> {
-    let loaded = worker.components.get(&call.digest, linking(&call.grants))?;
+    let loaded = worker.components.get(&call.digest, Capabilities::from(&call.grants))?;
     let vfs = Vfs::new(Arc::clone(&worker.base), quota(&call.limits, worker.config.open_files));
     let vfs = vfs.map_err(|error| match error {
         FsError::NoSpace => Problem::overloaded("the worker's memory for files is used up; try again in a second"),

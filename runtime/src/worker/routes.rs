@@ -23,6 +23,7 @@ pub(super) fn router(worker: Arc<Worker>) -> Router {
         .route("/runs", post(runs::run))
         .route("/runs/{id}/files/{*path}", get(runs::file))
         .route("/sessions", post(sessions::create))
+        .route("/session-infos", post(sessions::infos))
         .route("/sessions/{id}", get(sessions::show).delete(sessions::remove))
         .route("/sessions/{id}/suspend", post(sessions::suspend))
         .route("/sessions/{id}/resume", post(sessions::resume))

@@ -8,7 +8,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cofferdam_contract::session::MAX_FORK;
-use cofferdam_contract::worker::{SnapshotInfo, WorkerFork, WorkerSession, WorkerSessionInfo};
+use cofferdam_contract::worker::{
+    MAX_INFOS, SnapshotInfo, WorkerFork, WorkerSession, WorkerSessionIds, WorkerSessionInfo,
+};
 use cofferdam_contract::{FileEntry, OrganizationId, Problem, SessionId, normalize_path};
 use cofferdam_host_api::{FsError, Vfs};
 use serde::de::DeserializeOwned;
@@ -53,6 +55,18 @@ pub(super) async fn show(
 ) -> Answer<Json<WorkerSessionInfo>> {
     let (id, organization) = target(&headers, &id)?;
     Ok(Json(worker.sessions.info(&id, &organization)?))
+}
+
+pub(super) async fn infos(
+    State(worker): Shared,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer<Json<Vec<WorkerSessionInfo>>> {
+    let request: WorkerSessionIds = read(&body)?;
+    if request.ids.len() > MAX_INFOS {
+        return Err(Problem::invalid(format!("ids: {MAX_INFOS} at most")).into());
+    }
+    Ok(Json(worker.sessions.infos(&request.ids, &organization(&headers)?)))
 }
 
 pub(super) async fn remove(State(worker): Shared, headers: HeaderMap, Path(id): Path<String>) -> Answer<StatusCode> {

@@ -22,6 +22,7 @@ use crate::Error;
 use crate::auth::Caller;
 use crate::blobs::Blobs;
 use crate::config::Config;
+use crate::oci::Pushed;
 use crate::policy::OperatorPolicy;
 use crate::store::Store;
 
@@ -88,6 +89,18 @@ pub async fn delete(app: &App, caller: &Caller, name: &str) -> Result<(), Error>
     }
     app.tools.catalogue.refresh(&caller.organization).await?;
     Ok(())
+}
+
+/// Pushes the component of the version that serves.
+///
+/// # Errors
+/// [`Problem::not_found`], or what the registry did not do.
+pub async fn push(app: &App, caller: &Caller, name: &str, reference: &str) -> Result<Pushed, Error> {
+    let shelf = app.tools.catalogue.shelf(&caller.organization).await?;
+    let tool = shelf.tools.get(name).ok_or_else(|| no_tool(name))?;
+    let component = &tool.row.component;
+    let bytes = deploy::component(app, &component.digest).await?;
+    crate::oci::push(app, reference, component, bytes).await
 }
 
 /// Removes components that no version needs.

@@ -31,8 +31,18 @@ fn headers_are_checked() {
         assert!(matches!(result, Err(HeaderFailure::Guest(HeaderError::InvalidSyntax))), "{name:?} {value:?}");
     }
     for name in [
-        "Host", "connection", "Keep-Alive", "TE", "Transfer-Encoding", "upgrade", "http2-settings", "Proxy-Authorization",
-        "proxy-connection", "Cofferdam-Token", "cofferdam-url", "expect",
+        "Host",
+        "connection",
+        "Keep-Alive",
+        "TE",
+        "Transfer-Encoding",
+        "upgrade",
+        "http2-settings",
+        "Proxy-Authorization",
+        "proxy-connection",
+        "Cofferdam-Token",
+        "cofferdam-url",
+        "expect",
     ] {
         let result = append(&mut sandbox, name, b"x");
         assert!(matches!(result, Err(HeaderFailure::Guest(HeaderError::Forbidden))), "{name}");
@@ -69,7 +79,8 @@ fn headers_are_bounded() {
         HeaderFailure::Guest(error) => panic!("{error:?}"),
     };
     let map = fields(&mut sandbox);
-    let error = (0..).find_map(|_| HostFields::append(&mut sandbox, again(&map), "n".to_owned(), vec![b'v'; 100]).err());
+    let error =
+        (0..).find_map(|_| HostFields::append(&mut sandbox, again(&map), "n".to_owned(), vec![b'v'; 100]).err());
     stopped(error.unwrap());
     assert_eq!(HostFields::get(&mut sandbox, again(&map), "n".to_owned()).unwrap().len(), 512);
     let error = HostFields::set(&mut sandbox, again(&map), "n".to_owned(), vec![vec![b'v'; 1 << 20]]).unwrap_err();
@@ -97,7 +108,10 @@ fn methods_and_urls_are_checked() {
         assert!(sandbox.set_method(again(&sent), Method::Other(method.to_owned())).unwrap().is_err(), "{method:?}");
     }
     for scheme in ["", "a b", "1a\n"] {
-        assert!(sandbox.set_scheme(again(&sent), Some(Scheme::Other(scheme.to_owned()))).unwrap().is_err(), "{scheme:?}");
+        assert!(
+            sandbox.set_scheme(again(&sent), Some(Scheme::Other(scheme.to_owned()))).unwrap().is_err(),
+            "{scheme:?}"
+        );
     }
     let long = "a".repeat(600);
     for authority in ["", "a b", "user:secret@host", "host\r\n", "a/b", "host:80:80x", ":80", &long] {
@@ -129,7 +143,13 @@ fn methods_and_urls_are_checked() {
         (Method::Get, None, "example.com", None, "GET https://example.com/"),
         (Method::Patch, Some(Scheme::Http), "h:81", Some("?q=1"), "PATCH http://h:81/?q=1"),
         (Method::Other("PURGE".to_owned()), Some(Scheme::Https), "[::1]:8443", Some(""), "PURGE https://[::1]:8443/"),
-        (Method::Other("get".to_owned()), Some(Scheme::Https), "1.2.3.4", Some("/%2e%2e/x"), "get https://1.2.3.4/%2e%2e/x"),
+        (
+            Method::Other("get".to_owned()),
+            Some(Scheme::Https),
+            "1.2.3.4",
+            Some("/%2e%2e/x"),
+            "get https://1.2.3.4/%2e%2e/x",
+        ),
     ] {
         let sent = request(&mut sandbox, method, &[]);
         sandbox.set_scheme(again(&sent), scheme).unwrap().unwrap();

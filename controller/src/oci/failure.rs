@@ -1,0 +1,53 @@
+//! What a registry did wrong, as a problem: whose registry, what happened, what to do. The library's own words stay in
+//! the log: they may repeat what a server said.
+
+use cofferdam_contract::Problem;
+use oci_client::Reference;
+use oci_client::errors::{DigestError, OciDistributionError as Oci};
+
+use crate::Error;
+
+pub(super) fn problem(error: &Oci, reference: &Reference) -> Error {
+    let registry = reference.registry();
+    tracing::info!(registry, repository = reference.repository(), %error, "a registry was asked in vain");
+    let upstream = |what: String| Problem::bad_upstream(format!("The registry {registry}: {what}"));
+    let problem = match error {
+        Oci::AuthenticationFailure(_) | Oci::UnauthorizedError { .. } | Oci::RegistryTokenDecodeError(_) => upstream(
+            "it does not let us in (401). Are the operator's credentials for it right, and is there such a repository?"
+                .to_owned(),
+        ),
+        Oci::ImageManifestNotFoundError(_) => nothing(reference),
+        Oci::RegistryError { url: _, envelope } if envelope.errors.iter().any(|e| is_unknown(&e.code)) => {
+            nothing(reference)
+        }
+        Oci::ServerError { code: 404, .. } => nothing(reference),
+        Oci::ServerError { code, .. } => upstream(format!("it answered {code}.")),
+        Oci::DigestError(DigestError::VerificationError { expected, actual }) => {
+            upstream(format!("it served other bytes than asked for: expected {expected}, got {actual}."))
+        }
+        Oci::DigestError(_) => upstream("a digest of its is none.".to_owned()),
+        Oci::ImageIndexParsingNoPlatformResolverError => Problem::invalid(format!(
+            "{reference} is an index of several images; name the digest of the one with the component."
+        )),
+        Oci::RequestError(e) if e.is_timeout() => upstream("it did not answer in time.".to_owned()),
+        Oci::RequestError(e) if e.is_connect() => upstream("it cannot be reached.".to_owned()),
+        Oci::RequestError(_) | Oci::IoError(_) => upstream("the connection broke off.".to_owned()),
+        _ => upstream("its answer is not what the OCI distribution specification says.".to_owned()),
+    };
+    problem.into()
+}
+
+fn is_unknown(code: &oci_client::errors::OciErrorCode) -> bool {
+    use oci_client::errors::OciErrorCode as Code;
+    matches!(code, Code::ManifestUnknown | Code::NameUnknown | Code::BlobUnknown | Code::NotFound)
+}
+
+fn nothing(reference: &Reference) -> Problem {
+    Problem::invalid(format!("oci: there is no {reference} at the registry."))
+}
+
+/// The whole took too long.
+pub(super) fn late(reference: &Reference) -> Error {
+    let registry = reference.registry();
+    Problem::bad_upstream(format!("The registry {registry}: it did not finish in time.")).into()
+}

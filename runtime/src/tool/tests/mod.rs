@@ -1,0 +1,81 @@
+//! Components of the tests' own, in WebAssembly's text. Most of them only hand on what they import: there is no code in
+//! them, and the types are all there.
+
+mod check;
+mod compiled;
+mod described;
+mod values;
+
+use std::sync::LazyLock;
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+
+use crate::engine::tool_engine;
+
+pub(super) static ENGINE: LazyLock<Engine> = LazyLock::new(|| tool_engine().unwrap());
+
+/// A component from its text.
+pub(super) fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+/// A component that exports an interface with these declarations.
+pub(super) fn exporting(interface: &str, declarations: &str) -> Vec<u8> {
+    component(&format!(
+        "(component (import \"test:deps/source\" (instance $i {declarations})) (export \"{interface}\" (instance $i)))"
+    ))
+}
+
+/// The bytes of a custom section, to be put at a component's end.
+pub(super) fn section(name: &str, data: &[u8]) -> Vec<u8> {
+    let leb = |mut value: usize| {
+        let mut bytes = Vec::new();
+        loop {
+            let byte = (value & 0x7F) as u8;
+            value >>= 7;
+            bytes.push(if value == 0 { byte } else { byte | 0x80 });
+            if value == 0 {
+                return bytes;
+            }
+        }
+    };
+    let mut body = leb(name.len());
+    body.extend(name.as_bytes());
+    body.extend(data);
+    [vec![0], leb(body.len()), body].concat()
+}
+
+/// A function of a compiled component.
+pub(super) fn function(component: &Component, interface: &str, name: &str) -> ComponentFunc {
+    let ty = component.component_type();
+    let Some(ComponentItem::ComponentInstance(instance)) = ty.get_export(&ENGINE, interface).map(|e| e.ty) else {
+        panic!("{interface}")
+    };
+    match instance.get_export(&ENGINE, name).map(|e| e.ty) {
+        Some(ComponentItem::ComponentFunc(func)) => func,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// SplitMix64.
+pub(super) struct Random(pub u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+
+    pub(super) fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+}

@@ -1,0 +1,39 @@
+//! A test binary whose tests are files: each case below a folder is played against one server.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use super::Server;
+use super::case::{Case, cases};
+use super::play::play;
+
+/// Plays all of them. `after_each` fails the case that it follows; `after_all` is given the worker's process id from
+/// before, and fails the whole.
+pub fn main(
+    folder: &str,
+    after_each: fn(&Server) -> Result<(), String>,
+    after_all: fn(&Server, Option<u32>) -> bool,
+) -> ! {
+    let arguments = Arguments::from_args();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let server = (!arguments.list).then(|| Arc::new(Server::start()));
+    let trials = cases(&folder).into_iter().map(|(name, path)| {
+        let server = server.clone();
+        Trial::test(name, move || {
+            let case = Case::read(&path)?;
+            let Some(server) = server else { return Ok(()) };
+            play(&server, &case)?;
+            Ok(after_each(&server)?)
+        })
+    });
+    let worker = server.as_ref().and_then(|server| server.worker_pid());
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let well = server.as_ref().is_none_or(|server| after_all(server, worker));
+    drop(server);
+    if !well {
+        std::process::exit(101);
+    }
+    conclusion.exit();
+}
