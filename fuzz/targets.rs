@@ -2,23 +2,30 @@
 //! returns; that it neither panics nor hangs is the assertion, with those that stand here.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cofferdam_contract::{RunRequest, normalize_path};
+use cofferdam_controller::policy::{HostPattern, OperatorPolicy, ToolPolicy, check_grants, effective};
 use cofferdam_host_api::{Base, Budget, Mounts, Quota, SystemClock, Vfs};
 use cofferdam_runtime::kernel::manifest::Manifest;
 use cofferdam_runtime::memory::Delta;
 use cofferdam_runtime::recorder::{Recorder, Stream};
+use cofferdam_runtime::tool::shape::{Int, Kind, Part, Parts, Shape, Signature};
+use cofferdam_runtime::tool::{Returned, describe};
+use serde_json::value::RawValue;
 
 pub type Target = fn(&[u8]);
 
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("run_request", run_request),
     ("path", path),
     ("delta", delta),
     ("archive", archive),
     ("manifest", manifest),
     ("door", door),
+    ("component", component),
+    ("arguments", arguments),
+    ("policy", policy),
 ];
 
 /// The body of `POST /v1/runs`.
@@ -90,4 +97,71 @@ pub fn door(bytes: &[u8]) {
     let record = recorder.finish();
     // A byte that is no UTF-8 becomes three.
     assert!((record.stdout.len() + record.stderr.len()) as u64 <= 3 * BUDGET);
+}
+
+/// A component: its types, names, doc comments, and the schemas that are made of them.
+pub fn component(bytes: &[u8]) {
+    let Ok(component) = describe(bytes, "") else { return };
+    assert!(!component.functions.is_empty() && component.functions.len() <= 256);
+    let text = serde_json::to_string(&component).expect("a description is JSON");
+    assert!(text.len() < 4 << 20, "{} bytes", text.len());
+    let again: cofferdam_contract::Component = serde_json::from_str(&text).expect("no deeper than readers of JSON go");
+    assert_eq!(again, component);
+}
+
+/// A function that takes a value of every type, and returns it.
+static EVERYTHING: LazyLock<Signature> = LazyLock::new(|| {
+    let shape = |kind| Shape { kind, docs: String::new() };
+    let part = |name: &str, kind: Option<Kind>| Part { name: name.into(), docs: String::new(), shape: kind.map(shape) };
+    let boxed = |kind| Some(Box::new(shape(kind)));
+    let labels = || Parts::new(vec![part("red", None), part("green", None)]);
+    let cases = vec![part("none", None), part("some", Some(Kind::Float32)), part("more", Some(Kind::Bytes))];
+    let all = || {
+        Kind::Record(Parts::new(vec![
+            part("bool", Some(Kind::Bool)),
+            part("u8", Some(Kind::Int(Int::U8))),
+            part("s64", Some(Kind::Int(Int::S64))),
+            part("float", Some(Kind::Float64)),
+            part("char", Some(Kind::Char)),
+            part("bytes", Some(Kind::Bytes)),
+            part("texts", Some(Kind::list(shape(Kind::String)))),
+            part("tuple", Some(Kind::Tuple(vec![shape(Kind::Char), shape(Kind::Int(Int::U64))]))),
+            part("variant", Some(Kind::Variant(Parts::new(cases.clone())))),
+            part("enum", Some(Kind::Enum(labels()))),
+            part("flags", Some(Kind::Flags(labels()))),
+            part("option", Some(Kind::option(shape(Kind::option(shape(Kind::Bool)))))),
+            part("result", Some(Kind::Result { ok: None, err: boxed(Kind::String) })),
+        ]))
+    };
+    Signature::new(vec![part("x", Some(all()))], Some(shape(all())))
+});
+
+/// A call's arguments.
+pub fn arguments(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(json) = RawValue::from_string(text.to_owned()) else { return };
+    match EVERYTHING.arguments(&json) {
+        Ok(values) => {
+            let Ok(Returned::Value(json)) = EVERYTHING.returned(values.first(), 1 << 20) else { panic!("{text}") };
+            let json = RawValue::from_string(format!("{{\"x\":{}}}", json.get())).expect("JSON");
+            assert_eq!(EVERYTHING.arguments(&json).as_ref(), Ok(&values), "{text}");
+        }
+        Err(error) => assert!(error.path.starts_with("arguments") && error.to_string().len() < 4 << 10, "{error}"),
+    }
+}
+
+/// A tool's policy and an operator's, each out of the same text, and what is left of the one under the other.
+pub fn policy(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(pattern) = HostPattern::parse(text) {
+        let shown = pattern.to_string();
+        assert_eq!(HostPattern::parse(&shown).as_ref(), Ok(&pattern), "{shown} is read as what it was");
+    }
+    let operator = OperatorPolicy::parse(text);
+    let Ok(tool) = ToolPolicy::parse(text) else { return };
+    check_grants(&tool.grants).expect("a policy that was read is checked");
+    let (left, _) = effective(&tool.grants, &operator.unwrap_or_default());
+    check_grants(&left).expect("what is left can be granted");
+    let (again, _) = effective(&left, &OperatorPolicy::default());
+    assert_eq!(again, left, "what is allowed is allowed once more");
 }

@@ -84,6 +84,26 @@ fn an_archive() -> Vec<u8> {
     bytes
 }
 
+/// A component without code: it hands on what it imports.
+fn a_component() -> Vec<u8> {
+    let text = r#"(component
+        (import "example:hello/source" (instance $i
+            (type $c (enum "red" "green")) (export "color" (type $color (eq $c)))
+            (type $f (flags "a" "b")) (export "mode" (type $mode (eq $f)))
+            (type $v (variant (case "none") (case "some" (list $color)))) (export "shape" (type $shape (eq $v)))
+            (type $o (record (field "size" u8) (field "color" (option $color)))) (export "options" (type $options (eq $o)))
+            (export "cat" (type $cat (sub resource)))
+            (export "greet" (func (param "name" string) (param "options" (option $options)) (param "mode" $mode)
+                (result (result (tuple $shape (list u8)) (error string)))))
+            (export "feed" (func (param "cat" (borrow $cat))))))
+        (import "helper" (func $now (result u64)))
+        (core module (memory 1) (func (result i32) (i32.const 1)))
+        (export "example:hello/greeting@0.1.0" (instance $i))
+        (export "now" (func $now))
+        (@custom "package-docs" "\01{\22interfaces\22:{\22greeting\22:{\22docs\22:\22Hi.\22,\22funcs\22:{\22greet\22:{\22docs\22:\22Greets.\22}}}}}"))"#;
+    wat::parse_str(text).unwrap()
+}
+
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let texts: &[&str] = match target {
         "run_request" => &[
@@ -91,6 +111,12 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             r#"{"language":"typescript","code":"\ud83d\ude00","stdin":"x","args":["a"],"env":{"A":"b"},"limits":{"wall_ms":5,"files":1},"svg":true,"if_busy":"refuse"}"#,
             r#"{"session":"ses_1","code":"","files":[{"path":"a/b.txt","content":"x"},{"path":"c","content_base64":"AAE="}],"grants":{"http":[{"host":"h"}]}}"#,
             r#"{"language":"javascript","code":"1","files":{"a//b":"c","../x":"y"}}"#,
+        ],
+        "policy" => &[
+            "version: '1.0'\npermissions:\n  network:\n    allow:\n    - {host: '*.a.example:8443', methods: [GET], path_prefix: /v1/, timeout_ms: 5}\n  storage:\n    allow: [{uri: fs://x, access: [read]}]\n  environment:\n    allow: [{key: K}, {key: L, value: v}]\n  resources: {limits: {cpu: 500m, memory: 1Gi}}\n  tools: {allow: [{name: '*'}]}\n  keyvalue: {max_keys: 3}\n",
+            "version: \"1.0\"\nnetwork:\n  allow: [{host: '*'}]\n  deny: [{host: b.example}]\n  private: [10.0.0.0/8, '::1']\nsecrets: {allow: [a], plain_http: true}\ntools: {allow: false}\nfiles: {read_only: true}\n",
+            "*.example.com:443",
+            "[2001:db8::1]:8080",
         ],
         "path" => &["a/b/c.txt", "a//b", "../../etc/passwd", "./a", "a/../b", "ä/ß\u{202e}", "/abs", "x/"],
         "manifest" => &[
@@ -100,9 +126,14 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             "{\"op\":\"result\",\"main\":true,\"data\":{\"text/plain\":\"1\",\"application/json\":[1,{\"a\":null}]}}",
             "{\"op\":\"error\",\"name\":\"E\",\"message\":\"m\",\"traceback\":\"t\"}\0{\"op\":\"exit\",\"code\":3}\0text ü€😀",
         ],
+        "arguments" => &[
+            r#"{"x":{"bool":true,"u8":7,"s64":"-9223372036854775808","float":-1.5e3,"char":"ß","bytes":"AAE=","texts":["a","\u0000"],"tuple":["x",1],"variant":{"some":0.1},"enum":"red","flags":["green"],"option":{"some":null},"result":{"err":"e"}}}"#,
+            r#"{"x":{"bool":false,"u8":0,"s64":0,"float":"NaN","char":"\ud83d\ude00","bytes":[1,2],"texts":[],"tuple":["y","18446744073709551615"],"variant":"none","enum":"green","flags":[],"result":{"ok":null}}}"#,
+        ],
         _ => &[],
     };
     match target {
+        "component" => vec![a_component()],
         "delta" => vec![a_delta()],
         "archive" => vec![an_archive()],
         _ => texts.iter().map(|text| text.as_bytes().to_vec()).collect(),

@@ -94,7 +94,8 @@ fn remedy(import: &str, grants: &Grants) -> Option<String> {
 
 /// A draft is only itself; of what is released, all patches go together.
 fn is_compatible(version: &str, ours: &str) -> bool {
-    let patch = |rest: &str| rest.strip_prefix('.').is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
+    let patch =
+        |rest: &str| rest.strip_prefix('.').is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
     version == ours || (!ours.contains('-') && version.strip_prefix(ours).is_some_and(patch))
 }
 
@@ -106,7 +107,8 @@ mod tests {
     #[test]
     fn what_no_grant_covers_is_named_with_a_remedy() {
         let none = Grants::default();
-        let http = Grants { http: vec![HttpGrant { host: "a.example".into(), ..HttpGrant::default() }], ..none.clone() };
+        let http =
+            Grants { http: vec![HttpGrant { host: "a.example".into(), ..HttpGrant::default() }], ..none.clone() };
         let keyvalue = Grants { keyvalue: Some(KeyValueGrant::default()), ..none.clone() };
         for (import, grants, expected) in [
             ("wasi:io/streams@0.2.0", &none, None),

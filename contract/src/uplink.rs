@@ -25,6 +25,9 @@ pub const METHOD_HEADER: &str = "cofferdam-method";
 pub const URL_HEADER: &str = "cofferdam-url";
 /// Milliseconds that the guest would wait for a connection; none: as long as the gateway would.
 pub const CONNECT_TIMEOUT_HEADER: &str = "cofferdam-connect-timeout-ms";
+/// On a response without a body (to `HEAD`, or 304): the upstream's `Content-Length`. HTTP/2 would take that header for
+/// the length of the body that follows here.
+pub const LENGTH_HEADER: &str = "cofferdam-content-length";
 /// On a response: the gateway's word, not the upstream's; the value is the [`RefusedBy`] as text.
 pub const REFUSED_HEADER: &str = "cofferdam-refused";
 /// A guest can neither send nor see headers that begin so.

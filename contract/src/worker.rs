@@ -31,6 +31,8 @@
 //! Every refusal is a [`crate::Problem`]. Every call carries [`ORGANIZATION_HEADER`]; what belongs to another
 //! organization is a 404. The caller chooses all ids, so that what it has written down before asking is true after.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, SessionId};
@@ -51,6 +53,9 @@ pub struct WorkerRun {
     /// What the worker shows the gateway on the run's behalf; none where nothing is granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// More of the environment: the placeholders of the secrets that are granted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
     pub request: RunRequest,
 }
 

@@ -10,6 +10,7 @@ pub mod blobs;
 pub mod config;
 pub mod error;
 pub mod gateway;
+pub mod mcp;
 pub mod metrics;
 pub mod oci;
 pub mod policy;

@@ -79,13 +79,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Our own text, and `worker`'s text after it, under one end mark.
-    pub fn text(&self, worker: &str) -> String {
+    /// Our own text, and the workers' texts after it, under one end mark.
+    pub fn text(&self, workers: &[&str]) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
-        let strip = |text: &str| text.trim_end().trim_end_matches("# EOF").to_owned();
-        format!("{}{}\n# EOF\n", strip(&text), strip(worker).trim_end())
+        let strip = |text: &str| text.trim_end().trim_end_matches("# EOF").trim_end().to_owned();
+        let texts: Vec<String> = std::iter::once(&*text).chain(workers.iter().copied()).map(strip).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+        format!("{}\n# EOF\n", texts.join("\n"))
     }
 }
 
@@ -97,7 +99,7 @@ mod tests {
     fn two_texts_have_one_end() {
         let metrics = Metrics::default();
         metrics.restarts.get_or_create(&RestartLabels { reason: "died" }).inc();
-        let text = metrics.text("# TYPE a counter\na_total 1\n# EOF\n");
+        let text = metrics.text(&["", "# TYPE a counter\na_total 1\n# EOF\n"]);
         assert!(text.contains("cofferdam_api_worker_restarts_total{reason=\"died\"} 1\n"), "{text}");
         assert!(text.ends_with("a_total 1\n# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
         assert!(!text.contains("\n\n"), "{text}");

@@ -109,15 +109,13 @@ impl Interrupt {
             if self.is_cancelled() {
                 return Err(Interrupted::Cancelled);
             }
-            if *woken {
-                return Ok(());
-            }
             let now = Instant::now();
-            if timer.is_some_and(|at| at <= now) {
-                return Ok(());
-            }
+            // First of all: who is woken again and again, and never done, ends here too.
             if self.0.deadline.is_some_and(|at| at <= now) {
                 return Err(Interrupted::Deadline);
+            }
+            if *woken || timer.is_some_and(|at| at <= now) {
+                return Ok(());
             }
             let until = [timer, self.0.deadline].into_iter().flatten().min();
             woken = match until {
@@ -161,6 +159,16 @@ mod tests {
 
     fn after(ms: u64) -> Instant {
         Instant::now() + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn one_who_is_always_woken_ends_too() {
+        let interrupt = Interrupt::new(Some(after(30)));
+        let busy = poll_fn(|context| {
+            context.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert_eq!(interrupt.block_on(busy), Err(Interrupted::Deadline));
     }
 
     #[test]

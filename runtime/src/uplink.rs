@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use cofferdam_contract::Problem;
 use cofferdam_contract::uplink::{
     CONNECTION_WINDOW, GATEWAY_HEADER, MAX_HEADER_BYTES, STREAM_WINDOW, TOKEN_HEADER, UPGRADE,
@@ -60,8 +60,8 @@ impl Uplinks {
     /// Answers `POST /uplink`: 101, and from then on the connection is an uplink.
     pub fn accept(&self, mut request: Request<Body>) -> Result<Response<Body>, Problem> {
         let name = gateway_name(request.headers())?;
-        let named = |header, word: &str| {
-            let value = request.headers().get(header).and_then(|value: &HeaderValue| value.to_str().ok());
+        let named = |name: HeaderName, word: &str| {
+            let value = request.headers().get(name).and_then(|value| value.to_str().ok());
             value.is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
         };
         if !named(header::CONNECTION, "upgrade") || !named(header::UPGRADE, UPGRADE) {

@@ -18,7 +18,7 @@ pub struct Secret {
 
 const HELP: &str = "\
 Examples:
-  cofferdam secret set weather-key --host api.example.com      # asks for the value
+  cofferdam secret set weather-key --host api.example.com   # asks for it
   pass show weather | cofferdam secret set weather-key --host api.example.com
   cofferdam secret list
   cofferdam secret delete weather-key";

@@ -53,6 +53,8 @@ Environment:
   COFFERDAM_DEFAULT_*    what a run gets by itself, of the same
   COFFERDAM_MAX_SESSIONS, COFFERDAM_MAX_SESSIONS_PER_KEY
   COFFERDAM_SESSION_MAX_LIFE_S, COFFERDAM_IDLE_SUSPEND_S
+  COFFERDAM_POLICY       a YAML file: what tools and runs may have at most
+  COFFERDAM_REGISTRIES   HOST,... that tools may be pulled from and pushed to
   COFFERDAM_DRAIN_S      how long a shutdown waits for what is under way
   COFFERDAM_LOG          how much to log: error, warn, info, debug
   OTEL_EXPORTER_OTLP_ENDPOINT

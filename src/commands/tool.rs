@@ -19,8 +19,8 @@ const HELP: &str = "\
 Examples:
   cofferdam tool deploy hash target/examples/hash.wasm
   cofferdam tool call hash data=hello
-  cofferdam tool deploy weather weather.wasm --allow-http api.open-meteo.com --secret weather-key
-  cofferdam tool deploy weather oci://registry.example/tools/weather:1.2 --policy policy.yaml
+  cofferdam tool deploy weather weather.wasm --allow-http api.example.com
+  cofferdam tool deploy weather oci://r.example/weather:1.2 --policy p.yaml
   cofferdam tool show weather
   cofferdam tool rollback weather";
 

@@ -1,5 +1,7 @@
 //! Who runs it: a server's API, or a worker of our own on its wire. The same calls on either.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, bail};
 use cofferdam_contract::run::MAX_REQUEST_BYTES;
 use cofferdam_contract::worker::{ORGANIZATION_HEADER, WorkerRun, WorkerSession};
@@ -75,7 +77,7 @@ impl Target {
             bail!("--allow-http {}: this version allows no network at all", grant.host);
         }
         let (id, limits) = (RunId::from_random(random()?), own_limits(&request.limits)?);
-        Ok(serde_json::to_vec(&WorkerRun { id, limits, token: None, request: request.clone() })?)
+        Ok(serde_json::to_vec(&WorkerRun { id, limits, token: None, env: BTreeMap::new(), request: request.clone() })?)
     }
 
     /// Runs to the end and gives the whole outcome.

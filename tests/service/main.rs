@@ -13,6 +13,7 @@ mod load;
 mod quiet;
 mod remote;
 mod replaced;
+mod tools;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -28,6 +28,7 @@ use utoipa_axum::routes;
 
 use crate::Error;
 use crate::auth::{Scope, require};
+use crate::mcp;
 use crate::services::App;
 
 pub use observe::Peer;
@@ -76,11 +77,14 @@ pub fn router(app: &App) -> (Router, OpenApi) {
         .routes(routes!(system::ready))
         .routes(routes!(system::metrics))
         .routes(routes!(system::openapi));
+    let mcp = OpenApiRouter::new()
+        .route("/mcp", axum::routing::post(mcp::post).with_state(mcp::McpService::new(app)).get(mcp::changes));
     let (router, document) = OpenApiRouter::with_openapi(openapi::document())
         .merge(group(Scope::Run, run))
         .merge(group(Scope::Deploy, deploy))
         .merge(group(Scope::Read, read))
         .merge(group(Scope::Admin, admin))
+        .merge(group(Scope::Run, mcp))
         .merge(open)
         .split_for_parts();
     let document = openapi::finish(document);

@@ -35,7 +35,7 @@ pub async fn create_run(
     let run = runs::Run { caller: &caller, request: &request, raw, accept };
     let started = runs::start(&app, run).await?;
     drop(request);
-    pass(started.response, started.in_use).await
+    pass(started.response, started.kept).await
 }
 
 fn wants_events(accept: &[u8]) -> bool {

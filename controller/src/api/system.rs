@@ -60,7 +60,7 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
     (status, Json(Ready { ready, workers: workers.collect(), progress }))
 }
 
-/// Prometheus metrics, the local worker's after our own. From other machines it needs a key with scope `read`.
+/// Prometheus metrics, the local workers' after our own. From other machines it needs a key with scope `read`.
 #[utoipa::path(get, path = "/metrics", tag = "system",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub async fn metrics(
@@ -85,7 +85,11 @@ pub async fn metrics(
         // Our own metrics are worth having while the worker is down.
         text = worker.ask_bytes(request).await.unwrap_or_default();
     }
-    let text = app.metrics.text(&String::from_utf8_lossy(&text));
+    let mut tools = Bytes::new();
+    if let Some(worker) = app.tool_workers.all().iter().find(|worker| worker.name() == "local") {
+        tools = worker.metrics().await.unwrap_or_default();
+    }
+    let text = app.metrics.text(&[&String::from_utf8_lossy(&text), &String::from_utf8_lossy(&tools)]);
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }
 

@@ -2,6 +2,7 @@
 //! Costs a few microseconds; secrets are not read before the first request that may need them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -11,12 +12,15 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::covers::Rule;
+use super::refusal::Refusal;
 use super::secrets::Held;
 use super::token::Tokens;
 use crate::Error;
 use crate::auth::{Caller, hex};
 use crate::clock::{random, random_bits};
 
+/// Refusals of one token in the log.
+const MOST_TOLD: u32 = 10;
 /// Requests of one token at once; further ones wait.
 const AT_ONCE: usize = 32;
 /// How every placeholder begins. With what follows it passes through URLs, headers and JSON unchanged.
@@ -47,11 +51,24 @@ pub struct Admission {
     pub placeholders: Vec<String>,
     pub revoked: CancellationToken,
     pub places: Arc<Semaphore>,
+    /// Refusals that the log has.
+    told: AtomicU32,
 }
 
 impl Admission {
     pub fn rules(&self) -> &[Rule] {
         self.rules.get_or_init(|| Rule::read(&self.pass.grants.http))
+    }
+
+    /// Logs a refusal, the first of them at least: a run decides how many there are.
+    pub fn tell(&self, service: &str, refusal: &Refusal) {
+        let (by, detail) = (refusal.by.as_str(), &refusal.problem.detail);
+        let (organization, tool) = (&self.pass.caller.organization, self.pass.tool.as_deref());
+        if self.told.fetch_add(1, Ordering::Relaxed) < MOST_TOLD {
+            tracing::info!(%organization, tool, service, by, detail, "refused");
+        } else {
+            tracing::debug!(%organization, tool, service, by, detail, "refused");
+        }
     }
 }
 
@@ -88,6 +105,7 @@ pub(super) fn admit(gateway: &str, key: &[u8; 32], tokens: &Arc<Tokens>, pass: P
         placeholders,
         revoked: CancellationToken::new(),
         places: Arc::new(Semaphore::new(AT_ONCE)),
+        told: AtomicU32::new(0),
     };
     tokens.insert(bits, Arc::new(admission));
     Ok(Admitted { token: Some(format!("{gateway}.{bits:032x}")), env, known: Some((Arc::clone(tokens), bits)) })

@@ -155,7 +155,8 @@ mod tests {
             timeout_ms: timeout,
             ..HttpGrant::default()
         };
-        let rules = Rule::read(&[grant("/", Some(10), None), grant("/v1", None, Some(u64::MAX)), grant("/v2", Some(20), None)]);
+        let rules =
+            Rule::read(&[grant("/", Some(10), None), grant("/v1", None, Some(u64::MAX)), grant("/v2", Some(20), None)]);
         let of = |path: &str| {
             let target = Target::parse(&format!("https://a.example{path}")).unwrap();
             let caps = caps(&rules, "GET", &target, &Caps::DEFAULT, &Caps::MAXIMUM).unwrap();

@@ -120,7 +120,8 @@ mod tests {
         assert_eq!(sent, map(&[("accept", "a"), ("cookie", "a=b")]));
         let sent = to_upstream(&map(&[("accept-encoding", "gzip, br")]), None, true).unwrap();
         assert_eq!(sent, map(&[("accept-encoding", "identity")]));
-        let answered = [("set-cookie", "a=b"), ("set-cookie", "c=d"), ("cofferdam-refused", "policy"), ("keep-alive", "x")];
+        let answered =
+            [("set-cookie", "a=b"), ("set-cookie", "c=d"), ("cofferdam-refused", "policy"), ("keep-alive", "x")];
         let mut expected = map(&[("set-cookie", "a=b")]);
         expected.append("set-cookie", "c=d".parse().unwrap());
         let mut headers = HeaderMap::new();
@@ -130,8 +131,9 @@ mod tests {
 
     #[test]
     fn there_are_only_so_many() {
-        let many: HeaderMap =
-            (0..=MAX_HEADERS).map(|n| (format!("x-{n}").parse::<HeaderName>().unwrap(), "1".parse().unwrap())).collect();
+        let many: HeaderMap = (0..=MAX_HEADERS)
+            .map(|n| (format!("x-{n}").parse::<HeaderName>().unwrap(), "1".parse().unwrap()))
+            .collect();
         assert!(to_upstream(&many, None, false).is_err() && to_guest(&many, None, false).is_err());
         let long = map(&[("x", &"y".repeat(MAX_HEADER_BYTES))]);
         assert!(to_upstream(&long, None, false).is_err() && to_guest(&long, None, false).is_err());

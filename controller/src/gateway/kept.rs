@@ -23,7 +23,8 @@ impl Kept {
     pub fn take(&self, route: &Route) -> Option<Sender> {
         let mut idle = self.idle.lock().unwrap_or_else(|e| e.into_inner());
         let senders = idle.get_mut(route)?;
-        let found = std::iter::from_fn(|| senders.pop()).find(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE);
+        let found = std::iter::from_fn(|| senders.pop())
+            .find(|(sender, since)| !sender.requests.is_closed() && since.elapsed() < IDLE);
         if senders.is_empty() {
             idle.remove(route);
         }
@@ -32,13 +33,13 @@ impl Kept {
 
     /// Keeps a connection whose answer has been read.
     pub fn give_back(kept: &Arc<Self>, route: Route, mut sender: Sender) {
-        if sender.is_ready() {
+        if sender.requests.is_ready() {
             kept.put(route, sender);
             return;
         }
         let kept = Arc::clone(kept);
         tokio::spawn(async move {
-            if matches!(tokio::time::timeout(READY, sender.ready()).await, Ok(Ok(()))) {
+            if matches!(tokio::time::timeout(READY, sender.requests.ready()).await, Ok(Ok(()))) {
                 kept.put(route, sender);
             }
         });
@@ -49,7 +50,7 @@ impl Kept {
         let total: usize = idle.values().map(Vec::len).sum();
         if total >= MOST {
             idle.retain(|_, senders| {
-                senders.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE);
+                senders.retain(|(sender, since)| !sender.requests.is_closed() && since.elapsed() < IDLE);
                 !senders.is_empty()
             });
         }

@@ -3,16 +3,17 @@
 //!
 //! It trusts no worker: whatever one sends is worth what the token in it allows, a token is 128 random bits, and every
 //! length is bounded. It follows no redirect, keeps no cookie, reads no proxy from the environment, and dials no address
-//! that it has not judged. Start reading at `serve.rs` (who asks for what) and `http.rs` (a request's walk).
+//! that it has not judged. Start reading at `serve.rs` (who asks for what) and `outbound.rs` (a request's walk).
 
 mod address;
 mod admission;
 mod body;
 mod covers;
 mod headers;
-mod http;
 mod kept;
 mod keyvalue;
+mod lifeline;
+mod outbound;
 mod refusal;
 mod replace;
 mod resolve;
@@ -31,10 +32,10 @@ use std::sync::Arc;
 
 pub use address::{is_public, to_dial};
 pub use admission::{Admitted, Pass};
-pub use resolve::{Resolve, SystemResolver};
+pub use resolve::{Addresses, Resolve, SystemResolver};
 pub use settings::{Caps, GatewaySettings, read_roots};
 pub use target::Target;
-pub use uplink::{Uplink, keep_uplink};
+pub use uplink::{Uplink, keep_uplink, uplinks};
 
 use crate::Error;
 use crate::auth::hex;

@@ -86,9 +86,9 @@ impl From<Error> for Refusal {
                     cofferdam_contract::Fault::Policy => RefusedBy::Policy,
                     cofferdam_contract::Fault::Caller if problem.status == 413 => RefusedBy::TooLarge,
                     cofferdam_contract::Fault::Caller => RefusedBy::Malformed,
-                    cofferdam_contract::Fault::Limit | cofferdam_contract::Fault::Host | cofferdam_contract::Fault::Code => {
-                        RefusedBy::Internal
-                    }
+                    cofferdam_contract::Fault::Limit
+                    | cofferdam_contract::Fault::Host
+                    | cofferdam_contract::Fault::Code => RefusedBy::Internal,
                 };
                 Self { by, problem: *problem }
             }

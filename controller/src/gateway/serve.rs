@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::admission::Admission;
 use super::body::GatewayBody;
 use super::refusal::Refusal;
-use super::{http as outbound, keyvalue, tools};
+use super::{keyvalue, outbound, tools};
 use crate::Error;
 use crate::metrics::GatewayLabels;
 use crate::services::App;
@@ -23,12 +23,12 @@ use crate::services::App;
 /// Answers a request, whatever it is.
 pub async fn answer(app: App, request: Request<Incoming>) -> Result<Response<GatewayBody>, Infallible> {
     let service = service(request.uri().path());
-    let response = match carry_out(&app, request, service).await {
-        Ok(response) => response,
-        Err(refusal) => {
-            tracing::info!(service, by = refusal.by.as_str(), detail = refusal.problem.detail, "refused");
+    let response = match admission(&app, &request) {
+        Ok(admission) => carry_out(&app, &admission, request, service).await.unwrap_or_else(|refusal| {
+            admission.tell(service, &refusal);
             refusal.into_response()
-        }
+        }),
+        Err(refusal) => refusal.into_response(),
     };
     let refused = response.headers().get(REFUSED_HEADER).and_then(|value| value.to_str().ok());
     let outcome = refused.and_then(cofferdam_contract::uplink::RefusedBy::parse).map_or("ok", |by| by.as_str());
@@ -45,16 +45,20 @@ fn service(path: &str) -> &'static str {
     }
 }
 
-async fn carry_out(app: &App, request: Request<Incoming>, service: &str) -> Result<Response<GatewayBody>, Refusal> {
-    let admission = admission(app, &request)?;
+async fn carry_out(
+    app: &App,
+    admission: &Arc<Admission>,
+    request: Request<Incoming>,
+    service: &str,
+) -> Result<Response<GatewayBody>, Refusal> {
     if request.method() != Method::POST {
         return Err(Refusal::malformed("Every request of an uplink is a POST."));
     }
     let work = async {
         match service {
-            "http" => outbound::outbound(app, &admission, request).await,
-            "keyvalue" => keyvalue::operation(app, &admission, request).await,
-            "tools" => tools::tools(app, &admission, request).await,
+            "http" => outbound::outbound(app, admission, request).await,
+            "keyvalue" => keyvalue::operation(app, admission, request).await,
+            "tools" => tools::tools(app, admission, request).await,
             _ => Err(Refusal::not_found("The gateway has no such service.")),
         }
     };

@@ -27,7 +27,8 @@ pub async fn tools(
         return list(app, admission).await;
     }
     let rest = path.strip_prefix("/tools/").and_then(|rest| rest.split_once("/functions/"));
-    let (tool, function) = rest.ok_or_else(|| Refusal::not_found("Calls are at /tools/{tool}/functions/{function}."))?;
+    let (tool, function) =
+        rest.ok_or_else(|| Refusal::not_found("Calls are at /tools/{tool}/functions/{function}."))?;
     let pass = &admission.pass;
     if !granted(admission, tool) {
         let shown: String = tool.chars().take(80).collect();
@@ -54,10 +55,8 @@ async fn list(app: &App, admission: &Arc<Admission>) -> Result<Response<GatewayB
     }
     let shelf = app.tools.catalogue.shelf(&admission.pass.caller.organization).await?;
     let granted = shelf.published_after("").filter(|(_, tool, _)| granted(admission, &tool.row.tool));
-    let describe = |(name, tool, function): (&str, &Arc<services::Tool>, &cofferdam_contract::ToolFunction)| GrantedTool {
-        name: name.to_owned(),
-        tool: tool.row.tool.clone(),
-        function: function.clone(),
+    let describe = |(name, tool, function): (&str, &Arc<services::Tool>, &cofferdam_contract::ToolFunction)| {
+        GrantedTool { name: name.to_owned(), tool: tool.row.tool.clone(), function: function.clone() }
     };
     json(&granted.map(describe).collect::<Vec<_>>())
 }

@@ -23,6 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LIVED: Duration = Duration::from_secs(5);
 /// A worker that does not answer pings any more is gone.
 const PING: Duration = Duration::from_secs(10);
+/// What is sent ahead of a worker that does not read, on each stream.
+const SEND_AHEAD: usize = 64 << 10;
 /// Headers of a request as HTTP/2 counts them, our own and the guest's.
 const HEADERS: u32 = 2 * MAX_HEADER_BYTES as u32;
 
@@ -54,6 +56,12 @@ impl Uplink {
             Self::Tools(worker) => worker.uplink(gateway).await,
         }
     }
+}
+
+/// One to every worker there is.
+pub fn uplinks(app: &App) -> Vec<Uplink> {
+    let snippets = app.workers.all().iter().map(|worker| Uplink::Snippets(Arc::clone(worker)));
+    snippets.chain(app.tool_workers.all().iter().map(|worker| Uplink::Tools(Arc::clone(worker)))).collect()
 }
 
 /// Keeps an uplink until `stop`.
@@ -101,7 +109,7 @@ async fn serve(app: &App, connection: Upgraded) {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(HEADERS)
-        .max_send_buf_size(STREAM_WINDOW as usize)
+        .max_send_buf_size(SEND_AHEAD)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     let service = service_fn(|request| answer(app.clone(), request));

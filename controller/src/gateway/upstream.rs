@@ -19,6 +19,7 @@ use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
@@ -53,7 +54,19 @@ pub enum UpstreamError {
     Http(hyper::Error),
 }
 
-pub type Sender = SendRequest<GatewayBody>;
+/// A connection. Dropping it closes it, whatever it is in the middle of.
+pub struct Sender {
+    pub requests: SendRequest<GatewayBody>,
+    _driver: AbortOnDrop,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 pub struct Upstream {
     extra_roots: Vec<CertificateDer<'static>>,
@@ -79,7 +92,7 @@ impl Upstream {
     ) -> Result<Response<Leased>, UpstreamError> {
         for route in routes {
             while let Some(mut sender) = self.kept.take(route) {
-                match sender.try_send_request(request).await {
+                match sender.requests.try_send_request(request).await {
                     Ok(response) => return Ok(self.leased(route, sender, response)),
                     Err(mut refused) => match refused.take_message() {
                         Some(unsent) => request = unsent,
@@ -93,7 +106,7 @@ impl Upstream {
             let time = connect.map_or(CONNECT, |time| time.min(CONNECT));
             match tokio::time::timeout(time, self.connect(route)).await {
                 Ok(Ok(mut sender)) => {
-                    let response = sender.send_request(request).await.map_err(UpstreamError::Http)?;
+                    let response = sender.requests.send_request(request).await.map_err(UpstreamError::Http)?;
                     return Ok(self.leased(route, sender, response));
                 }
                 Ok(Err(error)) => failed = error,
@@ -149,14 +162,14 @@ where
 {
     let mut builder = Builder::new();
     builder.max_headers(MAX_HEADERS + 1).max_buf_size(READ_AHEAD);
-    let (sender, connection) = builder.handshake(stream).await.map_err(UpstreamError::Http)?;
-    tokio::spawn(async move {
+    let (requests, connection) = builder.handshake(stream).await.map_err(UpstreamError::Http)?;
+    let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to an upstream broke off");
         }
         drop(place);
     });
-    Ok(sender)
+    Ok(Sender { requests, _driver: AbortOnDrop(driver) })
 }
 
 /// The body of an answer. When it has ended, its connection is kept; when it is dropped before, its connection is too.

@@ -16,6 +16,7 @@ use super::accept::accept;
 use super::{code_runner, signals};
 use crate::auth::{KeySource, accept_serve_key};
 use crate::config::Config;
+use crate::gateway::{keep_uplink, uplinks};
 use crate::metrics::Metrics;
 use crate::services::{Controller, reaper};
 use crate::store::Store;
@@ -147,6 +148,9 @@ impl Parts {
         let (registry, tools) = (Registry::new(self.workers), ToolWorkers::new(self.tools));
         let app = Controller::new(config, store.clone(), registry, tools, self.metrics, self.progress).await?;
         tasks.spawn(reaper::keep_up(Arc::clone(&app), stop.clone()));
+        for uplink in uplinks(&app) {
+            tasks.spawn(keep_uplink(Arc::clone(&app), uplink, stop.clone()));
+        }
         Ok((api::router(&app).0, Some(key), Some(store)))
     }
 }

@@ -3,6 +3,7 @@
 pub mod files;
 pub mod keys;
 pub mod reaper;
+pub mod run_grants;
 pub mod run_ids;
 pub mod runs;
 pub mod secrets;

@@ -5,20 +5,28 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cofferdam_contract::run::{MAX_CODE_BYTES, MAX_STDIN_BYTES};
-use cofferdam_contract::{Grants, Limits, LimitsRequest, Problem, RunId, RunRequest, SessionId};
+use cofferdam_contract::{Limits, LimitsRequest, Problem, RunId, RunRequest, SessionId};
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::session_cache::InUse;
-use super::{App, run_ids, sessions};
+use super::{App, run_grants, run_ids, sessions};
 use crate::Error;
 use crate::auth::Caller;
+use crate::gateway::Admitted;
 use crate::workers::{Busy, Parts, Worker, WorkerRequest};
 
 /// A worker's answer to a run, and what has to be kept until it has ended.
 pub struct Started {
     pub id: RunId,
     pub response: Response<Busy>,
-    pub in_use: Option<InUse>,
+    pub kept: Kept,
+}
+
+/// What lasts as long as the run.
+#[derive(Default)]
+pub struct Kept {
+    _in_use: Option<InUse>,
+    _admitted: Admitted,
 }
 
 /// Refuses what no worker should be asked.
@@ -31,19 +39,7 @@ pub fn check(request: &RunRequest) -> Result<(), Error> {
     }
     request.check().map_err(Problem::invalid)?;
     request.files.decode().map_err(Problem::invalid)?;
-    deny(&request.grants)
-}
-
-/// The operator's policy of this version allows no grant.
-pub(super) fn deny(grants: &Grants) -> Result<(), Error> {
-    match grants.http.first() {
-        None => Ok(()),
-        Some(grant) => Err(Problem::denied(format!(
-            "grants.http: the policy of this server allows no outbound HTTP, so not to {:?} either.",
-            grant.host.chars().take(100).collect::<String>()
-        ))
-        .into()),
-    }
+    run_grants::check(&request.grants)
 }
 
 pub(super) fn limits(app: &App, request: &LimitsRequest, default: &Limits) -> Result<Limits, Error> {
@@ -67,17 +63,19 @@ pub async fn start(app: &App, run: Run<'_>) -> Result<Started, Error> {
         return run.in_session(app, id).await;
     }
     let limits = limits(app, &run.request.limits, &app.config.limits.default)?;
+    let admitted = run_grants::admit(app, run.caller, &run.request.grants, None, &limits)?;
     let worker = app.workers.pick(None)?;
-    let first = run.send(&worker, &limits).await;
+    let first = run.send(&worker, &limits, &admitted).await;
     let try_another = match &first {
         Ok(started) => started.response.status() == StatusCode::TOO_MANY_REQUESTS,
         Err(Error::Refused(problem)) => problem.kind() == "unavailable",
         Err(_) => false,
     };
-    match app.workers.pick(Some(&worker)) {
-        Ok(other) if try_another => run.send(&other, &limits).await,
+    let started = match app.workers.pick(Some(&worker)) {
+        Ok(other) if try_another => run.send(&other, &limits, &admitted).await,
         _ => first,
-    }
+    };
+    Ok(Started { kept: Kept { _in_use: None, _admitted: admitted }, ..started? })
 }
 
 impl Run<'_> {
@@ -91,26 +89,35 @@ impl Run<'_> {
         }
         let limits = limits(app, &self.request.limits, &session.row.limits)?;
         let worker = app.workers.named(&session.row.worker)?;
+        let grants = if self.request.grants.is_empty() { &session.row.grants } else { &self.request.grants };
+        let admitted = run_grants::admit(app, self.caller, grants, Some(id), &limits)?;
         let in_use = session.enter();
-        let started = self.send(&worker, &limits).await?;
+        let started = self.send(&worker, &limits, &admitted).await?;
         if started.response.status() == StatusCode::NOT_FOUND {
             return Err(sessions::lost());
         }
-        Ok(Started { in_use: Some(in_use), ..started })
+        Ok(Started { kept: Kept { _in_use: Some(in_use), _admitted: admitted }, ..started })
     }
 
-    async fn send(&self, worker: &Arc<Worker>, limits: &Limits) -> Result<Started, Error> {
+    async fn send(&self, worker: &Arc<Worker>, limits: &Limits, admitted: &Admitted) -> Result<Started, Error> {
         let id = run_ids::new(&worker.tag, &self.caller.key)?;
         tracing::Span::current().record("run", id.as_str());
         let limits = serde_json::to_string(limits).map_err(|e| Error::Wire(e.to_string()))?;
         // `WorkerRun`, written around the body as it came.
-        let head = format!(r#"{{"id":"{id}","limits":{limits},"request":"#);
+        let granted = match &admitted.token {
+            None => String::new(),
+            Some(token) => {
+                let env = serde_json::to_string(&admitted.env).map_err(|e| Error::Wire(e.to_string()))?;
+                format!(r#""token":"{token}","env":{env},"#)
+            }
+        };
+        let head = format!(r#"{{"id":"{id}","limits":{limits},{granted}"request":"#);
         let mut request = WorkerRequest::new(Method::POST, "/runs", &self.caller.organization);
         request.accept.clone_from(&self.accept);
         request.content_type = Some(HeaderValue::from_static("application/json"));
         let parts = [Bytes::from(head), self.raw.clone(), Bytes::from_static(b"}")];
         request.body = axum::body::Body::new(Parts::new(parts));
         let response = worker.send(request).await?;
-        Ok(Started { id, response, in_use: None })
+        Ok(Started { id, response, kept: Kept::default() })
     }
 }

@@ -9,7 +9,7 @@ use cofferdam_contract::{Problem, Session, SessionId, SessionRequest};
 use http::Method;
 
 use super::session_cache::CachedSession;
-use super::{App, runs, snapshots};
+use super::{App, run_grants, runs, snapshots};
 use crate::Error;
 use crate::auth::Caller;
 use crate::clock::{now, random_bits};
@@ -75,7 +75,8 @@ async fn room_for(app: &App, caller: &Caller, more: u64) -> Result<(), Error> {
 /// # Errors
 /// What is wrong with the request, too many sessions, or the worker's refusal.
 pub async fn create(app: &App, caller: &Caller, request: &SessionRequest) -> Result<Session, Error> {
-    runs::deny(&request.grants)?;
+    run_grants::check(&request.grants)?;
+    run_grants::allowed(app, &request.grants)?;
     let ttl_s = request.ttl_s.unwrap_or(DEFAULT_TTL_S);
     if !(1..=MAX_TTL_S).contains(&ttl_s) {
         return Err(Problem::invalid(format!("ttl_s is {ttl_s}; 1 to {MAX_TTL_S} are allowed")).into());
@@ -112,6 +113,7 @@ pub async fn create(app: &App, caller: &Caller, request: &SessionRequest) -> Res
         worker: worker.name.clone(),
         ttl_s,
         limits,
+        grants: request.grants.clone(),
         created_at,
         last_used_at: created_at,
         ends_at: created_at.saturating_add(life),

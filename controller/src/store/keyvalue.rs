@@ -71,15 +71,14 @@ impl<'a> Change<'a> {
     }
 
     async fn read(&mut self) -> Result<Option<String>, KeyValueError> {
-        let row = query(
-            "SELECT content FROM keyvalue WHERE organization = $1 AND owner = $2 AND bucket = $3 AND name = $4",
-        )
-        .bind(self.space.organization.as_str())
-        .bind(self.space.owner)
-        .bind(self.bucket)
-        .bind(self.key)
-        .fetch_optional(&mut *self.transaction)
-        .await?;
+        let row =
+            query("SELECT content FROM keyvalue WHERE organization = $1 AND owner = $2 AND bucket = $3 AND name = $4")
+                .bind(self.space.organization.as_str())
+                .bind(self.space.owner)
+                .bind(self.bucket)
+                .bind(self.key)
+                .fetch_optional(&mut *self.transaction)
+                .await?;
         Ok(row.map(|row| row.try_get("content")).transpose()?)
     }
 
@@ -139,15 +138,14 @@ impl<'a> Change<'a> {
 impl Store {
     /// A value in base64.
     pub async fn get_value(&self, space: &Namespace<'_>, bucket: &str, key: &str) -> Result<Option<String>, Error> {
-        let row = query(
-            "SELECT content FROM keyvalue WHERE organization = $1 AND owner = $2 AND bucket = $3 AND name = $4",
-        )
-        .bind(space.organization.as_str())
-        .bind(space.owner)
-        .bind(bucket)
-        .bind(key)
-        .fetch_optional(&self.pool)
-        .await?;
+        let row =
+            query("SELECT content FROM keyvalue WHERE organization = $1 AND owner = $2 AND bucket = $3 AND name = $4")
+                .bind(space.organization.as_str())
+                .bind(space.owner)
+                .bind(bucket)
+                .bind(key)
+                .fetch_optional(&self.pool)
+                .await?;
         Ok(row.map(|row| row.try_get("content")).transpose()?)
     }
 

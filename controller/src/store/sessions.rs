@@ -1,6 +1,6 @@
 //! Sessions: who owns them, where they are and when they end. Their state is the worker's.
 
-use cofferdam_contract::{Language, Limits, OrganizationId, SessionId};
+use cofferdam_contract::{Grants, Language, Limits, OrganizationId, SessionId};
 use sqlx::any::AnyRow;
 use sqlx::{Row, query};
 
@@ -19,6 +19,8 @@ pub struct SessionRow {
     /// Idle seconds until it ends.
     pub ttl_s: u64,
     pub limits: Limits,
+    /// Of every run that asks for nothing itself; the operator's policy is applied anew to each.
+    pub grants: Grants,
     pub created_at: i64,
     pub last_used_at: i64,
     /// When it ends however much it is used.
@@ -37,7 +39,7 @@ pub(super) fn language(name: String) -> Result<Language, Error> {
 fn read(row: &AnyRow) -> Result<SessionRow, Error> {
     let id: String = row.try_get("id")?;
     let organization: String = row.try_get("organization")?;
-    let limits: String = row.try_get("limits")?;
+    let (limits, grants): (String, String) = (row.try_get("limits")?, row.try_get("grants")?);
     Ok(SessionRow {
         id: SessionId::parse(&id).map_err(|e| Error::Row(e.to_string()))?,
         organization: OrganizationId::parse(&organization).map_err(|e| Error::Row(e.to_string()))?,
@@ -46,6 +48,7 @@ fn read(row: &AnyRow) -> Result<SessionRow, Error> {
         worker: row.try_get("worker")?,
         ttl_s: unsigned(row.try_get("ttl_s")?),
         limits: serde_json::from_str(&limits).map_err(|e| Error::Row(e.to_string()))?,
+        grants: serde_json::from_str(&grants).map_err(|e| Error::Row(e.to_string()))?,
         created_at: row.try_get("created_at")?,
         last_used_at: row.try_get("last_used_at")?,
         ends_at: row.try_get("ends_at")?,
@@ -58,8 +61,8 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         for row in rows {
             query(
-                "INSERT INTO sessions (id, organization, api_key, language, worker, ttl_s, limits, created_at, \
-                 last_used_at, ends_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                "INSERT INTO sessions (id, organization, api_key, language, worker, ttl_s, limits, grants, created_at, \
+                 last_used_at, ends_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             )
             .bind(row.id.as_str())
             .bind(row.organization.as_str())
@@ -68,6 +71,7 @@ impl Store {
             .bind(row.worker.as_str())
             .bind(signed(row.ttl_s))
             .bind(text_of(&row.limits)?)
+            .bind(text_of(&row.grants)?)
             .bind(row.created_at)
             .bind(row.last_used_at)
             .bind(row.ends_at)
@@ -80,7 +84,7 @@ impl Store {
 
     pub async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, Error> {
         let row = query(
-            "SELECT id, organization, api_key, language, worker, ttl_s, limits, created_at, last_used_at, \
+            "SELECT id, organization, api_key, language, worker, ttl_s, limits, grants, created_at, last_used_at, \
              ends_at FROM sessions WHERE id = $1",
         )
         .bind(id.as_str())
@@ -98,7 +102,7 @@ impl Store {
         most: i64,
     ) -> Result<Vec<SessionRow>, Error> {
         let rows = query(
-            "SELECT id, organization, api_key, language, worker, ttl_s, limits, created_at, last_used_at, \
+            "SELECT id, organization, api_key, language, worker, ttl_s, limits, grants, created_at, last_used_at, \
              ends_at FROM sessions WHERE organization = $1 AND api_key = $2 AND id > $3 ORDER BY id LIMIT $4",
         )
         .bind(organization.as_str())
@@ -126,7 +130,7 @@ impl Store {
     /// Sessions whose idle time or life is over, at most `most`.
     pub async fn expired_sessions(&self, now: i64, most: i64) -> Result<Vec<SessionRow>, Error> {
         let rows = query(
-            "SELECT id, organization, api_key, language, worker, ttl_s, limits, created_at, last_used_at, \
+            "SELECT id, organization, api_key, language, worker, ttl_s, limits, grants, created_at, last_used_at, \
              ends_at FROM sessions WHERE ends_at <= $1 OR last_used_at + ttl_s <= $1 ORDER BY ends_at LIMIT $2",
         )
         .bind(now)

@@ -214,3 +214,56 @@ fn key_value_needs_its_grant() {
     assert!(run(&bytes, sandbox(), Capabilities::default()).is_err());
     assert_eq!(run(&bytes, sandbox(), Capabilities { http: false, keyvalue: true }).unwrap(), 11);
 }
+
+/// Tries components of the language toolchains.
+#[test]
+#[ignore]
+fn try_components() {
+    use crate::testing::{full, reading, pieces, piece};
+    let dir = std::env::var("TRY_COMPONENTS").unwrap();
+    let engine = Engine::default();
+    let mut base = Linker::<Sandbox>::new(&engine);
+    add_capabilities_to_linker(&mut base, Capabilities { http: true, keyvalue: true }).unwrap();
+    for (file, calls) in [
+        ("hello-py.wasm", &[][..]),
+        ("fetch-js.wasm", &[("fetch-text", "https://example.com/x"), ("fetch-text", "http://example.com/denied"), ("upload", "https://example.com/up")][..]),
+        ("fetch-py.wasm", &[("fetch-text", "https://example.com/x"), ("fetch-text", "http://example.com/denied"), ("fetch-text", "connect:example.com"), ("fetch-text", "connect:10.0.0.1")][..]),
+    ] {
+        let started = std::time::Instant::now();
+        let bytes = std::fs::read(format!("{dir}/{file}")).unwrap();
+        let component = Component::new(&engine, bytes).unwrap();
+        println!("{file}: compiled in {:?}", started.elapsed());
+        for (name, _) in component.component_type().imports(&engine) {
+            println!("    {name}");
+        }
+        let mut linker = base.clone();
+        println!("  sockets: {}", deny_sockets(&mut linker, &component).unwrap());
+        let pre = linker.instantiate_pre(&component).unwrap();
+        for (function, url) in calls {
+            let mut sandbox = sandbox();
+            sandbox.set_output(Box::new(|_: Stdio, bytes: &[u8]| { print!("  | {}", String::from_utf8_lossy(bytes)); Ok(()) }));
+            sandbox.set_gateway(reading(|request| {
+                let url = request.headers()["cofferdam-url"].to_str().unwrap().to_owned();
+                println!("  gateway: {:?} {} bytes", request.headers(), request.body().len());
+                if url.contains("denied") {
+                    return http::Response::builder().status(403).header("cofferdam-refused", "policy").body(full("{\"type\":\"x\",\"title\":\"t\",\"status\":403,\"detail\":\"no grant covers it\",\"fault\":\"policy\",\"retryable\":false}")).unwrap();
+                }
+                if url.ends_with("up") { return http::Response::new(full(format!("got {}", request.body().len()))); }
+                let mut n = 0;
+                http::Response::new(pieces(move || { n += 1; if n < 20 { if n % 3 == 0 { (5, None) } else { piece(vec![b'x'; 100_000]) } } else { (0, None) } }))
+            }));
+            let mut store = Store::new(&engine, sandbox);
+            let started = std::time::Instant::now();
+            let instance = pre.instantiate(&mut store).unwrap();
+            let made = started.elapsed();
+            let result: wasmtime::Result<String> = if *function == "upload" {
+                let f = instance.get_typed_func::<(String, u32), (String,)>(&mut store, function).unwrap();
+                f.call(&mut store, (url.to_string(), 3_000_000)).map(|r| r.0)
+            } else {
+                let f = instance.get_typed_func::<(String,), (String,)>(&mut store, function).unwrap();
+                f.call(&mut store, (url.to_string(),)).map(|r| r.0)
+            };
+            println!("  {function}({url}) = {result:?} instantiated {made:?} all {:?}", started.elapsed());
+        }
+    }
+}

@@ -34,6 +34,9 @@ use crate::{
     sandbox::{Sandbox, Stop, full_is_a_limit, table_error},
 };
 
+/// Pieces that nobody reads, before it is looked at whether the run is over.
+const DRAINED: usize = 64;
+
 /// Reads a body piece by piece.
 pub(super) struct Reader {
     body: Option<GatewayBody>,
@@ -140,13 +143,16 @@ pub struct FutureTrailers {
 impl FutureTrailers {
     fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut reader = lock(&self.reader);
-        loop {
+        for _ in 0..DRAINED {
             reader.chunk = Bytes::new();
             match reader.poll(context) {
                 Poll::Ready(()) if reader.body.is_some() => {}
                 ended_or_not => return ended_or_not,
             }
         }
+        // The body may have no end; the run has.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

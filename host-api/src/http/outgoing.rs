@@ -71,6 +71,7 @@ impl Pollable for BodyStream {
     }
 }
 
+#[async_trait]
 impl OutputStream for BodyStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.0.write(&bytes).map_err(failed)
@@ -83,6 +84,14 @@ impl OutputStream for BodyStream {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         Ok(self.0.capacity().ok_or(StreamError::Closed)?.min(WRITE_PERMIT))
+    }
+
+    async fn write_ready(&mut self) -> StreamResult<usize> {
+        if self.0.stuck() {
+            return Err(failed(internal("no more of a body can be written before its request is sent")));
+        }
+        self.ready().await;
+        self.check_write()
     }
 }
 

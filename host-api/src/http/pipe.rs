@@ -25,6 +25,8 @@ struct State {
     /// What `content-length` says.
     expected: Option<u64>,
     end: Option<Result<(), ErrorCode>>,
+    /// Whether anybody will ever read.
+    sent: bool,
     reader_gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -50,6 +52,7 @@ impl Pipe {
             written: 0,
             expected,
             end: None,
+            sent: false,
             reader_gone: false,
             reader: None,
             writer: None,
@@ -63,7 +66,14 @@ impl Pipe {
     }
 
     pub(super) fn started(&self, exchange: Weak<Exchange>) {
-        self.state().exchange = exchange;
+        let mut state = self.state();
+        (state.sent, state.exchange) = (true, exchange);
+    }
+
+    /// Whether there is no room and none will come while the guest waits: it has not sent the request.
+    pub(super) fn stuck(&self) -> bool {
+        let state = self.state();
+        !state.sent && state.end.is_none() && state.buffer.len() >= MAX_IN_FLIGHT
     }
 
     /// Bytes that may be written now; none once nobody reads any more.

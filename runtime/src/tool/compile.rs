@@ -72,9 +72,10 @@ pub fn compile(job: &Job, component: &mut dyn Read) -> Result<Component, Error> 
     thread::scope(|scope| {
         let worker = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         // A panic in there is the component's doing, and would be again.
-        worker.map_err(Error::io("the compiler's thread"))?.join().unwrap_or_else(|_| {
-            Err(Refusal::Invalid("the compiler cannot handle it".to_owned()).into())
-        })
+        worker
+            .map_err(Error::io("the compiler's thread"))?
+            .join()
+            .unwrap_or_else(|_| Err(Refusal::Invalid("the compiler cannot handle it".to_owned()).into()))
     })
 }
 
@@ -111,13 +112,7 @@ fn known(cache: &ArtifactCache, key: &str) -> Option<Component> {
     Some(component)
 }
 
-fn make(
-    engine: &Engine,
-    cache: &ArtifactCache,
-    key: &str,
-    digest: &str,
-    bytes: &[u8],
-) -> Result<Component, Error> {
+fn make(engine: &Engine, cache: &ArtifactCache, key: &str, digest: &str, bytes: &[u8]) -> Result<Component, Error> {
     let component = describe(bytes, digest)?;
     let code = engine.precompile_component(bytes).map_err(|e| Refusal::Invalid(format!("{e:#}")))?;
     cache.store(key, "code", |file| file.write_all(&code))?;

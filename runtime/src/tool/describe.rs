@@ -19,13 +19,16 @@ use super::words::shortened;
 use crate::error::Error;
 
 /// What `tool_engine` runs: a component that needs more is refused here, with a better word than the compiler's.
-pub const FEATURES: WasmFeatures =
-    WasmFeatures::WASM3.union(WasmFeatures::COMPONENT_MODEL).difference(WasmFeatures::MEMORY64.union(WasmFeatures::THREADS));
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM3
+    .union(WasmFeatures::COMPONENT_MODEL)
+    .difference(WasmFeatures::MEMORY64.union(WasmFeatures::THREADS));
 
 /// Bytes of all schemas and texts of a component.
 pub const MAX_DESCRIPTION_BYTES: usize = 1 << 20;
 /// Imports and exports that are looked at.
 const MAX_EXTERNS: usize = 1_000;
+/// Names of one type.
+const MAX_NAMES: usize = 8;
 /// Functions that are no tools and are named one by one.
 const MAX_REFUSED: usize = 20;
 const MAX_PLACE_CHARS: usize = 200;
@@ -195,13 +198,17 @@ impl Outline {
     /// Every type that has a name, by what it is known as: doc comments go by names.
     fn named(&self, types: TypesRef<'_>) -> Named {
         let mut named: Named = HashMap::new();
+        let mut name = |id, label: Option<&String>, name: &String| {
+            let names = named.entry(id).or_default();
+            if names.len() < MAX_NAMES {
+                names.push((label.cloned(), name.clone()));
+            }
+        };
         let imports = self.imports.iter().map(|name| (name, types.component_item_for_import(name)));
         let exports = self.exports.iter().map(|name| (name, types.component_item_for_export(name)));
         for (outer, item) in imports.chain(exports) {
             match item.map(|item| item.ty) {
-                Some(ComponentEntityType::Type { created, .. }) => {
-                    named.entry(created).or_insert((None, outer.clone()));
-                }
+                Some(ComponentEntityType::Type { created, .. }) => name(created, None, outer),
                 Some(ComponentEntityType::Instance(id)) => {
                     let label = match names::interface(outer) {
                         Interface::Tools { label, .. } => label,
@@ -209,7 +216,7 @@ impl Outline {
                     };
                     for (inner, item) in &types[id].exports {
                         if let ComponentEntityType::Type { created, .. } = item.ty {
-                            named.entry(created).or_insert((Some(label.clone()), inner.clone()));
+                            name(created, Some(&label), inner);
                         }
                     }
                 }

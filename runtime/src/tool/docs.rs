@@ -112,9 +112,9 @@ impl Docs {
     pub fn function(&self, interface: Option<&str>, name: &str) -> Option<String> {
         let text = match interface {
             Some(label) => self.interfaces(label).find_map(|i| i.funcs.get(name)?.text()),
-            None => self
-                .worlds()
-                .find_map(|world| world.func_exports.get(name).or_else(|| world.funcs.get(name))?.text()),
+            None => {
+                self.worlds().find_map(|world| world.func_exports.get(name).or_else(|| world.funcs.get(name))?.text())
+            }
         };
         Some(clean(text?, MAX_FUNCTION_DOCS))
     }

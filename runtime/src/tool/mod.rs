@@ -4,6 +4,7 @@
 pub mod compile;
 pub mod describe;
 mod docs;
+mod embed;
 mod names;
 mod number;
 mod read;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use compile::compile;
 pub use describe::describe;
+pub use embed::{EmbedError, embed_docs};
 pub use shape::{Signature, Unfit};
 pub use value_in::ValueError;
 pub use value_out::{ResultError, Returned};

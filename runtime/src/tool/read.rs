@@ -11,8 +11,8 @@ use wasmparser::types::TypesRef;
 use super::docs::{Docs, TypeDocs};
 use super::shape::{Budget, Int, Kind, MAX_DEPTH, Part, Parts, Shape, Signature, Unfit};
 
-/// Types that have a name: the label of the interface that they are of, none for the world, and the name.
-pub(super) type Named = HashMap<ComponentAnyTypeId, (Option<String>, String)>;
+/// The names that types have: the label of the interface that they are of, none for the world, and the name there.
+pub(super) type Named = HashMap<ComponentAnyTypeId, Vec<(Option<String>, String)>>;
 
 /// Names that a type may have had before, one after the other.
 const MAX_ALIASES: usize = 16;
@@ -53,7 +53,8 @@ impl<'a> Reader<'a> {
     fn docs_of(&self, id: ComponentDefinedTypeId) -> Option<TypeDocs<'a>> {
         let mut id = ComponentAnyTypeId::Defined(id);
         for _ in 0..MAX_ALIASES {
-            let docs = self.named.get(&id).and_then(|(label, name)| self.docs.of_type(label.as_deref(), name));
+            let names = self.named.get(&id).into_iter().flatten();
+            let docs = names.filter_map(|(label, name)| self.docs.of_type(label.as_deref(), name)).next();
             if docs.is_some() {
                 return docs;
             }
@@ -81,12 +82,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn kind(
-        &mut self,
-        id: ComponentDefinedTypeId,
-        docs: Option<TypeDocs<'_>>,
-        depth: usize,
-    ) -> Result<Kind, Unfit> {
+    fn kind(&mut self, id: ComponentDefinedTypeId, docs: Option<TypeDocs<'_>>, depth: usize) -> Result<Kind, Unfit> {
         let item = |name: &str| docs.map(|docs| docs.item(name)).unwrap_or_default();
         let types = self.types;
         Ok(match &types[id] {
@@ -96,8 +92,10 @@ impl<'a> Reader<'a> {
                 Kind::Tuple(tuple.types.iter().map(|ty| self.shape(ty, depth)).collect::<Result<_, _>>()?)
             }
             ComponentDefinedType::Record(record) => {
-                let parts =
-                    record.fields.iter().map(|(name, ty)| self.part(name.as_str(), item(name.as_str()), Some(ty), depth));
+                let parts = record
+                    .fields
+                    .iter()
+                    .map(|(name, ty)| self.part(name.as_str(), item(name.as_str()), Some(ty), depth));
                 Kind::Record(Parts::new(parts.collect::<Result<_, _>>()?))
             }
             ComponentDefinedType::Variant(variant) => {

@@ -32,7 +32,7 @@ impl Signature {
 }
 
 fn schema(shape: &Shape, way: Way) -> Value {
-    let mut value = match &shape.kind {
+    let value = match &shape.kind {
         Kind::Bool => json!({"type": "boolean"}),
         Kind::Int(int) => {
             let (least, most) = int.range();
@@ -78,10 +78,7 @@ fn schema(shape: &Shape, way: Way) -> Value {
             json!({"anyOf": [one("ok", maybe(ok.as_deref(), way)), one("err", maybe(err.as_deref(), way))]})
         }
     };
-    if value.get("description").is_none() {
-        value = described(value, &shape.docs);
-    }
-    value
+    described(value, &shape.docs)
 }
 
 fn maybe(shape: Option<&Shape>, way: Way) -> Value {
@@ -144,12 +141,13 @@ fn nullable(mut inner: Value) -> Value {
     value
 }
 
-/// Puts a text in place of a more general one.
+/// Puts a text in place of a more general one, but not of what says what the texts of an enum mean.
 fn described(mut value: Value, docs: &str) -> Value {
     if docs.is_empty() {
         return value;
     }
-    let meanings = value.get("enum").and(value.get("description")).and_then(Value::as_str);
+    let labels = value.get("enum").or_else(|| value.pointer("/anyOf/0/enum"));
+    let meanings = labels.and(value.get("description")).and_then(Value::as_str);
     let text = meanings.map_or_else(|| docs.to_owned(), |meanings| format!("{docs}\n{meanings}"));
     put(&mut value, "description", Value::String(text));
     value

@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::value::RawValue;
 use wasmtime::component::Val;
 
-use super::shape::{Kind, Part, Parts, Shape, Signature};
+use super::shape::{Int, Kind, Part, Parts, Shape, Signature};
 use super::words::{expected, known, quoted};
 use super::{number, words};
 
@@ -199,7 +199,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let Self { shape, context } = self;
         match &shape.kind {
             Kind::Bytes => {
-                const BYTE: Shape = Shape { kind: Kind::Int(super::shape::Int::U8), docs: String::new() };
+                static BYTE: Shape = Shape { kind: Kind::Int(Int::U8), docs: String::new() };
                 Ok(Val::List(items(seq, context, |_| Some(&BYTE))?))
             }
             Kind::List(element) => Ok(Val::List(items(seq, context, |_| Some(element))?)),
@@ -219,8 +219,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let Self { shape, context } = self;
         match &shape.kind {
             Kind::Record(fields) => Ok(Val::Record(record(map, context, fields)?)),
-            Kind::Wrapped(inner) => single(map, context, &shape.kind, |name| (name == "some").then_some(Some(&**inner)))
-                .and_then(|(_, value)| value.map(|value| *value).ok_or_else(|| A::Error::custom("no value"))),
+            Kind::Wrapped(inner) => {
+                single(map, context, &shape.kind, |name| (name == "some").then_some(Some(&**inner)))
+                    .and_then(|(_, value)| value.map(|value| *value).ok_or_else(|| A::Error::custom("no value")))
+            }
             Kind::Variant(cases) => {
                 let (name, value) =
                     single(map, context, &shape.kind, |name| cases.find(name).map(|(_, case)| case.shape.as_ref()))?;

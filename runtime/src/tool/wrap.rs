@@ -18,7 +18,10 @@ pub enum WrapError {
 /// The component that `module` makes of the world in the WIT file or folder. A module that imports WASI 0.1 gets the
 /// adapter to 0.2.
 pub fn wrap(mut module: Vec<u8>, wit: &Path, world: Option<&str>) -> Result<Vec<u8>, WrapError> {
-    let bad = |reason: &dyn std::fmt::Display| WrapError::Wit { path: wit.display().to_string(), reason: format!("{reason:#}") };
+    let bad = |reason: &dyn std::fmt::Display| WrapError::Wit {
+        path: wit.display().to_string(),
+        reason: format!("{reason:#}"),
+    };
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(wit).map_err(|e| bad(&e))?;
     let world = resolve.select_world(&[package], world).map_err(|e| bad(&e))?;

@@ -38,11 +38,14 @@ struct Ended {
     error: Option<RunError>,
 }
 
+/// What is left of a call: a while's work to take down, once the answer is on its way.
+pub(super) type Leftover = Store<ToolState>;
+
 /// Makes the call.
 ///
 /// # Errors
 /// What the caller did wrong: no such function, arguments that do not fit. What the tool does wrong is an outcome.
-pub(super) fn run(loaded: &Loaded, job: Job) -> Result<ToolOutcome, Error> {
+pub(super) fn run(loaded: &Loaded, job: Job) -> Result<(ToolOutcome, Leftover), Error> {
     let Job { call, interrupt, gateway, vfs } = job;
     let function = call.export.as_ref().map(|path| loaded.function(path)).transpose()?;
     let arguments = match &function {
@@ -89,7 +92,7 @@ pub(super) fn run(loaded: &Loaded, job: Job) -> Result<ToolOutcome, Error> {
         memory_peak_bytes: state.limiter.peak() as u64,
     };
     let Ended { status, result, error } = ended;
-    Ok(ToolOutcome { id: call.id, status, result, error, logs: logs.take(), usage })
+    Ok((ToolOutcome { id: call.id, status, result, error, logs: logs.take(), usage }, store))
 }
 
 /// Instantiates, and calls the function if there is one.

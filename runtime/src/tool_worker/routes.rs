@@ -13,11 +13,10 @@ use cofferdam_contract::tool::MAX_ARGUMENTS_BYTES;
 use cofferdam_contract::worker::ToolsHealth;
 use cofferdam_contract::{Problem, ToolCall, ToolOutcome};
 use cofferdam_host_api::{Capabilities, FsError, GatewayHandle, Interrupt, Vfs};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 use super::ToolWorker;
-use super::call::{self, Job};
+use super::call::{self, Job, Leftover};
 use crate::error::Error;
 use crate::turn::quota;
 use crate::worker::routes::{ProblemResponse, organization};
@@ -77,10 +76,14 @@ async fn call(
     let on_thread = Arc::clone(&worker);
     spawn_blocking(move || {
         let started = Instant::now();
-        let result = carry_out(&on_thread, call, interrupt, place);
+        let (result, leftover) = match carry_out(&on_thread, call, interrupt) {
+            Ok((outcome, leftover)) => (Ok(outcome), Some(leftover)),
+            Err(error) => (Err(error), None),
+        };
         on_thread.metrics.finished(result.as_ref().ok(), started.elapsed());
         // Nobody waits for it any more where the caller went away.
         let _ = answer.send(result);
+        drop((leftover, place));
     });
     let outcome = answered.await.map_err(|_| Problem::internal("the call broke off"))?;
     drop(cancel);
@@ -92,8 +95,7 @@ pub(super) fn carry_out(
     worker: &ToolWorker,
     call: ToolCall,
     interrupt: Interrupt,
-    place: OwnedSemaphorePermit,
-) -> Result<ToolOutcome, Error> {
+) -> Result<(ToolOutcome, Leftover), Error> {
     let loaded = worker.components.get(&call.digest, Capabilities::from(&call.grants))?;
     let vfs = Vfs::new(Arc::clone(&worker.base), quota(&call.limits, worker.config.open_files));
     let vfs = vfs.map_err(|error| match error {
@@ -107,9 +109,7 @@ pub(super) fn carry_out(
         }
         None => None,
     };
-    let outcome = call::run(&loaded, Job { call, interrupt, gateway, vfs });
-    drop(place);
-    outcome
+    call::run(&loaded, Job { call, interrupt, gateway, vfs })
 }
 
 fn json(outcome: &ToolOutcome) -> Response {

@@ -38,8 +38,9 @@ pub(super) async fn run(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ProblemResponse> {
-    let request: WorkerRun = serde_json::from_slice(&body).map_err(|e| Problem::malformed(e.to_string()))?;
+    let mut request: WorkerRun = serde_json::from_slice(&body).map_err(|e| Problem::malformed(e.to_string()))?;
     drop(body);
+    request.request.env.append(&mut request.env);
     let organization = organization(&headers)?;
     let wants_events =
         headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));

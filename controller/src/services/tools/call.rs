@@ -1,5 +1,7 @@
 //! A call of a function: found in memory, given what its tool was granted, sent to a worker of tools.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use cofferdam_contract::tool::{MAX_ARGUMENTS_BYTES, MAX_CALL_DEPTH, ToolCall};
 use cofferdam_contract::{Problem, RunId, ToolFunction, ToolOutcome};
@@ -10,7 +12,11 @@ use super::deploy::component;
 use crate::Error;
 use crate::auth::Caller;
 use crate::clock::random_bits;
+use crate::gateway::Pass;
 use crate::services::App;
+
+/// What a token lives longer than its call's own time: waiting for a place, compiling what a worker has not seen.
+const BESIDE: Duration = Duration::from_secs(120);
 
 /// The arguments of a call: a JSON object, or nothing for one without parameters.
 ///
@@ -69,7 +75,16 @@ pub async fn call_function(
     if depth > MAX_CALL_DEPTH {
         return Err(Problem::denied(format!("Tools may call each other {MAX_CALL_DEPTH} deep, not deeper.")).into());
     }
-    let env = tool.grants.config.clone();
+    let admitted = app.gateway.admit(Pass {
+        caller: caller.clone(),
+        tool: Some(tool.row.tool.clone()),
+        session: None,
+        grants: tool.grants.clone(),
+        depth,
+        deadline: Instant::now() + Duration::from_millis(tool.limits.wall_ms) + BESIDE,
+    })?;
+    let mut env = tool.grants.config.clone();
+    env.extend(admitted.env.clone());
     let id = RunId::from_random(random_bits()?);
     tracing::Span::current().record("run", id.as_str());
     let call = ToolCall {
@@ -81,8 +96,11 @@ pub async fn call_function(
         limits: tool.limits,
         grants: tool.grants.clone(),
         env,
-        token: None,
+        token: admitted.token.clone(),
         depth,
     };
-    app.tool_workers.call(&caller.organization, &call, || component(app, &call.digest)).await
+    let outcome = app.tool_workers.call(&caller.organization, &call, || component(app, &call.digest)).await;
+    // Until here the token is good.
+    drop(admitted);
+    outcome
 }

@@ -63,6 +63,8 @@ fn uploads_are_whole_and_wait_for_their_reader() {
         written += permit;
     }
     assert_eq!(written, MAX_IN_FLIGHT);
+    let more = sandbox.blocking_write_and_flush(again(&stream), vec![1; 10]);
+    assert!(matches!(more, Err(StreamError::LastOperationFailed(_))), "{more:?}");
     let future = sandbox.handle(sent, None).unwrap();
     for _ in 0..100 {
         sandbox.blocking_write_and_flush(again(&stream), vec![1; 60_000]).unwrap();
@@ -243,6 +245,14 @@ fn an_endless_body_is_read_as_far_as_the_guest_reads() {
         assert_eq!(sandbox.blocking_read(again(&stream), u64::MAX).unwrap().len(), 16 << 10);
     }
     assert_eq!(pulled.load(Ordering::Relaxed), 1_000);
+    // Nor is one who waits for its trailers kept beyond the run.
+    let unread = fetch(&mut sandbox, Method::Get).unwrap();
+    let unread = body(&mut sandbox, unread);
+    let trailers = HostIncomingBody::finish(&mut sandbox, unread).unwrap();
+    assert!(HostFutureTrailers::get(&mut sandbox, again(&trailers)).unwrap().is_none());
+    sandbox.set_interrupt(Interrupt::new(Some(Instant::now() + Duration::from_millis(50))));
+    let pollable = HostFutureTrailers::subscribe(&mut sandbox, trailers).unwrap();
+    assert_eq!(sandbox.block(pollable).unwrap_err().downcast_ref(), Some(&Interrupted::Deadline));
     // The stream is the body's child.
     assert!(HostIncomingBody::drop(&mut sandbox, again(&incoming)).is_err());
     HostInputStream::drop(&mut sandbox, stream).unwrap();

@@ -36,7 +36,8 @@ pub(super) fn fits(value: &Value, schema: &Value) -> Result<(), String> {
             "uniqueItems" => list(value, |items| (1..items.len()).all(|n| !items[..n].contains(&items[n]))),
             "properties" => {
                 let properties = rule.as_object().unwrap();
-                let required: Vec<&Value> = object.get("required").and_then(Value::as_array).into_iter().flatten().collect();
+                let required: Vec<&Value> =
+                    object.get("required").and_then(Value::as_array).into_iter().flatten().collect();
                 value.as_object().is_none_or(|map| {
                     map.iter().all(|(name, value)| properties.get(name).is_some_and(|rule| fits(value, rule).is_ok()))
                         && required.iter().all(|name| map.contains_key(name.as_str().unwrap()))

@@ -12,6 +12,8 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 
+use super::embed::append_section;
+use super::{Signature, Unfit};
 use crate::engine::tool_engine;
 
 pub(super) static ENGINE: LazyLock<Engine> = LazyLock::new(|| tool_engine().unwrap());
@@ -21,38 +23,35 @@ pub(super) fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
-/// A component that exports an interface with these declarations.
+/// A component that exports an interface with these declarations. It has nothing behind them: to be described.
 pub(super) fn exporting(interface: &str, declarations: &str) -> Vec<u8> {
     component(&format!(
         "(component (import \"test:deps/source\" (instance $i {declarations})) (export \"{interface}\" (instance $i)))"
     ))
 }
 
-/// The bytes of a custom section, to be put at a component's end.
-pub(super) fn section(name: &str, data: &[u8]) -> Vec<u8> {
-    let leb = |mut value: usize| {
-        let mut bytes = Vec::new();
-        loop {
-            let byte = (value & 0x7F) as u8;
-            value >>= 7;
-            bytes.push(if value == 0 { byte } else { byte | 0x80 });
-            if value == 0 {
-                return bytes;
-            }
-        }
-    };
-    let mut body = leb(name.len());
-    body.extend(name.as_bytes());
-    body.extend(data);
-    [vec![0], leb(body.len()), body].concat()
+/// The signature of the function `f` of an interface with these declarations, as a compiled component has it.
+pub(super) fn signature(declarations: &str) -> Result<Signature, Unfit> {
+    let text = format!("(component (import \"test:deps/source\" (instance {declarations})))");
+    let component = Component::new(&ENGINE, component(&text)).unwrap();
+    let ty = component.component_type();
+    Signature::of(&function(ty.get_import(&ENGINE, "test:deps/source").unwrap().ty, "f"))
 }
 
-/// A function of a compiled component.
-pub(super) fn function(component: &Component, interface: &str, name: &str) -> ComponentFunc {
+/// A component with a custom section at its end.
+pub(super) fn with_section(mut component: Vec<u8>, name: &str, data: &[u8]) -> Vec<u8> {
+    append_section(&mut component, name, data);
+    component
+}
+
+/// A function that a compiled component exports.
+pub(super) fn exported(component: &Component, interface: &str, name: &str) -> ComponentFunc {
     let ty = component.component_type();
-    let Some(ComponentItem::ComponentInstance(instance)) = ty.get_export(&ENGINE, interface).map(|e| e.ty) else {
-        panic!("{interface}")
-    };
+    function(ty.get_export(&ENGINE, interface).unwrap().ty, name)
+}
+
+fn function(instance: ComponentItem, name: &str) -> ComponentFunc {
+    let ComponentItem::ComponentInstance(instance) = instance else { panic!("{instance:?}") };
     match instance.get_export(&ENGINE, name).map(|e| e.ty) {
         Some(ComponentItem::ComponentFunc(func)) => func,
         other => panic!("{name}: {other:?}"),

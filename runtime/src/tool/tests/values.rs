@@ -1,13 +1,13 @@
 //! Values to JSON and back over random types, and what does not fit. A description and the compiled code have to agree
 //! about every type, and every value has to be what the schema says.
 
-use cofferdam_contract::tool::MAX_RESULT_BYTES;
+use cofferdam_contract::tool::{MAX_ARGUMENTS_BYTES, MAX_RESULT_BYTES};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use wasmtime::component::{Component, Val};
+use wasmtime::component::Val;
 
 use super::check::fits;
-use super::{ENGINE, Random, exporting, function};
+use super::{Random, exporting, signature};
 use crate::tool::describe::describe;
 use crate::tool::shape::{Int, Kind, MAX_DEPTH, Shape, Signature};
 use crate::tool::value_out::{ResultError, Returned};
@@ -23,9 +23,8 @@ struct Types {
 
 impl Types {
     fn any(&mut self, depth: usize) -> String {
-        const PLAIN: [&str; 14] = [
-            "bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char", "string", "(list u8)",
-        ];
+        const PLAIN: [&str; 14] =
+            ["bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char", "string", "(list u8)"];
         if depth == 0 || self.random.below(4) == 0 {
             return self.random.one(&PLAIN).to_owned();
         }
@@ -77,7 +76,9 @@ fn value(shape: &Shape, random: &mut Random) -> Val {
         Kind::Bool => Val::Bool(random.below(2) == 0),
         Kind::Int(int) => integer(*int, random),
         Kind::Float32 => Val::Float32(match random.below(8) {
-            0 => random.one(&[&f32::NAN, &f32::INFINITY, &f32::NEG_INFINITY, &-0.0, &f32::MAX, &f32::MIN_POSITIVE]).to_owned(),
+            0 => random
+                .one(&[&f32::NAN, &f32::INFINITY, &f32::NEG_INFINITY, &-0.0, &f32::MAX, &f32::MIN_POSITIVE])
+                .to_owned(),
             _ => f32::from_bits(random.next() as u32),
         }),
         Kind::Float64 => Val::Float64(match random.below(8) {
@@ -106,9 +107,7 @@ fn value(shape: &Shape, random: &mut Random) -> Val {
         Kind::Option(_) if few == 0 => Val::Option(None),
         Kind::Option(inner) => Val::Option(Some(Box::new(value(inner, random)))),
         Kind::Wrapped(inner) => value(inner, random),
-        Kind::Result { ok, err } => {
-            Val::Result(if few > 1 { Ok(boxed(ok, random)) } else { Err(boxed(err, random)) })
-        }
+        Kind::Result { ok, err } => Val::Result(if few > 1 { Ok(boxed(ok, random)) } else { Err(boxed(err, random)) }),
     }
 }
 
@@ -159,8 +158,7 @@ fn every_value_survives_json_and_is_what_its_schema_says() {
             format!("{} (export \"f\" (func (param \"x\" {ty}) (result (tuple {ty}))))", types.declarations);
         let bytes = exporting(INTERFACE, &declarations);
         let described = describe(&bytes, "").unwrap_or_else(|e| panic!("{e}: {declarations}"));
-        let component = Component::new(&ENGINE, &bytes).unwrap();
-        let signature = Signature::of(&function(&component, INTERFACE, "f")).unwrap();
+        let signature = signature(&declarations).unwrap();
         let [about] = described.functions.as_slice() else { panic!("{described:?}") };
         assert_eq!(about.input_schema, signature.input_schema(), "{ty}");
         assert_eq!(about.output_schema, signature.output_schema(), "{ty}");
@@ -218,14 +216,13 @@ const OPTIONS: &str = r#"
     (type $s (variant (case "none") (case "circle" f64) (case "box" (tuple u32 u32))))
     (export "shape" (type $shape (eq $s)))
     (type $m (flags "read" "write")) (export "mode" (type $mode (eq $m)))
-    (export "greet" (func (param "name" string) (param "options" (option $options)) (param "shapes" (list $shape))
+    (export "f" (func (param "name" string) (param "options" (option $options)) (param "shapes" (list $shape))
         (param "mode" $mode) (param "data" (list u8)) (param "id" u64) (param "deep" (option (option bool)))
         (param "done" (result (error string))) (result (result (list u8) (error $options)))))
 "#;
 
 fn greet() -> Signature {
-    let component = Component::new(&ENGINE, exporting(INTERFACE, OPTIONS)).unwrap();
-    Signature::of(&function(&component, INTERFACE, "greet")).unwrap()
+    signature(OPTIONS).unwrap()
 }
 
 #[test]
@@ -243,12 +240,20 @@ fn what_does_not_fit_is_said_with_its_place() {
         ("", json!([1]), "arguments: expected an object with \"name\""),
         ("/name", json!(7), "arguments.name: expected a string, got 7"),
         ("/name", json!(null), "arguments.name: expected a string, got null"),
-        ("/options", json!("x"), "arguments.options: expected an object with \"excitement\", \"language\", \"color\", got \"x\""),
+        (
+            "/options",
+            json!("x"),
+            "arguments.options: expected an object with \"excitement\", \"language\", \"color\", got \"x\"",
+        ),
         ("/options", json!({}), "arguments.options.excitement: it is missing; expected an integer from 0 to 255"),
         ("/options/excitement", json!(300), "arguments.options.excitement: expected an integer from 0 to 255, got 300"),
         ("/options/excitement", json!(-1), "arguments.options.excitement: expected an integer from 0 to 255, got -1"),
         ("/options/excitement", json!(1.5), "arguments.options.excitement: expected an integer from 0 to 255, got 1.5"),
-        ("/options/excitement", json!([]), "arguments.options.excitement: expected an integer from 0 to 255, got an array"),
+        (
+            "/options/excitement",
+            json!([]),
+            "arguments.options.excitement: expected an integer from 0 to 255, got an array",
+        ),
         ("/options/loud", json!(1), "arguments.options.loud: there is no such property; expected \"excitement\""),
         ("/options/color", json!("blue"), "arguments.options.color: expected one of \"red\", \"green\", got \"blue\""),
         ("/shapes/1", json!("circle"), "arguments.shapes[1]: \"circle\" needs a value: {\"circle\": a number}"),
@@ -259,7 +264,11 @@ fn what_does_not_fit_is_said_with_its_place() {
         ("/shapes/1", json!({}), "got an empty object"),
         ("/shapes/2/box", json!([1]), "arguments.shapes[2].box: expected an array of 2, got 1 of them"),
         ("/shapes/2/box", json!([1, 2, 3]), "arguments.shapes[2].box[2]: there is no such element; there are 2"),
-        ("/shapes/2/box", json!([1, true]), "arguments.shapes[2].box[1]: expected an integer from 0 to 4294967295, got true"),
+        (
+            "/shapes/2/box",
+            json!([1, true]),
+            "arguments.shapes[2].box[1]: expected an integer from 0 to 4294967295, got true",
+        ),
         ("/mode", json!(["write", "write"]), "arguments.mode[1]: expected a flag once, one of \"read\", \"write\""),
         ("/mode", json!([0]), "arguments.mode[0]: expected a flag once"),
         ("/data", json!("?"), "arguments.data: expected bytes: a string in base64, or an array"),
@@ -295,9 +304,8 @@ fn nested_options_keep_their_nulls_apart() {
         (r#"{"some": null}"#, some(Val::Option(None))),
         (r#"{"some": true}"#, some(some(Val::Bool(true)))),
     ] {
-        let arguments = format!(
-            r#"{{"name":"","shapes":[],"mode":[],"data":[],"id":0,"done":{{"err":"x"}},"deep":{json}}}"#
-        );
+        let arguments =
+            format!(r#"{{"name":"","shapes":[],"mode":[],"data":[],"id":0,"done":{{"err":"x"}},"deep":{json}}}"#);
         assert_eq!(signature.arguments(&raw(&arguments)).unwrap()[6], expected, "{json}");
     }
 }
@@ -326,20 +334,26 @@ fn few_bytes_of_json_cannot_take_much_memory() {
     let declarations = format!(
         "(type $r (record {fields})) (export \"r\" (type $t (eq $r))) (export \"f\" (func (param \"x\" (list $t))))"
     );
-    let component = Component::new(&ENGINE, exporting(INTERFACE, &declarations)).unwrap();
-    let signature = Signature::of(&function(&component, INTERFACE, "f")).unwrap();
+    let signature = signature(&declarations).unwrap();
     let arguments = raw(&format!("{{\"x\":[{}{{}}]}}", "{},".repeat(100_000)));
     let error = signature.arguments(&arguments).unwrap_err();
     assert!(error.message.contains("bytes of memory"), "{error}");
 }
 
 #[test]
+fn as_many_bytes_are_taken_as_arguments_may_have() {
+    let signature = signature("(export \"f\" (func (param \"x\" (list u8))))").unwrap();
+    let arguments = raw(&format!("{{\"x\":\"{}\"}}", "A".repeat((MAX_ARGUMENTS_BYTES - 16) & !3)));
+    let Val::List(bytes) = &signature.arguments(&arguments).unwrap()[0] else { panic!() };
+    assert!(bytes.len() > 6_000_000);
+}
+
+#[test]
 fn types_that_nest_without_end_are_refused_on_both_sides() {
     for (depth, good) in [(MAX_DEPTH - 1, true), (MAX_DEPTH, false), (60, false)] {
         let ty = format!("{}u16{}", "(list ".repeat(depth), ")".repeat(depth));
-        let bytes = exporting(INTERFACE, &format!("(export \"f\" (func (param \"x\" {ty})))"));
-        assert_eq!(describe(&bytes, "").is_ok(), good, "{depth}");
-        let component = Component::new(&ENGINE, &bytes).unwrap();
-        assert_eq!(Signature::of(&function(&component, INTERFACE, "f")).is_ok(), good, "{depth}");
+        let declarations = format!("(export \"f\" (func (param \"x\" {ty})))");
+        assert_eq!(describe(&exporting(INTERFACE, &declarations), "").is_ok(), good, "{depth}");
+        assert_eq!(signature(&declarations).is_ok(), good, "{depth}");
     }
 }

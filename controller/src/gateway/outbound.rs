@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_contract::uplink::{CONNECT_TIMEOUT_HEADER, METHOD_HEADER, URL_HEADER};
+use cofferdam_contract::uplink::{CONNECT_TIMEOUT_HEADER, LENGTH_HEADER, METHOD_HEADER, URL_HEADER};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::body::{BodyError, Bounded, Bounds, GatewayBody, Reason};
+use super::lifeline::Lifeline;
 use super::refusal::Refusal;
 use super::secrets::{Held, Outgoing};
 use super::settings::Caps;
@@ -161,7 +162,8 @@ impl Walk<'_> {
         let secret = outgoing.map(|outgoing| outgoing.url(&plain)).transpose();
         let secret = secret.map_err(|why| Refusal::policy(why.0))?.flatten();
         let uri = http::Uri::try_from(secret.as_ref().map_or(plain.as_str(), |secret| secret.as_str()));
-        let uri = uri.map_err(|_| Refusal::malformed("The URL is too long, or it cannot be one with its secrets in."))?;
+        let uri =
+            uri.map_err(|_| Refusal::malformed("The URL is too long, or it cannot be one with its secrets in."))?;
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
@@ -175,7 +177,7 @@ impl Walk<'_> {
         let found = match self.target.address {
             Some(address) => vec![address],
             None => self.gateway.resolver.resolve(host).await.map_err(|e| {
-                tracing::info!(host, error = %e, "a name does not resolve");
+                tracing::debug!(host, error = %e, "a name does not resolve");
                 Refusal::dns(format!("The name {host} does not resolve."))
             })?,
         };
@@ -188,13 +190,13 @@ impl Walk<'_> {
         let judged = found.iter().filter_map(|address| address::to_dial(*address, &policy.network.private));
         let addresses: Vec<_> = judged.filter(|address| !banned(address)).take(TRIED).collect();
         if addresses.is_empty() {
-            tracing::warn!(host, organization = %self.admission.pass.caller.organization, "a private address is refused");
             return Err(Refusal::private_address(format!(
                 "{host} is at a private, loopback, link-local or otherwise special address, or at one that the operator \
                  forbids. An operator allows ranges with network.private."
             )));
         }
-        let (organization, https, port) = (&self.admission.pass.caller.organization, self.target.https, self.target.port);
+        let (organization, https, port) =
+            (&self.admission.pass.caller.organization, self.target.https, self.target.port);
         let route = |address| Route { organization: organization.clone(), https, host: host.clone(), port, address };
         Ok(addresses.into_iter().map(route).collect())
     }
@@ -207,7 +209,11 @@ impl Walk<'_> {
         let held = self.held.as_deref();
         let mut headers = headers::to_guest(&head.headers, held, readable)?;
         let bodiless = self.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
-        if !bodiless {
+        if bodiless {
+            if let Some(length) = headers.remove(CONTENT_LENGTH) {
+                headers.insert(LENGTH_HEADER, length);
+            }
+        } else {
             if body.size_hint().exact().is_some_and(|length| length > self.caps.response_bytes) {
                 return Err(Refusal::too_large(format!(
                     "The answer is longer than {} bytes, which is what is granted (grants.http[].max_response_bytes).",
@@ -219,6 +225,7 @@ impl Walk<'_> {
         }
         let scrub = held.filter(|_| !bodiless).map(Held::scrubber);
         let bounds = self.bounds(self.caps.response_bytes);
+        let body = Lifeline::new(body, self.deadline, self.admission.revoked.clone());
         let mut answer = Response::new(Bounded::new(body, bounds, scrub, Some(self.place)).boxed_unsync());
         *answer.status_mut() = head.status;
         *answer.headers_mut() = headers;
@@ -230,7 +237,7 @@ impl Walk<'_> {
             return self.broken(why);
         }
         let authority = self.target.authority();
-        tracing::info!(authority, error = %error, cause = std::error::Error::source(error), "an upstream failed");
+        tracing::debug!(authority, error = %error, cause = std::error::Error::source(error), "an upstream failed");
         match error {
             UpstreamError::Connect(why) => Refusal::connect(format!("{authority} cannot be reached: {}.", why.kind())),
             UpstreamError::Tls(why) => Refusal::connect(format!("TLS with {authority} fails: {why}.")),

@@ -1,0 +1,125 @@
+//! What MCP's requests get. A handler lives as long as one request; who calls is in the HTTP request's extensions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ErrorData, Implementation, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig, SubscriptionFilter,
+};
+use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
+use rmcp::{ErrorData as McpError, ServerHandler};
+use tokio::time::Instant;
+
+use super::{changes, run_code, tools};
+use crate::auth::Caller;
+use crate::services::App;
+
+/// Tools on one page of the list.
+const PAGE: usize = 100;
+/// Between two words about a call that takes its time.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+const INSTRUCTIONS: &str = "Runs code in WebAssembly sandboxes (`run_code`) and calls the tools that are deployed here. \
+    Each call is confined to what its tool was granted. In `run_code`, state lasts only in a session: pass `session` \
+    \"new\" once, then the id that comes back.";
+
+pub struct Mcp {
+    app: App,
+}
+
+/// Who calls.
+fn caller(context: &RequestContext<RoleServer>) -> Result<Arc<Caller>, McpError> {
+    let parts = context.extensions.get::<http::request::Parts>();
+    let caller = parts.and_then(|parts| parts.extensions.get::<Arc<Caller>>());
+    caller.cloned().ok_or_else(|| McpError::internal_error("the caller is not known", None))
+}
+
+pub(super) fn failed(error: &crate::Error) -> McpError {
+    tracing::error!(error = %error.chain(), "an MCP request failed");
+    McpError::internal_error("Something failed on our side; the log says what.", None)
+}
+
+impl Mcp {
+    pub fn new(app: App) -> Self {
+        Self { app }
+    }
+
+    async fn call(&self, request: CallToolRequestParams, caller: &Caller) -> Result<CallToolResult, McpError> {
+        if request.name == run_code::NAME {
+            return run_code::call(&self.app, caller, request.arguments.unwrap_or_default()).await;
+        }
+        tools::call(&self.app, caller, &request.name, request.arguments.unwrap_or_default()).await
+    }
+}
+
+impl ServerHandler for Mcp {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
+        ServerConfig::new(capabilities)
+            .with_server_info(Implementation::new("cofferdam", env!("CARGO_PKG_VERSION")))
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let caller = caller(&context)?;
+        let shelf = self.app.tools.catalogue.shelf(&caller.organization).await.map_err(|e| failed(&e))?;
+        let cursor = request.and_then(|request| request.cursor);
+        let mut listed = Vec::new();
+        if cursor.is_none() {
+            listed.push(run_code::tool());
+        }
+        let mut rest = shelf.published_after(cursor.as_deref().unwrap_or_default());
+        listed.extend(rest.by_ref().take(PAGE).map(|(name, tool, function)| tools::tool(name, tool, function)));
+        let next = listed.last().map(|tool| tool.name.to_string()).filter(|_| rest.next().is_some());
+        Ok(ListToolsResult { next_cursor: next, ..ListToolsResult::with_all_items(listed) })
+    }
+
+    /// Dropping this future, which happens when the client goes away or cancels, cancels the call.
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let caller = caller(&context)?;
+        let progress = context.meta.get_progress_token();
+        let started = Instant::now();
+        let mut call = std::pin::pin!(self.call(request, &caller));
+        loop {
+            tokio::select! {
+                result = &mut call => return Ok(result?.into()),
+                () = context.ct.cancelled() => return Err(McpError::internal_error("cancelled", None)),
+                () = tokio::time::sleep(PROGRESS), if progress.is_some() => {
+                    let Some(token) = progress.clone() else { continue };
+                    let seconds = started.elapsed().as_secs_f64();
+                    let word = ProgressNotificationParam::new(token, seconds).with_message("running");
+                    // A client that does not listen gets its answer all the same.
+                    let _ = context.peer.notify_progress(word).await;
+                }
+            }
+        }
+    }
+
+    fn accepted_subscription_filter(&self, _: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(SubscriptionFilter::builder().tools_list_changed().build())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let caller = caller(context.request_context())?;
+        let mut watch = changes::Watch::new(&self.app, &caller);
+        loop {
+            tokio::select! {
+                () = watch.changed() => {
+                    if context.sink().notify_tool_list_changed().await.is_err() {
+                        return Ok(());
+                    }
+                }
+                () = context.cancelled() => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The gateway, asked as a worker asks: over an uplink, with tokens, against servers of the tests' own on loopback.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::expect_used, clippy::print_stderr)]
+
+mod bodies;
+mod grants;
+mod keyvalue;
+mod rig;
+mod secrets;
+mod secrets_api;
+mod tls;
+mod tokens;
+mod upstreams;
