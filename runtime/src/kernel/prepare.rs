@@ -127,6 +127,7 @@ fn is_sound(engine: &Engine, cache: &ArtifactCache, keys: &Keys) -> bool {
 pub fn prepare(kernels: &Path, cache: &Path, progress: &mut dyn FnMut(String)) -> Result<(), KernelError> {
     let engine = kernel_engine()?;
     let cache = ArtifactCache::open(cache)?;
+    cache.tidy();
     for folder in Manifest::folders(kernels)? {
         let manifest = Manifest::read(&folder)?;
         let keys = Keys::of(&folder, &manifest, &engine)?;
