@@ -153,7 +153,8 @@ fn prepare_one(
     let rewritten = rewrite::rewrite(&module, &manifest.module.exports)?;
     drop(module);
     if !cache.path(&keys.code, "code").is_file() {
-        let about = format!("{label}: compiling {} MB of WebAssembly, once", rewritten.component.len() >> 20);
+        let size = rewritten.component.len() as f64 / 1e6;
+        let about = format!("{label}: compiling {size:.1} MB of WebAssembly, once");
         let code = with_elapsed(&about, progress, || engine.precompile_component(&rewritten.component))??;
         cache.store(&keys.code, "code", |file| file.write_all(&code))?;
     }
