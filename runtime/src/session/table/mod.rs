@@ -123,7 +123,7 @@ impl Sessions {
     }
 
     fn place<'a>(&'a self, kernel: &'a Arc<Kernel>) -> Place<'a> {
-        Place { kernel, folder: &self.folder, open_files: self.open_files }
+        Place { kernel, folder: &self.folder, open_files: self.open_files, noted: &self.checkpoint_bytes }
     }
 
     /// A session of the organization's; what belongs to another one is not there.

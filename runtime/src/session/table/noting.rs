@@ -27,7 +27,7 @@ impl Sessions {
             let noted = spawn_blocking(move || {
                 let Inner { life, meta } = &mut *inner;
                 let place = sessions.place(&session.kernel);
-                life.checkpoint(&place, meta, MAX_CHECKPOINT, &sessions.checkpoint_bytes)
+                life.checkpoint(&place, meta, MAX_CHECKPOINT)
             });
             if let Ok(Err(error)) = noted.await {
                 tracing::warn!(%error, "the state of a session could not be noted");

@@ -41,8 +41,15 @@ impl Sessions {
                 self.suspend_idle(&session);
             }
         }
+        self.sweep();
         // Runs bring suspended sessions back, also more of them than are allowed to stay.
         self.make_room();
+    }
+
+    /// Deletes what is still on disk of states that are not there any more.
+    fn sweep(&self) {
+        self.folder.sweep();
+        self.snapshots.sweep();
     }
 
     fn suspend_idle(&self, session: &Arc<Session>) {
@@ -71,6 +78,8 @@ impl Sessions {
             });
             failed += usize::from(!done.await.unwrap_or(false));
         }
+        let sessions = Arc::clone(self);
+        let _ = spawn_blocking(move || sessions.sweep()).await;
         failed
     }
 }
