@@ -255,3 +255,56 @@ fn size_of_folder(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(root: &Path, id: &SessionId) {
+        let meta = Meta {
+            id: id.clone(),
+            organization: OrganizationId::default_organization(),
+            language: Language::Python,
+            limits: Limits { wall_ms: 1, cpu_ms: 1, memory_bytes: 1, output_bytes: 1, disk_bytes: 1, files: 1 },
+            ttl_s: 1,
+            ends_at: 1,
+            last_used_at: 1,
+            image_digest: String::new(),
+            kernel_version: String::new(),
+            uptime_us: 0,
+            generation: 1,
+            warnings: Vec::new(),
+        };
+        fs::create_dir(root.join(id.as_str())).unwrap();
+        fs::write(root.join(id.as_str()).join("meta.json"), serde_json::to_vec(&meta).unwrap()).unwrap();
+    }
+
+    fn names(root: &Path) -> Vec<String> {
+        fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_retired_state_is_gone_at_once_and_deleted_later_or_at_the_next_start() {
+        let root = tempfile::tempdir().unwrap();
+        let [first, second] = [1_u128, 2].map(SessionId::from_random);
+        state(root.path(), &first);
+        state(root.path(), &second);
+        let (folder, found) = StateFolder::open(root.path(), 1 << 20).unwrap();
+        assert_eq!(found.len(), 2);
+        let before = folder.used();
+        folder.retire(&first).unwrap();
+        folder.retire(&first).unwrap(); // there is nothing: nothing to do
+        // The name is free: a new state of the same session does not meet the old one.
+        state(root.path(), &first);
+        folder.retire(&first).unwrap();
+        assert_eq!(names(root.path()).iter().filter(|name| name.ends_with(".gone")).count(), 2);
+        // A crash here: the next start finds the one that was not retired, and deletes the rest.
+        let (again, found) = StateFolder::open(root.path(), 1 << 20).unwrap();
+        assert_eq!(found.into_iter().map(|meta| meta.id).collect::<Vec<_>>(), [second.clone()]);
+        assert_eq!(names(root.path()), [second.as_str()]);
+        assert_eq!(again.used() * 2, before);
+        again.retire(&second).unwrap();
+        again.sweep();
+        assert_eq!((names(root.path()).len(), again.used()), (0, 0));
+    }
+}
