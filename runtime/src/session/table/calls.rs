@@ -66,7 +66,7 @@ impl Sessions {
         self.table().remove(id);
         self.folder.remove(id);
         let sessions = Arc::clone(self);
-        tokio::spawn(async move {
+        self.background.spawn(async move {
             let mut inner = session.inner.lock().await;
             let life = std::mem::replace(&mut inner.life, Life::Lost("the session was deleted".to_owned()));
             life.end(&sessions.place(&session.kernel), &inner.meta);

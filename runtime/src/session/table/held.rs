@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use cofferdam_contract::{IfBusy, OrganizationId, Problem, SessionId};
 use tokio::sync::OwnedMutexGuard;
-use tokio::task::spawn_blocking;
 
 use super::{Inner, Session, Sessions, lock, not_found, unix_now};
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::session::disk::Meta;
 use crate::session::life::Life;
+use crate::worker::lanes::blocking;
 
 /// Runs that may wait for one session.
 const MAX_WAITERS: usize = 32;
@@ -58,7 +58,7 @@ impl Sessions {
         let session = self.find(id, organization)?;
         let mut held = self.hold(&session, IfBusy::Wait, PATIENCE).await?;
         let sessions = Arc::clone(self);
-        let done = spawn_blocking(move || {
+        let done = blocking(move || {
             let result = work(&sessions, &mut held);
             held.settle();
             result

@@ -16,6 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use cofferdam_contract::worker::WorkerSessionInfo;
 use cofferdam_contract::{Language, OrganizationId, Problem, SessionId, SessionState};
 
+use tokio::runtime::Handle;
+
 use super::disk::{Meta, StateFolder};
 use super::life::{Life, Place};
 use crate::error::Error;
@@ -56,6 +58,8 @@ pub struct Sessions {
     max_live: usize,
     max_sessions: usize,
     checkpoint_bytes: Arc<AtomicU64>,
+    /// The runtime of what is done after a call's end.
+    background: Handle,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,9 +74,10 @@ impl Sessions {
     /// Opens the state folder; what is suspended in it is there again.
     pub fn open(
         kernels: Vec<Arc<Kernel>>,
-        state: &std::path::Path,
         config: &crate::worker::WorkerConfig,
+        background: Handle,
     ) -> Result<Self, Error> {
+        let state = &config.state_dir;
         let (folder, suspended) = StateFolder::open(&state.join("sessions"), config.state_budget_bytes)?;
         let (snapshots, _) = StateFolder::open(&state.join("snapshots"), config.state_budget_bytes)?;
         let sessions = Self {
@@ -84,6 +89,7 @@ impl Sessions {
             max_live: config.max_live_sessions,
             max_sessions: config.max_sessions,
             checkpoint_bytes: Arc::default(),
+            background,
         };
         for meta in suspended {
             match sessions.kernel(meta.language.kernel()) {

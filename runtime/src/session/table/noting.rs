@@ -18,7 +18,7 @@ impl Sessions {
     /// Notes the state of a session that has had a run, once it rests.
     pub fn checkpoint_later(self: &Arc<Self>, session: Arc<Session>) {
         let sessions = Arc::clone(self);
-        tokio::spawn(async move {
+        self.background.spawn(async move {
             tokio::time::sleep(REST).await;
             if sessions.checkpoint_bytes.load(Ordering::Relaxed) > MAX_CHECKPOINTS {
                 return;

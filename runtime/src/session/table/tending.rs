@@ -12,7 +12,7 @@ use crate::session::life::Life;
 impl Sessions {
     pub(super) fn make_room_later(self: &Arc<Self>) {
         let sessions = Arc::clone(self);
-        spawn_blocking(move || sessions.make_room());
+        self.background.spawn_blocking(move || sessions.make_room());
     }
 
     /// Suspends the sessions that have been idle longest, until no more than the allowed number are live.
