@@ -4,8 +4,8 @@
 const CAUSES: &[(&str, &str)] = &[
     (
         "python",
-        "Half of the time is the sandbox (see the next row), the rest is two HTTP hops and their thread switches: client to \
-         controller, controller to worker, and in the worker to the thread that runs the guest and back.",
+        "Half of the time is the sandbox (see the next row), the rest is two HTTP hops: four times a thread is woken by a \
+         socket, in the client, the controller, the worker and the controller again. No other thread takes part.",
     ),
     (
         "inside",
@@ -22,15 +22,20 @@ const CAUSES: &[(&str, &str)] = &[
         "throughput",
         "The service, its worker and the sixteen clients share the same cores; the peer has no clients to feed.",
     ),
-    ("session", "The turn in the guest takes a third; the rest is the second HTTP hop and its thread switches."),
+    (
+        "session",
+        "The turn in the guest takes about half; the rest is the second HTTP hop, for which a thread of the worker and one \
+         of the controller have to wake.",
+    ),
     (
         "fork",
-        "A fork writes the 10 MB of changed pages into a file, at about 0.25 ms a MB; a resume deletes the state on disk \
-         before it answers.",
+        "A fork looks at every page that was written since the last note or fork, and writes those that differ into a file; \
+         the first one of a state writes all of it, at about 0.25 ms a MB. A resume copies the short runs of pages, and \
+         each page that is copied over the image faults once.",
     ),
     (
         "suspended",
-        "A resume deletes the state on disk before the run's answer, and how long that takes is up to the file system.",
+        "A resume reads the state's short runs of pages and its files from disk, and the first run renames its folder.",
     ),
     (
         "unplugged",

@@ -12,11 +12,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::loops::Loops;
 use crate::api::Peer;
 
 /// The head of a request has this time; an idle connection is closed after it.
@@ -27,6 +28,13 @@ const MAX_CONNECTIONS: usize = 8_192;
 
 /// Serves until `draining`, then waits at most `drain` for the requests that are under way.
 pub async fn accept(listener: TcpListener, router: Router, draining: CancellationToken, drain: Duration) {
+    let loops = match Loops::start() {
+        Ok(loops) => loops,
+        Err(error) => {
+            tracing::error!(%error, "the threads that answer could not be started");
+            return;
+        }
+    };
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut builder = http1::Builder::new();
@@ -37,7 +45,7 @@ pub async fn accept(listener: TcpListener, router: Router, draining: Cancellatio
             () = draining.cancelled() => break,
         };
         let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept() => match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file handles, usually: existing connections have to end first.
@@ -58,9 +66,16 @@ pub async fn accept(listener: TcpListener, router: Router, draining: Cancellatio
             let mut router = router.clone();
             async move { Ok::<_, Infallible>(router.call(request.map(Body::new)).await.unwrap_or_else(|e| match e {})) }
         });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
+        let (builder, watcher) = (builder.clone(), graceful.watcher());
+        loops.spawn(async move {
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => TokioIo::new(stream),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be served");
+                    return;
+                }
+            };
+            if let Err(error) = watcher.watch(builder.serve_connection(stream, service)).await {
                 tracing::debug!(%error, "a connection broke off");
             }
             drop(place);
