@@ -18,7 +18,7 @@ _WALKS = (
     "import pandas as pd\nimport numpy as np\ndf = pd.DataFrame({'a': [1, 2, 3], 'b': [1.5, 2.5, None], 'c': list('xyz')})"
     "\nprint(df)\nprint(df['a'].sum(), df.describe(), df.groupby('c').b.mean())\ndf",
     "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3], [4, 5, 6], label='a')\nplt.title('t')\nplt.xlabel('x')"
-    "\nplt.legend()\nplt.show()",
+    "\nplt.legend()\nplt.savefig('p.png')\nplt.show()",
     "import matplotlib.pyplot as plt\nimport numpy as np\nfig, axes = plt.subplots(1, 2)\naxes[0].bar(['a', 'b'], [1, 2])"
     "\naxes[1].scatter(np.arange(3), np.arange(3))\nfig",
     "import asyncio\nawait asyncio.sleep(0)",
