@@ -6,7 +6,6 @@ text is a JSON string is taken as a spec.
 
 import ast
 import logging
-import re
 import tempfile
 import textwrap
 import time
@@ -19,8 +18,6 @@ _IS_COROUTINE = 0x80
 _Expr = ast.Expr
 _Expression = ast.Expression
 _compile = builtins.compile
-# A line that is a name or a call from its first column to its end.
-_is_expression = re.compile(r"[^\W\d][\w.]*(?:\(.*\))?").fullmatch
 _environ_data = os.environ._data
 _importers = sys.path_importer_cache
 
@@ -97,7 +94,9 @@ def _compile_parts(code, name):
     """
     text = code.rstrip()
     start = text.rfind("\n") + 1
-    if not _is_expression(text, start):
+    called, opened, _ = text[start:].partition("(")
+    # A name or a call from the first column to the end, by its looks.
+    if opened and text[-1] != ")" or not called.replace(".", "").isidentifier():
         return None
     try:
         # What is open at the end of the first part (a bracket, a text, a block) is a SyntaxError, and so it is whole.
