@@ -11,7 +11,7 @@ export COFFERDAM_CACHE_DIR ?= $(CURDIR)/target/cache
 help:
 	@echo 'make run     build what is missing, then serve on 127.0.0.1:8080'
 	@echo 'make test    everything that can be tested on this machine'
-	@echo 'make lint    fmt, clippy, cargo-deny'
+	@echo 'make lint    rooms, fmt, clippy, licences and advisories of dependencies'
 	@echo 'make bench   measure against the peers; writes docs/benchmarks.md'
 	@echo 'make build   the binary: target/release/cofferdam'
 	@echo 'make kernels the interpreters: target/kernels'
@@ -43,8 +43,7 @@ rooms:
 lint: rooms
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
-	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
-	$(CARGO) deny --all-features check
+	@CARGO=$(CARGO) scripts/deny
 
 bench: build kernels
 	$(CARGO) bench --workspace --bench service

@@ -1,6 +1,8 @@
 //! The server that `cofferdam tool` and `cofferdam secret` talk to: the one that the environment names, else the one on
 //! this machine, with the key that its data folder has.
 
+use std::io::ErrorKind;
+
 use anyhow::{Context, bail};
 use http::{HeaderName, HeaderValue};
 
@@ -47,7 +49,19 @@ pub fn find() -> anyhow::Result<Server> {
 /// # Errors
 /// What the command's future says.
 pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+    let done = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work);
+    let nobody = |error: &anyhow::Error| {
+        error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+            .any(|e| e.kind() == ErrorKind::ConnectionRefused)
+    };
+    match done {
+        Err(error) if nobody(&error) => {
+            Err(error.context("nobody listens there; start `cofferdam serve`, or set COFFERDAM_URL to another server"))
+        }
+        done => done,
+    }
 }
 
 /// A name as one segment of a path.

@@ -28,7 +28,8 @@ pub const CONNECT_TIMEOUT_HEADER: &str = "cofferdam-connect-timeout-ms";
 /// On a response without a body (to `HEAD`, or 304): the upstream's `Content-Length`. HTTP/2 would take that header for
 /// the length of the body that follows here.
 pub const LENGTH_HEADER: &str = "cofferdam-content-length";
-/// On a response: the gateway's word, not the upstream's; the value is the [`RefusedBy`] as text.
+/// On a response: the gateway's word, not the upstream's; the value is the [`RefusedBy`] as text. In the trailers of a
+/// response: its body ends here because of that, and what came is not all of it.
 pub const REFUSED_HEADER: &str = "cofferdam-refused";
 /// A guest can neither send nor see headers that begin so.
 pub const RESERVED_PREFIX: &str = "cofferdam-";

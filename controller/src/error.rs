@@ -30,7 +30,7 @@ pub enum Error {
     Random(String),
     #[error("{path}: {source}")]
     File { path: PathBuf, source: std::io::Error },
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen { address: String, source: std::io::Error },
     #[error("{what}: {source}")]
     Process { what: &'static str, source: std::io::Error },

@@ -55,7 +55,10 @@ fn deny<T: SandboxView + 'static>(
         match item.ty {
             ComponentItem::ComponentFunc(_) => {
                 let path = format!("{name}#{function}");
-                denied.func_new(function, move |store, ty, _, results| answer(store, &path, &ty, results))?;
+                denied.func_new(function, move |mut store, ty, params, results| {
+                    give_back(&mut store, params)?;
+                    answer(store, &path, &ty, results)
+                })?;
             }
             // What belongs to `wasi:io` is not defined once more.
             ComponentItem::Resource(resource) if !others.contains(&resource) => {
@@ -68,6 +71,14 @@ fn deny<T: SandboxView + 'static>(
         }
     }
     Ok(())
+}
+
+/// What a function was lent it has to give back, and what it was given it has to drop.
+fn give_back<T: 'static>(store: &mut StoreContextMut<'_, T>, params: &[Val]) -> wasmtime::Result<()> {
+    params.iter().try_for_each(|param| match param {
+        Val::Resource(resource) => resource.resource_drop(&mut *store),
+        _ => Ok(()),
+    })
 }
 
 fn answer<T: SandboxView + 'static>(

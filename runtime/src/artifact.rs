@@ -9,6 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -16,6 +17,11 @@ use wasmtime::component::Component;
 
 use crate::error::KernelError;
 use crate::kernel::manifest::hex;
+
+/// How the name of a file begins that is being written.
+const TEMPORARY: &str = ".writing-";
+/// Nobody writes at one for so long.
+const OLD: Duration = Duration::from_secs(3_600);
 
 /// A private folder of compiled code and images.
 #[derive(Debug, Clone)]
@@ -116,6 +122,19 @@ impl ArtifactCache {
         Ok(())
     }
 
+    /// Takes away what a process that was killed while it wrote has left under a temporary name, an hour ago or more.
+    pub fn tidy(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.filter_map(Result::ok) {
+            let temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+            let written = entry.metadata().and_then(|about| about.modified()).ok();
+            let old = written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= OLD);
+            if temporary && old {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// Takes away what turned out not to be whole.
     pub fn remove(&self, key: &str, kind: &str) {
         let _ = fs::remove_file(self.path(key, kind));
@@ -136,11 +155,35 @@ impl ArtifactCache {
     ) -> Result<(), KernelError> {
         let path = self.path(key, kind);
         let fail = |e| KernelError::io(&path, e);
-        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(&self.folder)).map_err(fail)?;
+        let folder = path.parent().unwrap_or(&self.folder);
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(fail)?;
         write(file.as_file_mut()).map_err(fail)?;
         file.as_file_mut().flush().map_err(fail)?;
         file.as_file().sync_all().map_err(fail)?;
         file.persist(&path).map_err(|e| fail(e.error))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn what_a_killed_writer_left_goes_when_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ArtifactCache::open(&folder.path().join("cache")).unwrap();
+        cache.store("key", "image", |file| file.write_all(b"whole")).unwrap();
+        let [young, old] = ["young", "old"].map(|name| cache.path(TEMPORARY, name));
+        fs::write(&young, b"half").unwrap();
+        let file = File::create(&old).unwrap();
+        file.set_modified(SystemTime::now() - OLD * 2).unwrap();
+        let kept = File::options().write(true).open(cache.path("key", "image")).unwrap();
+        kept.set_modified(SystemTime::now() - OLD * 2).unwrap();
+        cache.tidy();
+        assert!(young.exists() && !old.exists());
+        assert_eq!(fs::read(cache.path("key", "image")).unwrap(), b"whole");
     }
 }

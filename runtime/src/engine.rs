@@ -107,14 +107,15 @@ pub fn running() -> Running {
     Running(&TICKER)
 }
 
-/// Starts the ticker of the process's one engine. It ends with the engine.
-pub fn start_ticker(engine: &Engine) -> std::io::Result<()> {
+/// Starts the ticker of the process's one engine, which also calls `each`. It ends with the engine.
+pub fn start_ticker(engine: &Engine, each: fn()) -> std::io::Result<()> {
     let engine = engine.weak();
     let ticker = thread::Builder::new().name("epoch".to_owned()).spawn(move || {
         let mut idle = 0;
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
             drop(engine);
+            each();
             idle = if TICKER.running.load(Ordering::Acquire) == 0 { idle + 1 } else { 0 };
             if idle < IDLE_TICKS {
                 thread::sleep(TICK);

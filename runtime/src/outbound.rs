@@ -193,6 +193,11 @@ async fn read(response: Response<GatewayBody>, max: usize) -> Result<Response<By
             Refusal::new(RefusedBy::Internal, "the answer broke off")
         }
     })?;
+    // What came is not all of it.
+    if let Some(cut) = bytes.trailers().and_then(|trailers| trailers.get(REFUSED_HEADER)) {
+        let by = cut.to_str().ok().and_then(RefusedBy::parse).unwrap_or(RefusedBy::Internal);
+        return Err(Refusal::new(by, "the gateway cut the answer off: it was too long or took too long"));
+    }
     let bytes = bytes.to_bytes();
     match by {
         None => Ok(Response::from_parts(head, bytes)),

@@ -273,11 +273,8 @@ impl Recorder {
     pub fn finish(mut self) -> Record {
         self.text(Stream::Stdout, &[], true);
         self.text(Stream::Stderr, &[], true);
-        if self.dropped > 0 {
-            let note = format!(
-                "[{} results were dropped: a run shows {MAX_RESULTS}, and the last expression's value]\n",
-                self.dropped
-            );
+        if let dropped @ 1.. = self.dropped {
+            let note = format!("[{dropped} results were dropped: a run shows {MAX_RESULTS} and the last value]\n");
             self.text(Stream::Stderr, note.as_bytes(), true);
         }
         let [stdout, stderr] = self.texts;

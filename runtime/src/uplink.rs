@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use cofferdam_contract::Problem;
 use cofferdam_contract::uplink::{
-    CONNECTION_WINDOW, GATEWAY_HEADER, MAX_HEADER_BYTES, STREAM_WINDOW, TOKEN_HEADER, UPGRADE,
+    CONNECTION_WINDOW, GATEWAY_HEADER, LENGTH_HEADER, MAX_HEADER_BYTES, STREAM_WINDOW, TOKEN_HEADER, UPGRADE,
 };
 use cofferdam_host_api::gateway::{Gateway, GatewayBody, GatewayError, GatewayFuture};
 use http_body_util::BodyExt;
@@ -70,7 +70,7 @@ impl Uplinks {
         self.0.room_for(&name)?;
         let connection = hyper::upgrade::on(&mut request);
         let table = Arc::clone(&self.0);
-        tokio::spawn(async move {
+        crate::worker::lanes::spawn(async move {
             if let Err(error) = serve(table, name, connection).await {
                 tracing::debug!(error, "an uplink ended");
             }
@@ -205,7 +205,13 @@ impl Gateway for Uplinks {
             complete(&mut request).ok_or(GatewayError::Unreachable)?;
             let mut sender = table.wait_for(&name).await.ok_or(GatewayError::Unreachable)?;
             match sender.send_request(request).await {
-                Ok(response) => Ok(response.map(|body| body.map_err(broken).boxed_unsync())),
+                Ok(mut response) => {
+                    // The length of a body that is not here.
+                    if let Some(length) = response.headers_mut().remove(LENGTH_HEADER) {
+                        response.headers_mut().insert(header::CONTENT_LENGTH, length);
+                    }
+                    Ok(response.map(|body| body.map_err(broken).boxed_unsync()))
+                }
                 Err(error) => Err(broken(error)),
             }
         })

@@ -47,7 +47,7 @@ fn check(name: &str, language: &str, texts: &[&str]) {
     assert!(kernels.join(name).is_dir(), "no kernels in {}: run `make kernels`", kernels.display());
     cofferdam_runtime::prepare(&kernels, &cache, &mut |line| eprintln!("{line}")).unwrap();
     let engine = kernel_engine().unwrap();
-    start_ticker(&engine).unwrap();
+    start_ticker(&engine, || ()).unwrap();
     let cache = ArtifactCache::open(&cache).unwrap();
     let kernel = Kernel::load(&engine, &cache, &kernels.join(name), &Budget::new(1 << 30), 2).unwrap();
     let organization = OrganizationId::default_organization();

@@ -56,6 +56,28 @@ fn suspended_sessions_and_snapshots_survive_a_kill_of_everything() {
 }
 
 #[test]
+fn a_resumed_session_is_on_disk_until_it_changes() {
+    let _one = alone();
+    let server = Server::start();
+    let resumed = |code: &str| {
+        let id = suspended(&server, "python", "x = 42");
+        server.post(&format!("/v1/sessions/{id}/resume"), &json!({})).expect(200);
+        if !code.is_empty() {
+            server.in_session(&id, code);
+        }
+        id
+    };
+    let (same, again, changed) = (resumed(""), resumed(""), resumed("x += 1"));
+    server.post(&format!("/v1/sessions/{again}/suspend"), &json!({})).expect(200);
+    let server = Server::in_folder(killed(server), Setup::default());
+    for id in [&same, &again] {
+        assert_eq!(server.in_session(id, "print(x)"), "42\n");
+    }
+    // Better no session than that of before its last run.
+    server.run(json!({"session": changed, "code": "print(x)"})).problem(410, "session-lost");
+}
+
+#[test]
 fn an_idle_session_is_suspended_by_itself_and_comes_back_unnoticed() {
     let _one = alone();
     let server = Server::with(Setup::default().env("COFFERDAM_IDLE_SUSPEND_S", 1));

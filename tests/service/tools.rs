@@ -101,7 +101,8 @@ fn the_tool_worker_is_confined_small_and_knows_nothing() {
     let known = |variable: &String| ["COFFERDAM_LOG=", "RUST_BACKTRACE="].iter().any(|name| variable.starts_with(name));
     assert!(process::environment(worker).iter().all(known), "{:?}", process::environment(worker));
     let open = fs::read_dir(format!("/proc/{worker}/fd")).unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
-    let bad = |path: &Path| ["cofferdam.db", "api-key", "blobs"].iter().any(|word| path.to_string_lossy().contains(word));
+    let bad =
+        |path: &Path| ["cofferdam.db", "api-key", "blobs"].iter().any(|word| path.to_string_lossy().contains(word));
     let bad: Vec<_> = open.filter(|path| bad(path)).collect();
     assert!(bad.is_empty(), "{bad:?}");
     assert_eq!(process::child_with(worker, ""), None);

@@ -34,7 +34,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     // The service's start has made the compiled code and the images that are loaded here.
     bench.service()?;
     let engine = kernel_engine().map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    start_ticker(&engine)?;
+    start_ticker(&engine, || ())?;
     let (cache, budget) = (ArtifactCache::open(&cache())?, Budget::new(1 << 30));
     let load = |name: &str| Kernel::load(&engine, &cache, &kernels().join(name), &budget, 4);
     let python = Work {

@@ -70,11 +70,13 @@ pub(crate) async fn observe(State(metrics): State<Arc<Metrics>>, request: Reques
     metrics.durations.get_or_create(&RouteLabels { route: route.clone() }).observe(took.as_secs_f64());
     metrics.requests.get_or_create(&RequestLabels { method, route, status }).inc();
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    if quiet {
-        span.in_scope(|| tracing::debug!(status, took_us, "answered"));
-    } else {
-        span.in_scope(|| tracing::info!(status, took_us, "answered"));
-    }
+    // Written when the answer is on its way: a connection's own thread comes to it next.
+    tokio::spawn(async move {
+        span.in_scope(|| match quiet {
+            true => tracing::debug!(status, took_us, "answered"),
+            false => tracing::info!(status, took_us, "answered"),
+        });
+    });
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }

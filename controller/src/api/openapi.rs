@@ -80,7 +80,8 @@ fn refusals(method: &str, path: &str, body: bool) -> BTreeMap<u16, &'static str>
     if run || path.contains('{') || (path == "/v1/sessions" && method == "post") {
         refusals.insert(404, "There is no such thing, or it is another key's");
     }
-    if run || (of_session && path != "/v1/sessions/{id}") {
+    let uses_session = of_session && path != "/v1/sessions/{id}";
+    if run || uses_session {
         refusals.insert(409, "Busy, or not in a state for this");
     }
     if path == "/v1/keys/{id}" {
@@ -89,7 +90,7 @@ fn refusals(method: &str, path: &str, body: bool) -> BTreeMap<u16, &'static str>
     if run || (of_session && method != "delete") {
         refusals.insert(410, "The session's state is lost");
     }
-    if asks_worker && method != "delete" && path != "/v1/sessions/{id}" && !path.starts_with("/v1/runs/") {
+    if run || uses_session || (path == "/v1/sessions" && method == "post") {
         refusals.insert(429, "Too much at once, or too many; see Retry-After");
     }
     if asks_worker {
@@ -110,6 +111,7 @@ mod tests {
             ("get", "/v1/sessions/{id}", false, &[400, 401, 403, 404, 410, 500, 503]),
             ("delete", "/v1/sessions/{id}", false, &[400, 401, 403, 404, 500, 503]),
             ("post", "/v1/sessions/{id}/suspend", false, &[400, 401, 403, 404, 409, 410, 429, 500, 503]),
+            ("get", "/v1/sessions", false, &[400, 401, 403, 422, 500, 503]),
             ("get", "/v1/snapshots", false, &[400, 401, 403, 500]),
             ("post", "/v1/keys", true, &[400, 401, 403, 408, 413, 415, 422, 500]),
             ("delete", "/v1/keys/{id}", false, &[400, 401, 403, 404, 409, 500]),

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cofferdam_contract::uplink::{REFUSED_HEADER, RefusedBy};
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::OwnedSemaphorePermit;
@@ -33,6 +35,49 @@ pub enum BodyError {
     Forbidden(String),
     #[error("the other side broke off: {0}")]
     Lost(String),
+}
+
+impl BodyError {
+    /// The word for it in an answer's trailers. None where the stream has to break off instead.
+    fn refused_by(&self) -> Option<RefusedBy> {
+        match self {
+            Self::TooLarge(_) => Some(RefusedBy::TooLarge),
+            Self::Timeout | Self::Idle(_) => Some(RefusedBy::Timeout),
+            Self::Revoked => Some(RefusedBy::Token),
+            Self::Forbidden(_) => Some(RefusedBy::Policy),
+            Self::Lost(_) => None,
+        }
+    }
+}
+
+/// An answer's body: what cuts it off is said in its trailers.
+pub struct Told<B>(pub Bounded<B>);
+
+impl<B> Body for Told<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.0).poll_frame(cx);
+        let Poll::Ready(Some(Err(why))) = &polled else { return polled };
+        tracing::debug!(%why, "an answer is cut off");
+        let Some(by) = why.refused_by() else { return polled };
+        let mut trailers = HeaderMap::new();
+        trailers.insert(REFUSED_HEADER, HeaderValue::from_static(by.as_str()));
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
 
 /// What bounds a body.

@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::admission::Admission;
-use super::body::{BodyError, Bounded, Bounds, GatewayBody, Reason};
+use super::body::{BodyError, Bounded, Bounds, GatewayBody, Reason, Told};
 use super::lifeline::Lifeline;
 use super::refusal::Refusal;
 use super::secrets::{Held, Outgoing};
@@ -226,7 +226,7 @@ impl Walk<'_> {
         let scrub = held.filter(|_| !bodiless).map(Held::scrubber);
         let bounds = self.bounds(self.caps.response_bytes);
         let body = Lifeline::new(body, self.deadline, self.admission.revoked.clone());
-        let mut answer = Response::new(Bounded::new(body, bounds, scrub, Some(self.place)).boxed_unsync());
+        let mut answer = Response::new(Told(Bounded::new(body, bounds, scrub, Some(self.place))).boxed_unsync());
         *answer.status_mut() = head.status;
         *answer.headers_mut() = headers;
         Ok(answer)

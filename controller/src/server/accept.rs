@@ -11,12 +11,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use super::loops::Loops;
 use crate::api::Peer;
 
 /// The head of a request has this time; an idle connection is closed after it.
@@ -27,6 +28,13 @@ const MAX_CONNECTIONS: usize = 8_192;
 
 /// Serves until `draining`, then waits at most `drain` for the requests that are under way.
 pub async fn accept(listener: TcpListener, router: Router, draining: CancellationToken, drain: Duration) {
+    let loops = match Loops::start() {
+        Ok(loops) => loops,
+        Err(error) => {
+            tracing::error!(%error, "the threads that answer could not be started");
+            return;
+        }
+    };
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut builder = http1::Builder::new();
@@ -37,7 +45,7 @@ pub async fn accept(listener: TcpListener, router: Router, draining: Cancellatio
             () = draining.cancelled() => break,
         };
         let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept() => match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file handles, usually: existing connections have to end first.
@@ -58,10 +66,16 @@ pub async fn accept(listener: TcpListener, router: Router, draining: Cancellatio
             let mut router = router.clone();
             async move { Ok::<_, Infallible>(router.call(request.map(Body::new)).await.unwrap_or_else(|e| match e {})) }
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let draining = draining.clone();
-        connections.spawn(async move {
-            let mut connection = std::pin::pin!(connection);
+        let (builder, draining) = (builder.clone(), draining.clone());
+        loops.spawn(connections.track_future(async move {
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => TokioIo::new(stream),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be served");
+                    return;
+                }
+            };
+            let mut connection = std::pin::pin!(builder.serve_connection(stream, service).with_upgrades());
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = draining.cancelled() => {
@@ -74,7 +88,7 @@ pub async fn accept(listener: TcpListener, router: Router, draining: Cancellatio
                 tracing::debug!(%error, "a connection broke off");
             }
             drop(place);
-        });
+        }));
     }
     drop(listener);
     connections.close();

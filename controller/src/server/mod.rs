@@ -2,6 +2,7 @@
 
 mod accept;
 mod code_runner;
+mod loops;
 mod serve;
 mod signals;
 

@@ -87,7 +87,8 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
         tasks.spawn(watch(Arc::clone(&worker), stop.clone()));
         tools.push(worker);
     }
-    let parts = Parts { workers: workers.clone(), tools, metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) };
+    let parts =
+        Parts { workers: workers.clone(), tools, metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) };
     let (drain, listen) = (config.drain, config.listen);
     let (router, key, store) = parts.router(config, &tasks, &stop).await?;
 

@@ -42,6 +42,8 @@ impl LocalTools {
     /// Where no child can be started; deaths of the child are no errors.
     pub async fn supervise(self, metrics: Arc<Metrics>, stop: CancellationToken, grace: Duration) -> Result<(), Error> {
         let start = || self.program.start_worker(&self.listener);
-        Keeper { charge: &self.worker, restarts: &metrics.tool_restarts, stop: &stop, grace }.keep(start, || Box::pin(async {})).await
+        Keeper { charge: &self.worker, restarts: &metrics.tool_restarts, stop: &stop, grace }
+            .keep(start, || Box::pin(async {}))
+            .await
     }
 }

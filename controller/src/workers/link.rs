@@ -16,6 +16,7 @@ use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use tokio::runtime::{self, Handle};
 
 use super::connect::{Stream, Target};
 
@@ -36,6 +37,8 @@ pub enum LinkError {
 }
 
 struct Link {
+    /// The runtime that tells it of the socket. Used by another one it would work, but wake two threads each time.
+    home: runtime::Id,
     sender: SendRequest<Body>,
     /// None once it has ended. It has to be dropped then: requests that still wait in it are only given back by that.
     connection: Option<Connection<Stream, Body>>,
@@ -67,15 +70,17 @@ impl Links {
         &self.target
     }
 
-    /// The connection that was used last; older ones than [`IDLE`] go.
+    /// The connection of this runtime that was used last; older ones than [`IDLE`] go.
     fn take(&self) -> Option<Link> {
+        let home = Handle::current().id();
         let mut idle = self.idle.lock().unwrap_or_else(|e| e.into_inner());
-        let (link, since) = idle.pop()?;
+        let at = idle.iter().rposition(|(link, _)| link.home == home)?;
+        let (link, since) = idle.remove(at);
         if since.elapsed() < IDLE {
             return Some(link);
         }
-        // The rest is older still.
-        idle.clear();
+        // Those before it are older still.
+        idle.drain(..at);
         None
     }
 
@@ -89,7 +94,7 @@ impl Links {
     async fn open(&self) -> Result<Link, LinkError> {
         let stream = self.target.connect().await.map_err(LinkError::Connect)?;
         let (sender, connection) = handshake(stream).await.map_err(LinkError::Lost)?;
-        Ok(Link { sender, connection: Some(connection) })
+        Ok(Link { home: Handle::current().id(), sender, connection: Some(connection) })
     }
 
     /// Sends a request and gives the answer when its head is here. Sent again only where a kept connection turned out to

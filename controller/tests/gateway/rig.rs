@@ -183,7 +183,11 @@ impl Rig {
         let (mut bytes, mut broken) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
             match frame {
-                Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Ok(frame) => {
+                    let refused = frame.trailers_ref().and_then(|trailers| trailers.get(REFUSED_HEADER));
+                    broken = refused.map(|by| by.to_str().unwrap().to_owned());
+                    bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
+                }
                 Err(error) => broken = Some(error.to_string()),
             }
             if broken.is_some() {

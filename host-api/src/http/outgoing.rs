@@ -31,6 +31,7 @@ use crate::{
 };
 
 const MAX_METHOD: usize = 64;
+const MAX_SCHEME: usize = 64;
 const MAX_AUTHORITY: usize = 512;
 
 pub struct OutgoingRequest {
@@ -188,7 +189,7 @@ impl HostOutgoingRequest for Sandbox {
     ) -> wasmtime::Result<Result<(), ()>> {
         let request = self.table.get_mut(&request)?;
         let ok = match &scheme {
-            Some(Scheme::Other(name)) => name.parse::<uri::Scheme>().is_ok(),
+            Some(Scheme::Other(name)) => (1..=MAX_SCHEME).contains(&name.len()) && name.parse::<uri::Scheme>().is_ok(),
             _ => true,
         };
         if ok {

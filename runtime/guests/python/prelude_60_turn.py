@@ -4,10 +4,8 @@ The reactor's own `turn` parses, compiles and runs Python for each turn; a spec 
 text is a JSON string is taken as a spec.
 """
 
-import _random
 import ast
 import logging
-import random
 import tempfile
 import textwrap
 import time
@@ -20,8 +18,6 @@ _IS_COROUTINE = 0x80
 _Expr = ast.Expr
 _Expression = ast.Expression
 _compile = builtins.compile
-_seed = _random.Random.seed
-_generator = random._inst
 _environ_data = os.environ._data
 _importers = sys.path_importer_cache
 
@@ -43,16 +39,9 @@ def _fresh_main(filename):
 
 def _born(birth):
     """What must differ between two sandboxes of one image: generators and cached clocks."""
-    number = int(birth, 16)
-    _seed(_generator, number)
-    _generator.gauss_next = None
-    if _seed_numpy is not None:
-        _seed_numpy(number)
+    reseed(birth)
     logging._startTime = time.time_ns()
     tempfile._name_sequence = None
-
-
-_seed_numpy = None
 
 
 def _set_env(env):
@@ -98,6 +87,38 @@ def _parse(code, name):
         return _compile(flat, name, "exec", _ONLY_AST | _TOP_LEVEL_AWAIT, True)
 
 
+def _compile_parts(code, name):
+    """The code before the last line, and the last line as an expression, compiled as text; None where it is not so.
+
+    A syntax tree in Python's objects, which tells this of any code, costs as much again as compiling.
+    """
+    text = code.rstrip()
+    start = text.rfind("\n") + 1
+    called, opened, _ = text[start:].partition("(")
+    # A name or a call from the first column to the end, by its looks.
+    if opened and text[-1] != ")" or not called.replace(".", "").isidentifier():
+        return None
+    try:
+        # What is open at the end of the first part (a bracket, a text, a block) is a SyntaxError, and so it is whole.
+        first = _compile(text[:start], name, "exec", _TOP_LEVEL_AWAIT, True) if start else None
+        last = _compile("\n" * text.count("\n") + text[start:], name, "eval", _TOP_LEVEL_AWAIT, True)
+    except Exception:
+        return None
+    return first, last
+
+
+def _compile_tree(code, name):
+    tree = _parse(code, name)
+    body = tree.body
+    first = last = None
+    # Both are compiled before either runs: a SyntaxError runs nothing.
+    if body and type(body[-1]) is _Expr:
+        last = _compile(_Expression(body.pop().value), name, "eval", _TOP_LEVEL_AWAIT, True)
+    if body:
+        first = _compile(tree, name, "exec", _TOP_LEVEL_AWAIT, True)
+    return first, last
+
+
 async def _awaited(first, last):
     """Both halves of a turn inside the event loop, if either of them awaits."""
     value = None
@@ -111,23 +132,12 @@ async def _awaited(first, last):
 
 def _execute(code, name):
     """Runs the code; the value is the last statement's where that is an expression."""
-    tree = _parse(code, name)
-    body = tree.body
-    first = last = None
-    # Both are compiled before either runs: a SyntaxError runs nothing.
-    if body and type(body[-1]) is _Expr:
-        last = _compile(_Expression(body.pop().value), name, "eval", _TOP_LEVEL_AWAIT, True)
-    if body:
-        first = _compile(tree, name, "exec", _TOP_LEVEL_AWAIT, True)
-        if first.co_flags & _IS_COROUTINE:
-            return run_coroutine(_awaited(first, last))
-    if last is None:
-        return None if first is None else eval(first, _main)
-    if last.co_flags & _IS_COROUTINE:
+    first, last = _compile_parts(code, name) or _compile_tree(code, name)
+    if first is not None and first.co_flags & _IS_COROUTINE or last is not None and last.co_flags & _IS_COROUTINE:
         return run_coroutine(_awaited(first, last))
     if first is not None:
         eval(first, _main)
-    return eval(last, _main)
+    return None if last is None else eval(last, _main)
 
 
 def _run(spec):
@@ -157,9 +167,9 @@ def _run(spec):
                 value = None
             if _FIGURES:
                 show_figures()
-            status = 0
         finally:
             flush()
+        return 0
     except SystemExit as error:
         if _FIGURES:
             _last_figures()

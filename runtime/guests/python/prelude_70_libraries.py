@@ -34,10 +34,3 @@ import zoneinfo
 import numpy
 import numpy.random
 import pandas
-
-_seed_twister = numpy.random.mtrand._rand._bit_generator._legacy_seeding
-
-
-def _seed_numpy(number):
-    # A plain 32-bit seed: an array of words costs five times as much. `default_rng` asks the host for its own.
-    _seed_twister(number & 0xFFFFFFFF)

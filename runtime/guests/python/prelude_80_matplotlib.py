@@ -45,7 +45,6 @@ import matplotlib.text
 from matplotlib._pylab_helpers import Gcf as _Gcf
 from matplotlib.artist import Artist as _Artist
 from matplotlib.figure import Figure as _Figure
-from PIL.Image import fromarray as _image_of
 from matplotlib.backends.backend_agg import FigureCanvasAgg as _Agg
 from matplotlib.backend_bases import FigureManagerBase as _Manager
 
@@ -100,10 +99,11 @@ def _png(figure):
         return None
     if params["savefig.facecolor"] != "auto" or params["savefig.dpi"] != "figure":
         return None
-    canvas.draw()
+    if not is_drawn(figure):
+        canvas.draw()
     pixels = numpy.asarray(canvas.buffer_rgba())
     height, width = pixels.shape[:2]
-    box = figure.get_tightbbox(canvas.get_renderer())
+    box = steady(figure.get_tightbbox, canvas.get_renderer())
     dpi = figure.dpi
     if min(box.x0, box.y0) * dpi < -1 or box.x1 * dpi > width + 1 or box.y1 * dpi > height + 1:
         return None
@@ -111,12 +111,7 @@ def _png(figure):
     top, bottom = max(0, int(height - (box.y1 + pad) * dpi)), min(height, math.ceil(height - (box.y0 - pad) * dpi))
     if right <= left or bottom <= top:
         return None
-    pixels = pixels[top:bottom, left:right]
-    if pixels[..., 3].min() == 255:
-        pixels = pixels[..., :3]
-    buffer = _BytesIO()
-    _image_of(numpy.ascontiguousarray(pixels)).save(buffer, "png", compress_level=3, dpi=(dpi, dpi))
-    return buffer.getvalue()
+    return _png_of(pixels[top:bottom, left:right], dpi)
 
 
 del os.environ["MPLBACKEND"], os.environ["MPLCONFIGDIR"]

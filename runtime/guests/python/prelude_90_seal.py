@@ -18,9 +18,12 @@ _WALKS = (
     "import pandas as pd\nimport numpy as np\ndf = pd.DataFrame({'a': [1, 2, 3], 'b': [1.5, 2.5, None], 'c': list('xyz')})"
     "\nprint(df)\nprint(df['a'].sum(), df.describe(), df.groupby('c').b.mean())\ndf",
     "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3], [4, 5, 6], label='a')\nplt.title('t')\nplt.xlabel('x')"
-    "\nplt.legend()\nplt.show()",
+    "\nplt.legend()\nplt.savefig('p.png')\nplt.show()",
     "import matplotlib.pyplot as plt\nimport numpy as np\nfig, axes = plt.subplots(1, 2)\naxes[0].bar(['a', 'b'], [1, 2])"
     "\naxes[1].scatter(np.arange(3), np.arange(3))\nfig",
+    "import random, math\nx = [random.random() for _ in range(3)]\nif x:\n    y = math.floor(x[0])\nprint(x, y)",
+    "def g(n):\n    return n * 2\nfor i in range(3):\n    print(g(i))",
+    "x = 5",
     "import asyncio\nawait asyncio.sleep(0)",
     "import asyncio\nasync def main():\n    return 1\nasyncio.run(main())",
     "import json, re, datetime\njson.loads(json.dumps({'a': [1, None]})), re.sub('a+', 'b', 'caat'), datetime.datetime(2024, 1, 1)",
@@ -115,6 +118,7 @@ def _seal(source):
     for code in _WALKS * 6 + (_HOT,) * 200:
         _walk(code)
     _refuse_open_files()
+    leave_unseeded()
     _plugs = []
     for _ in range(3):
         _forget()

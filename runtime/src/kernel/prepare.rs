@@ -75,15 +75,20 @@ impl Keys {
     }
 
     /// The keys as they were found when the kernel was prepared, if its files are still those: reading all of them again
-    /// would be most of a worker's start.
+    /// would be most of a start.
+    fn known(folder: &Path, engine: &Engine, cache: &ArtifactCache) -> Result<Option<Self>, KernelError> {
+        let path = cache.path(&Self::fingerprint(folder, engine)?, "keys");
+        Ok(fs::read(path).ok().and_then(|json| serde_json::from_slice(&json).ok()))
+    }
+
+    /// The keys, read from the files only where they are not known.
     pub fn remembered(
         folder: &Path,
         manifest: &Manifest,
         engine: &Engine,
         cache: &ArtifactCache,
     ) -> Result<Self, KernelError> {
-        let path = cache.path(&Self::fingerprint(folder, engine)?, "keys");
-        match fs::read(path).ok().and_then(|json| serde_json::from_slice(&json).ok()) {
+        match Self::known(folder, engine, cache)? {
             Some(keys) => Ok(keys),
             None => Self::of(folder, manifest, engine),
         }
@@ -127,8 +132,13 @@ fn is_sound(engine: &Engine, cache: &ArtifactCache, keys: &Keys) -> bool {
 pub fn prepare(kernels: &Path, cache: &Path, progress: &mut dyn FnMut(String)) -> Result<(), KernelError> {
     let engine = kernel_engine()?;
     let cache = ArtifactCache::open(cache)?;
+    cache.tidy();
     for folder in Manifest::folders(kernels)? {
         let manifest = Manifest::read(&folder)?;
+        let known = Keys::known(&folder, &engine, &cache)?;
+        if known.is_some_and(|keys| is_prepared(&cache, &keys) && is_sound(&engine, &cache, &keys)) {
+            continue;
+        }
         let keys = Keys::of(&folder, &manifest, &engine)?;
         if !is_prepared(&cache, &keys) || !is_sound(&engine, &cache, &keys) {
             prepare_one(&engine, &cache, &folder, &manifest, &keys, progress)?;
@@ -152,7 +162,8 @@ fn prepare_one(
     let rewritten = rewrite::rewrite(&module, &manifest.module.exports)?;
     drop(module);
     if !cache.path(&keys.code, "code").is_file() {
-        let about = format!("{label}: compiling {} MB of WebAssembly, once", rewritten.component.len() >> 20);
+        let size = rewritten.component.len() as f64 / 1e6;
+        let about = format!("{label}: compiling {size:.1} MB of WebAssembly, once");
         let code = with_elapsed(&about, progress, || engine.precompile_component(&rewritten.component))??;
         cache.store(&keys.code, "code", |file| file.write_all(&code))?;
     }

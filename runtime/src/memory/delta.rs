@@ -1,14 +1,17 @@
-//! A delta: the pages in which a memory differs from its image, as a file. Suspended sessions, forks and snapshots.
+//! A delta: the pages in which a memory differs from its image. Suspended sessions, forks and snapshots.
 //!
-//! Layout, little-endian: magic, version, memory length, number of runs, then for each run its offset and length; after
-//! that, at the next page boundary, the runs' bytes one after another. The image it belongs to is named beside it, by
-//! `session::state`, not in it.
+//! On disk it is one file. Layout, little-endian: magic, memory length, number of runs, then for each run its offset and
+//! length; after that, at the next page boundary, the runs' bytes one after another. The image it belongs to is named
+//! beside it, by `session::disk`, not in it. One that is noted while its session lives has no header, and may take what
+//! has not changed since from the files of earlier ones.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::slot::PAGE;
+use super::vectored::write_all;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"cfdmdlt1");
 /// Runs of at least this many bytes are mapped from the file; shorter ones are copied.
@@ -16,6 +19,8 @@ const MAP_BYTES: usize = 64 << 10;
 /// Each mapping costs the process one of its (by default 65,530) memory areas.
 const MAX_MAPPED: usize = 24;
 const MAX_RUNS: u64 = 1 << 20;
+/// How much is copied at once, in bytes.
+const COPY_BYTES: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeltaError {
@@ -25,20 +30,76 @@ pub enum DeltaError {
     Io(#[from] io::Error),
 }
 
-/// A run of pages of a delta.
-#[derive(Debug, Clone, Copy)]
+/// A run of pages, and where its bytes are. Nobody writes to the file any more.
+#[derive(Debug, Clone)]
 pub(super) struct Run {
     /// Where in the memory, in bytes.
     pub(super) offset: usize,
     pub(super) len: usize,
+    pub(super) file: Arc<File>,
     pub(super) file_offset: u64,
     /// Whether a slot maps it instead of copying it.
     pub(super) mapped: bool,
 }
 
+impl Run {
+    pub(super) fn end(&self) -> usize {
+        self.offset + self.len
+    }
+
+    /// Whether the other run's bytes are part of this one's.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file) && self.offset <= other.offset && other.end() <= self.end()
+    }
+
+    /// The pages of it from one offset in the memory to another.
+    fn part(&self, from: usize, to: usize) -> Self {
+        let file_offset = self.file_offset + (from - self.offset) as u64;
+        Self { offset: from, len: to - from, file: Arc::clone(&self.file), file_offset, mapped: false }
+    }
+}
+
+/// What of `runs` lies outside of `ranges`; both by offset, and neither overlaps itself.
+pub(super) fn outside(runs: &[Run], ranges: &[(usize, usize)]) -> Vec<Run> {
+    let mut left = Vec::with_capacity(runs.len());
+    for run in runs {
+        let mut at = run.offset;
+        let first = ranges.partition_point(|(_, to)| *to <= at);
+        for (from, to) in ranges.iter().skip(first).take_while(|(from, _)| *from < run.end()) {
+            if *from > at {
+                left.push(run.part(at, *from));
+            }
+            at = (*to).min(run.end());
+        }
+        if at < run.end() {
+            left.push(run.part(at, run.end()));
+        }
+    }
+    left
+}
+
+/// Writes ranges of `memory`, one after another.
+fn write_ranges(file: &mut File, memory: &[u8], ranges: &[(usize, usize)]) -> io::Result<u64> {
+    let bytes = ranges.iter().map(|(from, to)| memory.get(*from..*to));
+    let bytes = bytes.collect::<Option<Vec<&[u8]>>>();
+    write_all(file, &bytes.ok_or_else(|| io::Error::other("a run lies outside the memory"))?)
+}
+
+fn header(memory_len: usize, runs: impl ExactSizeIterator<Item = (usize, usize)>) -> Vec<u8> {
+    let mut header = Vec::with_capacity((24 + runs.len() * 16).next_multiple_of(PAGE));
+    for word in [MAGIC, memory_len as u64, runs.len() as u64] {
+        header.extend_from_slice(&word.to_le_bytes());
+    }
+    for (from, to) in runs {
+        header.extend_from_slice(&(from as u64).to_le_bytes());
+        header.extend_from_slice(&((to - from) as u64).to_le_bytes());
+    }
+    header.resize(header.len().next_multiple_of(PAGE), 0);
+    header
+}
+
 #[derive(Debug)]
 pub struct Delta {
-    file: File,
     memory_len: usize,
     runs: Vec<Run>,
 }
@@ -46,23 +107,25 @@ pub struct Delta {
 impl Delta {
     /// Writes the given runs of `memory` to `file`, from its start.
     pub fn write(file: &mut File, memory: &[u8], runs: &[(usize, usize)]) -> io::Result<u64> {
-        let mut header = Vec::with_capacity(24 + runs.len() * 16);
-        for word in [MAGIC, memory.len() as u64, runs.len() as u64] {
-            header.extend_from_slice(&word.to_le_bytes());
-        }
-        for (from, to) in runs {
-            header.extend_from_slice(&(*from as u64).to_le_bytes());
-            header.extend_from_slice(&((to - from) as u64).to_le_bytes());
-        }
-        header.resize(header.len().next_multiple_of(PAGE), 0);
+        let header = header(memory.len(), runs.iter().copied());
         file.write_all(&header)?;
-        let mut written = header.len() as u64;
-        for (from, to) in runs {
-            let bytes = memory.get(*from..*to).ok_or_else(|| io::Error::other("a run lies outside the memory"))?;
-            file.write_all(bytes)?;
-            written += bytes.len() as u64;
+        Ok(header.len() as u64 + write_ranges(file, memory, runs)?)
+    }
+
+    /// A delta for this process: `changed` of `memory`, written to the empty `file`, and `kept` of earlier deltas.
+    pub(super) fn note(mut file: File, memory: &[u8], changed: &[(usize, usize)], kept: Vec<Run>) -> io::Result<Self> {
+        write_ranges(&mut file, memory, changed)?;
+        let file = Arc::new(file);
+        let mut runs = kept;
+        let mut file_offset = 0;
+        for (from, to) in changed {
+            let len = to - from;
+            runs.push(Run { offset: *from, len, file: Arc::clone(&file), file_offset, mapped: false });
+            file_offset += len as u64;
         }
-        Ok(written)
+        runs.sort_unstable_by_key(|run| run.offset);
+        choose_mapped(&mut runs);
+        Ok(Self { memory_len: memory.len(), runs })
     }
 
     /// Reads a delta's header and checks everything that [`super::Slot::apply`] relies on.
@@ -84,6 +147,7 @@ impl Delta {
         let mut file_offset = (24 + table.len()).next_multiple_of(PAGE) as u64;
         let mut runs = Vec::with_capacity(count as usize);
         let mut end_of_last = 0;
+        let file = Arc::new(file);
         for entry in table.chunks_exact(16) {
             let (offset, len) = entry.split_at(8);
             let offset = u64::from_le_bytes(offset.try_into().unwrap_or_default());
@@ -94,14 +158,15 @@ impl Delta {
                 return Err(DeltaError::Damaged("a run is out of place"));
             };
             end_of_last = end;
-            runs.push(Run { offset: offset as usize, len: len as usize, file_offset, mapped: false });
+            let (offset, bytes) = (offset as usize, len as usize);
+            runs.push(Run { offset, len: bytes, file: Arc::clone(&file), file_offset, mapped: false });
             file_offset += len;
         }
         if file_len < file_offset {
             return Err(DeltaError::Damaged("shorter than it says"));
         }
         choose_mapped(&mut runs);
-        Ok(Self { file, memory_len: memory_len as usize, runs })
+        Ok(Self { memory_len: memory_len as usize, runs })
     }
 
     /// The memory's length, in bytes.
@@ -114,35 +179,32 @@ impl Delta {
         self.runs.iter().map(|run| run.len).sum()
     }
 
-    /// Writes the same delta into another file.
+    /// Writes the same delta into another file, as [`Delta::write`] would.
     pub fn copy_to(&self, to: &mut File) -> io::Result<u64> {
-        let mut buffer = vec![0_u8; 1 << 20];
-        let mut at = 0;
-        loop {
-            // With offsets of its own: others may read the same file at the same time.
-            let read = self.file.read_at(&mut buffer, at)?;
-            if read == 0 {
-                return Ok(at);
+        let header = header(self.memory_len, self.runs.iter().map(|run| (run.offset, run.end())));
+        to.write_all(&header)?;
+        let mut buffer = vec![0_u8; COPY_BYTES.min(self.payload_len())];
+        let mut filled = 0;
+        for run in &self.runs {
+            let mut done = 0;
+            while done < run.len {
+                let part = (run.len - done).min(buffer.len() - filled);
+                let into = buffer.get_mut(filled..filled + part).unwrap_or_default();
+                // With offsets of its own: others may read the same file at the same time.
+                run.file.read_exact_at(into, run.file_offset + done as u64)?;
+                (done, filled) = (done + part, filled + part);
+                if filled == buffer.len() {
+                    to.write_all(&buffer)?;
+                    filled = 0;
+                }
             }
-            to.write_all(buffer.get(..read).unwrap_or_default())?;
-            at += read as u64;
         }
+        to.write_all(buffer.get(..filled).unwrap_or_default())?;
+        Ok((header.len() + self.payload_len()) as u64)
     }
 
     pub(super) fn runs(&self) -> &[Run] {
         &self.runs
-    }
-
-    pub(super) fn mapped_runs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.runs.iter().filter(|run| run.mapped).map(|run| (run.offset, run.offset + run.len))
-    }
-
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
-    pub(super) fn read(&self, run: &Run, into: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(into, run.file_offset)
     }
 }
 
@@ -165,6 +227,10 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let memory: Vec<u8> = (0..4 * 65536).map(|i| (i / PAGE) as u8).collect();
         Delta::write(&mut file, &memory, &[(PAGE, 3 * PAGE), (10 * PAGE, 40 * PAGE)]).unwrap();
+        read(&mut file)
+    }
+
+    fn read(file: &mut File) -> Vec<u8> {
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(0)).unwrap();
         file.read_to_end(&mut bytes).unwrap();
@@ -181,10 +247,40 @@ mod tests {
     fn a_delta_says_what_was_written() {
         let delta = open(&sample()).unwrap();
         assert_eq!((delta.memory_len(), delta.payload_len()), (4 * 65536, 32 * PAGE));
-        assert_eq!(delta.mapped_runs().collect::<Vec<_>>(), [(10 * PAGE, 40 * PAGE)]);
+        let mapped: Vec<_> = delta.runs.iter().filter(|run| run.mapped).map(|run| (run.offset, run.end())).collect();
+        assert_eq!(mapped, [(10 * PAGE, 40 * PAGE)]);
         let mut page = vec![0; 2 * PAGE];
-        delta.read(&delta.runs()[0], &mut page).unwrap();
+        delta.runs[0].file.read_exact_at(&mut page, delta.runs[0].file_offset).unwrap();
         assert!(page[..PAGE].iter().all(|b| *b == 1) && page[PAGE..].iter().all(|b| *b == 2));
+        let mut again = tempfile::tempfile().unwrap();
+        assert_eq!(delta.copy_to(&mut again).unwrap(), sample().len() as u64);
+        assert_eq!(read(&mut again), sample());
+    }
+
+    #[test]
+    fn what_is_outside_of_ranges_is_left() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let run = |offset: usize, len: usize, file_offset: u64| Run {
+            offset: offset * PAGE,
+            len: len * PAGE,
+            file: Arc::clone(&file),
+            file_offset: file_offset * PAGE as u64,
+            mapped: true,
+        };
+        let runs = [run(2, 4, 100), run(10, 10, 200)];
+        for (ranges, expected) in [
+            (vec![], vec![(2, 4, 100), (10, 10, 200)]),
+            (vec![(0, 30)], vec![]),
+            (vec![(0, 2), (6, 10), (20, 30)], vec![(2, 4, 100), (10, 10, 200)]),
+            (vec![(1, 3), (5, 12), (13, 14), (19, 40)], vec![(3, 2, 101), (12, 1, 202), (14, 5, 204)]),
+        ] {
+            let ranges: Vec<_> = ranges.iter().map(|(a, b)| (a * PAGE, b * PAGE)).collect();
+            let left: Vec<_> = outside(&runs, &ranges)
+                .iter()
+                .map(|r| (r.offset / PAGE, r.len / PAGE, r.file_offset / PAGE as u64))
+                .collect();
+            assert_eq!(left, expected, "{ranges:?}");
+        }
     }
 
     #[test]

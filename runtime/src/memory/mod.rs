@@ -9,6 +9,7 @@ mod image;
 mod mapping;
 mod slot;
 mod sys;
+mod vectored;
 
 pub use creator::{SlotCreator, with_pending};
 pub use delta::{Delta, DeltaError};

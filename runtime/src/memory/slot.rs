@@ -4,12 +4,14 @@
 //! is private is asked of the kernel, not remembered. A slot whose reset fails is unmapped, never reused.
 #![allow(unsafe_code)] // reason: this is where linear memory is handled by address
 
+mod copying;
+
 use std::io;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::delta::Delta;
+use super::delta::Run;
 use super::image::Image;
 use super::sys;
 
@@ -48,8 +50,8 @@ pub struct Slot {
     /// Accessible now or earlier since the last reset: what reset has to take back.
     high_water: AtomicUsize,
     image: Option<Arc<Image>>,
-    /// A delta that is mapped over the image: pages of it are not the image's although they are a file's.
-    overlay: Option<Arc<Delta>>,
+    /// What of deltas is mapped over the image, by offset: its pages are not the image's although they are a file's.
+    overlay: Mutex<Vec<Run>>,
 }
 
 // SAFETY: the reservation is owned by this value alone; the address is as good on one thread as on another.
@@ -86,7 +88,7 @@ impl Slot {
             accessible: AtomicUsize::new(0),
             high_water: AtomicUsize::new(0),
             image,
-            overlay: None,
+            overlay: Mutex::default(),
         })
     }
 
@@ -106,6 +108,10 @@ impl Slot {
 
     fn image_len(&self) -> usize {
         self.image.as_ref().map_or(0, |image| image.len())
+    }
+
+    fn overlay(&self) -> MutexGuard<'_, Vec<Run>> {
+        self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Accessible bytes.
@@ -145,20 +151,16 @@ impl Slot {
         (base + from as u64, base + to as u64)
     }
 
-    /// Page runs, as offsets, that the instance has made its own inside the image's range.
-    fn private_in_image(&self) -> io::Result<Vec<(usize, usize)>> {
-        let (start, end) = self.addresses(0, self.image_len());
-        let base = start;
-        Ok(sys::private_pages(start, end)?
-            .into_iter()
-            .map(|(a, b)| ((a - base) as usize, (b - base) as usize))
-            .collect())
+    /// Page runs below `end`, as offsets, that the instance has made its own.
+    fn private_below(&self, end: usize) -> io::Result<Vec<(usize, usize)>> {
+        let (base, end) = self.addresses(0, end.next_multiple_of(PAGE));
+        let runs = sys::private_pages(base, end)?;
+        Ok(runs.into_iter().map(|(a, b)| ((a - base) as usize, (b - base) as usize)).collect())
     }
 
     /// How many bytes of this slot are the instance's own (not shared with the image or a delta).
     pub fn private_bytes(&self) -> io::Result<usize> {
-        let (start, end) = self.addresses(0, self.size().next_multiple_of(PAGE));
-        Ok(sys::private_pages(start, end)?.into_iter().map(|(a, b)| (b - a) as usize).sum())
+        Ok(self.private_below(self.size())?.into_iter().map(|(from, to)| to - from).sum())
     }
 
     /// Puts the image back. Needs the slot alone: no instance may use it any more.
@@ -166,11 +168,11 @@ impl Slot {
         let Some(image) = self.image.clone() else {
             return Err(io::Error::other("a slot without an image cannot be reset"));
         };
-        if self.overlay.take().is_some() || sys::scan_kind() == sys::ScanKind::None {
+        if !self.overlay().is_empty() || sys::scan_kind() == sys::ScanKind::None {
             self.remap()?;
             return Ok(ResetStats { private_pages: 0, dropped: true });
         }
-        let runs = self.private_in_image()?;
+        let runs = self.private_below(image.len())?;
         let private_pages = runs.iter().map(|(a, b)| (b - a) / PAGE).sum();
         let dropped = private_pages > KEEP_PAGES;
         if dropped {
@@ -210,7 +212,7 @@ impl Slot {
         let high = self.high_water.load(Ordering::Acquire).next_multiple_of(PAGE);
         // SAFETY: the range is this reservation's; `&mut self` says that nothing uses it.
         unsafe { sys::unmap_to_reserved(self.base.as_ptr(), high)? };
-        self.overlay = None;
+        self.overlay().clear();
         self.accessible.store(0, Ordering::Release);
         self.high_water.store(0, Ordering::Release);
         self.map_image()
@@ -246,75 +248,6 @@ impl Slot {
         unsafe { self.base.as_ptr().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
-
-    /// What the memory has that its image has not, page by page; needs the memory at rest, as [`Slot::with_bytes`].
-    pub fn changed_pages<T>(&self, at_rest: &mut T) -> io::Result<Vec<(usize, usize)>> {
-        let mut runs = self.private_in_image()?;
-        if let Some(delta) = &self.overlay {
-            runs.extend(delta.mapped_runs().filter(|(from, _)| *from < self.image_len()));
-        }
-        let size = self.size();
-        let beyond = (self.image_len(), size.next_multiple_of(PAGE));
-        if beyond.1 > beyond.0 {
-            let (start, end) = self.addresses(beyond.0, beyond.1);
-            let base = self.base.as_ptr() as u64;
-            let grown = sys::private_pages(start, end)?;
-            runs.extend(grown.into_iter().map(|(a, b)| ((a - base) as usize, (b - base) as usize)));
-            if let Some(delta) = &self.overlay {
-                runs.extend(delta.mapped_runs().filter(|(from, _)| *from >= self.image_len()));
-            }
-        }
-        let image = self.image.clone();
-        self.with_bytes(at_rest, |now| Ok(refine(runs, now, image.as_ref().map_or(&[][..], |i| i.bytes()))))
-    }
-
-    /// Lays a delta over the image of a clean slot.
-    pub fn apply(&mut self, delta: &Arc<Delta>) -> io::Result<()> {
-        self.grow_to(delta.memory_len())?;
-        for run in delta.runs() {
-            let (at, len) = (run.offset, run.len);
-            if at.checked_add(len).is_none_or(|end| end > self.size().next_multiple_of(PAGE)) {
-                return Err(io::Error::other("a delta lies outside the memory"));
-            }
-            // SAFETY: `at + len` was just checked against the accessible size; `&mut self`: nothing uses the slot.
-            let target = unsafe { self.base.as_ptr().add(at) };
-            if run.mapped {
-                // SAFETY: as above; delta runs are page-aligned.
-                unsafe { sys::map_file(target, len, delta.file(), run.file_offset)? };
-            } else {
-                // SAFETY: the target is writable for `len` bytes and not shared.
-                let bytes = unsafe { std::slice::from_raw_parts_mut(target, len) };
-                delta.read(run, bytes)?;
-            }
-        }
-        if delta.runs().iter().any(|run| run.mapped) {
-            self.overlay = Some(Arc::clone(delta));
-        }
-        Ok(())
-    }
-}
-
-/// Sorts and folds runs, and leaves out the pages that are equal to the image or, beyond it, zero.
-fn refine(mut runs: Vec<(usize, usize)>, now: &[u8], image: &[u8]) -> Vec<(usize, usize)> {
-    runs.sort_unstable();
-    let zero = [0_u8; PAGE];
-    let mut changed: Vec<(usize, usize)> = Vec::new();
-    let mut done = 0;
-    for (from, to) in runs {
-        for at in (from.max(done)..to.min(now.len())).step_by(PAGE) {
-            let end = (at + PAGE).min(now.len());
-            let original = image.get(at..end).unwrap_or(&zero);
-            if now.get(at..end).is_some_and(|page| page == original) {
-                continue;
-            }
-            match changed.last_mut() {
-                Some(last) if last.1 == at => last.1 = at + PAGE,
-                _ => changed.push((at, at + PAGE)),
-            }
-        }
-        done = done.max(to);
-    }
-    changed
 }
 
 impl Drop for Slot {

@@ -3,14 +3,17 @@
 //! A state is a folder: `meta.json` names the generation of `memory` and `files` that belong to it and is replaced last,
 //! by a rename, after both are synced: a reader sees the old state or the new one, never a mixture. What is read back is
 //! checked as if it came from somebody else.
+//!
+//! A state that must not be read any more is renamed, which is quick and at once, and deleted later: what is left of it
+//! after a crash goes at the next start.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cofferdam_contract::{Language, Limits, OrganizationId, Problem, SessionId};
 use cofferdam_host_api::{Base, Quota, Vfs};
@@ -46,7 +49,13 @@ pub struct StateFolder {
     root: PathBuf,
     budget: u64,
     used: AtomicU64,
+    /// Renamed and not deleted yet.
+    retired: Mutex<Vec<PathBuf>>,
+    renames: AtomicU64,
 }
+
+/// The extension of folders that are on their way out.
+const RETIRED: &str = "gone";
 
 /// A memory and its files, read back.
 pub struct Stored {
@@ -66,12 +75,23 @@ impl StateFolder {
     /// Opens the folder and reads what is in it. What cannot be read is set aside, not deleted.
     pub fn open(root: &Path, budget: u64) -> Result<(Self, Vec<Meta>), Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(io_error)?;
-        let folder = Self { root: root.to_owned(), budget, used: AtomicU64::new(0) };
+        let folder = Self {
+            root: root.to_owned(),
+            budget,
+            used: AtomicU64::default(),
+            retired: Mutex::default(),
+            renames: AtomicU64::default(),
+        };
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(root).map_err(io_error)? {
             let path = entry.map_err(io_error)?.path();
-            if path.extension().is_some_and(|e| e == "damaged") {
-                continue;
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("damaged") => continue,
+                Some(RETIRED) => {
+                    delete(&path);
+                    continue;
+                }
+                _ => {}
             }
             match read_meta(&path) {
                 Ok(meta) => {
@@ -133,6 +153,9 @@ impl StateFolder {
         let mut file = create(&name("memory")).map_err(io_error)?;
         let len = memory(&mut file).map_err(io_error)?;
         if self.used() + len > self.budget {
+            self.sweep();
+        }
+        if self.used() + len > self.budget {
             return Err(full());
         }
         file.sync_data().map_err(io_error)?;
@@ -161,24 +184,47 @@ impl StateFolder {
         Ok((meta, Stored { delta, vfs }))
     }
 
-    /// Deletes a state. Memory that is mapped from it stays.
+    /// Makes a state one that is not there any more; [`Self::sweep`] deletes it. Memory that is mapped from it stays.
+    ///
+    /// # Errors
+    /// Where it may still be there.
+    pub fn retire(&self, id: &SessionId) -> Result<(), Error> {
+        let number = self.renames.fetch_add(1, Ordering::Relaxed);
+        let retired = self.root.join(format!("{id}.{number}.{RETIRED}"));
+        match fs::rename(self.path(id), &retired) {
+            Ok(()) => self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(retired),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error(error)),
+        }
+        Ok(())
+    }
+
+    /// [`Self::retire`], where nothing depends on it.
     pub fn remove(&self, id: &SessionId) {
-        let folder = self.path(id);
-        let size = size_of_folder(&folder);
-        // First the name that makes it a state, so that a half-deleted one is not read back.
-        let _ = fs::remove_file(folder.join("meta.json"));
-        match fs::remove_dir_all(&folder) {
-            Ok(()) => {
-                self.used.fetch_sub(size.min(self.used()), Ordering::Relaxed);
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(%error, session = %id, "a session's state could not be deleted"),
+        if let Err(error) = self.retire(id) {
+            tracing::warn!(%error, session = %id, "a session's state could not be deleted");
+        }
+    }
+
+    /// Deletes what was retired; called now and then.
+    pub fn sweep(&self) {
+        let retired = std::mem::take(&mut *self.retired.lock().unwrap_or_else(PoisonError::into_inner));
+        for folder in retired {
+            let size = size_of_folder(&folder);
+            delete(&folder);
+            self.used.fetch_sub(size.min(self.used()), Ordering::Relaxed);
         }
     }
 
     /// A file without a name, for states that live as long as somebody has them open.
     pub fn unnamed(&self) -> io::Result<File> {
         tempfile::tempfile_in(&self.root)
+    }
+}
+
+fn delete(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder) {
+        tracing::warn!(%error, folder = %folder.display(), "a session's old state could not be deleted");
     }
 }
 
@@ -208,4 +254,57 @@ fn remove_other_generations(folder: &Path, keep: u64) {
 fn size_of_folder(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(root: &Path, id: &SessionId) {
+        let meta = Meta {
+            id: id.clone(),
+            organization: OrganizationId::default_organization(),
+            language: Language::Python,
+            limits: Limits { wall_ms: 1, cpu_ms: 1, memory_bytes: 1, output_bytes: 1, disk_bytes: 1, files: 1 },
+            ttl_s: 1,
+            ends_at: 1,
+            last_used_at: 1,
+            image_digest: String::new(),
+            kernel_version: String::new(),
+            uptime_us: 0,
+            generation: 1,
+            warnings: Vec::new(),
+        };
+        fs::create_dir(root.join(id.as_str())).unwrap();
+        fs::write(root.join(id.as_str()).join("meta.json"), serde_json::to_vec(&meta).unwrap()).unwrap();
+    }
+
+    fn names(root: &Path) -> Vec<String> {
+        fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_retired_state_is_gone_at_once_and_deleted_later_or_at_the_next_start() {
+        let root = tempfile::tempdir().unwrap();
+        let [first, second] = [1_u128, 2].map(SessionId::from_random);
+        state(root.path(), &first);
+        state(root.path(), &second);
+        let (folder, found) = StateFolder::open(root.path(), 1 << 20).unwrap();
+        assert_eq!(found.len(), 2);
+        let before = folder.used();
+        folder.retire(&first).unwrap();
+        folder.retire(&first).unwrap(); // there is nothing: nothing to do
+        // The name is free: a new state of the same session does not meet the old one.
+        state(root.path(), &first);
+        folder.retire(&first).unwrap();
+        assert_eq!(names(root.path()).iter().filter(|name| name.ends_with(".gone")).count(), 2);
+        // A crash here: the next start finds the one that was not retired, and deletes the rest.
+        let (again, found) = StateFolder::open(root.path(), 1 << 20).unwrap();
+        assert_eq!(found.into_iter().map(|meta| meta.id).collect::<Vec<_>>(), [second.clone()]);
+        assert_eq!(names(root.path()), [second.as_str()]);
+        assert_eq!(again.used() * 2, before);
+        again.retire(&second).unwrap();
+        again.sweep();
+        assert_eq!((names(root.path()).len(), again.used()), (0, 0));
+    }
 }

@@ -29,6 +29,13 @@ pub struct Checkpoint {
     total: Arc<AtomicU64>,
 }
 
+impl Checkpoint {
+    fn new(state: Dormant, bytes: u64, total: &Arc<AtomicU64>) -> Self {
+        total.fetch_add(bytes, Ordering::Relaxed);
+        Self { state, bytes, total: Arc::clone(total) }
+    }
+}
+
 impl Drop for Checkpoint {
     fn drop(&mut self) {
         self.total.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -46,8 +53,8 @@ pub enum Past {
 
 /// A session's interpreter.
 pub enum Life {
-    /// In memory; `newborn` until its first turn.
-    Live { guest: Box<Guest>, newborn: bool, past: Past },
+    /// In memory; `newborn` until its first turn, `stored` for as long as it is still what it is on disk.
+    Live { guest: Box<Guest>, newborn: bool, stored: bool, past: Past },
     /// A state in memory, shared with whom it was copied from; the first run makes a guest of it.
     Dormant(Dormant),
     /// On disk.
@@ -61,6 +68,8 @@ pub struct Place<'a> {
     pub kernel: &'a Arc<Kernel>,
     pub folder: &'a StateFolder,
     pub open_files: u64,
+    /// What all checkpoints take, in bytes.
+    pub noted: &'a Arc<AtomicU64>,
 }
 
 impl Place<'_> {
@@ -84,7 +93,7 @@ impl Life {
         let vfs = place.vfs(&meta.limits)?;
         let slot = place.kernel.slots().take(&meta.organization).map_err(damaged)?;
         let guest = Guest::birth(place.kernel, slot, State::new(Sandbox::new(vfs)))?;
-        Ok(Self::Live { guest: Box::new(guest), newborn: true, past: Past::Fresh })
+        Ok(Self::Live { guest: Box::new(guest), newborn: true, stored: false, past: Past::Fresh })
     }
 
     /// A copy of a state, to be born at its first run.
@@ -125,16 +134,25 @@ impl Life {
         let mut sandbox = Sandbox::new(dormant.vfs);
         sandbox.set_uptime(dormant.uptime);
         let guest = Guest::birth(place.kernel, slot, State::new(sandbox))?;
-        let was_on_disk = matches!(self, Self::Suspended);
+        let stored = matches!(self, Self::Suspended);
         *self = Self::Live {
             guest: Box::new(guest),
             newborn: true,
+            stored,
             // The state exists anyway: it costs nothing to keep.
             past: Past::Noted(Checkpoint { state: past, bytes: 0, total: Arc::default() }),
         };
-        if was_on_disk {
-            // From here on the disk would be behind: better nothing there than a state of yesterday.
-            place.folder.remove(&meta.id);
+        Ok(())
+    }
+
+    /// Called before anything in the session changes: from then on the disk would be behind, and it is better to have
+    /// nothing there than a state of yesterday.
+    fn diverge(&mut self, place: &Place<'_>, meta: &Meta) -> Result<(), Error> {
+        if let Self::Live { stored, .. } = self
+            && *stored
+        {
+            place.folder.retire(&meta.id)?;
+            *stored = false;
         }
         Ok(())
     }
@@ -143,7 +161,8 @@ impl Life {
     /// checkpoint of that, and otherwise ends.
     pub fn run(&mut self, place: &Place<'_>, meta: &mut Meta, job: Job) -> Result<Finished, Error> {
         self.wake(place, meta)?;
-        let Self::Live { guest, newborn, past } = self else {
+        self.diverge(place, meta)?;
+        let Self::Live { guest, newborn, past, .. } = self else {
             return Err(Problem::session_lost("the session could not be brought back").into());
         };
         let before = std::mem::replace(past, Past::Unknown);
@@ -171,26 +190,13 @@ impl Life {
     }
 
     /// Notes the state as it is now, so that a run that has to be stopped does not end the session. Leaves it where
-    /// the state is larger than `most` bytes.
-    pub fn checkpoint(
-        &mut self,
-        place: &Place<'_>,
-        meta: &mut Meta,
-        most: u64,
-        total: &Arc<AtomicU64>,
-    ) -> Result<(), Error> {
+    /// more than `most` bytes have changed since it was last noted.
+    pub fn checkpoint(&mut self, place: &Place<'_>, meta: &mut Meta, most: u64) -> Result<(), Error> {
         let Self::Live { guest, past: Past::Unknown, .. } = self else { return Ok(()) };
-        let bytes = guest.slot().private_bytes().map_err(damaged)? as u64;
-        if bytes > most {
+        if guest.slot().private_bytes().map_err(damaged)? as u64 > most {
             return Ok(());
         }
-        let (state, _) = self.copy(place, meta)?;
-        total.fetch_add(bytes, Ordering::Relaxed);
-        let made = Checkpoint { state, bytes, total: Arc::clone(total) };
-        if let Self::Live { past, .. } = self {
-            *past = Past::Noted(made);
-        }
-        Ok(())
+        self.copy(place, meta).map(|_| ())
     }
 
     /// Drops a guest whose slot may not serve again.
@@ -210,6 +216,9 @@ impl Life {
     ) -> Result<R, Error> {
         if matches!(self, Self::Suspended) {
             self.wake(place, meta)?;
+        }
+        if change {
+            self.diverge(place, meta)?;
         }
         match self {
             Self::Live { guest, past, .. } => {
@@ -238,13 +247,27 @@ impl Life {
                 let copy = Dormant { delta: Arc::clone(&state.delta), vfs, uptime: state.uptime };
                 Ok((copy, self.open_files()))
             }
-            Self::Live { guest, .. } => {
-                let mut file = place.folder.unnamed().map_err(damaged)?;
-                write_memory(guest, &mut file).map_err(damaged)?;
-                let delta = Delta::open(file).map_err(|e| damaged(std::io::Error::other(e)))?;
+            Self::Live { guest, past, .. } => {
+                let file = place.folder.unnamed().map_err(damaged)?;
+                let (slot, store) = guest.at_rest();
+                let (delta, bytes) = slot.note(store, file).map_err(damaged)?;
+                let delta = Arc::new(delta);
+                let settled = slot.settle(store, &delta);
                 let sandbox = guest.sandbox();
-                let vfs = sandbox.vfs().fork(quota).map_err(|_| no_room())?;
-                Ok((Dormant { delta: Arc::new(delta), vfs, uptime: sandbox.uptime() }, warnings(sandbox)))
+                let (uptime, warnings) = (sandbox.uptime(), warnings(sandbox));
+                let copy = || -> Result<Dormant, Error> {
+                    let vfs = sandbox.vfs().fork(quota).map_err(|_| no_room())?;
+                    Ok(Dormant { delta: Arc::clone(&delta), vfs, uptime })
+                };
+                let (first, second) = (copy()?, copy()?);
+                match settled {
+                    Ok(()) => *past = Past::Noted(Checkpoint::new(second, bytes as u64, place.noted)),
+                    Err(error) => {
+                        tracing::warn!(session = %meta.id, %error, "a session goes on from the note of its memory");
+                        std::mem::replace(self, Self::Dormant(second)).end_unclean();
+                    }
+                }
+                Ok((first, warnings))
             }
         }
     }
@@ -256,14 +279,16 @@ impl Life {
         }
     }
 
-    /// Writes the state to disk and lets the guest go.
+    /// Writes the state to disk, where it is not there already, and lets the guest go.
     pub fn suspend(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(), Error> {
         match self {
             Self::Suspended => return Err(Problem::conflict("the session is suspended already").into()),
             Self::Lost(why) => return Err(why.clone().into()),
-            Self::Live { .. } | Self::Dormant(_) => {}
+            Self::Live { stored: true, .. } => {}
+            Self::Live { .. } | Self::Dormant(_) => {
+                self.write_to(place, meta, place.folder)?;
+            }
         }
-        self.write_to(place, meta, place.folder)?;
         std::mem::replace(self, Self::Suspended).end(place, meta);
         Ok(())
     }

@@ -6,4 +6,4 @@ mod table;
 
 pub use disk::{Meta, StateFolder};
 pub use life::Life;
-pub use table::{Held, NewSession, Sessions};
+pub use table::{Held, NewSession, Session, Sessions};

@@ -54,6 +54,8 @@ pub fn compile(job: &Job, component: &mut dyn Read) -> Result<Component, Error> 
         tracing::warn!(%error, "the cache of components could not be trimmed");
     }
     if job.confine {
+        // Calls under way come first.
+        let _ = rustix::process::nice(5);
         confine_to(&folder)?;
     }
     let bytes = read(component, &job.digest)?;

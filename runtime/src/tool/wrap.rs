@@ -7,21 +7,28 @@ use std::path::Path;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use super::embed::{EmbedError, embed_docs};
+
 #[derive(Debug, thiserror::Error)]
 pub enum WrapError {
     #[error("the WIT in {path}: {reason}")]
     Wit { path: String, reason: String },
     #[error("the module does not fit the world: {0}")]
     Module(String),
+    #[error(transparent)]
+    Docs(#[from] EmbedError),
 }
 
 /// The component that `module` makes of the world in the WIT file or folder. A module that imports WASI 0.1 gets the
-/// adapter to 0.2.
+/// adapter to 0.2. The WIT's doc comments go with it; a component that is one already only gets those.
 pub fn wrap(mut module: Vec<u8>, wit: &Path, world: Option<&str>) -> Result<Vec<u8>, WrapError> {
     let bad = |reason: &dyn std::fmt::Display| WrapError::Wit {
         path: wit.display().to_string(),
         reason: format!("{reason:#}"),
     };
+    if wasmparser::Parser::is_component(&module) {
+        return Ok(embed_docs(module, wit)?);
+    }
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(wit).map_err(|e| bad(&e))?;
     let world = resolve.select_world(&[package], world).map_err(|e| bad(&e))?;
@@ -33,7 +40,7 @@ pub fn wrap(mut module: Vec<u8>, wit: &Path, world: Option<&str>) -> Result<Vec<
     if module.windows(name.len()).any(|window| window == name.as_bytes()) {
         encoder = encoder.adapter(name, adapter).map_err(|e| fits(&e))?;
     }
-    encoder.encode().map_err(|e| fits(&e))
+    Ok(embed_docs(encoder.encode().map_err(|e| fits(&e))?, wit)?)
 }
 
 #[cfg(test)]
@@ -44,7 +51,7 @@ mod tests {
     fn a_core_module_becomes_a_component_of_its_world() {
         let folder = tempfile::tempdir().unwrap();
         let wit = folder.path().join("w.wit");
-        std::fs::write(&wit, "package t:t; world w { export add: func(a: s32, b: s32) -> s32; }").unwrap();
+        std::fs::write(&wit, "package t:t; world w { /// Adds.\nexport add: func(a: s32, b: s32) -> s32; }").unwrap();
         let module = |export: &str| {
             wat::parse_str(format!(
                 r#"(module (func (export "{export}") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))"#
@@ -52,7 +59,9 @@ mod tests {
             .unwrap()
         };
         let component = wrap(module("add"), &wit, None).unwrap();
-        assert!(wasmparser::Parser::is_component(&component));
+        let described = crate::tool::describe(&component, "").unwrap();
+        assert_eq!(described.functions[0].description, "Adds.");
+        assert!(wrap(component.clone(), &wit, None).unwrap().starts_with(&component));
         assert!(matches!(wrap(module("sub"), &wit, None), Err(WrapError::Module(_))));
         assert!(matches!(wrap(module("add"), &wit, Some("other")), Err(WrapError::Wit { .. })));
     }

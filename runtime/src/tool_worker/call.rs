@@ -49,9 +49,7 @@ pub(super) fn run(loaded: &Loaded, job: Job) -> Result<(ToolOutcome, Leftover), 
     let Job { call, interrupt, gateway, vfs } = job;
     let function = call.export.as_ref().map(|path| loaded.function(path)).transpose()?;
     let arguments = match &function {
-        Some(function) => {
-            function.signature.arguments(&call.arguments).map_err(|e| Problem::invalid(e.to_string()))?
-        }
+        Some(function) => function.signature.arguments(&call.arguments).map_err(|e| Problem::invalid(e.to_string()))?,
         None => Vec::new(),
     };
     let _running = running();
@@ -127,11 +125,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn raised(name: &str, message: String, traceback: String) -> Ended {
-    Ended {
-        status: Status::Error,
-        result: None,
-        error: Some(RunError { name: name.to_owned(), message, traceback }),
-    }
+    Ended { status: Status::Error, result: None, error: Some(RunError { name: name.to_owned(), message, traceback }) }
 }
 
 fn broken(error: &wasmtime::Error, state: &ToolState, limits: &Limits) -> Ended {

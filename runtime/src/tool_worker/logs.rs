@@ -28,7 +28,8 @@ impl Logs {
     /// The text. Bytes that are no UTF-8 become replacement characters.
     pub(super) fn take(&self) -> String {
         let said = std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut text = String::from_utf8(said.kept).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+        let mut text =
+            String::from_utf8(said.kept).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
         if said.lost > 0 {
             text.push_str(&format!("\n[{} more bytes were not kept]\n", said.lost));
         }

@@ -92,7 +92,7 @@ pub fn serve(listener: UnixListener, config: ToolWorkerConfig) -> Result<(), Err
         let confinement = confine(Profile::Tools, &readable, None)?;
         tracing::info!(landlock = confinement.landlock, seccomp = confinement.seccomp, "the tool worker is confined");
     }
-    start_ticker(&engine).map_err(Error::io("the epoch thread"))?;
+    start_ticker(&engine, || ()).map_err(Error::io("the epoch thread"))?;
     let depths = worker.admission.len();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from))

@@ -5,7 +5,7 @@ use wasmtime::ResourceLimiter;
 
 use crate::bounds::CpuClock;
 
-/// Elements of one table.
+/// Elements of all tables together.
 const TABLE_ELEMENTS: usize = 1 << 20;
 /// Core instances, memories and tables of one call. Compositions of many components need many of the first.
 const INSTANCES: usize = 1_000;
@@ -24,17 +24,18 @@ impl SandboxView for ToolState {
     }
 }
 
-/// Bounds all memories together, and remembers that it did.
+/// Bounds all memories together and all tables together, and remembers that it did.
 #[derive(Debug)]
 pub(super) struct Limiter {
     most: usize,
     held: usize,
+    elements: usize,
     pub(super) denied: bool,
 }
 
 impl Limiter {
     pub(super) fn new(memory_bytes: u64) -> Self {
-        Self { most: usize::try_from(memory_bytes).unwrap_or(usize::MAX), held: 0, denied: false }
+        Self { most: usize::try_from(memory_bytes).unwrap_or(usize::MAX), held: 0, elements: 0, denied: false }
     }
 
     /// Memories never shrink: what is held is the most there was.
@@ -55,8 +56,13 @@ impl ResourceLimiter for Limiter {
         Ok(granted)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.elements.saturating_add(desired.saturating_sub(current));
+        let granted = elements <= TABLE_ELEMENTS;
+        if granted {
+            self.elements = elements;
+        }
+        Ok(granted)
     }
 
     fn instances(&self) -> usize {
@@ -77,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_memories_count_together() {
+    fn all_memories_count_together_and_so_do_tables() {
         let mut limiter = Limiter::new(100);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 30, None).unwrap(), "another memory");
@@ -86,5 +92,7 @@ mod tests {
         assert!(limiter.denied);
         assert!(limiter.memory_growing(30, 40, None).unwrap());
         assert_eq!(limiter.peak(), 100);
+        assert!(limiter.table_growing(0, TABLE_ELEMENTS, None).unwrap());
+        assert!(!limiter.table_growing(0, 1, None).unwrap(), "another table");
     }
 }

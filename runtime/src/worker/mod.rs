@@ -5,10 +5,12 @@
 
 pub(crate) mod admission;
 mod config;
+pub(crate) mod lanes;
 mod metrics;
 pub(crate) mod routes;
 mod runs;
 mod sessions;
+mod watch;
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_host_api::Budget;
+use tokio::runtime::Handle;
 
 use crate::artifact::ArtifactCache;
 use crate::confine::{Profile, confine};
@@ -32,6 +35,8 @@ use metrics::Metrics;
 
 /// The stack of a thread that runs guests: the guest's own and what the host functions need below it.
 const THREAD_STACK: usize = crate::engine::GUEST_STACK + (8 << 20);
+/// Connections with a thread of their own at most; each costs five open files and some memory.
+const MOST_LANES: usize = 512;
 /// How many runs' files are kept.
 const KEPT_RUNS: usize = 256;
 
@@ -46,6 +51,8 @@ pub(crate) struct Worker {
     /// The ways out: what gateways have connected.
     pub(crate) uplinks: Uplinks,
     pub(crate) metrics: Metrics,
+    /// The runtime of what outlives a request or goes on beside it.
+    pub(crate) background: Handle,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains: runs end, sessions are suspended.
@@ -56,36 +63,47 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let mut kernels = Vec::new();
     for folder in Manifest::folders(&config.kernels_dir)? {
-        kernels.push(Arc::new(Kernel::load(&engine, &cache, &folder, &budget, cores * 4)?));
+        kernels.push(Arc::new(Kernel::load(&engine, &cache, &folder, &budget, config.max_runs)?));
     }
     std::fs::create_dir_all(&config.state_dir).map_err(Error::io("the state folder"))?;
     crate::memory::open_pagemap();
+    raise_open_files();
     if config.confine {
         let readable: Vec<PathBuf> = vec![PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/devices/system/cpu")];
         let confinement = confine(Profile::Kernels, &readable, Some(&config.state_dir))?;
         tracing::info!(landlock = confinement.landlock, seccomp = confinement.seccomp, "the worker is confined");
     }
-    start_ticker(&engine).map_err(Error::io("the epoch thread"))?;
-    let sessions = Arc::new(Sessions::open(kernels.clone(), &config.state_dir, &config)?);
+    start_ticker(&engine, watch::look).map_err(Error::io("the epoch thread"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores)
+        // Runs hold a place each; what else blocks (suspending, files) is short.
+        .max_blocking_threads(config.max_runs + 16)
+        .thread_stack_size(THREAD_STACK)
+        .enable_all()
+        .build()
+        .map_err(Error::io("the worker's threads"))?;
+    let background = runtime.handle().clone();
     let worker = Arc::new(Worker {
         admission: Admission::new(config.max_runs, config.max_waiting),
         files: RunFiles::new(KEPT_RUNS, Duration::from_secs(config.run_files_s)),
         metrics: Metrics::new(),
         uplinks: Uplinks::default(),
+        sessions: Arc::new(Sessions::open(kernels.clone(), &config, background.clone())?),
         kernels,
-        sessions,
         budget,
         config,
+        background,
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores)
-        // Runs hold a place each; what else blocks (suspending, files) is short.
-        .max_blocking_threads(worker.config.max_runs + 16)
-        .thread_stack_size(THREAD_STACK)
-        .enable_all()
-        .build()
-        .map_err(Error::io("the worker's threads"))?;
     runtime.block_on(serve_until_told(listener, worker))
+}
+
+/// Connections and the notes of live sessions take open files; what is usual for a login shell is too few.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn serve_until_told(listener: UnixListener, worker: Arc<Worker>) -> Result<(), Error> {
@@ -97,12 +115,10 @@ async fn serve_until_told(listener: UnixListener, worker: Arc<Worker>) -> Result
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(Error::io("signals"))?;
     let stop = tokio_util::sync::CancellationToken::new();
     let tending = tokio::spawn(tend(Arc::clone(&worker), stop.clone()));
-    let server = axum::serve(listener, routes::router(Arc::clone(&worker)));
-    let graceful = server.with_graceful_shutdown({
-        let stop = stop.clone();
-        async move { stop.cancelled().await }
-    });
-    let mut serving = tokio::spawn(async move { graceful.await });
+    // Those that wait for a place have a thread, too, as long as they are not very many.
+    let lanes = (worker.config.max_runs * 2 + 16).min(MOST_LANES);
+    let router = routes::router(Arc::clone(&worker));
+    let mut serving = tokio::spawn(lanes::serve(listener, router, lanes, stop.clone()));
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}

@@ -9,19 +9,22 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cofferdam_contract::worker::WorkerRun;
-use cofferdam_contract::{Event, Language, Outcome, Problem, RunId};
+use cofferdam_contract::{Event, Language, OrganizationId, Outcome, Problem, RunId};
 use cofferdam_host_api::Interrupt;
 use cofferdam_host_api::gateway::GatewayHandle;
 use futures_util::stream;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::spawn_blocking;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Worker;
+use super::lanes::{blocking, lane};
 use super::routes::{ProblemResponse, organization};
+use super::watch::watch;
 use crate::error::Error;
-use crate::fresh;
+use crate::fresh::{self, Used};
+use crate::kernel::Kernel;
 use crate::recorder::EventQueue;
-use crate::session::Held;
+use crate::session::{Held, Session};
 use crate::turn::Job;
 
 /// Stops the run when the request is dropped: the caller went away.
@@ -75,16 +78,63 @@ pub(super) async fn run(
         gateway,
         listener: listener.clone(),
     };
-    let (answer, answered) = tokio::sync::oneshot::channel();
     let on_thread = Arc::clone(&worker);
-    spawn_blocking(move || work(&on_thread, organization, held, job, place, answer));
-    match listener {
-        None => {
-            let outcome = answered.await.map_err(|_| Problem::internal("the run broke off"))?;
+    // What asks the gateway waits for other threads, with timers that this one would have to drive.
+    let here = lane().filter(|_| job.gateway.is_none());
+    match (listener, here) {
+        (None, Some(caller)) => {
+            let watched = watch(caller, job.interrupt.clone());
+            let done = blocking(move || work(&on_thread, organization, held, job, place)).await;
+            drop(watched);
+            let (outcome, after) = done.map_err(|_| broke_off())?;
+            // Comes once the answer is written: this thread's own tasks wait until its connection does.
+            tokio::spawn(async move { after.clean() });
+            Ok(json(&outcome.map_err(|e| refuse(&e))?))
+        }
+        (None, None) => {
+            let answered =
+                elsewhere(&worker.background, None, move || work(&on_thread, organization, held, job, place));
+            let outcome = answered.await.map_err(|_| broke_off())?;
             drop(cancel);
             Ok(json(&outcome.map_err(|e| refuse(&e))?))
         }
-        Some(queue) => Ok(events(queue, answered, cancel)),
+        (Some(queue), _) => {
+            let work = move || work(&on_thread, organization, held, job, place);
+            let answered = elsewhere(&worker.background, Some(Arc::clone(&queue)), work);
+            Ok(events(queue, answered, cancel))
+        }
+    }
+}
+
+fn broke_off() -> Problem {
+    Problem::internal("the run broke off")
+}
+
+type Answer = Result<Outcome, Error>;
+
+/// Does the work on a thread that may block. The answer goes out before the slot is cleaned.
+fn elsewhere(
+    background: &Handle,
+    queue: Option<Arc<EventQueue>>,
+    work: impl FnOnce() -> (Answer, After) + Send + 'static,
+) -> oneshot::Receiver<Answer> {
+    let (answer, answered) = oneshot::channel();
+    background.spawn_blocking(move || {
+        // Whatever happens, nobody waits for more events.
+        let close = queue.map(CloseOnDrop);
+        let (result, after) = work();
+        let _ = answer.send(result);
+        drop(close);
+        after.clean();
+    });
+    answered
+}
+
+struct CloseOnDrop(Arc<EventQueue>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -108,59 +158,51 @@ fn language_of(request: &WorkerRun, held: Option<&Held>) -> Result<Language, Pro
     }
 }
 
-type Answer = tokio::sync::oneshot::Sender<Result<Outcome, Error>>;
+/// What is left to do when the answer is out.
+enum After {
+    Nothing,
+    Fresh { used: Used, kernel: Arc<Kernel>, organization: OrganizationId, _place: OwnedSemaphorePermit },
+    Session { session: Arc<Session>, worker: Arc<Worker> },
+}
 
-/// The whole of a run, on a thread of its own. The answer goes out before the slot is cleaned.
+impl After {
+    fn clean(self) {
+        match self {
+            Self::Nothing => {}
+            Self::Fresh { used, kernel, organization, .. } => used.clean(&kernel, &organization),
+            Self::Session { session, worker } => worker.sessions.checkpoint_later(session),
+        }
+    }
+}
+
+/// The whole of a run, on this thread, up to its answer.
 fn work(
     worker: &Arc<Worker>,
-    organization: cofferdam_contract::OrganizationId,
+    organization: OrganizationId,
     held: Option<Held>,
     job: Job,
     place: OwnedSemaphorePermit,
-    answer: Answer,
-) {
+) -> (Answer, After) {
     let language = job.language;
-    let listener = job.listener.clone();
     let started = Instant::now();
-    let finish =
-        |result: &Result<Outcome, Error>| worker.metrics.finished(language, result.as_ref().ok(), started.elapsed());
-    match held {
+    let (result, after) = match held {
         Some(mut held) => {
             let session = held.session();
             let result = held.run(&worker.sessions, job).map(|finished| finished.outcome);
-            drop(held);
-            finish(&result);
-            let _ = answer.send(result);
-            worker.sessions.checkpoint_later(session);
+            (result, After::Session { session, worker: Arc::clone(worker) })
         }
         None => match worker.sessions.kernel(language.kernel()) {
-            Err(problem) => {
-                let _ = answer.send(Err(problem.into()));
-            }
+            Err(problem) => return (Err(problem.into()), After::Nothing),
             Ok(kernel) => match fresh::run(&kernel, &organization, job, &worker.files) {
                 Ok((finished, used)) => {
-                    let result = Ok(finished.outcome);
-                    finish(&result);
-                    let _ = answer.send(result);
-                    close(listener.as_ref());
-                    used.clean(&kernel, &organization);
+                    (Ok(finished.outcome), After::Fresh { used, kernel, organization, _place: place })
                 }
-                Err(error) => {
-                    let result = Err(error);
-                    finish(&result);
-                    let _ = answer.send(result);
-                }
+                Err(error) => (Err(error), After::Nothing),
             },
         },
-    }
-    close(listener.as_ref());
-    drop(place);
-}
-
-fn close(listener: Option<&Arc<EventQueue>>) {
-    if let Some(queue) = listener {
-        queue.close();
-    }
+    };
+    worker.metrics.finished(language, result.as_ref().ok(), started.elapsed());
+    (result, after)
 }
 
 fn json(outcome: &Outcome) -> Response {
@@ -171,11 +213,7 @@ fn json(outcome: &Outcome) -> Response {
 }
 
 /// What happens, as it happens, then the end. The stream's end drops `cancel`, which by then stops nothing.
-fn events(
-    queue: Arc<EventQueue>,
-    answered: tokio::sync::oneshot::Receiver<Result<Outcome, Error>>,
-    cancel: CancelOnDrop,
-) -> Response {
+fn events(queue: Arc<EventQueue>, answered: oneshot::Receiver<Answer>, cancel: CancelOnDrop) -> Response {
     let state = (queue, Some(answered), cancel);
     let body = stream::unfold(state, |(queue, mut answered, cancel)| async move {
         if let Some(event) = queue.next().await {

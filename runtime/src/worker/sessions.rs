@@ -16,6 +16,7 @@ use cofferdam_host_api::{FsError, Vfs};
 use serde::de::DeserializeOwned;
 
 use super::Worker;
+use super::lanes::blocking;
 use super::routes::{ProblemResponse, organization};
 use crate::session::NewSession;
 
@@ -43,7 +44,7 @@ pub(super) async fn create(
         None => NewSession::Fresh,
         Some(key) => NewSession::Snapshot(SessionId::parse(&key).map_err(|e| Problem::malformed(e.to_string()))?),
     };
-    let made = tokio::task::spawn_blocking(move || worker.sessions.create(&organization, request, from));
+    let made = blocking(move || worker.sessions.create(&organization, request, from));
     let info = made.await.map_err(|_| Problem::internal("the session could not be made"))??;
     Ok((StatusCode::CREATED, Json(info)))
 }
@@ -119,7 +120,7 @@ pub(super) async fn snapshot(
 
 pub(super) async fn remove_snapshot(State(worker): Shared, Path(key): Path<String>) -> Answer<StatusCode> {
     let key = SessionId::parse(&key).map_err(|e| Problem::invalid(e.to_string()))?;
-    let removed = tokio::task::spawn_blocking(move || worker.sessions.remove_snapshot(&key));
+    let removed = blocking(move || worker.sessions.remove_snapshot(&key));
     removed.await.map_err(|_| Problem::internal("the snapshot could not be deleted"))?;
     Ok(StatusCode::NO_CONTENT)
 }

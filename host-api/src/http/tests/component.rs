@@ -131,7 +131,7 @@ fn a_component_fetches() {
         });
         Response::builder().status(201).body(body).unwrap()
     }));
-    assert_eq!(run(sandbox, HTTP_ONLY).unwrap(), 201_000 + 300_000);
+    assert_eq!(run(sandbox, HTTP_ONLY).unwrap(), 201_000 + 300_003);
 }
 
 #[test]

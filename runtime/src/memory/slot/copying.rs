@@ -1,0 +1,143 @@
+//! What of a memory is its own: told, written down as a delta, and laid over another slot.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::sync::Arc;
+
+use super::{PAGE, Slot};
+use crate::memory::delta::{Delta, Run, outside};
+use crate::memory::{sys, vectored};
+
+/// Runs of at least this many bytes are mapped back over the memory that they were noted from. Shorter ones are what a
+/// guest works with, and would only be made private again by its next turn.
+const SETTLE_BYTES: usize = 512 << 10;
+/// Each piece of a delta costs the process two of its (by default 65,530) memory areas.
+const MAX_PIECES: usize = 24;
+/// Files of earlier deltas are held whole: no more than this and twice of what is used of them, in bytes.
+const HELD_BYTES: u64 = 4 << 20;
+
+impl Slot {
+    /// What the memory has that its image has not, page by page; needs the memory at rest, as [`Slot::with_bytes`].
+    pub fn changed_pages<T>(&self, at_rest: &mut T) -> io::Result<Vec<(usize, usize)>> {
+        let mut runs = self.private_below(self.size())?;
+        runs.extend(self.overlay().iter().map(|run| (run.offset, run.end())));
+        Ok(self.refined(at_rest, runs))
+    }
+
+    fn refined<T>(&self, at_rest: &mut T, runs: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+        let image = self.image.clone();
+        self.with_bytes(at_rest, |now| refine(runs, now, image.as_ref().map_or(&[][..], |i| i.bytes())))
+    }
+
+    /// Notes the memory as it is, for this process: what has changed since it was last noted goes into `file`, which is
+    /// empty; the rest stays where it is. Answers how many bytes were written, too.
+    pub fn note<T>(&self, at_rest: &mut T, file: File) -> io::Result<(Delta, usize)> {
+        let private = self.private_below(self.size())?;
+        let mut kept = outside(&self.overlay(), &private);
+        let mut changed = private;
+        if is_wasteful(&self.overlay(), &kept)? {
+            changed.extend(kept.drain(..).map(|run| (run.offset, run.end())));
+        }
+        let changed = self.refined(at_rest, changed);
+        let written = changed.iter().map(|(from, to)| to - from).sum();
+        let delta = self.with_bytes(at_rest, |memory| Delta::note(file, memory, &changed, kept))?;
+        Ok((delta, written))
+    }
+
+    /// Maps the long runs of the note that was just made over the memory, which has the same bytes: they are shared with
+    /// the copies from then on, and the next note finds them unchanged.
+    ///
+    /// # Errors
+    /// Where that fails the memory may be gone; the note has it.
+    pub fn settle<T>(&self, _at_rest: &mut T, note: &Delta) -> io::Result<()> {
+        let mut overlay = self.overlay();
+        for run in note.runs().iter().filter(|run| run.len >= SETTLE_BYTES) {
+            if overlay.iter().any(|piece| piece.covers(run)) {
+                continue;
+            }
+            let mut pieces = outside(&overlay, &[(run.offset, run.end())]);
+            if pieces.len() >= MAX_PIECES {
+                return Ok(());
+            }
+            pieces.push(run.clone());
+            pieces.sort_unstable_by_key(|piece| piece.offset);
+            // SAFETY: the run was written from `[offset, end)` of this memory, so it lies inside, page-aligned; the store,
+            // and so the only user of the memory, is borrowed exclusively; the bytes stay the same.
+            unsafe { sys::map_file(self.base().add(run.offset), run.len, &run.file, run.file_offset)? };
+            *overlay = pieces;
+        }
+        Ok(())
+    }
+
+    /// Lays a delta over the image of a clean slot.
+    pub fn apply(&mut self, delta: &Delta) -> io::Result<()> {
+        self.grow_to(delta.memory_len())?;
+        let size = self.size().next_multiple_of(PAGE);
+        if delta.runs().iter().any(|run| run.offset.checked_add(run.len).is_none_or(|end| end > size)) {
+            return Err(io::Error::other("a delta lies outside the memory"));
+        }
+        let mut overlay = Vec::new();
+        for run in delta.runs().iter().filter(|run| run.mapped) {
+            // SAFETY: `offset + len` was checked against the accessible size; `&mut self`: nothing uses the slot; delta
+            // runs are page-aligned.
+            unsafe { sys::map_file(self.base().add(run.offset), run.len, &run.file, run.file_offset)? };
+            overlay.push(run.clone());
+        }
+        *self.overlay() = overlay;
+        self.copy_short(delta)
+    }
+
+    /// Copies the runs that are not mapped; those that follow each other in a file with one call.
+    fn copy_short(&mut self, delta: &Delta) -> io::Result<()> {
+        let short: Vec<&Run> = delta.runs().iter().filter(|run| !run.mapped).collect();
+        let follows =
+            |a: &&Run, b: &&Run| Arc::ptr_eq(&a.file, &b.file) && b.file_offset == a.file_offset + a.len as u64;
+        for group in short.chunk_by(follows) {
+            let Some(first) = group.first() else { continue };
+            let mut into: Vec<IoSliceMut<'_>> = group
+                .iter()
+                .map(|run| {
+                    // SAFETY: checked by `apply`: accessible, writable, and runs of a delta do not overlap.
+                    let bytes = unsafe { std::slice::from_raw_parts_mut(self.base().add(run.offset), run.len) };
+                    IoSliceMut::new(bytes)
+                })
+                .collect();
+            vectored::read_exact_at(&first.file, &mut into, first.file_offset)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the files of what is mapped are much longer than what would still be used of them.
+fn is_wasteful(overlay: &[Run], kept: &[Run]) -> io::Result<bool> {
+    let files: BTreeMap<_, _> = overlay.iter().map(|run| (Arc::as_ptr(&run.file), &run.file)).collect();
+    let mut held = 0;
+    for file in files.values() {
+        held += file.metadata()?.len();
+    }
+    Ok(held > HELD_BYTES + 2 * kept.iter().map(|run| run.len as u64).sum::<u64>())
+}
+
+/// Sorts and folds runs, and leaves out the pages that are equal to the image or, beyond it, zero.
+fn refine(mut runs: Vec<(usize, usize)>, now: &[u8], image: &[u8]) -> Vec<(usize, usize)> {
+    runs.sort_unstable();
+    let zero = [0_u8; PAGE];
+    let mut changed: Vec<(usize, usize)> = Vec::new();
+    let mut done = 0;
+    for (from, to) in runs {
+        for at in (from.max(done)..to.min(now.len())).step_by(PAGE) {
+            let end = (at + PAGE).min(now.len());
+            let original = image.get(at..end).unwrap_or(&zero);
+            if now.get(at..end).is_some_and(|page| page == original) {
+                continue;
+            }
+            match changed.last_mut() {
+                Some(last) if last.1 == at => last.1 = at + PAGE,
+                _ => changed.push((at, at + PAGE)),
+            }
+        }
+        done = done.max(to);
+    }
+    changed
+}
