@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 pub type Target = fn(&[u8]);
 
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("run_request", run_request),
     ("path", path),
     ("delta", delta),
@@ -26,6 +26,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("component", component),
     ("arguments", arguments),
     ("policy", policy),
+    ("url", url),
 ];
 
 /// The body of `POST /v1/runs`.
@@ -164,4 +165,16 @@ pub fn policy(bytes: &[u8]) {
     check_grants(&left).expect("what is left can be granted");
     let (again, _) = effective(&left, &OperatorPolicy::default());
     assert_eq!(again, left, "what is allowed is allowed once more");
+}
+
+/// A sandbox's URL, as the gateway understands it: one meaning, and its own form has the same.
+pub fn url(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(target) = cofferdam_controller::gateway::Target::parse(text) else { return };
+    let scheme = if target.https { "https" } else { "http" };
+    let form = format!("{scheme}://{}{}", target.authority(), target.path_and_query());
+    let again = cofferdam_controller::gateway::Target::parse(&form);
+    assert_eq!(again.as_ref(), Ok(&target), "{form} is read as what it was");
+    assert!(form.bytes().all(|byte| byte.is_ascii_graphic()), "{form} can stand in a request");
+    assert!(!target.path.split('/').any(|segment| segment == ".."), "{form} does not climb");
 }

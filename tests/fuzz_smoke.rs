@@ -118,6 +118,12 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             "*.example.com:443",
             "[2001:db8::1]:8080",
         ],
+        "url" => &[
+            "https://api.example.com:8443/v1/a%2fb/../c?q={\"x\"}&y=%zz",
+            "http://0x7f.1/..;/%2e%2e/",
+            "http://[::ffff:127.0.0.1]:80//a",
+            "https://bücher.example./ä",
+        ],
         "path" => &["a/b/c.txt", "a//b", "../../etc/passwd", "./a", "a/../b", "ä/ß\u{202e}", "/abs", "x/"],
         "manifest" => &[
             "name=\"k\"\nversion=\"1\"\nlanguage=\"python\"\n[module]\npath=\"m\"\n[module.exports]\ninit=\"i\"\nboot=\"b\"\nturn=\"t\"\nalloc=\"a\"\ndoor=\"host.call\"\n[image]\nprelude=[\"a\"]\nturn=\"$SPEC\"\n[env]\nA=\"b\"\n[[mounts]]\nguest=\"/x\"\npath=\"y\"\n",

@@ -101,6 +101,7 @@ async fn sessions(store: &Store, organization: &OrganizationId, key: &str, uniqu
         worker: "local".into(),
         ttl_s: 10,
         limits: Limits { wall_ms: u64::MAX / 2, ..Limits::DEFAULT },
+        grants: cofferdam_contract::Grants::default(),
         created_at: 100,
         last_used_at,
         ends_at,

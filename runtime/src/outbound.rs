@@ -31,28 +31,32 @@ const NO_HTTP: &str = "no network in this sandbox: sockets, HTTP and name resolu
                        HTTP has to be granted to the run, host by host (grants.http)";
 const NO_TOOLS: &str = "no tools are granted to this sandbox: they have to be granted to the run by name (grants.tools)";
 
-/// A request through the door that is for here.
+/// `{"op":"http", ...}`
 #[derive(Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-enum Ask<'a> {
-    Http {
-        method: String,
-        url: String,
-        #[serde(default)]
-        headers: Vec<(String, String)>,
-        #[serde(default)]
-        body: Option<String>,
-        #[serde(default)]
-        timeout_ms: Option<u64>,
-    },
-    Tools,
-    Tool {
-        tool: String,
-        function: String,
-        #[serde(borrow)]
-        arguments: &'a RawValue,
-    },
+struct HttpAsk {
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    timeout_ms: Option<u64>,
 }
+
+/// `{"op":"tool", ...}`
+#[derive(Deserialize)]
+struct ToolAsk<'a> {
+    tool: String,
+    function: String,
+    #[serde(borrow)]
+    arguments: &'a RawValue,
+}
+
+/// Kernels' preludes write the operation first.
+const HTTP: &[u8] = br#"{"op":"http""#;
+const TOOLS: &[u8] = br#"{"op":"tools""#;
+const TOOL: &[u8] = br#"{"op":"tool""#;
 
 /// What a guest gets for a request that was carried out.
 #[derive(Serialize)]
@@ -85,33 +89,36 @@ impl From<GatewayError> for Refusal {
     }
 }
 
-/// Whether a request is for here rather than for the recorder. Kernels' preludes write the operation first.
+/// Whether a request is for here rather than for the recorder.
 pub fn is_meant(request: &[u8]) -> bool {
-    [&br#"{"op":"http""#[..], br#"{"op":"tools""#, br#"{"op":"tool""#].iter().any(|op| request.starts_with(op))
+    [HTTP, TOOLS, TOOL].iter().any(|op| request.starts_with(op))
 }
 
-/// Carries a request out: the answer in JSON, or the text of an error.
+/// Carries a request out: the answer in JSON, a refusal included. An `Err` would reach no interpreter as text.
 pub fn answer(gateway: Option<&GatewayHandle>, interrupt: &Interrupt, request: &[u8]) -> Result<Vec<u8>, String> {
-    let ask: Ask<'_> = serde_json::from_slice(request).map_err(|e| format!("the sandbox does not know this: {e}"))?;
-    let json = match ask {
-        Ask::Http { method, url, headers, body, timeout_ms } => {
-            let result = match gateway {
-                None => Err(Refusal::new(RefusedBy::Policy, NO_HTTP)),
-                Some(gateway) => http_request(&method, &url, &headers, body.as_deref())
-                    .and_then(|request| within(interrupt, timeout_ms, http(gateway, request))),
-            };
-            to_json(result)
-        }
-        Ask::Tools => to_json(match gateway {
-            None => Err(Refusal::new(RefusedBy::Policy, NO_TOOLS)),
-            Some(gateway) => within(interrupt, None, tools(gateway)),
-        }),
-        Ask::Tool { tool, function, arguments } => to_json(match gateway {
-            None => Err(Refusal::new(RefusedBy::Policy, NO_TOOLS)),
-            Some(gateway) => within(interrupt, None, call(gateway, &tool, &function, arguments)),
-        }),
+    let json = if request.starts_with(HTTP) {
+        to_json(granted(gateway, NO_HTTP).and_then(|gateway| {
+            let ask: HttpAsk = parse(request)?;
+            let request = http_request(&ask.method, &ask.url, &ask.headers, ask.body.as_deref())?;
+            within(interrupt, ask.timeout_ms, http(gateway, request))
+        }))
+    } else if request.starts_with(TOOLS) {
+        to_json(granted(gateway, NO_TOOLS).and_then(|gateway| within(interrupt, None, tools(gateway))))
+    } else {
+        to_json(granted(gateway, NO_TOOLS).and_then(|gateway| {
+            let ask: ToolAsk<'_> = parse(request)?;
+            within(interrupt, None, call(gateway, &ask.tool, &ask.function, ask.arguments))
+        }))
     };
     json.map_err(|e| e.to_string())
+}
+
+fn granted<'a>(gateway: Option<&'a GatewayHandle>, otherwise: &str) -> Result<&'a GatewayHandle, Refusal> {
+    gateway.ok_or_else(|| Refusal::new(RefusedBy::Policy, otherwise))
+}
+
+fn parse<'a, T: Deserialize<'a>>(request: &'a [u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(request).map_err(|e| malformed(format!("the sandbox does not know this request: {e}")))
 }
 
 fn to_json<T: Serialize>(result: Result<T, Refusal>) -> serde_json::Result<Vec<u8>> {
@@ -269,7 +276,9 @@ mod tests {
             assert_eq!(answer["refused"], "policy", "{answer}");
         }
         assert!(!is_meant(br#"{"op":"result","main":true,"data":{}}"#));
-        assert!(answer(None, &Interrupt::default(), br#"{"op":"http"}"#).is_err());
+        let ask: ToolAsk<'_> = parse(br#"{"op":"tool","tool":"a","function":"b","arguments":{"c":[1e400]}}"#).ok().unwrap();
+        assert_eq!(ask.arguments.get(), r#"{"c":[1e400]}"#);
+        assert_eq!(parse::<HttpAsk>(br#"{"op":"http"}"#).err().map(|refusal| refusal.refused), Some("malformed"));
     }
 
     #[test]

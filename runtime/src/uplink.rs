@@ -4,9 +4,10 @@
 //! shown to the gateway that it names and to no other.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
@@ -15,6 +16,8 @@ use cofferdam_contract::uplink::{
     CONNECTION_WINDOW, GATEWAY_HEADER, LENGTH_HEADER, MAX_HEADER_BYTES, STREAM_WINDOW, TOKEN_HEADER, UPGRADE,
 };
 use cofferdam_host_api::gateway::{Gateway, GatewayBody, GatewayError, GatewayFuture};
+use cofferdam_host_api::interrupt::Timer;
+use futures_util::future::{Either, select};
 use http_body_util::BodyExt;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -167,7 +170,7 @@ impl Table {
         let wait = async {
             loop {
                 let changed = self.changed.notified();
-                let mut changed = std::pin::pin!(changed);
+                let mut changed = pin!(changed);
                 // Before the look, so that a line that comes in between is not missed.
                 changed.as_mut().enable();
                 if let Some(sender) = self.pick(name) {
@@ -176,9 +179,14 @@ impl Table {
                 changed.await;
             }
         };
-        match self.pick(name) {
-            Some(sender) => Some(sender),
-            None => tokio::time::timeout(PATIENCE, wait).await.ok(),
+        if let Some(sender) = self.pick(name) {
+            return Some(sender);
+        }
+        // On a guest's thread nothing drives the runtime's timers, and elsewhere nothing looks at a guest's.
+        let (guests, ours) = (Timer(Instant::now().checked_add(PATIENCE)), pin!(tokio::time::sleep(PATIENCE)));
+        match select(pin!(wait), select(guests, ours)).await {
+            Either::Left((sender, _)) => Some(sender),
+            Either::Right(_) => None,
         }
     }
 }

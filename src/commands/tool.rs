@@ -17,7 +17,8 @@ pub struct Tool {
 
 const HELP: &str = "\
 Examples:
-  cofferdam tool deploy hash target/examples/hash.wasm
+  cofferdam tool wrap hash.core.wasm --wit wit --output hash.wasm
+  cofferdam tool deploy hash hash.wasm
   cofferdam tool call hash data=hello
   cofferdam tool deploy weather weather.wasm --allow-http api.example.com
   cofferdam tool deploy weather oci://r.example/weather:1.2 --policy p.yaml
@@ -40,6 +41,23 @@ pub enum Command {
     Delete(Name),
     /// Push a tool's component to an OCI registry
     Push(Push),
+    /// Make a component of a core module, such as a C compiler's; needs no server
+    Wrap(Wrap),
+}
+
+#[derive(Args)]
+pub struct Wrap {
+    /// The core module; where it imports WASI 0.1 it gets the adapter to 0.2
+    #[arg(value_name = "MODULE")]
+    pub module: PathBuf,
+    /// The file or folder of the WIT that it implements
+    #[arg(long, value_name = "PATH")]
+    pub wit: PathBuf,
+    /// The world, where the WIT has several
+    #[arg(long, value_name = "NAME")]
+    pub world: Option<String>,
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
 }
 
 #[derive(Args)]
@@ -103,7 +121,7 @@ pub struct Call {
     pub name: String,
     /// The function (not needed where there is one), then the arguments: one JSON object, `-` for standard input, or
     /// NAME=VALUE for each
-    #[arg(value_name = "FUNCTION|JSON|NAME=VALUE", allow_hyphen_values = true)]
+    #[arg(value_name = "FUNCTION|JSON|NAME=VALUE")]
     pub words: Vec<String>,
     #[command(flatten)]
     pub output: Json,

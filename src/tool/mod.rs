@@ -13,7 +13,7 @@ use cofferdam_controller::services::tools::ToolInfo;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::commands::tool::{Command, Push, Rollback};
+use crate::commands::tool::{Command, Push, Rollback, Wrap};
 use crate::run::wire::Server;
 use crate::server::{block_on, find, segment};
 
@@ -21,8 +21,13 @@ use crate::server::{block_on, find, segment};
 const REFUSED: u8 = 126;
 
 pub fn main(command: Command) -> anyhow::Result<ExitCode> {
+    if let Command::Wrap(args) = &command {
+        return wrap(args);
+    }
     let server = find()?;
     match command {
+        // Above: it needs no server.
+        Command::Wrap(_) => {}
         Command::Deploy(args) => block_on(deploy::deploy(&server, &args))?,
         Command::List(output) => block_on(list(&server, output.json))?,
         Command::Show(args) => {
@@ -41,6 +46,13 @@ pub fn main(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Push(args) => block_on(push(&server, &args))?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wrap(args: &Wrap) -> anyhow::Result<ExitCode> {
+    let module = std::fs::read(&args.module).with_context(|| args.module.display().to_string())?;
+    let component = cofferdam_runtime::tool::wrap::wrap(module, &args.wit, args.world.as_deref())?;
+    std::fs::write(&args.output, component).with_context(|| args.output.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod files;
 mod keys;
 mod mcp;
+mod registry;
 mod runs;
 mod sessions;
 mod states;

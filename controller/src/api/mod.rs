@@ -31,6 +31,7 @@ use crate::auth::{Scope, require};
 use crate::mcp;
 use crate::services::App;
 
+pub(crate) use body::read as read_body;
 pub use observe::Peer;
 pub(crate) use observe::observe;
 

@@ -24,7 +24,7 @@ pub struct SecretRequest {
     #[serde(deserialize_with = "quietly")]
     #[schema(value_type = String, write_only)]
     value: Zeroizing<String>,
-    /// Where it may be sent: `api.example.com`, `*.example.com`, each with or without `:port`.
+    /// Where it may be sent: `api.example.com`, `*.example.com`, each with or without `:port`. Without one, to every port of it.
     hosts: Vec<String>,
 }
 

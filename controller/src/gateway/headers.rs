@@ -125,7 +125,9 @@ mod tests {
         let mut expected = map(&[("set-cookie", "a=b")]);
         expected.append("set-cookie", "c=d".parse().unwrap());
         let mut headers = HeaderMap::new();
-        answered.iter().for_each(|(n, v)| drop(headers.append(n.parse::<HeaderName>().unwrap(), v.parse().unwrap())));
+        for (name, value) in answered {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
         assert_eq!(to_guest(&headers, None, false).unwrap(), expected);
     }
 

@@ -34,13 +34,18 @@ pub async fn operation(
         return Err(Refusal::policy("No grant covers key-value operations; grant them with grants.keyvalue."));
     };
     let body = read(request, MOST).await?;
-    let asked: Asked = serde_json::from_slice(&body).map_err(|e| Refusal::malformed(e.to_string()))?;
+    let asked: Asked = serde_json::from_slice(&body).map_err(|e| Refusal::malformed(short(&e)))?;
     let pass = &admission.pass;
     // A snippet has its key's own namespace. No tool's name has a colon in it.
     let owner = pass.tool.clone().unwrap_or_else(|| format!("key:{}", pass.caller.key));
     let space = Namespace { organization: &pass.caller.organization, owner: &owner };
     let answer = carry_out(app, &space, grant, asked).await.map_err(refusal)?;
     json(&answer)
+}
+
+/// What a guest has written may stand in an error, as long as it likes.
+fn short(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(300).collect()
 }
 
 fn refusal(error: KeyValueError) -> Refusal {

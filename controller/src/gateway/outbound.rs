@@ -27,6 +27,7 @@ use crate::services::App;
 
 /// Bodies of up to this size that may hold placeholders are read first, so that they go out with their length.
 const READ_FIRST: u64 = 256 << 10;
+const MAX_METHOD_BYTES: usize = 20;
 /// The most addresses that are tried.
 const TRIED: usize = 4;
 
@@ -76,7 +77,8 @@ fn late(shown: &str, time: Duration) -> Refusal {
 
 fn method(parts: &Parts) -> Result<Method, Refusal> {
     let given = parts.headers.get(METHOD_HEADER).map_or(&b"GET"[..], |value| value.as_bytes());
-    let method = Method::from_bytes(given).map_err(|_| Refusal::malformed("This is no HTTP method."))?;
+    let method = Method::from_bytes(given).ok().filter(|method| method.as_str().len() <= MAX_METHOD_BYTES);
+    let method = method.ok_or_else(|| Refusal::malformed("This is no HTTP method."))?;
     if matches!(method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::policy(format!("{method} is never let out.")));
     }

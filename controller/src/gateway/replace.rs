@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
@@ -27,7 +27,9 @@ impl Finder {
     /// # Errors
     /// More texts than the automaton can hold.
     pub fn new(texts: Vec<Vec<u8>>) -> Result<Self, Forbidden> {
-        let build = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&texts);
+        // A table of all states and bytes would cost seconds and hundreds of megabytes for a long secret.
+        let kind = Some(AhoCorasickKind::ContiguousNFA);
+        let build = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(kind).build(&texts);
         let automaton = build.map_err(|e| Forbidden(e.to_string()))?;
         let mut first = [false; 256];
         for byte in texts.iter().filter_map(|text| text.first()) {

@@ -70,3 +70,20 @@ fn a_forbidden_text_ends_the_stream_and_insertions_are_bounded() {
     assert!(replacer.push(Bytes::from_static(b"big")).is_err());
     assert_eq!(finder.replace_all(&[], b"nothing"), Ok(None));
 }
+
+#[test]
+fn long_texts_that_resemble_themselves_cost_little() {
+    let started = std::time::Instant::now();
+    let texts = vec![vec![b'v'; 16 << 10], b"dnZ2".repeat(4 << 10), b"%76".repeat(16 << 10)];
+    let finder = Arc::new(Finder::new(texts).unwrap());
+    let with: Vec<Replacement> = (0..3).map(|_| Ok(Zeroizing::new(b"X".to_vec()))).collect();
+    let mut replacer = Replacer::new(finder, Arc::new(with), usize::MAX);
+    let mut output = 0;
+    for _ in 0..64 {
+        output += replacer.push(Bytes::from([vec![b'v'; 8 << 10], vec![b'w']].concat())).unwrap().len();
+        output += replacer.push(Bytes::from_static(b"vv")).unwrap().len();
+    }
+    output += replacer.finish().unwrap().len();
+    assert_eq!(output, 64 * ((8 << 10) + 3));
+    assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
+}

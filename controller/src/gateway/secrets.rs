@@ -155,7 +155,7 @@ impl Outgoing {
 }
 
 fn bound_to(secret: &secrets::Opened, target: &Target) -> bool {
-    secret.hosts.iter().any(|host| host.covers(target.https, &target.host, target.port))
+    secret.hosts.iter().any(|host| host.binds(&target.host, target.port))
 }
 
 /// User name and password of `Authorization: Basic`.

@@ -145,3 +145,81 @@ fn paths_that_climb_when_they_are_decoded_again() {
         assert_eq!(parse(&format!("https://a.example{path}")).climbs(), climbs, "{path}");
     }
 }
+
+/// Texts made of what URLs are made of, from a fixed seed: what is read at all is read as one thing only.
+#[test]
+fn whatever_is_read_has_one_meaning() {
+    const PARTS: &[&str] = &[
+        "http://",
+        "https://",
+        "a.example",
+        "127.0.0.1",
+        "0x7f",
+        "[::1]",
+        "[",
+        "]",
+        "@",
+        ":",
+        ":80",
+        ":443",
+        "/",
+        "//",
+        "..",
+        "%2e",
+        "%2f",
+        "%25",
+        "%",
+        "\\",
+        "?",
+        "#",
+        ";",
+        ".",
+        "..;",
+        "\u{e9}",
+        "\u{3002}",
+        "\u{200b}",
+        "x",
+        "-",
+        "_",
+        " ",
+        "\t",
+        "xn--",
+        "\u{2488}",
+        "{",
+        "|",
+        "&",
+        "=",
+        "\u{0}",
+        "*",
+        ",",
+    ];
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |most: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % most as u64).unwrap()
+    };
+    let mut read = 0;
+    for _ in 0..200_000 {
+        let mut text = String::from(["http://", "https://", ""][next(3)]);
+        (0..next(8)).for_each(|_| text.push_str(PARTS[next(PARTS.len())]));
+        let Ok(target) = Target::parse(&text) else { continue };
+        read += 1;
+        assert!(!target.host.is_empty() && target.port != 0 && target.path.starts_with('/'), "{text:?} {target:?}");
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+        assert!(target.address.is_some() || target.host.bytes().all(plain), "{text:?} {target:?}");
+        assert_eq!(target.host.parse::<IpAddr>().ok(), target.address, "{text:?} {target:?}");
+        assert!(!target.path.split('/').any(|segment| segment == ".." || segment == "."), "{text:?} {target:?}");
+        let again = format!(
+            "{}://{}{}",
+            if target.https { "https" } else { "http" },
+            target.authority(),
+            target.path_and_query()
+        );
+        assert_eq!(Target::parse(&again).as_ref(), Ok(&target), "{text:?} {again:?}");
+        let uri: http::Uri = target.path_and_query().parse().unwrap();
+        assert_eq!(uri.path_and_query().unwrap().as_str(), target.path_and_query(), "{text:?}");
+    }
+    assert!(read > 5_000, "{read}");
+}

@@ -142,7 +142,7 @@ impl Upstream {
             Ok(address) => ServerName::from(address),
             Err(_) => ServerName::try_from(route.host.clone()).map_err(|e| UpstreamError::Tls(e.to_string()))?,
         };
-        let stream = self.tls().await?.connect(name, stream).await.map_err(|e| UpstreamError::Tls(e.to_string()))?;
+        let stream = self.tls().await?.connect(name, stream).await.map_err(|e| UpstreamError::Tls(short(&e)))?;
         handshake(TokioIo::new(stream), place).await
     }
 
@@ -154,6 +154,11 @@ impl Upstream {
         };
         self.tls.get_or_try_init(make).await
     }
+}
+
+/// What an upstream presents may stand in an error.
+fn short(error: &io::Error) -> String {
+    error.to_string().chars().take(300).collect()
 }
 
 async fn handshake<S>(stream: S, place: OwnedSemaphorePermit) -> Result<Sender, UpstreamError>

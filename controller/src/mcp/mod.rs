@@ -11,17 +11,19 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use cofferdam_contract::run::MAX_REQUEST_BYTES;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
+use crate::Error;
+use crate::api::read_body;
 use crate::services::App;
-use cofferdam_contract::tool::MAX_ARGUMENTS_BYTES;
 
 pub use changes::changes;
 use handler::Mcp;
 
-/// What is around a call's arguments.
-const FRAME: usize = 64 << 10;
+/// The longest message: a run with its files, and what is around it. Arguments of tools have a bound of their own.
+const MOST: usize = MAX_REQUEST_BYTES + (64 << 10);
 
 /// MCP's service for one controller.
 #[derive(Clone)]
@@ -34,7 +36,7 @@ impl McpService {
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
-            .with_max_request_body_bytes(MAX_ARGUMENTS_BYTES + FRAME)
+            .with_max_request_body_bytes(MOST)
             // A page of another origin has no key to send, and without one nothing is answered.
             .disable_allowed_hosts();
         let app = Arc::clone(app);
@@ -44,6 +46,12 @@ impl McpService {
 }
 
 /// `POST /mcp`. The caller is in the request's extensions by now.
-pub async fn post(State(mcp): State<McpService>, request: Request) -> Response {
-    mcp.service.handle(request).await.map(Body::new)
+///
+/// # Errors
+/// A body that is too large or too slow; all else is said in MCP's own words.
+pub async fn post(State(mcp): State<McpService>, request: Request) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let body = read_body(&parts.headers, body, MOST).await?;
+    let request = Request::from_parts(parts, Body::from(body));
+    Ok(mcp.service.handle(request).await.map(Body::new))
 }

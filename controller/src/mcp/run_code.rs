@@ -158,12 +158,10 @@ async fn new_session(app: &App, caller: &Caller, request: &RunRequest) -> Result
 
 fn result(outcome: &Outcome) -> CallToolResult {
     let mut text = outcome.stdout.clone();
-    for more in [&outcome.stderr] {
-        if !more.is_empty() {
-            text.push_str(if text.is_empty() || text.ends_with('\n') { "" } else { "\n" });
-            text.push_str(more);
-        }
+    if !text.is_empty() && !text.ends_with('\n') && !outcome.stderr.is_empty() {
+        text.push('\n');
     }
+    text.push_str(&outcome.stderr);
     let mut content = Vec::new();
     let mut structured = serde_json::to_value(outcome).unwrap_or_default();
     for (at, bundle) in outcome.results.iter().enumerate() {

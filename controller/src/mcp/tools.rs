@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use cofferdam_contract::tool::MAX_ARGUMENTS_BYTES;
 use cofferdam_contract::{Status, ToolFunction, ToolOutcome};
 use rmcp::ErrorData as McpError;
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool as McpTool, ToolAnnotations};
@@ -48,7 +49,11 @@ pub async fn call(app: &App, caller: &Caller, name: &str, arguments: JsonObject)
         return Err(McpError::invalid_params(format!("there is no tool {shown:?}"), None));
     };
     let arguments = match serde_json::value::to_raw_value(&arguments) {
-        Ok(arguments) => arguments,
+        Ok(arguments) if arguments.get().len() <= MAX_ARGUMENTS_BYTES => arguments,
+        Ok(_) => {
+            let most = format!("arguments: at most {MAX_ARGUMENTS_BYTES} bytes");
+            return Err(McpError::invalid_params(most, None));
+        }
         Err(e) => return Err(McpError::invalid_params(format!("arguments: {e}"), None)),
     };
     match tools::call_function(app, caller, tool, function, arguments, 0).await {

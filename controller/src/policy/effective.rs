@@ -184,7 +184,6 @@ fn describe(grant: &HttpGrant) -> String {
 }
 
 /// `Some(None)` is every method; `None` is no method at all.
-#[expect(clippy::option_option, reason = "no method at all and every method are two things")]
 fn both_methods(a: Option<&Vec<String>>, b: Option<&Vec<String>>) -> Option<Option<Vec<String>>> {
     match (a, b) {
         (None, None) => Some(None),
@@ -201,7 +200,6 @@ fn trimmed(prefix: &str) -> &str {
 }
 
 /// Prefixes match whole segments; the longer one is what both cover, if it lies below the other.
-#[expect(clippy::option_option, reason = "no path at all and every path are two things")]
 fn both_prefixes(a: Option<&str>, b: Option<&str>) -> Option<Option<String>> {
     let below =
         |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

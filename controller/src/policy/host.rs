@@ -83,6 +83,11 @@ impl HostPattern {
         !matches!(self.port, Port::Number(number) if number != port) && self.covers_name(host)
     }
 
+    /// Whether a secret that is bound to this may go there: without a port, to every port of the host.
+    pub fn binds(&self, host: &str, port: u16) -> bool {
+        self.bans(host, port)
+    }
+
     fn covers_name(&self, host: &str) -> bool {
         match &self.name {
             Name::Any => true,

@@ -57,7 +57,8 @@ fn what_is_no_pattern_is_refused_with_a_reason() {
         ("[::1", "closing bracket"),
         ("[::1]x", "after the bracket"),
         ("[127.0.0.1]", "no IPv6"),
-        ("example.com\r\nx: y", "no host name"),
+        ("example.com\r\nx: y", "no port"),
+        ("example.com\r\n", "no host name"),
     ] {
         let error = HostPattern::parse(text).expect_err(text);
         assert!(error.contains(reason), "{text}: {error}");

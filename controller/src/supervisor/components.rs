@@ -23,14 +23,15 @@ const MAX_WORDS: u64 = 16 << 10;
 const TIME: Duration = Duration::from_secs(60);
 const TIME_PER_MIB: Duration = Duration::from_secs(10);
 
-type Outcome = Arc<OnceCell<Result<Component, Problem>>>;
+/// What a child comes to, for all who wait for it.
+type Outcome = OnceCell<Result<Component, Problem>>;
 
 /// Checks and compiles components on this machine.
 pub struct Components {
     program: ToolProgram,
     places: Semaphore,
     /// What is under way: who asks for the same waits for the same child.
-    under_way: Mutex<HashMap<String, Weak<OnceCell<Result<Component, Problem>>>>>,
+    under_way: Mutex<HashMap<String, Weak<Outcome>>>,
 }
 
 /// What the child says.
@@ -60,19 +61,22 @@ impl Components {
         outcome.get_or_init(|| self.compile(digest, bytes)).await.clone()
     }
 
-    fn under_way(&self, digest: &str) -> Outcome {
+    fn under_way(&self, digest: &str) -> Arc<Outcome> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.retain(|_, outcome| outcome.strong_count() > 0);
         if let Some(outcome) = under_way.get(digest).and_then(Weak::upgrade) {
             return outcome;
         }
-        let outcome = Outcome::default();
+        let outcome = Arc::new(Outcome::new());
         under_way.insert(digest.to_owned(), Arc::downgrade(&outcome));
         outcome
     }
 
     async fn compile(&self, digest: &str, bytes: Bytes) -> Result<Component, Problem> {
-        let found = format!("sha256:{}", crate::auth::hex(&Sha256::digest(&bytes)));
+        let hashed = bytes.clone();
+        // A large one takes longer than others should wait for this thread.
+        let found = tokio::task::spawn_blocking(move || crate::auth::hex(&Sha256::digest(&hashed))).await;
+        let found = found.map(|hex| format!("sha256:{hex}")).map_err(|e| Problem::internal(e.to_string()))?;
         if found != digest {
             return Err(Problem::invalid(format!("These bytes have the digest {found}, not {digest}.")));
         }

@@ -1,6 +1,8 @@
 //! Bodies that are too long, too slow, endless; a long one in little memory.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -118,4 +120,43 @@ async fn a_long_body_passes_in_little_memory() {
     let after = resident();
     eprintln!("{} MiB up in {:?}", LONG >> 20, started.elapsed());
     assert!(after.saturating_sub(before) < 64 << 20, "{} MiB", after.saturating_sub(before) >> 20);
+}
+
+/// Counts the answers that are over.
+struct Over(Arc<AtomicUsize>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_is_given_up_with_its_token() {
+    let over = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&over);
+    let handler = move || {
+        let guard = Over(Arc::clone(&counted));
+        let pieces = stream::repeat_with(move || {
+            let _ = &guard;
+            Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 16 << 10]))
+        });
+        async move { Body::from_stream(pieces) }
+    };
+    let server = Server::routes(axum::Router::new().route("/", get(handler))).await;
+    let rig = Rig::new().await;
+    let token = rig.admit(server.grants());
+    let request = rig.request(&token, "GET", &server.url("/")).body(Body::empty()).unwrap();
+    let unread = rig.uplink.clone().send_request(request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(over.load(Ordering::SeqCst), 0, "it waits for its reader");
+    drop(token);
+    for _ in 0..200 {
+        if over.load(Ordering::SeqCst) == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(over.load(Ordering::SeqCst), 1, "its connection is closed, although nobody has read on");
+    drop(unread);
 }

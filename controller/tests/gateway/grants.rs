@@ -133,8 +133,7 @@ async fn the_address_that_was_judged_is_the_one_that_is_dialled() {
 
 #[tokio::test]
 async fn a_ban_of_the_operator_holds_by_name_and_by_address() {
-    let policy =
-        format!("{LOOPBACK}").replace("network:\n", "network:\n  deny: [{host: bad.example}, {host: 127.0.0.1}]\n");
+    let policy = LOOPBACK.replace("network:\n", "network:\n  deny: [{host: bad.example}, {host: 127.0.0.1}]\n");
     let names = Arc::new(Names::default());
     let rig = Rig::with(&policy, Arc::clone(&names), &[]).await;
     let server = Server::echo().await;

@@ -92,6 +92,13 @@ async fn a_placeholder_for_another_host_is_refused_and_nothing_is_sent() {
         assert!(problem.detail.contains(&server.host()) && !problem.detail.contains(VALUE), "{}", problem.detail);
     }
     assert!(other.seen().iter().all(|seen| !seen.contains(VALUE) && !seen.contains("cofferdam")), "{:?}", other.seen());
+    // Bound to a host without a port, it goes to every port of it.
+    rig.secret("key", VALUE, &["127.0.0.1"]).await;
+    let wide = rig.admit(grants(&[&other]));
+    let request = rig.request(&wide, "GET", &other.url("/")).header("x", &wide.env["KEY"]);
+    rig.ask(request.body(Body::empty()).unwrap()).await.good();
+    assert!(other.seen().last().unwrap().contains(VALUE));
+    rig.secret("key", VALUE, &[&server.host()]).await;
     // A placeholder of another run is a text like others.
     let stranger = rig.admit(grants(&[&server]));
     let request = rig.request(&token, "POST", &server.url("/")).header("x", &stranger.env["KEY"]);

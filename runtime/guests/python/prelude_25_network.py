@@ -70,29 +70,50 @@ def _dechunk(data):
 
 
 class _Wire:
-    """In a socket's place below `http.client`: keeps what is written, and asks the host when it is read from."""
+    """In a socket's place below `http.client`: keeps what is written, and asks the host once a request is whole, so
+    that what fails does so where connecting would.
+    """
 
     def __init__(self, scheme, host, port, timeout):
         default = 443 if scheme == "https" else 80
         name = f"[{host}]" if ":" in host else host
         self._origin = f"{scheme}://{name}" if port in (None, default) else f"{scheme}://{name}:{port}"
         self._timeout = timeout if isinstance(timeout, (int, float)) else None
-        self._written = []
+        self._written, self._length, self._head, self._answer = [], 0, None, b""
 
     def sendall(self, data, flags=0):
         self._written.append(bytes(data))
+        self._length += len(data)
+        if self._head is None:
+            self._read_head()
+        if self._head is not None and self._is_whole():
+            self._exchange()
 
     def send(self, data, flags=0):
-        self._written.append(bytes(data))
+        self.sendall(data)
         return len(data)
 
-    def makefile(self, mode="r", *args, **kwargs):
-        head, _, body = b"".join(self._written).partition(b"\r\n\r\n")
-        self._written.clear()
+    def _read_head(self):
+        head, end, body = b"".join(self._written).partition(b"\r\n\r\n")
+        if not end:
+            return
         line, *fields = head.decode("latin-1").split("\r\n")
-        method, target, _ = line.split(" ", 2)
         headers = [[name, value.strip()] for name, _, value in (field.partition(":") for field in fields)]
-        if any(name.lower() == "transfer-encoding" and "chunked" in value.lower() for name, value in headers):
+        lengths = [value for name, value in headers if name.lower() == "content-length"]
+        self._chunked = any(name.lower() == "transfer-encoding" and "chunked" in value.lower() for name, value in headers)
+        self._wanted = int(lengths[0]) if lengths else 0
+        self._written, self._length, self._head = [body], len(body), (line, headers)
+
+    def _is_whole(self):
+        if not self._chunked:
+            return self._length >= self._wanted
+        return b"".join(self._written[-3:]).endswith(b"0\r\n\r\n")
+
+    def _exchange(self):
+        (line, headers), body = self._head, b"".join(self._written)
+        self._written, self._length, self._head = [], 0, None
+        method, target, _ = line.split(" ", 2)
+        if self._chunked:
             body = _dechunk(body)
         url = target if "://" in target.partition("?")[0] else self._origin + target
         headers = [pair for pair in headers if pair[0].lower() not in _HOP_BY_HOP]
@@ -106,7 +127,11 @@ class _Wire:
         if length is not None:
             lines.append(f"Content-Length: {length}")
         lines.append("Connection: close")
-        return io.BufferedReader(_BytesIO("\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body))
+        self._answer = "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body
+
+    def makefile(self, mode="r", *args, **kwargs):
+        answer, self._answer = self._answer, b""
+        return io.BufferedReader(_BytesIO(answer))
 
     def settimeout(self, timeout):
         self._timeout = timeout

@@ -74,10 +74,9 @@ pub fn compile(job: &Job, component: &mut dyn Read) -> Result<Component, Error> 
     thread::scope(|scope| {
         let worker = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         // A panic in there is the component's doing, and would be again.
-        worker
-            .map_err(Error::io("the compiler's thread"))?
-            .join()
-            .unwrap_or_else(|_| Err(Refusal::Invalid("the compiler cannot handle it".to_owned()).into()))
+        worker.map_err(Error::io("the compiler's thread"))?.join().unwrap_or_else(|_| {
+            Err(Refusal::Invalid("the compiler cannot handle it in the memory that it may take".to_owned()).into())
+        })
     })
 }
 

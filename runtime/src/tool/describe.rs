@@ -258,6 +258,10 @@ impl Found {
                     Interface::Tools { prefix, label } => {
                         for (inner, item) in &types[id].exports {
                             let ComponentEntityType::Func(id) = item.ty else { continue };
+                            let params = types[id].params.iter().map(|(name, _)| name.as_str());
+                            if names::is_toolchains(outer, inner, params) {
+                                continue;
+                            }
                             candidates.push(Candidate {
                                 name: format!("{prefix}-{inner}"),
                                 path: ExportPath { interface: Some(outer.clone()), function: inner.clone() },

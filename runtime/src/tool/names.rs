@@ -48,6 +48,15 @@ pub fn is_plain(function: &str) -> bool {
     ComponentName::new(function, 0).is_ok_and(|name| matches!(name.kind(), ComponentNameKind::Label(_)))
 }
 
+/// Whether a function is the toolchain's own: componentize-py calls this one while it makes the component, and leaves it
+/// among the exports.
+pub fn is_toolchains<'a>(interface: &str, function: &str, mut params: impl Iterator<Item = &'a str>) -> bool {
+    interface == "exports"
+        && function == "init"
+        && params.next() == Some("app-name")
+        && params.next() == Some("symbols")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +76,9 @@ mod tests {
         ] {
             assert_eq!(interface(name), expected, "{name}");
         }
+        assert!(is_toolchains("exports", "init", ["app-name", "symbols", "stub-wasi"].into_iter()));
+        assert!(!is_toolchains("exports", "init", ["app-name"].into_iter()));
+        assert!(!is_toolchains("a:b/exports", "init", ["app-name", "symbols"].into_iter()));
         for (name, plain) in [("greet", true), ("[method]cat.meow", false), ("[constructor]cat", false)] {
             assert_eq!(is_plain(name), plain, "{name}");
         }

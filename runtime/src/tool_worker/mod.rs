@@ -23,8 +23,10 @@ use std::time::Duration;
 use cofferdam_contract::Problem;
 use cofferdam_contract::tool::MAX_CALL_DEPTH;
 use cofferdam_host_api::{Base, Budget, Mounts, SystemClock};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::Engine;
 
 use crate::artifact::ArtifactCache;
 use crate::confine::{Profile, confine};
@@ -32,6 +34,7 @@ use crate::engine::{TOOL_STACK, start_ticker, tool_engine};
 use crate::error::Error;
 use crate::uplink::Uplinks;
 use crate::worker::admission::Admission;
+use crate::worker::{MOST_LANES, lanes, raise_open_files, watch};
 use components::Components;
 pub use config::ToolWorkerConfig;
 use metrics::Metrics;
@@ -48,23 +51,30 @@ struct ToolWorker {
     uplinks: Uplinks,
     base: Arc<Base>,
     metrics: Metrics,
+    /// The runtime of what may block for long.
+    background: Handle,
+}
+
+/// What has to be there before the process is confined.
+fn load(config: &ToolWorkerConfig) -> Result<(Engine, Components), Error> {
+    let engine = tool_engine().map_err(Error::Sandbox)?;
+    let cache = ArtifactCache::open(&config.cache_dir)?;
+    let components = Components::new(engine.clone(), cache, config.max_components, config.code_bytes);
+    Ok((engine, components))
 }
 
 impl ToolWorker {
-    /// Before the process is confined.
-    fn new(config: ToolWorkerConfig) -> Result<(Self, wasmtime::Engine), Error> {
-        let engine = tool_engine().map_err(Error::Sandbox)?;
-        let cache = ArtifactCache::open(&config.cache_dir)?;
+    fn new(config: ToolWorkerConfig, components: Components, background: Handle) -> Self {
         let budget = Budget::new(config.files_budget_bytes);
-        let worker = Self {
-            components: Components::new(engine.clone(), cache, config.max_components, config.code_bytes),
+        Self {
+            components,
             admission: (0..=MAX_CALL_DEPTH).map(|_| Admission::new(config.max_calls, config.max_waiting)).collect(),
             uplinks: Uplinks::default(),
             base: Arc::new(Base { mounts: Arc::new(Mounts::new()), budget, clock: Arc::new(SystemClock) }),
             metrics: Metrics::new(),
+            background,
             config,
-        };
-        Ok((worker, engine))
+        }
     }
 
     async fn enter(&self, depth: u32) -> Result<OwnedSemaphorePermit, Problem> {
@@ -82,26 +92,25 @@ impl ToolWorker {
 
 /// Serves until SIGTERM or SIGINT, then lets calls end.
 pub fn serve(listener: UnixListener, config: ToolWorkerConfig) -> Result<(), Error> {
-    let (worker, engine) = ToolWorker::new(config)?;
-    if worker.config.confine {
-        let readable = [
-            PathBuf::from("/sys/fs/cgroup"),
-            PathBuf::from("/sys/devices/system/cpu"),
-            worker.config.cache_dir.clone(),
-        ];
+    let (engine, components) = load(&config)?;
+    raise_open_files();
+    if config.confine {
+        let readable =
+            [PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/devices/system/cpu"), config.cache_dir.clone()];
         let confinement = confine(Profile::Tools, &readable, None)?;
         tracing::info!(landlock = confinement.landlock, seccomp = confinement.seccomp, "the tool worker is confined");
     }
-    start_ticker(&engine, || ()).map_err(Error::io("the epoch thread"))?;
-    let depths = worker.admission.len();
+    start_ticker(&engine, watch::look).map_err(Error::io("the epoch thread"))?;
+    let depths = MAX_CALL_DEPTH as usize + 1;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from))
         // Every place has its thread, or a deep call could wait for one that a shallow one holds.
-        .max_blocking_threads(worker.config.max_calls.saturating_mul(depths).saturating_add(16))
+        .max_blocking_threads(config.max_calls.saturating_mul(depths).saturating_add(16))
         .thread_stack_size(THREAD_STACK)
         .enable_all()
         .build()
         .map_err(Error::io("the tool worker's threads"))?;
+    let worker = ToolWorker::new(config, components, runtime.handle().clone());
     runtime.block_on(serve_until_told(listener, Arc::new(worker)))
 }
 
@@ -111,10 +120,9 @@ async fn serve_until_told(listener: UnixListener, worker: Arc<ToolWorker>) -> Re
     let mut term = signal(SignalKind::terminate()).map_err(Error::io("signals"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(Error::io("signals"))?;
     let stop = tokio_util::sync::CancellationToken::new();
-    let told = stop.clone();
-    let server = axum::serve(listener, routes::router(Arc::clone(&worker)));
-    let graceful = server.with_graceful_shutdown(async move { told.cancelled().await });
-    let mut serving = tokio::spawn(async move { graceful.await });
+    let lanes = (worker.config.max_calls * 2 + 16).min(MOST_LANES);
+    let router = routes::router(Arc::clone(&worker));
+    let mut serving = tokio::spawn(lanes::serve(listener, router, lanes, stop.clone()));
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}

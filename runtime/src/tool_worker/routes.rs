@@ -13,13 +13,14 @@ use cofferdam_contract::tool::MAX_ARGUMENTS_BYTES;
 use cofferdam_contract::worker::ToolsHealth;
 use cofferdam_contract::{Problem, ToolCall, ToolOutcome};
 use cofferdam_host_api::{Capabilities, FsError, GatewayHandle, Interrupt, Vfs};
-use tokio::task::spawn_blocking;
 
 use super::ToolWorker;
 use super::call::{self, Job, Leftover};
 use crate::error::Error;
 use crate::turn::quota;
+use crate::worker::lanes::{blocking, lane};
 use crate::worker::routes::{ProblemResponse, organization};
+use crate::worker::watch::watch;
 
 /// What a call carries beside its arguments: grants, configuration, environment.
 const BESIDE: usize = 1 << 20;
@@ -71,23 +72,47 @@ async fn call(
     organization(&headers)?;
     let interrupt = Interrupt::new(Instant::now().checked_add(Duration::from_millis(call.limits.wall_ms)));
     let place = worker.enter(call.depth).await?;
-    let cancel = CancelOnDrop(interrupt.clone());
-    let (answer, answered) = tokio::sync::oneshot::channel();
-    let on_thread = Arc::clone(&worker);
-    spawn_blocking(move || {
+    // What asks the gateway waits for other threads, with timers that this one would have to drive.
+    let here = lane().filter(|_| call.token.is_none());
+    let (on_thread, stopped_by) = (Arc::clone(&worker), interrupt.clone());
+    let work = move || {
         let started = Instant::now();
         let (result, leftover) = match carry_out(&on_thread, call, interrupt) {
             Ok((outcome, leftover)) => (Ok(outcome), Some(leftover)),
             Err(error) => (Err(error), None),
         };
         on_thread.metrics.finished(result.as_ref().ok(), started.elapsed());
-        // Nobody waits for it any more where the caller went away.
-        let _ = answer.send(result);
-        drop((leftover, place));
-    });
-    let outcome = answered.await.map_err(|_| Problem::internal("the call broke off"))?;
-    drop(cancel);
-    Ok(json(&outcome?))
+        (result, (leftover, place))
+    };
+    let result = match here {
+        Some(caller) => {
+            let watched = watch(caller, stopped_by);
+            let done = blocking(work).await;
+            drop(watched);
+            let (result, after) = done.map_err(|_| broke_off())?;
+            // Comes once the answer is written: this thread's own tasks wait until its connection does.
+            tokio::spawn(async move { drop(after) });
+            result
+        }
+        None => {
+            let cancel = CancelOnDrop(stopped_by);
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            worker.background.spawn_blocking(move || {
+                let (result, after) = work();
+                // Nobody waits for it any more where the caller went away.
+                let _ = answer.send(result);
+                drop(after);
+            });
+            let result = answered.await.map_err(|_| broke_off())?;
+            drop(cancel);
+            result
+        }
+    };
+    Ok(json(&result?))
+}
+
+fn broke_off() -> Problem {
+    Problem::internal("the call broke off")
 }
 
 /// The whole of a call, on a thread of its own.

@@ -63,11 +63,12 @@ fn bench() -> &'static Bench {
             confine: false,
             ..ToolWorkerConfig::default()
         };
-        let (worker, engine) = ToolWorker::new(config).unwrap();
-        start_ticker(&engine).unwrap();
+        let (engine, components) = load(&config).unwrap();
+        start_ticker(&engine, watch::look).unwrap();
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.thread_stack_size(THREAD_STACK).enable_all().build().unwrap();
-        Bench { worker: Arc::new(worker), runtime, _cache: cache }
+        let worker = Arc::new(ToolWorker::new(config, components, runtime.handle().clone()));
+        Bench { worker, runtime, _cache: cache }
     })
 }
 

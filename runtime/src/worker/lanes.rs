@@ -63,7 +63,7 @@ pub(crate) async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send 
 }
 
 /// Serves connections, at most `most` of them on threads of their own, until `stop` and the end of what is under way.
-pub(super) async fn serve(listener: UnixListener, router: Router, most: usize, stop: CancellationToken) {
+pub(crate) async fn serve(listener: UnixListener, router: Router, most: usize, stop: CancellationToken) {
     let (open, places) = (TaskTracker::new(), Arc::new(Semaphore::new(most)));
     loop {
         let accepted = tokio::select! {

@@ -10,7 +10,7 @@ mod metrics;
 pub(crate) mod routes;
 mod runs;
 mod sessions;
-mod watch;
+pub(crate) mod watch;
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ use metrics::Metrics;
 /// The stack of a thread that runs guests: the guest's own and what the host functions need below it.
 const THREAD_STACK: usize = crate::engine::GUEST_STACK + (8 << 20);
 /// Connections with a thread of their own at most; each costs five open files and some memory.
-const MOST_LANES: usize = 512;
+pub(crate) const MOST_LANES: usize = 512;
 /// How many runs' files are kept.
 const KEPT_RUNS: usize = 256;
 
@@ -98,7 +98,7 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
 }
 
 /// Connections and the notes of live sessions take open files; what is usual for a login shell is too few.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

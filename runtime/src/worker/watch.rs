@@ -21,7 +21,7 @@ fn watched() -> MutexGuard<'static, Vec<Watched>> {
 }
 
 /// A caller who is watched until this is dropped.
-pub(super) struct Watch(u64);
+pub(crate) struct Watch(u64);
 
 impl Drop for Watch {
     fn drop(&mut self) {
@@ -30,14 +30,14 @@ impl Drop for Watch {
 }
 
 /// Cancels the run if the caller's connection ends before the answer is dropped.
-pub(super) fn watch(caller: Arc<OwnedFd>, interrupt: Interrupt) -> Watch {
+pub(crate) fn watch(caller: Arc<OwnedFd>, interrupt: Interrupt) -> Watch {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     watched().push(Watched { number, caller, interrupt });
     Watch(number)
 }
 
 /// Looks whether somebody went away; called at every tick.
-pub(super) fn look() {
+pub(crate) fn look() {
     let watched = watched();
     let mut callers: Vec<PollFd<'_>> =
         watched.iter().map(|one| PollFd::from_borrowed_fd(one.caller.as_fd(), PollFlags::RDHUP)).collect();

@@ -112,7 +112,8 @@ pub async fn deploy(app: &App, caller: &Caller, name: &str, what: Deployment) ->
     };
     let mut tool = Tool::new(row, &app.policy, &app.config.limits);
     try_out(app, &mut tool, what.component).await?;
-    switched(app, &tool, app.store.deploy_tool(&tool.row, &names::published(name, tool.functions())).await?).await
+    let done = app.store.deploy_tool(&tool.row, &names::published(name, tool.functions())).await?;
+    switched(app, tool.row, done).await
 }
 
 /// Goes back to a version that is kept: to this one (a digest or a number), or to the one before.
@@ -142,7 +143,7 @@ pub async fn rollback(app: &App, caller: &Caller, name: &str, version: Option<&s
     try_out(app, &mut tool, bytes).await?;
     let published = names::published(name, tool.functions());
     let done = app.store.switch_tool(&caller.organization, name, row.number, &published).await?;
-    Ok(switched(app, &tool, done).await?.0)
+    Ok(switched(app, row.clone(), done).await?.0)
 }
 
 /// The component's bytes, for a worker that has not seen it.
@@ -153,23 +154,27 @@ pub(super) async fn component(app: &App, digest: &str) -> Result<Bytes, Error> {
     }
 }
 
-async fn switched(app: &App, tool: &Tool, done: Switched) -> Result<(Arc<Tool>, bool), Error> {
-    let name = &tool.row.tool;
+/// What the switch to this row's version has come to.
+async fn switched(app: &App, row: ToolVersionRow, done: Switched) -> Result<(Arc<Tool>, bool), Error> {
     match done {
         Switched::Done { number, made } => {
-            let shelf = app.tools.catalogue.refresh(&tool.row.organization).await?;
-            let serving = shelf.tools.get(name).cloned().ok_or_else(|| super::no_tool(name))?;
-            tracing::info!(tool = name, number, version = %tool.row.component.digest, "a version of a tool serves");
-            Ok((serving, made))
+            // It serves whether we can read it back or not; callers find it at the latest a second from now.
+            if let Err(error) = app.tools.catalogue.refresh(&row.organization).await {
+                tracing::warn!(error = %error.chain(), "the tools could not be read again");
+            }
+            tracing::info!(tool = row.tool, number, version = %row.component.digest, "a version of a tool serves");
+            let row = ToolVersionRow { number, current: true, ..row };
+            Ok((Arc::new(Tool::new(row, &app.policy, &app.config.limits)), made))
         }
         Switched::Collision { name: taken, tool: other } => {
             let detail = format!(
-                "The name {taken:?}, under which MCP clients would see a function of {name:?}, is taken by the tool \
-                 {other:?}. Give this tool another name."
+                "The name {taken:?}, under which MCP clients would see a function of {:?}, is taken by the tool \
+                 {other:?}. Give this tool another name.",
+                row.tool
             );
             Err(Problem::conflict(detail).into())
         }
-        Switched::Missing => Err(super::no_tool(name)),
+        Switched::Missing => Err(super::no_tool(&row.tool)),
     }
 }
 

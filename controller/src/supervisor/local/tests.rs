@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::metrics::RestartLabels;
+use crate::supervisor::UNPREPARED;
 
 fn script(prepare: &str, worker: &str) -> WorkerProgram {
     let args = |text: &str| vec!["-c".into(), text.into()];

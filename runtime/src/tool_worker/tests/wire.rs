@@ -19,15 +19,16 @@ use tokio::net::UnixStream;
 
 use super::*;
 
-/// A socket on which the shared worker answers.
-fn socket() -> (TempDir, PathBuf) {
+/// A socket on which the shared worker answers, with so many threads of connections' own.
+fn socket(lanes: usize) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let listener = StdListener::bind(&path).unwrap();
     listener.set_nonblocking(true).unwrap();
     let router = routes::router(Arc::clone(&bench().worker));
     bench().runtime.spawn(async move {
-        axum::serve(tokio::net::UnixListener::from_std(listener).unwrap(), router).await.unwrap();
+        let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+        lanes::serve(listener, router, lanes, tokio_util::sync::CancellationToken::new()).await;
     });
     (folder, path)
 }
@@ -55,25 +56,28 @@ async fn health(socket: &Path) -> ToolsHealth {
 #[test]
 fn a_call_is_answered_and_one_that_is_given_up_is_stopped() {
     let digest = the_tool();
-    let (_folder, socket) = socket();
-    bench().runtime.block_on(async {
-        let outcome: ToolOutcome =
-            json(send(&socket, post(&to_call(&digest, Some("add"), r#"{"a": 1, "b": 2}"#))).await).await;
-        assert_eq!(outcome.result.unwrap().get(), "3");
-        let refused = send(&socket, post(&to_call(&digest, Some("add"), "{}"))).await;
-        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
-        assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    for lanes in [0, 8] {
+        let (_folder, socket) = socket(lanes);
+        bench().runtime.block_on(async {
+            let sum = to_call(&digest, Some("add"), r#"{"a": 1, "b": 2}"#);
+            let outcome: ToolOutcome = json(send(&socket, post(&sum)).await).await;
+            assert_eq!(outcome.result.unwrap().get(), "3");
+            let refused = send(&socket, post(&to_call(&digest, Some("add"), "{}"))).await;
+            assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+            assert_eq!(refused.headers()["content-type"], "application/problem+json");
 
-        let before = health(&socket).await.calls_active;
-        let spin = to_call(&digest, Some("spin"), "{}");
-        let given_up = tokio::time::timeout(Duration::from_millis(200), send(&socket, post(&spin))).await;
-        assert!(given_up.is_err());
-        let since = std::time::Instant::now();
-        while health(&socket).await.calls_active > before {
-            assert!(since.elapsed() < Duration::from_secs(2), "it still runs");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
+            let mut spin = to_call(&digest, Some("spin"), "{}");
+            spin.depth = 5;
+            let given_up = tokio::time::timeout(Duration::from_millis(200), send(&socket, post(&spin))).await;
+            assert!(given_up.is_err());
+            let since = std::time::Instant::now();
+            while bench().worker.admission[5].load().0 > 0 {
+                assert!(since.elapsed() < Duration::from_secs(2), "it still runs");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert!(health(&socket).await.components > 0);
+        });
+    }
 }
 
 async fn upgrade(socket: &Path, name: &str) -> Response<Incoming> {
@@ -100,7 +104,7 @@ fn ask(path: &str, token: &str, body: Vec<u8>) -> Request<cofferdam_host_api::Ga
 
 #[test]
 fn an_uplink_carries_requests_to_the_gateway_that_the_token_names() {
-    let (_folder, socket) = socket();
+    let (_folder, socket) = socket(8);
     let name = "0123456789abcdef";
     let bench = bench();
     let (gateway, serving) = bench.runtime.block_on(async {
@@ -126,6 +130,8 @@ fn an_uplink_carries_requests_to_the_gateway_that_the_token_names() {
         let cut = Interrupt::new(Some(std::time::Instant::now() + Duration::from_millis(50)));
         let never = from_guest.send(ask("/never", &token, vec![]));
         assert!(cut.block_on(never).is_err(), "the deadline cuts a wait");
+        let nobody = from_guest.send(ask("/http", "00000000000000ff.other", vec![]));
+        assert_eq!(interrupt.block_on(nobody).unwrap().err(), Some(GatewayError::Unreachable));
         exchange("/again", 0).unwrap().unwrap()
     });
     let said = bench.runtime.block_on(said).unwrap();
