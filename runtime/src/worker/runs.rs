@@ -87,8 +87,11 @@ pub(super) async fn run(
             let done = blocking(move || work(&on_thread, organization, held, job, place)).await;
             drop(watched);
             let (outcome, after) = done.map_err(|_| broke_off())?;
-            // Comes once the answer is written: this thread's own tasks wait until its connection does.
-            tokio::spawn(async move { after.clean() });
+            // Comes once the answer is written: this thread's own tasks wait until its connection does. Cleaning goes to
+            // another thread, because a quick caller's next request is here before it is done.
+            tokio::spawn(async move {
+                worker.background.spawn_blocking(move || after.clean());
+            });
             Ok(json(&outcome.map_err(|e| refuse(&e))?))
         }
         (None, None) => {
