@@ -43,9 +43,19 @@ def venv(name, *packages):
     return folder / "bin"
 
 
+def cofferdam(*arguments):
+    kernels.run([ROOT / "target" / "release" / "cofferdam", *arguments])
+
+
+def with_docs(component, folder, out):
+    """Puts the WIT's doc comments into a component whose tools leave them out: models know a function by them."""
+    cofferdam("tool", "wrap", component, "--wit", folder / "wit", "--output", out)
+
+
 def hello_python(folder, out):
     programs = venv("componentize-py", "componentize-py==" + COMPONENTIZE_PY)
-    kernels.run([programs / "componentize-py", "-d", "wit", "-w", "hello", "componentize", "app", "-o", out], cwd=folder)
+    kernels.run([programs / "componentize-py", "-d", "wit", "-w", "hello", "componentize", "app", "-o", TOOLS / "hello.wasm"], cwd=folder)
+    with_docs(TOOLS / "hello.wasm", folder, out)
 
 
 def markdown_js(folder, out):
@@ -60,7 +70,8 @@ def markdown_js(folder, out):
     shutil.copytree(folder, work, dirs_exist_ok=True)
     environment = {**os.environ, "PATH": path}
     kernels.run(["npm", "ci" if (work / "package-lock.json").is_file() else "install", "--silent"], cwd=work, env=environment)
-    kernels.run(["node", "build.mjs", out], cwd=work, env=environment)
+    kernels.run(["node", "build.mjs", TOOLS / "markdown.wasm"], cwd=work, env=environment)
+    with_docs(TOOLS / "markdown.wasm", folder, out)
 
 
 def weather_rust(folder, out):
@@ -77,8 +88,7 @@ def hash_c(folder, out):
     TOOLS.mkdir(parents=True, exist_ok=True)
     kernels.run([kernels.zig(), "cc", "-target", "wasm32-freestanding", "-O2", "-nostdlib", "-Wl,--no-entry", "-mno-bulk-memory",
                  "-o", module, folder / "hash.c"])
-    cofferdam = ROOT / "target" / "release" / "cofferdam"
-    kernels.run([cofferdam, "tool", "wrap", module, "--wit", folder / "wit", "--output", out])
+    cofferdam("tool", "wrap", module, "--wit", folder / "wit", "--output", out)
 
 
 EXAMPLES = {"hello-python": hello_python, "markdown-js": markdown_js, "hash-c": hash_c, "weather-rust": weather_rust}

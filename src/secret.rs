@@ -32,10 +32,14 @@ pub fn main(command: Command) -> anyhow::Result<ExitCode> {
                 println!("{}", serde_json::to_string_pretty(&answer)?);
                 return Ok(ExitCode::SUCCESS);
             }
-            let secrets = answer["secrets"].as_array().cloned().unwrap_or_default();
+            let secrets = answer.get("secrets").and_then(Value::as_array).cloned().unwrap_or_default();
             let row = |secret: &Value| {
-                let hosts = secret["hosts"].as_array().into_iter().flatten().filter_map(Value::as_str);
-                vec![secret["name"].as_str().unwrap_or_default().to_owned(), hosts.collect::<Vec<_>>().join(" ")]
+                let hosts =
+                    secret.get("hosts").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+                vec![
+                    secret.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                    hosts.collect::<Vec<_>>().join(" "),
+                ]
             };
             table::print(&["NAME", "HOSTS"], &secrets.iter().map(row).collect::<Vec<_>>());
         }

@@ -33,15 +33,20 @@ impl Bench {
     /// The service that most rows use together.
     pub fn service(&mut self) -> anyhow::Result<&Service> {
         if self.service.is_none() {
-            self.service = Some(Service::start()?);
+            self.service = Some(Service::start(None)?);
         }
         self.service.as_ref().context("no service")
     }
 
     /// A service of the row's own; the shared one is ended first, so that two never share the machine.
     pub fn fresh_service(&mut self) -> anyhow::Result<Service> {
+        self.fresh_service_with(None)
+    }
+
+    /// The same, with an operator's policy.
+    pub fn fresh_service_with(&mut self, policy: Option<&str>) -> anyhow::Result<Service> {
         self.service = None;
-        Service::start()
+        Service::start(policy)
     }
 }
 

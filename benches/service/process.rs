@@ -21,6 +21,12 @@ pub fn children(parent: u32) -> Vec<u32> {
     pids.filter(|pid| of(pid).unwrap_or(false)).collect()
 }
 
+/// What a process was started with, its program first; nothing where it is gone.
+pub fn arguments(pid: u32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
+}
+
 /// Memory that belongs to this process alone and is in no file: `Private_Dirty` of `smaps_rollup`, in MiB.
 pub fn private_mib(pid: u32) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/smaps_rollup");

@@ -38,7 +38,7 @@ pub fn cache() -> PathBuf {
 }
 
 /// The release program; `COFFERDAM_BENCH_PROGRAM` names another build of it, to compare the two.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     std::env::var_os("COFFERDAM_BENCH_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_cofferdam").into(), PathBuf::from)
 }
 
@@ -50,8 +50,8 @@ pub fn scratch() -> anyhow::Result<tempfile::TempDir> {
 }
 
 impl Service {
-    /// Starts it and waits until it takes runs.
-    pub fn start() -> anyhow::Result<Self> {
+    /// Starts it and waits until it takes runs. With an operator's policy where there is one, else as it is by default.
+    pub fn start(policy: Option<&str>) -> anyhow::Result<Self> {
         if !kernels().join("python").is_dir() {
             bail!("there are no kernels in target/kernels; `make build` makes them");
         }
@@ -63,6 +63,12 @@ impl Service {
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join("data"));
         command.env("COFFERDAM_KERNELS", kernels()).env("COFFERDAM_CACHE_DIR", cache());
         command.env("COFFERDAM_API_KEY", KEY).env("TMPDIR", &temporary).env_remove("DATABASE_URL");
+        command.env_remove("COFFERDAM_POLICY");
+        if let Some(policy) = policy {
+            let path = folder.path().join("policy.yaml");
+            std::fs::write(&path, policy)?;
+            command.env("COFFERDAM_POLICY", path);
+        }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let output = child.stdout.take().context("its output")?;
         let mut service = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), folder };
@@ -115,9 +121,21 @@ impl Service {
         self.child.id()
     }
 
-    /// The process that runs the sandboxes.
+    /// The process that runs the sandboxes of snippets.
     pub fn worker(&self) -> anyhow::Result<u32> {
-        process::children(self.pid()).into_iter().next().context("the service has no worker process")
+        self.child("worker")
+    }
+
+    /// The process that runs tools.
+    pub fn tool_worker(&self) -> anyhow::Result<u32> {
+        self.child("tool-worker")
+    }
+
+    fn child(&self, role: &str) -> anyhow::Result<u32> {
+        let mut children = process::children(self.pid()).into_iter();
+        let found =
+            children.find(|pid| process::arguments(*pid).get(1..3).is_some_and(|args| args == ["internal", role]));
+        found.with_context(|| format!("the service has no process of its own that is its {role}"))
     }
 
     /// Its data and its temporary files.

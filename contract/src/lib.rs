@@ -23,5 +23,5 @@ pub use ids::{OrganizationId, RunId, SessionId};
 pub use limits::{LimitError, LimitName, Limits, LimitsRequest};
 pub use problem::{Fault, Problem};
 pub use run::{Event, IfBusy, Language, MimeBundle, Outcome, RunError, RunRequest, Status, Usage};
-pub use tool::{Component, ExportPath, ToolCall, ToolFunction, ToolOutcome};
 pub use session::{ForkRequest, Session, SessionRequest, SessionState, Snapshot, SnapshotRequest};
+pub use tool::{Component, ExportPath, ToolCall, ToolFunction, ToolOutcome};

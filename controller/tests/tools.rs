@@ -1,5 +1,5 @@
 //! Tools and their versions in the store: one suite for every database.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
 use cofferdam_contract::grants::{Grants, HttpGrant};
 use cofferdam_contract::{Component, LimitsRequest, OrganizationId};

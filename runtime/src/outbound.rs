@@ -29,7 +29,8 @@ const MAX_TOOLS_BYTES: usize = 4 << 20;
 
 const NO_HTTP: &str = "no network in this sandbox: sockets, HTTP and name resolution are not available; \
                        HTTP has to be granted to the run, host by host (grants.http)";
-const NO_TOOLS: &str = "no tools are granted to this sandbox: they have to be granted to the run by name (grants.tools)";
+const NO_TOOLS: &str =
+    "no tools are granted to this sandbox: they have to be granted to the run by name (grants.tools)";
 
 /// `{"op":"http", ...}`
 #[derive(Deserialize)]
@@ -260,7 +261,10 @@ async fn ask(gateway: &GatewayHandle, path: &str, json: Bytes, max: usize) -> Re
     }
     let problem: Option<Problem> = serde_json::from_slice(response.body()).ok();
     let message = problem.map_or_else(|| format!("status {}", response.status()), |p| p.detail);
-    Err(Refusal::new(if response.status().is_server_error() { RefusedBy::Internal } else { RefusedBy::Policy }, message))
+    Err(Refusal::new(
+        if response.status().is_server_error() { RefusedBy::Internal } else { RefusedBy::Policy },
+        message,
+    ))
 }
 
 #[cfg(test)]
@@ -276,7 +280,8 @@ mod tests {
             assert_eq!(answer["refused"], "policy", "{answer}");
         }
         assert!(!is_meant(br#"{"op":"result","main":true,"data":{}}"#));
-        let ask: ToolAsk<'_> = parse(br#"{"op":"tool","tool":"a","function":"b","arguments":{"c":[1e400]}}"#).ok().unwrap();
+        let ask: ToolAsk<'_> =
+            parse(br#"{"op":"tool","tool":"a","function":"b","arguments":{"c":[1e400]}}"#).ok().unwrap();
         assert_eq!(ask.arguments.get(), r#"{"c":[1e400]}"#);
         assert_eq!(parse::<HttpAsk>(br#"{"op":"http"}"#).err().map(|refusal| refusal.refused), Some("malformed"));
     }

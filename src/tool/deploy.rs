@@ -1,7 +1,7 @@
 //! Deploying: the component's file and what it asks for as one form, or a reference to a registry as JSON.
 
 use anyhow::{Context, bail};
-use cofferdam_contract::grants::{FilesGrant, Grants, HttpGrant, KeyValueGrant, SecretGrant};
+use cofferdam_contract::grants::{Grants, HttpGrant, KeyValueGrant, SecretGrant};
 use cofferdam_contract::tool::MAX_COMPONENT_BYTES;
 use http::Method;
 use serde_json::json;
@@ -17,11 +17,10 @@ pub async fn deploy(server: &Server, args: &Deploy) -> anyhow::Result<()> {
     };
     let grants = grants(args)?;
     let (kind, body) = if args.component.starts_with("oci://") {
-        let mut body = json!({ "oci": args.component });
-        match policy {
-            Some(policy) => body["policy"] = json!(policy),
-            None => body["grants"] = serde_json::to_value(&grants)?,
-        }
+        let body = match policy {
+            Some(policy) => json!({ "oci": args.component, "policy": policy }),
+            None => json!({ "oci": args.component, "grants": grants }),
+        };
         ("application/json".to_owned(), serde_json::to_vec(&body)?)
     } else {
         form(&component(&args.component)?, policy.as_deref(), &grants)?
@@ -52,7 +51,7 @@ fn grants(args: &Deploy) -> anyhow::Result<Grants> {
         secrets: args.secret.iter().map(secret).collect(),
         tools: args.tools.clone(),
         keyvalue: args.keyvalue.then(KeyValueGrant::default),
-        files: args.files.then(FilesGrant::default),
+        files: None,
         config: args.variables.iter().map(pair).collect::<anyhow::Result<_>>()?,
     })
 }

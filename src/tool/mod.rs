@@ -79,8 +79,8 @@ async fn list(server: &Server, as_json: bool) -> anyhow::Result<()> {
         let path = format!("/v1/tools?limit=1000&after={}", segment(&after));
         let answer = server.call(Method::GET, &path, Vec::new()).await?;
         let mut page: Value = serde_json::from_slice(&answer).context("the server's answer")?;
-        tools.extend(page["tools"].as_array_mut().map(std::mem::take).unwrap_or_default());
-        match page["next"].as_str() {
+        tools.extend(page.get_mut("tools").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default());
+        match page.get("next").and_then(Value::as_str) {
             Some(next) => next.clone_into(&mut after),
             None => break,
         }
@@ -109,6 +109,6 @@ async fn push(server: &Server, args: &Push) -> anyhow::Result<()> {
     let body = serde_json::to_vec(&json!({ "oci": args.reference }))?;
     let answer = server.call(Method::POST, &format!("{}/push", path(&args.name)), body).await?;
     let answer: Value = serde_json::from_slice(&answer).context("the server's answer")?;
-    println!("{}", answer["reference"].as_str().unwrap_or_default());
+    println!("{}", answer.get("reference").and_then(Value::as_str).unwrap_or_default());
     Ok(())
 }

@@ -12,20 +12,24 @@ use crate::peers::Native;
 use crate::service::{Service, scratch};
 use crate::stats::{Paired, Samples};
 
-const CLIENTS: usize = 16;
+pub const CLIENTS: usize = 16;
 const LOOPS: usize = 2;
 
 /// What a window came to.
 #[derive(Default)]
-struct Window {
-    per_second: f64,
-    ms: Samples,
-    errors: usize,
-    first_error: Option<String>,
+pub struct Window {
+    pub per_second: f64,
+    pub ms: Samples,
+    pub errors: usize,
+    pub first_error: Option<String>,
 }
 
 /// Does `work` on so many threads at once for a while. `work` is made once for each thread.
-fn window<W: FnMut() -> anyhow::Result<f64>>(threads: usize, length: Duration, make: impl Fn() -> W + Sync) -> Window {
+pub fn window<W: FnMut() -> anyhow::Result<f64>>(
+    threads: usize,
+    length: Duration,
+    make: impl Fn() -> W + Sync,
+) -> Window {
     let (stop, all) = (AtomicBool::new(false), Mutex::new(Window::default()));
     let started = Instant::now();
     thread::scope(|scope| {

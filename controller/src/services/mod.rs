@@ -85,6 +85,19 @@ impl Controller {
         let roots = config.gateway.ca_file.as_deref().map(read_roots).transpose()?.unwrap_or_default();
         let settings = GatewaySettings::new(Arc::clone(&policy), roots);
         let gateway = Gateway::new(settings, vault.derive("placeholders"), resolver)?;
-        Ok(Arc::new(Self { config, store, keys, workers, tool_workers, tools, policy, vault, gateway, sessions, metrics, progress }))
+        Ok(Arc::new(Self {
+            config,
+            store,
+            keys,
+            workers,
+            tool_workers,
+            tools,
+            policy,
+            vault,
+            gateway,
+            sessions,
+            metrics,
+            progress,
+        }))
     }
 }

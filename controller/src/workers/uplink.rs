@@ -48,7 +48,10 @@ impl Worker {
         let request = builder.body(Body::empty()).map_err(|e| Error::Wire(e.to_string()))?;
         let response = sender.send_request(request).await.map_err(wire)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Error::Wire(format!("the worker answered {} where an uplink was asked for", response.status())));
+            return Err(Error::Wire(format!(
+                "the worker answered {} where an uplink was asked for",
+                response.status()
+            )));
         }
         hyper::upgrade::on(response).await.map_err(wire)
     }

@@ -98,7 +98,9 @@ impl TestApp {
         auth::accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await.unwrap();
         let progress = Arc::new(RwLock::new(String::new()));
         let metrics = Arc::new(Metrics::default());
-        let app = Controller::new(config, store, Registry::new(known), ToolWorkers::new(Vec::new()), metrics, progress).await.unwrap();
+        let app = Controller::new(config, store, Registry::new(known), ToolWorkers::new(Vec::new()), metrics, progress)
+            .await
+            .unwrap();
         let (router, document) = api::router(&app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

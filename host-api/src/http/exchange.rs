@@ -150,12 +150,15 @@ pub struct FutureIncomingResponse {
     pub(super) between: Option<Duration>,
 }
 
+/// How a request came out: what was answered, or why not.
+type Answered = Result<(Response<GatewayBody>, Place), Failed>;
+
 impl FutureIncomingResponse {
     pub(super) fn new(exchange: Arc<Exchange>, place: Place, between: Option<Duration>) -> Self {
         Self { exchange, place: Some(place), between }
     }
 
-    pub(super) fn take(&mut self) -> Option<Result<Result<(Response<GatewayBody>, Place), Failed>, ()>> {
+    pub(super) fn take(&mut self) -> Option<Result<Answered, ()>> {
         let outcome = match self.exchange.take()? {
             Ok(outcome) => outcome,
             Err(()) => return Some(Err(())),

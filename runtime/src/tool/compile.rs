@@ -9,6 +9,7 @@ use std::thread;
 
 use cofferdam_contract::tool::MAX_COMPONENT_BYTES;
 use cofferdam_contract::{Component, Problem};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
@@ -20,7 +21,7 @@ use crate::error::Error;
 use crate::kernel::manifest::hex;
 
 /// Change whenever descriptions do, so that what an older build wrote is made again.
-const DESCRIPTION: &str = "component-1";
+const DESCRIPTION: &str = "component-2";
 /// Compiled components that are kept, in bytes.
 const KEPT_BYTES: u64 = 8 << 30;
 /// What compiling may take: so much, and for each byte of the component so many more.
@@ -101,24 +102,35 @@ fn read(component: &mut dyn Read, digest: &str) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// What an earlier process made, if it is all there.
+/// What is written beside a component's code.
+#[derive(Serialize, Deserialize)]
+struct Made {
+    /// The SHA-256 of the code, so that what a crash or a disk has damaged is made again.
+    code: String,
+    component: Component,
+}
+
+/// What an earlier process made, if it is all there and whole.
 fn known(cache: &ArtifactCache, key: &str) -> Option<Component> {
     let json = fs::read(cache.path(key, DESCRIPTION)).ok()?;
-    let component = serde_json::from_slice(&json).ok()?;
-    if !cache.path(key, "code").is_file() {
+    let made: Made = serde_json::from_slice(&json).ok()?;
+    let mut digest = Sha256::new();
+    std::io::copy(&mut fs::File::open(cache.path(key, "code")).ok()?, &mut digest).ok()?;
+    if hex(&digest.finalize()) != made.code {
         return None;
     }
     // Written again, it counts as used now.
     cache.store(key, DESCRIPTION, |file| file.write_all(&json)).ok()?;
-    Some(component)
+    Some(made.component)
 }
 
 fn make(engine: &Engine, cache: &ArtifactCache, key: &str, digest: &str, bytes: &[u8]) -> Result<Component, Error> {
     let component = describe(bytes, digest)?;
     let code = engine.precompile_component(bytes).map_err(|e| Refusal::Invalid(format!("{e:#}")))?;
     cache.store(key, "code", |file| file.write_all(&code))?;
-    let json = serde_json::to_vec(&component).map_err(|e| Error::Io { context: "JSON", source: e.into() })?;
+    let made = Made { code: hex(&Sha256::digest(&code)), component };
+    let json = serde_json::to_vec(&made).map_err(|e| Error::Io { context: "JSON", source: e.into() })?;
     // The last to be written: where it is, the rest is too.
     cache.store(key, DESCRIPTION, |file| file.write_all(&json))?;
-    Ok(component)
+    Ok(made.component)
 }

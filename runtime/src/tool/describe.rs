@@ -196,6 +196,7 @@ impl Outline {
     }
 
     /// Every type that has a name, by what it is known as: doc comments go by names.
+    #[expect(clippy::indexing_slicing, reason = "an id of these very types")]
     fn named(&self, types: TypesRef<'_>) -> Named {
         let mut named: Named = HashMap::new();
         let mut name = |id, label: Option<&String>, name: &String| {
@@ -243,6 +244,7 @@ struct Found {
 }
 
 impl Found {
+    #[expect(clippy::indexing_slicing, reason = "an id of these very types")]
     fn new(outline: &Outline) -> Result<Self, Refusal> {
         let types = outline.types.as_ref();
         let (mut candidates, mut system, mut packages, mut describe) = (Vec::new(), Vec::new(), 0, None);

@@ -29,6 +29,7 @@ impl<'a> Reader<'a> {
         Self { types, named, docs, budget: Budget::default() }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "an id of these very types")]
     pub(super) fn signature(mut self, id: ComponentFuncTypeId) -> Result<Signature, Unfit> {
         let types = self.types;
         let func = &types[id];
@@ -82,6 +83,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "an id of these very types")]
     fn kind(&mut self, id: ComponentDefinedTypeId, docs: Option<TypeDocs<'_>>, depth: usize) -> Result<Kind, Unfit> {
         let item = |name: &str| docs.map(|docs| docs.item(name)).unwrap_or_default();
         let types = self.types;

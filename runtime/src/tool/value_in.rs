@@ -271,7 +271,7 @@ fn flags<'de, A: SeqAccess<'de>>(mut seq: A, context: &mut Context, all: &Parts)
     while let Some(raw) = seq.next_element::<&RawValue>()? {
         let name = serde_json::from_str::<Cow<'_, str>>(raw.get()).ok();
         let flag = name.and_then(|name| set.get_mut(all.find(&name)?.0));
-        if !flag.is_some_and(|flag| !std::mem::replace(flag, true)) {
+        if flag.is_none_or(|flag| std::mem::replace(flag, true)) {
             let (got, known) = (words::found(raw.get()), known(all));
             let odd = Err(context.fail(format!("expected a flag once, one of {known}; got {got}")));
             return context.within(|| format!("[{count}]"), odd);

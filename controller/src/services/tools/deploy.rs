@@ -55,6 +55,12 @@ impl Wanted {
             }
             (None, None) => ToolPolicy::default(),
         };
+        if asked.grants.files.is_some() {
+            // Better refused than granted and not kept.
+            let detail = "Folders that last between calls (grants.files, or storage in a policy) are not built yet; a \
+                          tool keeps things with grants.keyvalue, and has an empty folder in memory for each call.";
+            return Err(Problem::invalid(detail).into());
+        }
         asked.limits = over(self.limits, asked.limits);
         Ok(asked)
     }

@@ -159,9 +159,12 @@ fn an_unfinished_body_is_no_request() {
     assert!(matches!(sandbox.check_write(again(&sent.stream)), Err(StreamError::Closed)));
 }
 
+/// What comes after a body's bytes.
+type LastFrame = Option<Result<http_body::Frame<Bytes>, GatewayError>>;
+
 #[test]
 fn a_broken_body_ends_in_an_error() {
-    let broken = |end: fn() -> (u64, Option<Result<http_body::Frame<Bytes>, GatewayError>>)| {
+    let broken = |end: fn() -> (u64, LastFrame)| {
         sandbox(reading(move |_| {
             let mut count = 0;
             Response::new(pieces(move || {
