@@ -45,7 +45,7 @@ lint: rooms
 	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
 	@CARGO=$(CARGO) scripts/deny
 
-bench: build kernels
+bench: build kernels examples
 	$(CARGO) bench --workspace --bench service
 
 doctor: build kernels

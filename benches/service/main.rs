@@ -13,6 +13,7 @@ mod report;
 mod rows;
 mod service;
 mod stats;
+mod tools;
 
 use std::process::ExitCode;
 use std::time::Instant;

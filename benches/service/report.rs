@@ -31,6 +31,11 @@ loops it takes more from the two loops: the throughput ratios are right only whe
 * Native peers: a process is started, its output read, its end waited for. It is the interpreter itself, never a \
 version manager's script around it. It has no sandbox, so this is the least that a service of processes would cost; \
 one that also isolates them costs more.
+* A tool's call: arguments checked against its types, a fresh instance, the result as JSON. The tools are those of \
+`examples/tools` as `make examples` builds them. *More than `/health`* is the median of the blocks' differences, on \
+kept connections that take turns.
+* Through the gateway: a tool that is granted one server on loopback, which the operator's policy of that service allows; \
+the gateway checks, resolves and dials as for any other. All other rows have no policy.
 * p50 and p99 are of ours; the peer's figure is its p50. `-` is what was not measured.
 * The interpreters differ in version (see above), so the CPU row compares engines and versions at once; each program's \
 answer is compared, too. It takes the least time of all rounds on either side.
@@ -40,13 +45,13 @@ answer is compared, too. It takes the least time of all rounds on either side.
 ## How to repeat
 
 ```
-make bench                                              # all of it, four to eight minutes on two cores
+make bench                                              # all of it, six to twelve minutes on two cores
 cargo bench --workspace --bench service -- --list       # the rows' names
 cargo bench --workspace --bench service -- --row pandas # one row, printed; this file stays
 cargo bench --workspace --bench service -- --quick      # few samples: shows that it works, proves nothing
 ```
 
-It needs `python3` on the path, and `node` for the JavaScript peers (a row whose peer is missing says so). A native \
+It needs the tools of `make examples`, `python3` on the path, and `node` for the JavaScript peers (a row whose peer or tool is missing says so). A native \
 Python with pandas and matplotlib is made in `target/bench-venv`.
 ";
 

@@ -10,14 +10,19 @@ use support::{ADMIN, TestApp};
 /// Routes that need no key.
 const OPEN: [&str; 4] = ["/health", "/ready", "/metrics", "/openapi.json"];
 /// Routes that a key with scope `read` may call.
-const READ: [&str; 6] = [
+const READ: [&str; 8] = [
     "get /v1/runs/{id}/files/{path}",
     "get /v1/sessions",
     "get /v1/sessions/{id}",
     "get /v1/sessions/{id}/files",
     "get /v1/sessions/{id}/files/{path}",
     "get /v1/snapshots",
+    "get /v1/tools",
+    "get /v1/tools/{name}",
 ];
+/// Routes that a key with scope `deploy` may call.
+const DEPLOY: [&str; 4] =
+    ["put /v1/tools/{name}", "delete /v1/tools/{name}", "post /v1/tools/{name}/rollback", "post /v1/tools/{name}/push"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_wants_its_scope() {
@@ -26,6 +31,7 @@ async fn every_route_wants_its_scope() {
     let mut walked = 0;
     for (route, item) in app.document["paths"].as_object().unwrap() {
         let path = route.replace("{id}", "some-id").replace("{path}", "a.txt").replace("{name}", "some-name");
+        let path = path.replace("{function}", "some-function");
         for method in item.as_object().unwrap().keys() {
             walked += 1;
             let upper = method.to_uppercase();
@@ -40,7 +46,10 @@ async fn every_route_wants_its_scope() {
             let named = format!("{method} {route}");
             let lacking = app.call(&deploy, &upper, &path, None).await;
             let with_read = app.call(&read, &upper, &path, None).await;
-            if READ.contains(&named.as_str()) {
+            if DEPLOY.contains(&named.as_str()) {
+                assert_ne!(lacking.status, 403, "{named}");
+                with_read.problem(403, "forbidden");
+            } else if READ.contains(&named.as_str()) {
                 assert_ne!(with_read.status, 403, "{named}");
             } else {
                 lacking.problem(403, "forbidden");
@@ -48,7 +57,7 @@ async fn every_route_wants_its_scope() {
             }
         }
     }
-    assert_eq!(walked, 22, "routes were added or lost: say which scope they need");
+    assert_eq!(walked, 33, "routes were added or lost: say which scope they need");
 }
 
 #[tokio::test(flavor = "multi_thread")]

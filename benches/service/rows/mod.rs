@@ -3,12 +3,16 @@
 mod cpu;
 mod fork;
 mod fresh;
+mod gateway;
 mod inside;
 mod limits;
 mod live;
+mod many_tools;
 mod session;
 mod suspended;
 mod throughput;
+mod tool_calls;
+mod tool_deploy;
 mod unplugged;
 
 use crate::bench::Bench;
@@ -34,4 +38,9 @@ pub const ALL: &[Row] = &[
     Row { name: "cpu", about: "micro-benchmarks against native CPython", run: cpu::measure },
     Row { name: "unplugged", about: "kill -9 of the worker under load", run: unplugged::measure },
     Row { name: "limits", about: "a thousand runs that each hit a limit", run: limits::measure },
+    Row { name: "tool-call", about: "calls of a C, a JavaScript and a Python tool over HTTP", run: tool_calls::calls },
+    Row { name: "deploy", about: "deployment of a 1 MB component until its first answer", run: tool_deploy::measure },
+    Row { name: "mcp", about: "a tool through MCP beside REST", run: tool_calls::through_mcp },
+    Row { name: "gateway", about: "requests of a tool through the gateway, a body of 1 GB", run: gateway::measure },
+    Row { name: "many-tools", about: "1,000 deployed tools beside 10", run: many_tools::measure },
 ];

@@ -16,7 +16,7 @@ use crate::auth::Caller;
 use crate::services::App;
 
 /// Tools on one page of the list.
-const PAGE: usize = 100;
+const PAGE: usize = 50;
 /// Between two words about a call that takes its time.
 const PROGRESS: Duration = Duration::from_secs(2);
 

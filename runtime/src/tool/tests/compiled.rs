@@ -73,18 +73,23 @@ fn a_compiled_component_can_be_loaded_and_called() {
 
 #[test]
 fn the_second_time_nothing_is_compiled() {
+    use std::os::unix::fs::MetadataExt;
     let folder = tempfile::tempdir().unwrap();
     let bytes = component(ADD);
     let job = job(&folder, digest(&bytes));
     let first = compile(&job, &mut bytes.as_slice()).unwrap();
     let cache = ArtifactCache::open(&job.cache_dir).unwrap();
     let code = cache.path(&component_key(&engine_key(&ENGINE), &job.digest).unwrap(), "code");
-    fs::write(&code, "marked").unwrap();
+    let (made, inode) = (fs::read(&code).unwrap(), || fs::metadata(&code).unwrap().ino());
+    let before = inode();
     assert_eq!(compile(&job, &mut bytes.as_slice()).unwrap(), first);
-    assert_eq!(fs::read(&code).unwrap(), b"marked", "compiled again");
+    assert_eq!(inode(), before, "compiled again");
+    fs::write(&code, "damaged").unwrap();
+    assert_eq!(compile(&job, &mut bytes.as_slice()).unwrap(), first);
+    assert!(fs::read(&code).unwrap() == made, "it is made again where it is damaged");
     fs::remove_file(&code).unwrap();
     assert_eq!(compile(&job, &mut bytes.as_slice()).unwrap(), first);
-    assert!(fs::metadata(&code).unwrap().len() > 1_000, "it is made again where it is gone");
+    assert!(fs::read(&code).unwrap() == made, "it is made again where it is gone");
 }
 
 #[test]
