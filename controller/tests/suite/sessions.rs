@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{ADMIN, TestApp, eventually};
 use axum::body::Body;
 use cofferdam_controller::services::reaper;
 use serde_json::json;
-use support::{ADMIN, TestApp, eventually};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test(flavor = "multi_thread")]

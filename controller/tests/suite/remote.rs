@@ -2,17 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::fake_worker::FakeWorker;
+use crate::support::{ADMIN, TestApp, eventually};
 use axum::body::Body;
 use cofferdam_controller::config::{RemoteWorker, Secret};
 use cofferdam_controller::server::{accept, front};
 use cofferdam_controller::workers::{Worker, watch};
-use support::fake_worker::FakeWorker;
-use support::{ADMIN, TestApp, eventually};
 use tokio_util::sync::CancellationToken;
 
 async fn code_runner(fake: &FakeWorker, stop: &CancellationToken) -> String {

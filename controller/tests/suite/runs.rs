@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::support::{ADMIN, TestApp, eventually};
 use axum::body::Body;
 use http_body_util::BodyExt;
 use serde_json::json;
-use support::{ADMIN, TestApp, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_goes_on_as_it_came_with_its_limits_and_comes_back() {

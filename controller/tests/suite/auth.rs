@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::{ADMIN, TestApp};
 use serde_json::json;
-use support::{ADMIN, TestApp};
 
 /// Routes that need no key.
 const OPEN: [&str; 4] = ["/health", "/ready", "/metrics", "/openapi.json"];

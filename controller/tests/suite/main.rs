@@ -1,0 +1,12 @@
+//! The controller as its clients and its workers see it. One program, because linking is most of what a test costs.
+
+mod auth;
+mod gateway;
+mod remote;
+mod runs;
+mod sessions;
+mod store;
+mod store_gateway;
+mod support;
+mod tool_workers;
+mod tools;
