@@ -69,7 +69,7 @@ def markdown_js(folder, out):
         say("fetching componentize-js and markdown-it")
     shutil.copytree(folder, work, dirs_exist_ok=True)
     environment = {**os.environ, "PATH": path}
-    kernels.run(["npm", "ci" if (work / "package-lock.json").is_file() else "install", "--silent"], cwd=work, env=environment)
+    kernels.run(["npm", "install", "--silent", "--no-audit", "--no-fund"], cwd=work, env=environment)
     kernels.run(["node", "build.mjs", TOOLS / "markdown.wasm"], cwd=work, env=environment)
     with_docs(TOOLS / "markdown.wasm", folder, out)
 
