@@ -10,9 +10,9 @@ description: "My policy"
 permissions:
   storage:
     allow:
-    - uri: "fs://work/agent/**"
+    - uri: "fs://agent/files/**"
       access: ["read", "write"]
-    - uri: "fs://work/temp/*"
+    - uri: "fs://agent/scratch/*"
       access: ["read"]
   network:
     allow:
