@@ -25,8 +25,8 @@ pub const TICK: Duration = Duration::from_millis(2);
 /// Ticks without anything running until the ticker rests.
 const IDLE_TICKS: u32 = 50;
 
-/// The engine for kernels: no pooling, memories from images, interruptible by epochs.
-pub fn kernel_engine() -> wasmtime::Result<Engine> {
+/// What both engines have: interruptible by epochs, bounds checks elided, small exception heaps.
+fn common(stack: usize) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -35,8 +35,8 @@ pub fn kernel_engine() -> wasmtime::Result<Engine> {
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
         // Guests run on threads of their own; the engine only insists that a fiber's stack would be larger.
-        .async_stack_size(GUEST_STACK + (1 << 20))
-        .max_wasm_stack(GUEST_STACK)
+        .async_stack_size(stack + (1 << 20))
+        .max_wasm_stack(stack)
         .memory_reservation(RESERVATION as u64)
         .memory_guard_size(GUARD as u64)
         .memory_may_move(false)
@@ -45,38 +45,23 @@ pub fn kernel_engine() -> wasmtime::Result<Engine> {
         .gc_heap_reservation(1 << 20)
         .gc_heap_guard_size(0)
         .gc_heap_may_move(true)
-        .with_host_memory(Arc::new(SlotCreator))
         .generate_address_map(false)
-        .native_unwind_info(false)
-        .wasm_backtrace_max_frames(None);
+        .native_unwind_info(false);
+    config
+}
+
+/// The engine for kernels: no pooling, memories from images.
+pub fn kernel_engine() -> wasmtime::Result<Engine> {
+    let mut config = common(GUEST_STACK);
+    config.with_host_memory(Arc::new(SlotCreator)).wasm_backtrace_max_frames(None);
     Engine::new(&config)
 }
 
 /// The engine for tools: each call in a new mapping whose first contents are the component's file, copied on write.
 /// Nothing of a mapping is used again, by the same organization or another.
 pub fn tool_engine() -> wasmtime::Result<Engine> {
-    let mut config = Config::new();
-    config
-        .wasm_component_model(true)
-        .wasm_exceptions(true)
-        .wasm_function_references(true)
-        .wasm_gc(true)
-        .wasm_memory64(false)
-        .cranelift_opt_level(OptLevel::Speed)
-        .epoch_interruption(true)
-        .async_stack_size(TOOL_STACK + (1 << 20))
-        .max_wasm_stack(TOOL_STACK)
-        .memory_init_cow(true)
-        .memory_reservation(RESERVATION as u64)
-        .memory_guard_size(GUARD as u64)
-        .memory_may_move(false)
-        .guard_before_linear_memory(false)
-        .gc_heap_reservation(1 << 20)
-        .gc_heap_guard_size(0)
-        .gc_heap_may_move(true)
-        .generate_address_map(false)
-        .native_unwind_info(false)
-        .wasm_backtrace_max_frames(TOOL_FRAMES);
+    let mut config = common(TOOL_STACK);
+    config.wasm_gc(true).wasm_memory64(false).memory_init_cow(true).wasm_backtrace_max_frames(TOOL_FRAMES);
     Engine::new(&config)
 }
 

@@ -15,7 +15,7 @@ use cofferdam_contract::Problem;
 use cofferdam_contract::uplink::{
     CONNECTION_WINDOW, GATEWAY_HEADER, LENGTH_HEADER, MAX_HEADER_BYTES, STREAM_WINDOW, TOKEN_HEADER, UPGRADE,
 };
-use cofferdam_host_api::gateway::{Gateway, GatewayBody, GatewayError, GatewayFuture};
+use cofferdam_host_api::gateway::{Gateway, GatewayBody, GatewayError, GatewayFuture, GatewayHandle};
 use cofferdam_host_api::interrupt::Timer;
 use futures_util::future::{Either, select};
 use http_body_util::BodyExt;
@@ -58,6 +58,12 @@ impl Uplinks {
     /// How many connections there are.
     pub fn count(&self) -> usize {
         self.0.lock().values().map(Vec::len).sum()
+    }
+
+    /// The way out of a run or a call that has a token.
+    pub fn handle(&self, token: Option<&str>) -> Result<Option<GatewayHandle>, Problem> {
+        let handle = token.map(|token| GatewayHandle::new(Arc::new(self.clone()), token)).transpose();
+        handle.map_err(|e| Problem::malformed(e.to_string()))
     }
 
     /// Answers `POST /uplink`: 101, and from then on the connection is an uplink.

@@ -75,8 +75,9 @@ fn a_tool_worker_that_hangs_is_replaced_and_the_end_is_in_order() {
     process::signal(worker, Signal::STOP);
     let caught = call(&server, "add", &json!({"a": 1, "b": 1}));
     // Where its connection was new, the hung worker has not taken it, and the next one does.
-    if caught.status != 200 {
-        caught.problem(503, "worker-lost");
+    match caught.status {
+        200 => assert_eq!(caught.expect(200)["result"], json!(2)),
+        _ => drop(caught.problem(503, "worker-lost")),
     }
     eventually("a call after the hang", Duration::from_secs(10), || adds(&server));
     assert_ne!(tool_worker(&server), Some(worker));

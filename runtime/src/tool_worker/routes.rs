@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use cofferdam_contract::tool::MAX_ARGUMENTS_BYTES;
 use cofferdam_contract::worker::ToolsHealth;
 use cofferdam_contract::{Problem, ToolCall, ToolOutcome};
-use cofferdam_host_api::{Capabilities, FsError, GatewayHandle, Interrupt, Vfs};
+use cofferdam_host_api::{Capabilities, FsError, Interrupt, Vfs};
 
 use super::ToolWorker;
 use super::call::{self, Job, Leftover};
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::turn::quota;
 use crate::worker::lanes::{blocking, lane};
 use crate::worker::routes::{ProblemResponse, organization};
-use crate::worker::watch::watch;
+use crate::worker::watch::{CancelOnDrop, watch};
 
 /// What a call carries beside its arguments: grants, configuration, environment.
 const BESIDE: usize = 1 << 20;
@@ -51,15 +51,6 @@ async fn metrics(State(worker): State<Arc<ToolWorker>>) -> Response {
 
 async fn uplink(State(worker): State<Arc<ToolWorker>>, request: Request) -> Result<Response, ProblemResponse> {
     Ok(worker.uplinks.accept(request)?)
-}
-
-/// Stops the call when the request is dropped: the caller went away.
-struct CancelOnDrop(Interrupt);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
 }
 
 async fn call(
@@ -127,13 +118,7 @@ pub(super) fn carry_out(
         FsError::NoSpace => Problem::overloaded("the worker's memory for files is used up; try again in a second"),
         error => Problem::internal(format!("the sandbox's files could not be made: {error}")),
     })?;
-    let gateway = match &call.token {
-        Some(token) => {
-            let handle = GatewayHandle::new(Arc::new(worker.uplinks.clone()), token);
-            Some(handle.map_err(|e| Problem::malformed(e.to_string()))?)
-        }
-        None => None,
-    };
+    let gateway = worker.uplinks.handle(call.token.as_deref())?;
     call::run(&loaded, Job { call, interrupt, gateway, vfs })
 }
 

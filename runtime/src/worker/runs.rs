@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use cofferdam_contract::worker::WorkerRun;
 use cofferdam_contract::{Event, Language, OrganizationId, Outcome, Problem, RunId};
 use cofferdam_host_api::Interrupt;
-use cofferdam_host_api::gateway::GatewayHandle;
 use futures_util::stream;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -19,22 +18,13 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Worker;
 use super::lanes::{blocking, lane};
 use super::routes::{ProblemResponse, organization};
-use super::watch::watch;
+use super::watch::{CancelOnDrop, watch};
 use crate::error::Error;
 use crate::fresh::{self, Used};
 use crate::kernel::Kernel;
 use crate::recorder::EventQueue;
 use crate::session::{Held, Session};
 use crate::turn::Job;
-
-/// Stops the run when the request is dropped: the caller went away.
-struct CancelOnDrop(Interrupt);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
 
 pub(super) async fn run(
     State(worker): State<Arc<Worker>>,
@@ -60,13 +50,7 @@ pub(super) async fn run(
     let interrupt = Interrupt::new(Instant::now().checked_add(wall));
     let cancel = CancelOnDrop(interrupt.clone());
     let listener = wants_events.then(|| Arc::new(EventQueue::default()));
-    let gateway = match &request.token {
-        Some(token) => {
-            let handle = GatewayHandle::new(Arc::new(worker.uplinks.clone()), token);
-            Some(handle.map_err(|e| Problem::malformed(e.to_string()))?)
-        }
-        None => None,
-    };
+    let gateway = worker.uplinks.handle(request.token.as_deref())?;
     let job = Job {
         id: request.id,
         session: request.request.session.clone(),

@@ -7,6 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cofferdam_host_api::Interrupt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+/// Cancels when the request that holds it is dropped: the caller went away.
+pub(crate) struct CancelOnDrop(pub(crate) Interrupt);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 struct Watched {
     number: u64,
     caller: Arc<OwnedFd>,
