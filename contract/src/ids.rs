@@ -68,6 +68,10 @@ id!(
     /// The tenant that everything belongs to. The first start makes `default`.
     OrganizationId, "org_");
 
+id!(
+    /// One deployment of an agent: a version of it, from its upload to its end.
+    DeploymentId, "dep_");
+
 impl OrganizationId {
     /// The organization that the first start makes.
     pub fn default_organization() -> Self {

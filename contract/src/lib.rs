@@ -3,6 +3,7 @@
 //! Pure: no IO, no async, no clock. The controller and the runtime share nothing else, so a change here is a change of
 //! the protocol between them and of the public API.
 
+pub mod agent;
 mod describe;
 pub mod files;
 pub mod grants;
@@ -17,9 +18,10 @@ pub mod tool;
 pub mod uplink;
 pub mod worker;
 
+pub use agent::{AgentId, DeploymentState, FailureReason, LogLine, Resources};
 pub use files::{FileEntry, FileInput, FilesInput, PathError, normalize_path};
 pub use grants::{FilesGrant, Grants, HttpGrant, KeyValueGrant, SecretGrant};
-pub use ids::{OrganizationId, RunId, SessionId};
+pub use ids::{DeploymentId, OrganizationId, RunId, SessionId};
 pub use limits::{LimitError, LimitName, Limits, LimitsRequest};
 pub use problem::{Fault, Problem};
 pub use run::{Event, IfBusy, Language, MimeBundle, Outcome, RunError, RunRequest, Status, Usage};

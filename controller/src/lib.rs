@@ -7,7 +7,9 @@
 pub mod api;
 pub mod auth;
 pub mod blobs;
+pub mod cluster;
 pub mod config;
+pub mod environments;
 pub mod error;
 pub mod gateway;
 pub mod mcp;
