@@ -94,7 +94,7 @@ impl Controller {
             workers,
             tool_workers,
             tools,
-            agents: Agents::new(Arc::new(crate::agents::driver::Direct)),
+            agents: Agents::new(Arc::new(crate::agents::Direct)),
             policy,
             vault,
             gateway,
