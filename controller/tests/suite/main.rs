@@ -2,6 +2,7 @@
 
 mod agents;
 mod auth;
+mod cluster;
 mod gateway;
 mod remote;
 mod runs;
