@@ -17,7 +17,7 @@ mod session_cache;
 use std::sync::{Arc, RwLock};
 
 use crate::Error;
-use crate::agents::Agents;
+use crate::agents::{Agents, Direct};
 use crate::auth::Keyring;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewaySettings, Resolve, SystemResolver, read_roots};
@@ -87,6 +87,7 @@ impl Controller {
         let roots = config.gateway.ca_file.as_deref().map(read_roots).transpose()?.unwrap_or_default();
         let settings = GatewaySettings::new(Arc::clone(&policy), roots);
         let gateway = Gateway::new(settings, vault.derive("placeholders"), resolver)?;
+        let agents = Agents::new(Arc::new(Direct::new(&config.agents, &policy)));
         Ok(Arc::new(Self {
             config,
             store,
@@ -94,7 +95,7 @@ impl Controller {
             workers,
             tool_workers,
             tools,
-            agents: Agents::new(Arc::new(crate::agents::Direct)),
+            agents,
             policy,
             vault,
             gateway,
