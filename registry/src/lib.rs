@@ -1,2 +1,16 @@
 //! Container images, without Docker: `docker save` archives and OCI layouts are read in one pass, without temporary
 //! files, and pushed to an OCI registry as they arrive. It knows nothing of HTTP APIs of ours, clusters or databases.
+
+pub mod archive;
+pub mod compress;
+mod digest;
+mod image;
+mod limits;
+mod scan;
+
+pub use archive::{
+    Archive, ArchiveError, Form, LayerEnd, LayerStart, Sink, SinkError, Skipped, Source, Want, read_archive,
+};
+pub use digest::{Digest, DigestError, Hasher};
+pub use image::{EntryPoint, Image, LayerRef, Platform, PlatformError};
+pub use limits::{Allow, Limits, Rules};
