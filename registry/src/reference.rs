@@ -22,7 +22,9 @@ pub struct Reference {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no image reference: {why}. Write REGISTRY/REPOSITORY:TAG, such as registry.example/team/agent:1.0")]
+#[error(
+    "{text:?} is no image reference: {why}. Write REGISTRY/REPOSITORY:TAG, such as registry.example/team/agent:1.0"
+)]
 pub struct ReferenceError {
     text: String,
     why: &'static str,
@@ -146,12 +148,7 @@ fn parse(text: &str, familiar: bool) -> Result<Reference, &'static str> {
     if !path.split('/').all(is_component) {
         return Err("a repository's parts are lower-case letters and digits, separated by `.`, `_`, `__` or dashes");
     }
-    Ok(Reference {
-        registry: registry.to_ascii_lowercase(),
-        repository: path,
-        tag: tag.map(str::to_owned),
-        digest,
-    })
+    Ok(Reference { registry: registry.to_ascii_lowercase(), repository: path, tag: tag.map(str::to_owned), digest })
 }
 
 fn looks_like_host(part: &str) -> bool {
@@ -245,11 +242,35 @@ mod tests {
         let long = format!("r.example/{}", "a".repeat(300));
         let short_digest = "r.example/a@sha256:abc";
         for text in [
-            "", "/", "r.example/", "r.example//a", "r.example/A", "r.example/a:", "r.example/a:-x", "r.example/a b",
-            "r.example/a..b", "r.example/../b", "r.example/a/.", "r.example/-a", "r.example/a-", "r.example/a___b",
-            "r.example:0/a", "r.example:99999/a", "r.example:x/a", "r..example/a", "-r.example/a", "[::1/a", "[x]/a",
-            "https://r.example/a", "user:pass@r.example/a", "r.example/a?x=1", "r.example/a#x", "r.example/a%2f", &long,
-            short_digest, "r.example/a\n:b",
+            "",
+            "/",
+            "r.example/",
+            "r.example//a",
+            "r.example/A",
+            "r.example/a:",
+            "r.example/a:-x",
+            "r.example/a b",
+            "r.example/a..b",
+            "r.example/../b",
+            "r.example/a/.",
+            "r.example/-a",
+            "r.example/a-",
+            "r.example/a___b",
+            "r.example:0/a",
+            "r.example:99999/a",
+            "r.example:x/a",
+            "r..example/a",
+            "-r.example/a",
+            "[::1/a",
+            "[x]/a",
+            "https://r.example/a",
+            "user:pass@r.example/a",
+            "r.example/a?x=1",
+            "r.example/a#x",
+            "r.example/a%2f",
+            &long,
+            short_digest,
+            "r.example/a\n:b",
         ] {
             assert!(Reference::parse(text).is_err(), "{text:?}");
         }

@@ -63,9 +63,17 @@ impl<'a> Backoff<'a> {
         let pause = match error.retry_after {
             Some(asked) if asked > self.patience.longest_retry_after => return Err(error),
             Some(asked) => asked,
-            None => jitter(self.patience.first.saturating_mul(1 << (self.tried - 1).min(16)).min(self.patience.longest)),
+            None => {
+                jitter(self.patience.first.saturating_mul(1 << (self.tried - 1).min(16)).min(self.patience.longest))
+            }
         };
-        tracing::debug!(registry = error.registry, what = error.what, ?pause, tried = self.tried, "asking a registry again");
+        tracing::debug!(
+            registry = error.registry,
+            what = error.what,
+            ?pause,
+            tried = self.tried,
+            "asking a registry again"
+        );
         tokio::time::sleep(pause).await;
         Ok(())
     }
@@ -119,7 +127,13 @@ mod tests {
         assert_eq!(date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
         assert_eq!(date("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
         assert_eq!(date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
-        for bad in ["", "tomorrow", "Sun, 06 Nov 1994 08:49 GMT", "Sun, 99 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 CET"] {
+        for bad in [
+            "",
+            "tomorrow",
+            "Sun, 06 Nov 1994 08:49 GMT",
+            "Sun, 99 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+        ] {
             assert_eq!(date(bad), None, "{bad}");
         }
         let mut headers = HeaderMap::new();

@@ -54,7 +54,9 @@ impl Client {
             return Err(self.wire.error(Kind::Protocol, what));
         };
         if Digest::of(&bytes) != *digest {
-            return Err(self.wire.error(Kind::WrongContent, "a configuration has another digest than it was asked for"));
+            return Err(self
+                .wire
+                .error(Kind::WrongContent, "a configuration has another digest than it was asked for"));
         }
         Ok(bytes)
     }

@@ -31,7 +31,8 @@ fn read(text: &str, found: &mut Vec<Challenge>) {
         let end = rest.find(|c: char| c.is_whitespace() || c == ',').unwrap_or(rest.len());
         let (scheme, after) = rest.split_at(end);
         let (parameters, next) = parameters(after);
-        let get = |name: &str| parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.clone());
+        let get =
+            |name: &str| parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.clone());
         if scheme.eq_ignore_ascii_case("basic") {
             found.push(Challenge::Basic);
         } else if scheme.eq_ignore_ascii_case("bearer")
@@ -104,7 +105,8 @@ mod tests {
     #[test]
     fn challenges_of_real_registries() {
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#;
-        let token = bearer("https://auth.docker.io/token", Some("registry.docker.io"), Some("repository:a/b:pull,push"));
+        let token =
+            bearer("https://auth.docker.io/token", Some("registry.docker.io"), Some("repository:a/b:pull,push"));
         assert_eq!(of(&[hub]), token);
         assert_eq!(of(&["Basic realm=\"x\"", hub]), token);
         assert_eq!(of(&[&format!("Basic realm=\"a, b\", {hub}")]), token);
@@ -117,7 +119,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_challenge_and_ends() {
-        for text in ["", ",,,", "Bearer", "Bearer service=x", "Negotiate abc==", "Bearer realm", "\"\"\"", "= = =", "a b c d"] {
+        for text in
+            ["", ",,,", "Bearer", "Bearer service=x", "Negotiate abc==", "Bearer realm", "\"\"\"", "= = =", "a b c d"]
+        {
             assert_eq!(of(&[text]), None, "{text:?}");
         }
         let long = format!("Bearer {}", "a=b,".repeat(1_000));

@@ -53,7 +53,8 @@ impl Credentials {
         match self {
             Self::Anonymous => Vec::new(),
             Self::Basic { password, .. } => {
-                let encoded = self.basic_header().map(|text| Zeroizing::new(text.trim_start_matches("Basic ").to_owned()));
+                let encoded =
+                    self.basic_header().map(|text| Zeroizing::new(text.trim_start_matches("Basic ").to_owned()));
                 encoded.into_iter().chain([password.clone()]).collect()
             }
             Self::Identity(token) | Self::Bearer(token) => vec![token.clone()],

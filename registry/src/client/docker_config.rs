@@ -98,7 +98,8 @@ fn read(path: &Path) -> Result<Option<File>, String> {
 impl File {
     fn look(&self, reference: &Reference) -> (Option<Credentials>, Option<String>) {
         for key in keys(reference) {
-            if let Some(credentials) = self.auths.iter().find(|(name, _)| same(name, &key)).and_then(|(_, e)| e.read()) {
+            if let Some(credentials) = self.auths.iter().find(|(name, _)| same(name, &key)).and_then(|(_, e)| e.read())
+            {
                 return (Some(credentials), None);
             }
         }
@@ -110,9 +111,8 @@ impl File {
 /// From the closest to the widest: podman keeps credentials of a repository or a part of its path, too.
 fn keys(reference: &Reference) -> Vec<String> {
     let full = format!("{}/{}", reference.registry(), reference.repository());
-    let mut keys: Vec<String> = std::iter::successors(Some(full.as_str()), |key| Some(key.rsplit_once('/')?.0))
-        .map(str::to_owned)
-        .collect();
+    let mut keys: Vec<String> =
+        std::iter::successors(Some(full.as_str()), |key| Some(key.rsplit_once('/')?.0)).map(str::to_owned).collect();
     if reference.registry() == "docker.io" {
         keys.push("index.docker.io".to_owned());
     }
@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn helpers_are_named_and_not_run() {
-        let file = file(r#"{"auths": {"r.example": {}}, "credHelpers": {"r.example": "ecr-login"}, "credsStore": "pass"}"#);
+        let file =
+            file(r#"{"auths": {"r.example": {}}, "credHelpers": {"r.example": "ecr-login"}, "credsStore": "pass"}"#);
         assert_eq!(file.look(&at("r.example/x")), (None, Some("docker-credential-ecr-login".into())));
         assert_eq!(file.look(&at("other.example/x")), (None, Some("docker-credential-pass".into())));
     }
@@ -193,7 +194,8 @@ mod tests {
         let env = |pairs: &'static [(&str, &str)]| {
             move |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         };
-        static BOTH: &[(&str, &str)] = &[("COFFERDAM_REGISTRY_USERNAME", "u"), ("COFFERDAM_REGISTRY_PASSWORD", "hunter2")];
+        static BOTH: &[(&str, &str)] =
+            &[("COFFERDAM_REGISTRY_USERNAME", "u"), ("COFFERDAM_REGISTRY_PASSWORD", "hunter2")];
         let found = find(&at("r.example/x"), &env(BOTH)).unwrap();
         assert_eq!(found.credentials, Credentials::basic("u", "hunter2"));
         assert!(!format!("{found:?}").contains("hunter2"));

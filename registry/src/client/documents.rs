@@ -131,7 +131,8 @@ mod tests {
         let attestation = format!(
             r#"{{"mediaType":"m","digest":"{HEX}","size":3,"platform":{{"os":"unknown","architecture":"unknown"}}}}"#
         );
-        let index = format!(r#"{{"schemaVersion":2,"mediaType":"{DOCKER_INDEX}","manifests":[{layer},{attestation}]}}"#);
+        let index =
+            format!(r#"{{"schemaVersion":2,"mediaType":"{DOCKER_INDEX}","manifests":[{layer},{attestation}]}}"#);
         let Document::Index(index) = Document::read(index.as_bytes(), "").unwrap() else { panic!() };
         assert_eq!((index.images().count(), index.media_type.as_str()), (1, DOCKER_INDEX));
     }
@@ -139,7 +140,11 @@ mod tests {
     #[test]
     fn anything_else_is_said() {
         for bad in [
-            "", "{}", "[]", r#"{"schemaVersion":1}"#, r#"{"schemaVersion":2}"#,
+            "",
+            "{}",
+            "[]",
+            r#"{"schemaVersion":1}"#,
+            r#"{"schemaVersion":2}"#,
             r#"{"schemaVersion":2,"config":{"digest":"md5:1"},"layers":[]}"#,
             r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#,
         ] {

@@ -85,7 +85,10 @@ impl ClientError {
 
     /// Whether the very same may work a little later.
     pub fn is_retriable(&self) -> bool {
-        matches!(self.kind, Kind::Limited | Kind::Broken | Kind::Lost | Kind::Unreachable | Kind::Dropped | Kind::Timeout)
+        matches!(
+            self.kind,
+            Kind::Limited | Kind::Broken | Kind::Lost | Kind::Unreachable | Kind::Dropped | Kind::Timeout
+        )
     }
 }
 
@@ -111,9 +114,7 @@ fn advice(kind: &Kind) -> &'static str {
         Kind::Unreachable => "Is the address right, is it running, and can this machine reach it?",
         Kind::Dropped => "Push again: layers that are there already are not sent again",
         Kind::Timeout => "Is it overloaded, or the network too slow?",
-        Kind::Tls => {
-            "A private CA's certificate is given with --ca-file; a registry without TLS needs --plain-http"
-        }
+        Kind::Tls => "A private CA's certificate is given with --ca-file; a registry without TLS needs --plain-http",
         Kind::Elsewhere => "If that place is right, the operator has to name it as the registry's token service",
         Kind::Settings => "Correct it and try again",
     }

@@ -5,8 +5,8 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, StatusCode};
 
 use super::Client;
-use super::error::{ClientError, Kind};
 use super::documents::{Descriptor, Document};
+use super::error::{ClientError, Kind};
 use super::wire::Ask;
 use crate::digest::Digest;
 use crate::reference::Reference;
@@ -46,14 +46,16 @@ impl Client {
     /// A manifest that is not there, is too long, or is another one than its digest says.
     pub async fn manifest(&self, which: &str) -> Result<Manifest, ClientError> {
         let url = self.path(&format!("manifests/{which}"))?;
-        let ask = Ask::new(Method::GET, url, self.wire.patience.answer, "the question for a manifest")
-            .header(ACCEPT, TYPES);
+        let ask =
+            Ask::new(Method::GET, url, self.wire.patience.answer, "the question for a manifest").header(ACCEPT, TYPES);
         let answer = self.read(ask, &self.pulling(), |status| status == StatusCode::OK).await?;
         let media_type = answer.header("content-type").unwrap_or_default();
         let media_type: String = media_type.split(';').next().unwrap_or_default().trim().chars().take(255).collect();
         let named = answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
         let Some(bytes) = answer.bytes(MAX_MANIFEST).await else {
-            return Err(self.wire.error(Kind::Protocol, "a manifest is longer than 4 MiB, or its bytes did not all come"));
+            return Err(self
+                .wire
+                .error(Kind::Protocol, "a manifest is longer than 4 MiB, or its bytes did not all come"));
         };
         let digest = Digest::of(&bytes);
         let asked = which.parse::<Digest>().ok();
@@ -70,7 +72,8 @@ impl Client {
     pub async fn put_manifest(&self, which: &str, media_type: &str, bytes: Bytes) -> Result<Digest, ClientError> {
         let digest = Digest::of(&bytes);
         let url = self.path(&format!("manifests/{which}"))?;
-        let mut ask = Ask::new(Method::PUT, url, self.wire.patience.chunk, "the manifest").header(CONTENT_TYPE, media_type);
+        let mut ask =
+            Ask::new(Method::PUT, url, self.wire.patience.chunk, "the manifest").header(CONTENT_TYPE, media_type);
         ask.body = bytes;
         let answer = self.persist(&ask, &self.pushing(), |status| status.is_success()).await?;
         let named = answer.header("docker-content-digest").map(str::to_owned);
@@ -102,8 +105,7 @@ impl Client {
     }
 
     fn document(&self, manifest: &Manifest) -> Result<Document, ClientError> {
-        Document::read(&manifest.bytes, &manifest.media_type)
-            .map_err(|why| self.wire.error(Kind::Protocol, format!("what it has there is {why}")))
+        Document::read(&manifest.bytes, &manifest.media_type).map_err(|why| self.no_image(&why))
     }
 
     async fn image(&self, manifest: Manifest) -> Result<ResolvedImage, ClientError> {
@@ -112,6 +114,11 @@ impl Client {
         };
         let config = self.blob(&document.config.digest, MAX_MANIFEST).await?;
         Ok(ResolvedImage { manifest, config, config_digest: document.config.digest, layers: document.layers })
+    }
+
+    /// What is there is none, because of that.
+    pub(crate) fn no_image(&self, why: &str) -> ClientError {
+        self.wire.error(Kind::Protocol, format!("what it has there is {why}"))
     }
 
     /// The same reference, pinned to what it means now.

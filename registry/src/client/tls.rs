@@ -33,7 +33,9 @@ pub(super) fn config(registry: &str, plain_http: bool, ca: Option<&[u8]>) -> Res
         let before = roots.len();
         for certificate in CertificateDer::pem_slice_iter(pem).take(MAX_CERTIFICATES) {
             let certificate = certificate.map_err(|_| wrong("The CA file is no PEM with certificates".to_owned()))?;
-            roots.add(certificate).map_err(|_| wrong("A certificate of the CA file is none that can be used".to_owned()))?;
+            roots
+                .add(certificate)
+                .map_err(|_| wrong("A certificate of the CA file is none that can be used".to_owned()))?;
         }
         if roots.len() == before {
             return Err(wrong("The CA file holds no certificate (PEM, `-----BEGIN CERTIFICATE-----`)".to_owned()));

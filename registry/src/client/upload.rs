@@ -6,10 +6,10 @@ use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName};
 use http::{Method, StatusCode};
 use url::Url;
 
+use super::Client;
 use super::backoff::Backoff;
 use super::error::{ClientError, Kind};
 use super::wire::{Answer, Ask};
-use super::Client;
 use crate::digest::Digest;
 
 const ABOUT: &str = "the upload of a layer";
@@ -106,12 +106,7 @@ impl Client {
     ///
     /// # Errors
     /// As `send_chunk`; `WrongContent` where the registry found another digest.
-    pub async fn finish_upload(
-        &self,
-        upload: &mut Upload,
-        last: &Bytes,
-        digest: &Digest,
-    ) -> Result<(), ClientError> {
+    pub async fn finish_upload(&self, upload: &mut Upload, last: &Bytes, digest: &Digest) -> Result<(), ClientError> {
         let start = upload.offset;
         let end = start + last.len() as u64;
         let mut backoff = Backoff::new(&self.wire.patience);
@@ -210,7 +205,8 @@ impl Client {
 
     async fn status(&self, upload: &mut Upload) -> Result<Known, ClientError> {
         let ask = Ask::new(Method::GET, upload.location.clone(), self.wire.patience.answer, "the state of an upload");
-        let answer = self.persist(&ask, &self.pushing(), |status| status.is_success() || status.is_client_error()).await?;
+        let answer =
+            self.persist(&ask, &self.pushing(), |status| status.is_success() || status.is_client_error()).await?;
         if answer.status == StatusCode::UNAUTHORIZED || answer.status == StatusCode::FORBIDDEN {
             return Err(self.refused(answer).await);
         }

@@ -95,8 +95,10 @@ impl Wire {
 
     /// Where an answer sends us. The same host in plain HTTP means HTTPS: a proxy in front of it forgot to say so.
     pub fn location(&self, from: &Url, headers: &HeaderMap, about: &str) -> Result<Url, ClientError> {
-        let text = headers.get(LOCATION).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= MAX_LOCATION);
-        let text = text.ok_or_else(|| self.error(Kind::Protocol, format!("its answer to {about} names no place to go on")))?;
+        let text =
+            headers.get(LOCATION).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= MAX_LOCATION);
+        let text =
+            text.ok_or_else(|| self.error(Kind::Protocol, format!("its answer to {about} names no place to go on")))?;
         let wrong = || self.error(Kind::Protocol, format!("its answer to {about} sends us to what is no address"));
         let mut url = from.join(text).map_err(|_| wrong())?;
         url.set_fragment(None);
@@ -248,6 +250,7 @@ struct Said {
 
 fn said(body: &[u8]) -> Option<String> {
     let first = serde_json::from_slice::<Envelope>(body).ok()?.errors.into_iter().next()?;
-    let parts: Vec<&str> = [first.code.as_str(), first.message.as_str()].into_iter().filter(|t| !t.is_empty()).collect();
+    let parts: Vec<&str> =
+        [first.code.as_str(), first.message.as_str()].into_iter().filter(|t| !t.is_empty()).collect();
     Some(parts.join(": "))
 }

@@ -1,16 +1,17 @@
 //! One layer on its way to the registry: its bytes come through a channel, are gathered to chunks and sent while the
-//! next ones come. At most one chunk waits while another is sent.
+//! next ones come. What arrived is remembered at once, so that a push that fails later has not been for nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::cache::Memo;
 use super::error::PushError;
 use super::progress::{Event, Progress};
-use crate::client::{Client, Upload};
 use crate::client::error::{ClientError, Kind};
+use crate::client::{Client, Upload};
 use crate::digest::Digest;
 
 /// What is sent at once: Amazon's ECR takes nothing below 5 MiB but the last.
@@ -21,10 +22,29 @@ const MAX_CHUNK: u64 = 16 << 20;
 pub(super) enum Piece {
     /// With its share of the memory that all layers have together.
     Bytes(Bytes, OwnedSemaphorePermit),
-    End { digest: Digest, size: u64 },
+    End {
+        digest: Digest,
+        size: u64,
+        memo: Memo,
+    },
+}
+
+/// The first failure of a push's shipments: what the reader sees of it is only that nobody takes its bytes.
+#[derive(Clone, Default)]
+pub(super) struct Failure(Arc<Mutex<Option<PushError>>>);
+
+impl Failure {
+    fn put(&self, error: PushError) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    pub fn take(&self) -> Option<PushError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 pub(super) struct Shipment {
+    pub failure: Failure,
     pub client: Arc<Client>,
     pub progress: Progress,
     pub sent: Arc<AtomicU64>,
@@ -34,18 +54,23 @@ pub(super) struct Shipment {
 }
 
 impl Shipment {
-    /// Takes a layer to the registry.
-    pub async fn carry(mut self, pieces: mpsc::Receiver<Piece>) -> Result<Carried, PushError> {
-        let done = self.work(pieces).await;
-        if done.is_err()
-            && let Some(upload) = self.upload.take()
-        {
-            self.client.abandon(&upload).await;
+    /// Takes a layer to the registry. Why that failed is in the push's `Failure`.
+    pub async fn carry(mut self, mut pieces: mpsc::Receiver<Piece>) -> Option<Carried> {
+        match self.work(&mut pieces).await {
+            Ok(carried) => Some(carried),
+            Err(error) => {
+                // Before the channel closes, and the reader asks why.
+                self.failure.put(error);
+                drop(pieces);
+                if let Some(upload) = self.upload.take() {
+                    self.client.abandon(&upload).await;
+                }
+                None
+            }
         }
-        done
     }
 
-    async fn work(&mut self, mut pieces: mpsc::Receiver<Piece>) -> Result<Carried, PushError> {
+    async fn work(&mut self, pieces: &mut mpsc::Receiver<Piece>) -> Result<Carried, PushError> {
         let mut held = Held::default();
         let mut chunk = CHUNK;
         loop {
@@ -65,7 +90,7 @@ impl Shipment {
                         drop(permits);
                     }
                 }
-                Piece::End { digest, size } => {
+                Piece::End { digest, size, memo } => {
                     let (last, permits) = held.give();
                     let skipped = self.finish(&last, &digest).await?;
                     drop(permits);
@@ -75,7 +100,8 @@ impl Shipment {
                         self.say_sent(last.len());
                         self.progress.say(Event::LayerPushed { layer: self.layer, digest, bytes: size });
                     }
-                    return Ok(Carried { digest, sent: !skipped });
+                    memo.keep(digest, size).await;
+                    return Ok(Carried { sent: !skipped });
                 }
             }
         }
@@ -117,9 +143,18 @@ impl Shipment {
     }
 }
 
+impl Drop for Shipment {
+    /// A push that is cancelled leaves no half of a layer behind, if the registry can be told in time.
+    fn drop(&mut self) {
+        if let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
+            let client = Arc::clone(&self.client);
+            runtime.spawn(async move { client.abandon(&upload).await });
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Carried {
-    pub digest: Digest,
     pub sent: bool,
 }
 

@@ -9,20 +9,43 @@ use crate::image::Platform;
 #[non_exhaustive]
 pub enum Event {
     /// Bytes of the archive that were read so far, as it is stored.
-    Read { bytes: u64 },
+    Read {
+        bytes: u64,
+    },
     /// A layer of `bytes` (as the archive stores it) begins.
-    LayerBegun { layer: usize, name: String, bytes: u64 },
+    LayerBegun {
+        layer: usize,
+        name: String,
+        bytes: u64,
+    },
     /// The registry has it.
-    LayerSkipped { layer: usize, digest: Digest },
+    LayerSkipped {
+        layer: usize,
+        digest: Digest,
+    },
     /// The registry took it over from another repository.
-    LayerMounted { layer: usize, digest: Digest },
+    LayerMounted {
+        layer: usize,
+        digest: Digest,
+    },
     /// Bytes that the registry has acknowledged, of all layers together.
-    Sent { bytes: u64 },
-    LayerPushed { layer: usize, digest: Digest, bytes: u64 },
+    Sent {
+        bytes: u64,
+    },
+    LayerPushed {
+        layer: usize,
+        digest: Digest,
+        bytes: u64,
+    },
     /// A manifest is stored; with an index there are several, and the index comes last.
-    Manifest { digest: Digest, platform: Option<Platform> },
+    Manifest {
+        digest: Digest,
+        platform: Option<Platform>,
+    },
     /// The archive is read once more, because of that.
-    Again { why: String },
+    Again {
+        why: String,
+    },
 }
 
 /// Takes events as they happen. It is called from several threads and must not wait.

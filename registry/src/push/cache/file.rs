@@ -49,7 +49,10 @@ impl FileCache {
             lines.extend(line.filter(|line| line.scope.len() + line.key.len() + line.value.len() <= MAX_TEXT));
             let over = lines.len().saturating_sub(MOST);
             lines.drain(..over);
-            lines.iter().filter_map(|line| serde_json::to_string(line).ok()).fold(String::new(), |text, line| text + &line + "\n")
+            lines
+                .iter()
+                .filter_map(|line| serde_json::to_string(line).ok())
+                .fold(String::new(), |text, line| text + &line + "\n")
         });
         if let Err(error) = self.write(&text) {
             tracing::debug!(path = %self.path.display(), %error, "the layers' cache could not be written");

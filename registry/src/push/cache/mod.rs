@@ -5,6 +5,8 @@
 mod file;
 mod memory;
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -57,4 +59,28 @@ pub(super) fn head_key(name: &str, size: u64, head: &[u8]) -> String {
     hasher.update(&size.to_le_bytes());
     hasher.update(head);
     format!("head {}", hasher.finish().hex())
+}
+
+/// What is to be remembered of a layer when it has arrived.
+#[derive(Clone)]
+pub(super) struct Memo {
+    pub cache: Arc<dyn LayerCache>,
+    pub scope: String,
+    pub key: String,
+    pub head: Option<String>,
+    pub diff_id: Digest,
+    pub repository: String,
+    pub clean: bool,
+}
+
+impl Memo {
+    pub async fn keep(self, digest: Digest, size: u64) {
+        let known = Known { digest, size, repository: self.repository, clean: self.clean };
+        if let Ok(text) = serde_json::to_string(&known) {
+            self.cache.put(&self.scope, &self.key, text).await;
+        }
+        if let Some(head) = self.head {
+            self.cache.put(&self.scope, &head, self.diff_id.to_string()).await;
+        }
+    }
 }
