@@ -7,10 +7,11 @@ mod digest;
 mod image;
 mod limits;
 mod scan;
+mod tar;
 
 pub use archive::{
-    Archive, ArchiveError, Form, LayerEnd, LayerStart, Sink, SinkError, Skipped, Source, Want, read_archive,
+    Archive, ArchiveError, Fault, Form, LayerEnd, LayerStart, Sink, SinkError, Skipped, Source, Want, read_archive,
 };
 pub use digest::{Digest, DigestError, Hasher};
-pub use image::{EntryPoint, Image, LayerRef, Platform, PlatformError};
+pub use image::{EntryPoint, Image, LayerRef, Platform, PlatformError, StoredManifest};
 pub use limits::{Allow, Limits, Rules};
