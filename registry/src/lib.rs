@@ -11,13 +11,14 @@ mod limits;
 pub mod push;
 mod reference;
 mod scan;
+mod tar;
 
 pub use archive::{
-    Archive, ArchiveError, Form, LayerEnd, LayerStart, Sink, SinkError, Skipped, Source, Want, read_archive,
+    Archive, ArchiveError, Fault, Form, LayerEnd, LayerStart, Sink, SinkError, Skipped, Source, Want, read_archive,
 };
 pub use client::{Client, Target, credentials::Credentials, error::Fault};
 pub use digest::{Digest, DigestError, Hasher};
-pub use image::{EntryPoint, Image, LayerRef, Platform, PlatformError};
+pub use image::{EntryPoint, Image, LayerRef, Platform, PlatformError, StoredManifest};
 pub use limits::{Allow, Limits, Rules};
 pub use push::{Options, Pushed, push};
 pub use reference::{Reference, ReferenceError};

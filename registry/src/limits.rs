@@ -6,7 +6,7 @@ use crate::image::Platform;
 /// Bounds on everything that an archive chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the archive as it is sent.
+    /// Bytes of the archive, as it is sent and uncompressed.
     pub archive_bytes: u64,
     /// Layers of one image.
     pub layers: usize,
@@ -22,8 +22,6 @@ pub struct Limits {
     pub json_bytes: usize,
     /// Bytes of all JSON documents that are kept.
     pub json_total_bytes: usize,
-    /// How deep JSON may be nested.
-    pub json_depth: usize,
     /// Manifests that an index refers to, and the indexes it refers to.
     pub manifests: usize,
     /// Bytes of a path in the archive or in a layer.
@@ -48,7 +46,6 @@ impl Default for Limits {
             layer_entries: 5_000_000,
             json_bytes: 4 << 20,
             json_total_bytes: 16 << 20,
-            json_depth: 64,
             manifests: 256,
             path_bytes: 4_096,
             pax_bytes: 1 << 20,

@@ -3,19 +3,33 @@
 //! writes to disk, and keeps nothing of a layer but the piece it is at.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use crate::compress::Encoding;
+use crate::compress::{Encoding, sniff};
 use crate::digest::Digest;
 use crate::image::Image;
 use crate::limits::{Limits, Rules};
 
+mod buffers;
+mod documents;
 mod error;
+mod feed;
+mod intake;
+mod json;
+mod layer;
+mod paths;
+mod resolve;
+mod seekable;
+mod select;
+mod stream;
 
 pub use error::{ArchiveError, Fault};
+use feed::{Feed, recognize};
+use intake::Intake;
 
 /// Where an archive comes from.
 pub enum Source {
@@ -41,8 +55,8 @@ pub trait Sink {
     fn end(&mut self, layer: &LayerEnd) -> Result<(), SinkError>;
 }
 
-/// What is known of a layer before it is read. The digests are what names or manifests claim: they are checked before
-/// `Sink::end`, or never after `Want::Nothing`.
+/// What is known of a layer before it is read. The digests are what names or manifests claim. `Sink::end` tells what is
+/// true: a layer under the name of a blob that it is not ends in an error; other names may lie.
 #[derive(Debug, Clone)]
 pub struct LayerStart {
     /// Its path in the archive.
@@ -134,6 +148,31 @@ pub fn read_archive(
     rules: &Rules,
     sink: &mut dyn Sink,
 ) -> Result<Archive, ArchiveError> {
-    let _ = (source, limits, rules, sink);
-    Err(ArchiveError::NotAnArchive { looks: "nothing yet" })
+    let intake = Intake::new(limits, rules, sink);
+    match source {
+        Source::Directory(path) => seekable::read_directory(path, intake),
+        Source::File(file) if is_plain(&file)? => seekable::read_tar(file, intake),
+        Source::File(file) => stream::read(Feed::open(Box::new(file), limits)?, intake),
+        Source::Stream(reader) => stream::read(Feed::open(reader, limits)?, intake),
+    }
+}
+
+/// An uncompressed file that can be read anywhere; not a pipe.
+fn is_plain(file: &File) -> Result<bool, ArchiveError> {
+    if !file.metadata().map_err(ArchiveError::Read)?.is_file() {
+        return Ok(false);
+    }
+    let mut head = [0; 512];
+    let mut filled = 0;
+    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled = filled.saturating_add(count),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(ArchiveError::Read(error)),
+        }
+    }
+    let head = head.get(..filled).unwrap_or_default();
+    recognize(head)?;
+    Ok(sniff(head) == Encoding::Plain)
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::backoff::Backoff;
 use super::challenge::{Challenge, best};
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Hidden};
 use super::error::{ClientError, Kind};
 use super::wire::{Ask, Wire};
 
@@ -45,8 +45,8 @@ struct Token {
 
 #[derive(Deserialize)]
 struct Answered {
-    token: Option<Zeroizing<String>>,
-    access_token: Option<Zeroizing<String>>,
+    token: Option<Hidden>,
+    access_token: Option<Hidden>,
     expires_in: Option<u64>,
 }
 
@@ -235,7 +235,7 @@ fn bearer(token: &str) -> Option<HeaderValue> {
 
 fn read(body: &[u8]) -> Option<Token> {
     let answered: Answered = serde_json::from_slice(body).ok()?;
-    let some = |text: Option<Zeroizing<String>>| text.filter(|text| !text.is_empty());
+    let some = |text: Option<Hidden>| text.map(|text| text.0).filter(|text| !text.is_empty());
     let text = some(answered.token).or_else(|| some(answered.access_token))?;
     bearer(&text)?;
     let life = answered.expires_in.map_or(LIFE, Duration::from_secs).min(LONGEST_LIFE);

@@ -21,6 +21,17 @@ pub enum Credentials {
     Bearer(Zeroizing<String>),
 }
 
+/// A text of a JSON document that must not be left in memory, or shown.
+#[derive(Clone, serde::Deserialize)]
+#[serde(from = "String")]
+pub(super) struct Hidden(pub Zeroizing<String>);
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
 impl Credentials {
     pub fn basic(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self::Basic { username: username.into(), password: Zeroizing::new(password.into()) }

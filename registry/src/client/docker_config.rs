@@ -1,13 +1,12 @@
 //! Credentials where `docker login`, `podman login` and `skopeo login` leave them. Credential helpers are other people's
 //! programs: they are named, never run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use std::collections::BTreeMap;
-use zeroize::Zeroizing;
 
-use super::credentials::{Credentials, TOKEN_USER};
+use super::credentials::{Credentials, Hidden, TOKEN_USER};
 use crate::reference::Reference;
 
 const MAX_FILE: u64 = 1 << 20;
@@ -33,11 +32,11 @@ struct File {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Entry {
-    auth: Option<Zeroizing<String>>,
+    auth: Option<Hidden>,
     username: Option<String>,
-    password: Option<Zeroizing<String>>,
-    identitytoken: Option<Zeroizing<String>>,
-    registrytoken: Option<Zeroizing<String>>,
+    password: Option<Hidden>,
+    identitytoken: Option<Hidden>,
+    registrytoken: Option<Hidden>,
 }
 
 /// Looks in `COFFERDAM_REGISTRY_USERNAME` and `_PASSWORD`, then in docker's and podman's files. `env` reads a variable.
@@ -129,14 +128,14 @@ fn same(name: &str, key: &str) -> bool {
 
 impl Entry {
     fn read(&self) -> Option<Credentials> {
-        let some = |text: &Option<Zeroizing<String>>| text.clone().filter(|text| !text.is_empty());
+        let some = |text: &Option<Hidden>| text.clone().map(|text| text.0).filter(|text| !text.is_empty());
         if let Some(token) = some(&self.registrytoken) {
             return Some(Credentials::Bearer(token));
         }
         if let Some(token) = some(&self.identitytoken) {
             return Some(Credentials::Identity(token));
         }
-        let written = self.auth.as_ref().and_then(|text| Credentials::from_base64(text));
+        let written = self.auth.as_ref().and_then(|text| Credentials::from_base64(&text.0));
         match written {
             Some(Credentials::Basic { username, password }) if username == TOKEN_USER => {
                 Some(Credentials::Identity(password))
@@ -152,6 +151,8 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
 
     fn file(json: &str) -> File {

@@ -1,9 +1,11 @@
 //! Compressing layers in parallel, and reading what is compressed. Compressed bytes are the same for the same input,
 //! compression and level, however many threads make them. It never holds more than a few blocks.
 
+mod decode;
 mod error;
 mod parallel;
 
+pub(crate) use decode::{DecodeError, DecodeLimits, Decoder, Seen, sniff};
 pub use error::CompressError;
 pub use parallel::{Compressed, Compressor, Pool};
 
