@@ -17,7 +17,7 @@ async fn a_version_that_crashes_soon_is_rolled_back_by_itself() {
         rig.start();
         rig.deploy("good").await;
         rig.until(1, State::Up).await;
-        rig.cluster.does(&image("bad"), Does::Crashes(Duration::from_millis(150)));
+        rig.cluster.does(&image("bad"), Does::Crashes(Duration::from_millis(400)));
         rig.deploy("bad").await;
         rig.until(2, State::Up).await;
         let back = rig.until(3, State::Up).await;
@@ -39,7 +39,7 @@ async fn a_version_that_crashes_soon_is_rolled_back_by_itself() {
 async fn without_a_version_to_go_back_to_it_is_made_again_and_given_up_in_the_end() {
     let mut rig = Rig::with(On::Sqlite, Timing { retry: Duration::from_millis(1), ..fast() }, &[]).await;
     rig.start();
-    rig.cluster.does(&image("bad"), Does::Crashes(Duration::from_millis(60)));
+    rig.cluster.does(&image("bad"), Does::Crashes(Duration::from_millis(200)));
     rig.deploy("bad").await;
     let failed = rig.until(1, State::Failed).await;
     assert!(failed.detail.contains("5 times"), "{}", failed.detail);
@@ -120,7 +120,7 @@ async fn one_cluster_that_hangs_does_not_keep_others_waiting() {
         agents::deploy(&rig.app, &rig.caller, &id, &request, &Once::none()).await.unwrap();
     }
     rig.start();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let begun = std::time::Instant::now();
     rig.deploy("one").await;
     rig.until(1, State::Up).await;

@@ -38,10 +38,10 @@ pub fn fast() -> Timing {
         heartbeat: ms(200),
         retry: ms(10),
         retry_most: ms(40),
-        patience: ms(400),
+        patience: ms(1_500),
         call: ms(1_000),
         reconcile: ms(50),
-        stray: ms(150),
+        stray: ms(700),
         ..Timing::default()
     }
 }
