@@ -1,11 +1,14 @@
 //! The `cofferdam` program: its commands. What they do is in the crates below and in `run` and `doctor`.
 
+mod agent;
 mod commands;
+mod deploy;
 mod doctor;
 mod folders;
 mod run;
 mod secret;
 mod server;
+mod sse;
 mod telemetry;
 mod tool;
 mod worker_program;
@@ -14,7 +17,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{doctor as check, internal, run as snippet, secret as keep, serve, tool as component};
+use commands::{agent as agents, deploy as deployment, doctor as check, internal};
+use commands::{run as snippet, secret as keep, serve, tool as component};
 
 /// Cofferdam runs untrusted code in watertight WebAssembly compartments.
 #[derive(Parser)]
@@ -30,6 +34,8 @@ enum Command {
     Run(Box<snippet::Args>),
     Tool(component::Tool),
     Secret(keep::Secret),
+    Deploy(Box<deployment::Args>),
+    Agent(agents::Agent),
     Doctor(check::Args),
     /// The program's own child processes.
     #[command(hide = true, subcommand)]
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
         Command::Run(args) => Ok(snippet::main(&args)),
         Command::Tool(args) => component::main(args),
         Command::Secret(args) => keep::main(args),
+        Command::Deploy(args) => Ok(deployment::main(&args)),
+        Command::Agent(args) => agents::main(args),
         Command::Doctor(args) => check::main(&args),
         Command::Internal(command) => internal::main(command),
     };
