@@ -110,7 +110,8 @@ async fn act(server: &Server, agent: &str, action: &str, mut body: Value, as_jso
     if as_json {
         println!("{}", serde_json::to_string_pretty(&answer)?);
     } else {
-        println!("{agent}: version {} is {}", answer["number"], show::word(&answer, "state"));
+        let version = answer.get("version").and_then(Value::as_u64).map(|number| format!("version {number} is "));
+        println!("{agent}: {}{}", version.unwrap_or_default(), show::word(&answer, "state"));
     }
     Ok(())
 }

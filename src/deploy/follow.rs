@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::wire::{Deployment, Event};
-use super::{Ended, path};
+use super::{Ended, look, path};
 use crate::run::wire::Server;
 use crate::server::segment;
 use crate::sse::Frames;
@@ -25,10 +25,8 @@ pub async fn wait(server: &Server, deployment: Deployment, until: Instant) -> an
         let left = until.saturating_duration_since(Instant::now());
         // A stream that ends early is opened again, from where it was.
         let _ = tokio::time::timeout(left, events(server, &place, &mut last)).await;
-        let answer = server.call(Method::GET, &place, Vec::new()).await;
-        if let Ok(answer) = &answer {
-            let deployment: Deployment = serde_json::from_slice(answer).context("the server's answer")?;
-            match deployment.state.as_str() {
+        match look(server, &deployment.agent, deployment.number).await {
+            Ok(deployment) => match deployment.state.as_str() {
                 "Up" => return Ok((Ended::Done, deployment)),
                 "Failed" | "CrashLoop" | "Stopped" | "Stopping" => {
                     why(&deployment);
@@ -39,9 +37,9 @@ pub async fn wait(server: &Server, deployment: Deployment, until: Instant) -> an
                     return Ok((Ended::Waited, deployment));
                 }
                 _ => {}
-            }
-        } else if Instant::now() >= until {
-            answer?;
+            },
+            Err(error) if Instant::now() >= until => return Err(error),
+            Err(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

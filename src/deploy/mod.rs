@@ -62,7 +62,8 @@ async fn deploy(server: &Server, args: &Args, source: Source, mut spec: Map<Stri
             spec.insert("deployment_id".to_owned(), json!(id));
         }
     }
-    let deployment: Deployment = ask(server, &args.agent, "deploy", spec).await?;
+    let mut answer: Value = ask(server, &args.agent, "deploy", spec).await?;
+    let deployment = Deployment::read(answer.get_mut("deployment").map(Value::take).unwrap_or_default())?;
     eprintln!("{}: version {} is {}", args.agent, deployment.number, deployment.state);
     let (ended, deployment) = if args.wait {
         follow::wait(server, deployment, Instant::now() + args.timeout).await?
@@ -159,7 +160,13 @@ fn spec(args: &Args) -> anyhow::Result<Map<String, Value>> {
     Ok(spec)
 }
 
+/// A deployment, as it is now.
+pub async fn look(server: &Server, agent: &str, number: u64) -> anyhow::Result<Deployment> {
+    let answer = server.call(Method::GET, &path(agent, number), Vec::new()).await?;
+    Deployment::read(serde_json::from_slice(&answer).context("the server's answer")?)
+}
+
 /// A deployment's address.
-pub fn path(agent: &str, number: u64) -> String {
+fn path(agent: &str, number: u64) -> String {
     format!("/v1/agents/{}/deployments/{number}", segment(agent))
 }

@@ -15,10 +15,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::look;
 use super::source::Source;
-use super::wire::{Deployment, Link};
+use super::wire::Link;
 use crate::run::wire::{Address, Server, refusal};
-use crate::server::segment;
 
 const PIECE: usize = 256 << 10;
 /// Attempts in a row that bring nothing further.
@@ -142,7 +142,7 @@ pub async fn upload(server: &Server, agent: &str, link: Link, source: Source) ->
             Err(Failed::Broke(why)) => why,
         };
         // The server may have seen enough: then the deployment says why.
-        if let Some(why) = ended(server, agent, &link.deployment_id).await {
+        if let Some(why) = ended(server, agent, link.version).await {
             bar.abandon();
             bail!(why);
         }
@@ -206,10 +206,8 @@ async fn offset(place: &Place) -> Option<u64> {
 }
 
 /// Why the deployment has failed, where it has.
-async fn ended(server: &Server, agent: &str, id: &str) -> Option<String> {
-    let path = format!("/v1/agents/{}/deployments/{}", segment(agent), segment(id));
-    let answer = server.call(Method::GET, &path, Vec::new()).await.ok()?;
-    let deployment: Deployment = serde_json::from_slice(&answer).ok()?;
+async fn ended(server: &Server, agent: &str, number: u64) -> Option<String> {
+    let deployment = look(server, agent, number).await.ok()?;
     (deployment.state == "Failed").then_some(deployment.detail)
 }
 

@@ -1,5 +1,6 @@
 //! What the deploy-agent post answers, as far as this program shows it.
 
+use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -7,6 +8,8 @@ use serde_json::Value;
 #[derive(Debug, Clone, Deserialize)]
 pub struct Link {
     pub deployment_id: String,
+    /// The deployment's number.
+    pub version: u64,
     pub link: String,
     /// Headers that the upload has to carry.
     #[serde(default)]
@@ -21,16 +24,22 @@ pub struct Deployment {
     #[serde(default)]
     pub detail: String,
     #[serde(default)]
-    pub reason: Option<String>,
-    #[serde(default)]
     pub exit_code: Option<i32>,
     #[serde(default)]
     pub last_lines: Vec<String>,
-    #[serde(default)]
-    pub image: Option<String>,
     /// As it came.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub whole: Value,
+}
+
+impl Deployment {
+    /// # Errors
+    /// An answer that is none.
+    pub fn read(answer: Value) -> anyhow::Result<Self> {
+        let mut deployment = Self::deserialize(&answer).context("the server's answer")?;
+        deployment.whole = answer;
+        Ok(deployment)
+    }
 }
 
 /// One change of a deployment's state.
