@@ -69,3 +69,18 @@ def write(out, name, images, config):
     entries.append(("manifest.json", document(saved), 0o644))
     entries += [("blobs/sha256/" + digest, blobs[digest], 0o644) for digest in sorted(blobs)]
     out.write_bytes(tar(entries))
+
+
+def main():
+    """`agent_image.py OUT [NAME=VALUE ...]`: an image of one file, for tests. Values: `text`, `path`, `entrypoint`."""
+    import pathlib
+    import sys
+
+    given = dict(pair.split("=", 1) for pair in sys.argv[2:])
+    entries = [(given.get("path", "agent"), given.get("text", "an agent").encode(), 0o755)]
+    entry = given.get("entrypoint", "/agent")
+    write(pathlib.Path(sys.argv[1]), "agent:latest", {given.get("architecture", "amd64"): entries}, {"Entrypoint": [entry] if entry else []})
+
+
+if __name__ == "__main__":
+    main()
