@@ -5,6 +5,7 @@ mod commands;
 mod deploy;
 mod doctor;
 mod folders;
+mod image;
 mod run;
 mod secret;
 mod server;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{agent as agents, deploy as deployment, doctor as check, internal};
+use commands::{agent as agents, deploy as deployment, doctor as check, image as container, internal};
 use commands::{run as snippet, secret as keep, serve, tool as component};
 
 /// Cofferdam runs untrusted code in watertight WebAssembly compartments.
@@ -33,6 +34,7 @@ enum Command {
     Serve(serve::Args),
     Run(Box<snippet::Args>),
     Tool(component::Tool),
+    Image(container::Image),
     Secret(keep::Secret),
     Deploy(Box<deployment::Args>),
     Agent(agents::Agent),
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::main(args),
         Command::Run(args) => Ok(snippet::main(&args)),
         Command::Tool(args) => component::main(args),
+        Command::Image(args) => container::main(args),
         Command::Secret(args) => keep::main(args),
         Command::Deploy(args) => Ok(deployment::main(&args)),
         Command::Agent(args) => agents::main(args),

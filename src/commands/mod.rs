@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod deploy;
 pub mod doctor;
+pub mod image;
 pub mod internal;
 pub mod run;
 pub mod secret;
