@@ -17,6 +17,7 @@ mod session_cache;
 use std::sync::{Arc, RwLock};
 
 use crate::Error;
+use crate::agents::Agents;
 use crate::auth::Keyring;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewaySettings, Resolve, SystemResolver, read_roots};
@@ -39,6 +40,7 @@ pub struct Controller {
     pub workers: Registry,
     pub tool_workers: ToolWorkers,
     pub tools: Tools,
+    pub agents: Agents,
     /// What the operator allows.
     pub policy: Arc<OperatorPolicy>,
     pub vault: Vault,
@@ -92,6 +94,7 @@ impl Controller {
             workers,
             tool_workers,
             tools,
+            agents: Agents::new(Arc::new(crate::agents::driver::Direct)),
             policy,
             vault,
             gateway,
