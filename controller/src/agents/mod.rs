@@ -14,6 +14,7 @@ mod history;
 mod image;
 mod lifecycle;
 mod once;
+pub mod uploads;
 pub mod variables;
 mod wire;
 
@@ -24,7 +25,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, broadcast};
 
 pub use arrived::{image_arrived, pushing, upload_failed, upload_progress};
-pub use changes::Changed;
+pub use changes::{Changed, Listener};
 pub use compose::{redactor, values};
 pub use create::{create, delete, list, show};
 pub use deploy::{begin_upload, deploy};

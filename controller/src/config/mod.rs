@@ -11,6 +11,7 @@ mod roles;
 mod secret;
 mod sessions;
 mod source;
+mod uploads;
 mod workers;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ pub use roles::{Role, Roles};
 pub use secret::Secret;
 pub use sessions::SessionsConfig;
 pub use source::Source;
+pub use uploads::UploadsConfig;
 pub use workers::{RemoteWorker, WorkersConfig};
 
 /// Why the settings are refused.
@@ -78,6 +80,7 @@ pub struct Config {
     pub registries: RegistriesConfig,
     pub gateway: GatewayConfig,
     pub agents: AgentsConfig,
+    pub uploads: UploadsConfig,
     /// How long a shutdown waits for what is under way.
     pub drain: Duration,
 }
@@ -116,6 +119,7 @@ impl Config {
             policy: source.text("COFFERDAM_POLICY").map(PathBuf::from).or_else(|| file.policy.clone()),
             registries: RegistriesConfig::parse(&source, &file)?,
             agents: AgentsConfig::parse(&source, &file)?,
+            uploads: UploadsConfig::parse(&source, &file)?,
             drain: Duration::from_secs(source.number("COFFERDAM_DRAIN_S", file.drain_s, 30)?),
             workers,
             data_dir,

@@ -27,9 +27,8 @@ impl UploadsConfig {
         let file = &file.uploads;
         let number = |name: &str, file, default| source.number(name, file, default);
         let seconds = |name: &str, file, default| number(name, file, default).map(Duration::from_secs);
-        let count = |name: &str, file, default| {
-            number(name, file, default).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
-        };
+        let count =
+            |name: &str, file, default| number(name, file, default).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         let public_url = source.text("COFFERDAM_PUBLIC_URL").or_else(|| file.public_url.clone());
         Ok(Self {
             max_image_bytes: number("COFFERDAM_MAX_IMAGE_BYTES", file.max_image_bytes, 32 << 30)?,

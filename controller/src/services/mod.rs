@@ -18,6 +18,7 @@ use std::sync::{Arc, RwLock};
 
 use crate::Error;
 use crate::agents::Agents;
+use crate::agents::uploads::Uploads;
 use crate::auth::Keyring;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewaySettings, Resolve, SystemResolver, read_roots};
@@ -41,6 +42,7 @@ pub struct Controller {
     pub tool_workers: ToolWorkers,
     pub tools: Tools,
     pub agents: Agents,
+    pub uploads: Uploads,
     /// What the operator allows.
     pub policy: Arc<OperatorPolicy>,
     pub vault: Vault,
@@ -87,6 +89,7 @@ impl Controller {
         let roots = config.gateway.ca_file.as_deref().map(read_roots).transpose()?.unwrap_or_default();
         let settings = GatewaySettings::new(Arc::clone(&policy), roots);
         let gateway = Gateway::new(settings, vault.derive("placeholders"), resolver)?;
+        let uploads = Uploads::new(&config, &vault);
         Ok(Arc::new(Self {
             config,
             store,
@@ -95,6 +98,7 @@ impl Controller {
             tool_workers,
             tools,
             agents: Agents::new(Arc::new(crate::agents::driver::Direct)),
+            uploads,
             policy,
             vault,
             gateway,

@@ -2,14 +2,13 @@
 //! into the push; nothing is kept on disk and no more of it in memory than the channel and the push hold. It does not
 //! know what is in an archive.
 
-mod cache;
 mod link;
 mod live;
-mod push;
 mod receive;
 mod service;
 mod session;
 mod slots;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +23,7 @@ pub use receive::{Stopped, receive};
 pub use service::{Presign, Refusal, Sending, Sent, UploadLink, Uploaded, Uploads, begin, progress, send};
 pub use session::{Hold, Incoming, Progress, Session, Work};
 pub use slots::Full;
+pub use work::Pipeline;
 
 #[derive(Debug, Clone)]
 pub struct Limits {

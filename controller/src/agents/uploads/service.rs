@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use utoipa::ToSchema;
 
-use super::push::PushWork;
 use super::receive::{Stopped, receive};
+use super::work::{ImageWork, Pipeline};
 use super::{Ended, From, Full, Hold, Limits, Links, Live, Progress, PushFailure, Refused, Ticket, Work};
 use crate::Error;
 use crate::agents::{self, Once};
@@ -43,6 +43,7 @@ pub struct Uploads {
     links: Links,
     live: Live,
     presign: RwLock<Option<Arc<dyn Presign>>>,
+    pipeline: RwLock<Option<Arc<dyn Pipeline>>>,
 }
 
 impl Uploads {
@@ -59,7 +60,8 @@ impl Uploads {
             stall: STALL,
             again: AGAIN,
         };
-        Self { links: Links::new(vault), live: Live::new(limits, Handle::current()), presign: RwLock::default() }
+        let live = Live::new(limits, Handle::current());
+        Self { links: Links::new(vault), live, presign: RwLock::default(), pipeline: RwLock::default() }
     }
 
     pub fn set_presign(&self, presign: Arc<dyn Presign>) {
@@ -68,6 +70,15 @@ impl Uploads {
 
     fn presign(&self) -> Option<Arc<dyn Presign>> {
         self.presign.read().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    pub fn set_pipeline(&self, pipeline: Arc<dyn Pipeline>) {
+        *self.pipeline.write().unwrap_or_else(|e| e.into_inner()) = Some(pipeline);
+    }
+
+    fn pipeline(&self) -> Result<Arc<dyn Pipeline>, Problem> {
+        let pipeline = self.pipeline.read().unwrap_or_else(|e| e.into_inner()).clone();
+        pipeline.ok_or_else(|| Problem::unavailable("This server has no way to push images."))
     }
 
     /// Uploads that are under way in this process.
@@ -180,7 +191,8 @@ fn takes(row: &DeploymentRow) -> Result<(), Problem> {
         return Ok(());
     }
     let state = row.state.name();
-    let detail = format!("Deployment {} is {state}: {} Ask for a new link and send the image again.", row.number, row.detail);
+    let detail =
+        format!("Deployment {} is {state}: {} Ask for a new link and send the image again.", row.number, row.detail);
     Err(Problem::conflict(detail))
 }
 
@@ -263,7 +275,7 @@ pub async fn send(app: &App, token: &str, sending: Sending, body: &mut Body) -> 
         return Err(Problem::malformed(detail).into());
     }
     let (id, organization) = (row.id.clone(), row.organization.clone());
-    let work: Arc<dyn Work> = Arc::new(PushWork::new(app, row, environment));
+    let work: Arc<dyn Work> = Arc::new(ImageWork::new(app, app.uploads.pipeline()?, row, environment));
     let hold = live.hold(&organization, &id, sending.from, &work).await.map_err(|why| refusal(why, live.limits()))?;
     let length = sending.length.or(announced.filter(|_| sending.last));
     if length.is_some_and(|length| !hold.announce(length)) {
@@ -299,8 +311,9 @@ async fn take(app: &App, id: &DeploymentId, hold: Hold, sending: Sending, body: 
         Err(Stopped::Replaced) => return Err(with_progress(replaced(), progress)),
         Err(Stopped::Silent) => {
             let (idle, wait) = (limits.idle.as_secs(), limits.absence.as_secs());
-            let detail =
-                format!("Nothing came for {idle} s. Go on within {wait} s, at the offset that HEAD on the link answers.");
+            let detail = format!(
+                "Nothing came for {idle} s. Go on within {wait} s, at the offset that HEAD on the link answers."
+            );
             return Err(with_progress(Problem::slow_request(detail), progress));
         }
         Err(Stopped::Broke(why)) => {
@@ -340,14 +353,16 @@ fn replaced() -> Problem {
 }
 
 fn too_large(most: u64) -> Problem {
-    let detail = format!("An image may have at most {most} bytes as it is sent; the operator sets COFFERDAM_MAX_IMAGE_BYTES.");
+    let detail =
+        format!("An image may have at most {most} bytes as it is sent; the operator sets COFFERDAM_MAX_IMAGE_BYTES.");
     Problem::too_large(detail)
 }
 
 fn refusal(why: Refused, limits: &Limits) -> Refusal {
     match why {
         Refused::Busy => {
-            let mut problem = Problem::conflict("Another client is sending this upload; wait until it is done or gone.");
+            let mut problem =
+                Problem::conflict("Another client is sending this upload; wait until it is done or gone.");
             problem.retryable = true;
             Refusal { error: problem.into(), progress: None, retry_after: Some(3), reading: false }
         }
@@ -362,7 +377,9 @@ fn refusal(why: Refused, limits: &Limits) -> Refusal {
             let detail = match full {
                 Full::Organization => {
                     let most = limits.per_organization;
-                    format!("{most} uploads of this organization are under way, which is the most; wait for one to end.")
+                    format!(
+                        "{most} uploads of this organization are under way, which is the most; wait for one to end."
+                    )
                 }
                 Full::All => {
                     format!("{} uploads are under way, which is the most; wait for one to end.", limits.at_once)

@@ -232,6 +232,7 @@ async fn a_new_start_throws_away_what_came() {
     receive(&hold, &mut broken(&["wrong"]), &limits()).await.unwrap_err();
     drop(hold);
     let hold = rig.hold(1, From::Start).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!((rig.live.count(), rig.collect.alive.load(Ordering::SeqCst)), (1, 1), "the first pipeline is gone");
     receive(&hold, &mut body(&["right"]), &limits()).await.unwrap();
     hold.complete().unwrap();
@@ -394,7 +395,9 @@ async fn uploads_at_once_are_bounded() {
 async fn what_may_come_right_is_told_at_once_and_written_down_when_nobody_tries_again() {
     let rig = rig(100, Some(b'?'));
     let hold = rig.hold(1, From::Start).await.unwrap();
-    assert_eq!(receive(&hold, &mut body(&["?", "more"]), &limits()).await, Err(Stopped::Ended));
+    let (sender, mut slow) = open();
+    sender.send("?").unwrap();
+    assert_eq!(receive(&hold, &mut slow, &limits()).await, Err(Stopped::Ended));
     assert!(hold.ended().await.as_ref().as_ref().unwrap_err().retryable);
     assert!(rig.recorded().is_empty() && rig.live.count() == 0);
     drop(hold);
@@ -406,7 +409,9 @@ async fn what_may_come_right_is_told_at_once_and_written_down_when_nobody_tries_
     tokio::time::sleep(Duration::from_secs(1_000)).await;
     assert!(matches!(rig.recorded()[..], [Ok(_)]), "the failure before it is forgotten");
     let hold = rig.hold(2, From::Start).await.unwrap();
-    assert!(receive(&hold, &mut body(&["?", "more"]), &limits()).await.is_err());
+    let (sender, mut slow) = open();
+    sender.send("?").unwrap();
+    assert_eq!(receive(&hold, &mut slow, &limits()).await, Err(Stopped::Ended));
     drop(hold);
     tokio::time::sleep(Duration::from_secs(130)).await;
     assert!(matches!(rig.recorded()[..], [Ok(_), Err(_)]));

@@ -17,7 +17,8 @@ pub fn base(config: &Config, headers: &HeaderMap) -> String {
     // A proxy in front may be one of several; the first saw the client.
     let first = |name: &str| text(name).and_then(|value| value.split(',').next()).map(str::trim);
     let authority = |host: &&str| {
-        host.len() <= MOST && host.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.as_str().contains('@'))
+        host.len() <= MOST
+            && host.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.as_str().contains('@'))
     };
     let host = first("x-forwarded-host").filter(authority).or_else(|| text(HOST.as_str()).filter(authority));
     let scheme = first("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
@@ -49,7 +50,8 @@ mod tests {
             base(&unset, &headers)
         };
         assert_eq!(with(&[("host", "a.example:8080")]), "http://a.example:8080");
-        let proxied = [("host", "10.0.0.1"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "api.example, proxy")];
+        let proxied =
+            [("host", "10.0.0.1"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "api.example, proxy")];
         assert_eq!(with(&proxied), "https://api.example");
         for odd in ["a/../b", "u:p@host", "a b", "é", &"x".repeat(300)] {
             assert_eq!(with(&[("host", odd)]), "http://127.0.0.1:8080", "{odd}");

@@ -119,4 +119,3 @@ impl<'de> serde::Deserialize<'de> for Variables {
         values.into_iter().map(text).collect::<Result<_, _>>().map(Self)
     }
 }
-

@@ -185,9 +185,7 @@ fn sending(headers: &HeaderMap, body: &Body, offset_wanted: Option<&str>) -> Res
         return Err(Problem::unsupported_media(detail).into());
     }
     let range = match text(&CONTENT_RANGE)? {
-        Some(text) => {
-            Some(range(text).ok_or_else(|| malformed("Content-Range: `bytes FIRST-LAST/TOTAL`".to_owned()))?)
-        }
+        Some(text) => Some(range(text).ok_or_else(|| malformed("Content-Range: `bytes FIRST-LAST/TOTAL`".to_owned()))?),
         None => None,
     };
     let complete = match text(&UPLOAD_COMPLETE)? {
