@@ -12,19 +12,26 @@ use super::Agents;
 pub struct Changed {
     pub organization: OrganizationId,
     pub agent: AgentId,
+    /// Whether the driver has done it.
+    pub by_driver: bool,
 }
 
 /// Listens for the changes of one agent, from its making on.
 pub struct Listener {
     changes: broadcast::Receiver<Changed>,
-    own: Changed,
+    organization: OrganizationId,
+    agent: AgentId,
 }
 
 impl Agents {
     /// Make it before you look, then look, then wait: no change is missed.
     pub fn listen(&self, organization: &OrganizationId, agent: &AgentId) -> Listener {
-        let own = Changed { organization: organization.clone(), agent: agent.clone() };
-        Listener { changes: self.changed.subscribe(), own }
+        Listener { changes: self.changed.subscribe(), organization: organization.clone(), agent: agent.clone() }
+    }
+
+    /// All changes in this process.
+    pub(super) fn changes(&self) -> broadcast::Receiver<Changed> {
+        self.changed.subscribe()
     }
 }
 
@@ -34,7 +41,7 @@ impl Listener {
         let changed = async {
             loop {
                 match self.changes.recv().await {
-                    Ok(changed) if changed != self.own => {}
+                    Ok(changed) if changed.agent != self.agent || changed.organization != self.organization => {}
                     // Missed some: ours may be among them.
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
                     Err(broadcast::error::RecvError::Closed) => std::future::pending().await,

@@ -35,11 +35,7 @@ pub(super) fn seal(
     app.vault.seal(&context(id), &json).map(Some)
 }
 
-pub(super) fn unseal(
-    app: &App,
-    id: &DeploymentId,
-    sealed: Option<&str>,
-) -> Result<BTreeMap<String, String>, Error> {
+pub(super) fn unseal(app: &App, id: &DeploymentId, sealed: Option<&str>) -> Result<BTreeMap<String, String>, Error> {
     let Some(sealed) = sealed else { return Ok(BTreeMap::new()) };
     let bytes = app.vault.unseal(&context(id), sealed)?;
     serde_json::from_slice(&bytes).map_err(|_| Error::Sealed("a deployment's variables do not parse"))

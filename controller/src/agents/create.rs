@@ -61,9 +61,7 @@ pub async fn create(app: &App, caller: &Caller, request: CreateAgent, once: &Onc
     };
     match app.store.insert_agent(&row, once.key()).await? {
         Inserted::Done => Ok(AgentInfo::new(row, None, None)),
-        Inserted::Taken => {
-            Err(Problem::conflict(format!("There is an agent {:?} already.", row.id.as_str())).into())
-        }
+        Inserted::Taken => Err(Problem::conflict(format!("There is an agent {:?} already.", row.id.as_str())).into()),
         // Another request with this key was faster.
         Inserted::Before(found) => {
             once.check(&found)?;

@@ -56,11 +56,9 @@ async fn check(app: &App, caller: &Caller, request: &DeployRequest) -> Result<()
         variables::check_name(name).and_then(|()| variables::check_value(name, value))?;
     }
     let resources = &request.resources;
-    for (field, text) in [
-        ("cpu", &resources.cpu),
-        ("memory", &resources.memory),
-        ("ephemeral_storage", &resources.ephemeral_storage),
-    ] {
+    for (field, text) in
+        [("cpu", &resources.cpu), ("memory", &resources.memory), ("ephemeral_storage", &resources.ephemeral_storage)]
+    {
         let Some(text) = text else { continue };
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.';
         let digit = text.bytes().next().is_some_and(|b| b.is_ascii_digit());

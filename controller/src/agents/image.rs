@@ -86,9 +86,5 @@ fn access(
 }
 
 fn own(images: &Images) -> RegistryAccess {
-    RegistryAccess {
-        plain_http: images.plain_http,
-        credentials: images.credentials.clone(),
-        ca: images.ca.clone(),
-    }
+    RegistryAccess { plain_http: images.plain_http, credentials: images.credentials.clone(), ca: images.ca.clone() }
 }

@@ -3,12 +3,13 @@
 //! anywhere. It speaks to a cluster only through [`crate::cluster::Cluster`] and never to a database but through the
 //! store.
 
-mod ask;
 mod arrived;
+mod ask;
 mod changes;
 mod compose;
 mod create;
 mod deploy;
+mod direct;
 pub mod driver;
 mod history;
 mod image;
@@ -22,16 +23,17 @@ use std::sync::{Arc, RwLock};
 
 use cofferdam_contract::{AgentId, OrganizationId, Problem};
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 
 pub use arrived::{image_arrived, pushing, upload_failed, upload_progress};
 pub use changes::{Changed, Listener};
 pub use compose::{redactor, values};
 pub use create::{create, delete, list, show};
 pub use deploy::{begin_upload, deploy};
+pub use direct::Direct;
 pub use history::{deployment, deployments, events_after, find_deployment};
-pub use lifecycle::{restart, rollback, start, stop};
 pub use image::{RegistryAccess, Resolve};
+pub use lifecycle::{restart, rollback, start, stop};
 pub use once::Once;
 pub use wire::{AgentInfo, CreateAgent, DeployRequest, DeploymentEvent, DeploymentInfo, PushedImage};
 
@@ -74,8 +76,6 @@ pub struct Agents {
     resolver: RwLock<Option<Arc<dyn Resolve>>>,
     /// Agents that were changed in this process.
     changed: broadcast::Sender<Changed>,
-    /// Wakes the driver.
-    woken: Notify,
 }
 
 /// Changes that a slow listener may be behind; it looks into the store when it has missed some.
@@ -88,7 +88,6 @@ impl Agents {
             carrier: RwLock::new(None),
             resolver: RwLock::new(None),
             changed: broadcast::Sender::new(BEHIND),
-            woken: Notify::new(),
         }
     }
 
@@ -127,6 +126,12 @@ fn no_agent(id: &AgentId) -> Error {
 /// Tells the driver and those who listen that an agent has changed. After the change is durable.
 pub(crate) fn tell(app: &App, organization: &OrganizationId, agent: &AgentId) {
     // Nobody may listen.
-    let _ = app.agents.changed.send(Changed { organization: organization.clone(), agent: agent.clone() });
-    app.agents.woken.notify_one();
+    let (organization, agent) = (organization.clone(), agent.clone());
+    let _ = app.agents.changed.send(Changed { organization, agent, by_driver: false });
+}
+
+/// The same, by the driver: it need not be woken.
+pub(crate) fn tell_listeners(app: &App, organization: &OrganizationId, agent: &AgentId) {
+    let (organization, agent) = (organization.clone(), agent.clone());
+    let _ = app.agents.changed.send(Changed { organization, agent, by_driver: true });
 }

@@ -30,7 +30,9 @@ pub fn check_name(name: &str) -> Result<(), Error> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
     if !first || name.len() > MAX_NAME || !name.bytes().all(plain) {
         let shown: String = name.chars().take(80).collect();
-        let detail = format!("{shown:?} is no variable's name: 1 to {MAX_NAME} letters, digits, `_`, `-` or `.`, no digit first");
+        let detail = format!(
+            "{shown:?} is no variable's name: 1 to {MAX_NAME} letters, digits, `_`, `-` or `.`, no digit first"
+        );
         return Err(invalid(detail));
     }
     if name.starts_with("COFFERDAM_") {

@@ -217,10 +217,7 @@ impl Default for LocalEnvironment {
 }
 
 /// A registry's credentials of the operator's, by host.
-pub fn credentials_for<'a>(
-    registries: &'a super::RegistriesConfig,
-    place: &str,
-) -> Option<&'a (String, Secret)> {
+pub fn credentials_for<'a>(registries: &'a super::RegistriesConfig, place: &str) -> Option<&'a (String, Secret)> {
     let host = place.split('/').next().unwrap_or_default();
     registries.find(host).and_then(|access| access.credentials.as_ref())
 }

@@ -97,7 +97,7 @@ impl Controller {
             workers,
             tool_workers,
             tools,
-            agents: Agents::new(Arc::new(crate::agents::driver::Direct)),
+            agents: Agents::new(Arc::new(crate::agents::Direct)),
             uploads,
             policy,
             vault,

@@ -283,12 +283,11 @@ impl AgentChange {
 
     /// Whether any deployment is live.
     async fn is_active(&mut self) -> Result<bool, Error> {
-        let row =
-            query("SELECT COUNT(*) AS live FROM deployments WHERE live = 1 AND organization = $1 AND agent = $2")
-                .bind(self.agent.organization.as_str())
-                .bind(self.agent.id.as_str())
-                .fetch_one(&mut *self.tx)
-                .await?;
+        let row = query("SELECT COUNT(*) AS live FROM deployments WHERE live = 1 AND organization = $1 AND agent = $2")
+            .bind(self.agent.organization.as_str())
+            .bind(self.agent.id.as_str())
+            .fetch_one(&mut *self.tx)
+            .await?;
         Ok(number(&row, "live")? > 0 || self.agent.wanted == Wanted::Delete)
     }
 

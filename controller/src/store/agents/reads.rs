@@ -140,13 +140,12 @@ impl Store {
 
     /// Events of a deployment after `after`, oldest first.
     pub async fn deployment_events(&self, id: &DeploymentId, after: u64, most: u64) -> Result<Vec<EventRow>, Error> {
-        let rows =
-            query("SELECT * FROM deployment_events WHERE deployment = $1 AND seq > $2 ORDER BY seq LIMIT $3")
-                .bind(id.as_str())
-                .bind(signed(after))
-                .bind(signed(most))
-                .fetch_all(&self.pool)
-                .await?;
+        let rows = query("SELECT * FROM deployment_events WHERE deployment = $1 AND seq > $2 ORDER BY seq LIMIT $3")
+            .bind(id.as_str())
+            .bind(signed(after))
+            .bind(signed(most))
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(read_event).collect()
     }
 

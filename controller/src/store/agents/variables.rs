@@ -56,11 +56,10 @@ impl Store {
     }
 
     pub async fn variables(&self, organization: &OrganizationId) -> Result<Vec<VariableRow>, Error> {
-        let rows =
-            query("SELECT name, sealed, updated_at FROM agent_variables WHERE organization = $1 ORDER BY name")
-                .bind(organization.as_str())
-                .fetch_all(&self.pool)
-                .await?;
+        let rows = query("SELECT name, sealed, updated_at FROM agent_variables WHERE organization = $1 ORDER BY name")
+            .bind(organization.as_str())
+            .fetch_all(&self.pool)
+            .await?;
         let read = |row: &sqlx::any::AnyRow| {
             Ok(VariableRow {
                 name: row.try_get("name")?,
