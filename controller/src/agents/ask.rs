@@ -10,32 +10,35 @@ use crate::clock::{now, now_ms, random_bits};
 use crate::services::App;
 use crate::store::{AgentChange, AgentRow, Because, DeploymentRow, Source, Spec, Wanted};
 
-/// A change of an agent that is asked for, or the answer to the same request before.
-pub(super) enum Asked {
-    Change(Box<AgentChange>),
-    Before(Box<DeploymentInfo>),
-}
-
-/// Begins a change, unless the same request was carried out before.
+/// What the same request has come to before.
 ///
 /// # Errors
-/// [`Problem::not_found`]; an agent that is being deleted; a key of another request.
-pub(super) async fn begin(app: &App, caller: &Caller, id: &AgentId, once: &Once) -> Result<Asked, Error> {
-    if let Some(key) = once.key()
-        && let Some(found) = app.store.once(&caller.organization, &key.name).await?
-    {
-        once.check(&found)?;
-        let row = app.store.deployment(&caller.organization, id, found.number).await?;
-        let row = row.ok_or_else(|| no_deployment(id, found.number))?;
-        return Ok(Asked::Before(Box::new((&row).into())));
-    }
+/// A key of another request; a deployment that is not kept any more.
+pub(super) async fn before(
+    app: &App,
+    caller: &Caller,
+    id: &AgentId,
+    once: &Once,
+) -> Result<Option<DeploymentInfo>, Error> {
+    let Some(key) = once.key() else { return Ok(None) };
+    let Some(found) = app.store.once(&caller.organization, &key.name).await? else { return Ok(None) };
+    once.check(&found)?;
+    let row = app.store.deployment(&caller.organization, id, found.number).await?;
+    row.as_ref().map(|row| Some(row.into())).ok_or_else(|| no_deployment(id, found.number))
+}
+
+/// Begins a change. Until it ends the store is used through it alone.
+///
+/// # Errors
+/// [`Problem::not_found`]; an agent that is being deleted.
+pub(super) async fn begin(app: &App, caller: &Caller, id: &AgentId) -> Result<AgentChange, Error> {
     let change = app.store.change_agent(&caller.organization, id, None).await?;
     let change = change.ok_or_else(|| no_agent(id))?;
     if change.agent.wanted == Wanted::Delete {
         change.abandon().await?;
         return Err(Problem::conflict(format!("The agent {:?} is being deleted.", id.as_str())).into());
     }
-    Ok(Asked::Change(Box::new(change)))
+    Ok(change)
 }
 
 /// Notes the key, commits, tells. The deployment as it is, or as the same request at the same time has made it.
@@ -44,7 +47,7 @@ pub(super) async fn begin(app: &App, caller: &Caller, id: &AgentId, once: &Once)
 /// A key of another request; the store's failure.
 pub(super) async fn finish(
     app: &App,
-    mut change: Box<AgentChange>,
+    mut change: AgentChange,
     once: &Once,
     row: DeploymentRow,
 ) -> Result<DeploymentInfo, Error> {

@@ -2,7 +2,7 @@
 
 use cofferdam_contract::{AgentId, DeploymentState, Problem};
 
-use super::ask::{Asked, again, begin, blank, check_quota, finish, take_turn};
+use super::ask::{again, before, begin, blank, check_quota, finish, take_turn};
 use super::create::environment_of;
 use super::{DeployRequest, DeploymentInfo, Once, compose, image, no_agent, variables};
 use crate::Error;
@@ -30,11 +30,11 @@ pub async fn begin_upload(app: &App, caller: &Caller, id: &AgentId, once: &Once)
         );
         return Err(Problem::conflict(detail).into());
     }
+    if let Some(info) = before(app, caller, id, once).await? {
+        return Ok(info);
+    }
     check_quota(app, caller).await?;
-    let mut change = match begin(app, caller, id, once).await? {
-        Asked::Before(info) => return Ok(*info),
-        Asked::Change(change) => change,
-    };
+    let mut change = begin(app, caller, id).await?;
     let mut row = blank(&change.agent, Source::Upload, Spec::default())?;
     "Its image is awaited.".clone_into(&mut row.detail);
     change.insert(&mut row, None).await?;
@@ -92,6 +92,9 @@ pub async fn deploy(
     once: &Once,
 ) -> Result<DeploymentInfo, Error> {
     let agent = app.store.agent(&caller.organization, id).await?.ok_or_else(|| no_agent(id))?;
+    if let Some(info) = before(app, caller, id, once).await? {
+        return Ok(info);
+    }
     check(app, caller, request).await?;
     check_quota(app, caller).await?;
     let pinned = match &request.image {
@@ -101,10 +104,7 @@ pub async fn deploy(
         }
         None => None,
     };
-    let mut change = match begin(app, caller, id, once).await? {
-        Asked::Before(info) => return Ok(*info),
-        Asked::Change(change) => change,
-    };
+    let mut change = begin(app, caller, id).await?;
     let row = match pinned {
         Some((reference, image)) => {
             let mut row = blank(&change.agent, Source::Image { reference }, request.spec())?;

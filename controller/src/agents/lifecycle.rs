@@ -3,8 +3,8 @@
 
 use cofferdam_contract::{AgentId, DeploymentState, FailureReason, Problem};
 
-use super::ask::{Asked, again, begin, check_quota, enter, finish, no_deployment};
-use super::{DeploymentInfo, Once, no_agent, tell};
+use super::ask::{again, before, begin, check_quota, enter, finish, no_deployment};
+use super::{DeploymentInfo, Once, tell};
 use crate::Error;
 use crate::auth::Caller;
 use crate::services::App;
@@ -38,11 +38,11 @@ async fn run_again(
     once: &Once,
     because: Because,
 ) -> Result<DeploymentInfo, Error> {
+    if let Some(info) = before(app, caller, id, once).await? {
+        return Ok(info);
+    }
     check_quota(app, caller).await?;
-    let mut change = match begin(app, caller, id, once).await? {
-        Asked::Before(info) => return Ok(*info),
-        Asked::Change(change) => change,
-    };
+    let mut change = begin(app, caller, id).await?;
     let rows = change.deployments().await?;
     let runs = running(&rows, change.agent.serving);
     let row = match (because, runs) {
@@ -79,12 +79,7 @@ fn last_run(rows: &[DeploymentRow], serving: u64) -> Option<&DeploymentRow> {
 /// # Errors
 /// [`Problem::not_found`].
 pub async fn stop(app: &App, caller: &Caller, id: &AgentId) -> Result<Option<DeploymentInfo>, Error> {
-    let change = app.store.change_agent(&caller.organization, id, None).await?;
-    let mut change = change.ok_or_else(|| no_agent(id))?;
-    if change.agent.wanted == Wanted::Delete {
-        change.abandon().await?;
-        return Err(Problem::conflict(format!("The agent {:?} is being deleted.", id.as_str())).into());
-    }
+    let mut change = begin(app, caller, id).await?;
     change.agent.wanted = Wanted::Stop;
     let mut shown = None;
     for mut row in change.deployments().await? {
@@ -116,11 +111,11 @@ pub async fn rollback(
     to: Option<u64>,
     once: &Once,
 ) -> Result<DeploymentInfo, Error> {
+    if let Some(info) = before(app, caller, id, once).await? {
+        return Ok(info);
+    }
     check_quota(app, caller).await?;
-    let mut change = match begin(app, caller, id, once).await? {
-        Asked::Before(info) => return Ok(*info),
-        Asked::Change(change) => change,
-    };
+    let mut change = begin(app, caller, id).await?;
     let rows = change.deployments().await?;
     let older = match to {
         Some(number) => {
@@ -132,7 +127,7 @@ pub async fn rollback(
         }
         None => {
             let current = running(&rows, change.agent.serving);
-            before(&rows, current).ok_or_else(|| {
+            version_before(&rows, current).ok_or_else(|| {
                 let detail = "There is no version that served before, to go back to; name one with `version`.";
                 Error::from(Problem::conflict(detail))
             })?
@@ -145,7 +140,10 @@ pub async fn rollback(
 
 /// The version to go back to from `current`: the newest that served and did not crash, older than what `current` is a
 /// repetition of. So going back again goes back further, and ends.
-pub(super) fn before<'a>(rows: &'a [DeploymentRow], current: Option<&DeploymentRow>) -> Option<&'a DeploymentRow> {
+pub(crate) fn version_before<'a>(
+    rows: &'a [DeploymentRow],
+    current: Option<&DeploymentRow>,
+) -> Option<&'a DeploymentRow> {
     let until = current.map_or(u64::MAX, |row| origin(rows, row).map_or(row.turn, |row| row.turn));
     let good = |row: &&DeploymentRow| {
         row.up_at_ms > 0 && row.crashes == 0 && !row.image.is_empty() && row.turn > 0 && row.turn < until

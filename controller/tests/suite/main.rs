@@ -1,5 +1,6 @@
 //! The controller as its clients and its workers see it. One program, because linking is most of what a test costs.
 
+mod agents;
 mod auth;
 mod gateway;
 mod remote;

@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use crate::Error;
 use crate::clock::{now_ms, random_bits};
 
-/// Nothing is begun so short before the end.
-const MARGIN_MS: i64 = 2_000;
-
 #[derive(Debug)]
 pub struct Lease {
     pub owner: String,
     until_ms: AtomicI64,
+    /// Nothing is begun so short before the end.
+    margin_ms: i64,
 }
 
 impl Lease {
     /// # Errors
     /// Where the kernel gives no random bytes.
-    pub fn new() -> Result<Self, Error> {
-        Ok(Self { owner: format!("drv_{:032x}", random_bits()?), until_ms: AtomicI64::new(0) })
+    pub fn new(length_ms: i64) -> Result<Self, Error> {
+        let owner = format!("drv_{:032x}", random_bits()?);
+        Ok(Self { owner, until_ms: AtomicI64::new(0), margin_ms: length_ms / 8 })
     }
 
     /// All leases of this owner were prolonged until then.
@@ -29,6 +29,6 @@ impl Lease {
 
     /// Whether something may be begun.
     pub fn holds(&self) -> bool {
-        now_ms() + MARGIN_MS.min(self.until_ms.load(Ordering::Relaxed)) < self.until_ms.load(Ordering::Relaxed)
+        now_ms() < self.until_ms.load(Ordering::Relaxed).saturating_sub(self.margin_ms)
     }
 }

@@ -37,8 +37,9 @@ type Key = (OrganizationId, AgentId);
 /// # Errors
 /// Where the kernel gives no random bytes.
 pub async fn drive(app: App, stop: CancellationToken) -> Result<(), Error> {
+    let length = millis(app.config.agents.timing.lease);
     let mut driver = Driver {
-        lease: Arc::new(Lease::new()?),
+        lease: Arc::new(Lease::new(length)?),
         places: Arc::new(Places::default()),
         keepers: HashMap::new(),
         tasks: JoinSet::new(),
@@ -145,6 +146,8 @@ impl Driver {
                 handle.lost.cancel();
             }
         }
+        // Those whose keeper broke.
+        held.into_iter().for_each(|key| self.keep(key));
         Ok(())
     }
 

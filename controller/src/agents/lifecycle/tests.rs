@@ -43,21 +43,21 @@ fn again_of(number: u64, older: u64, because: Because) -> DeploymentRow {
 fn going_back_goes_back_further_each_time_and_ends() {
     let mut rows: Vec<_> = (1..=3).map(|n| row(n, DeploymentState::Stopped, true)).collect();
     let number = |row: Option<&DeploymentRow>| row.map(|row| row.number);
-    assert_eq!(number(before(&rows, rows.get(2))), Some(2));
+    assert_eq!(number(version_before(&rows, rows.get(2))), Some(2));
     rows.push(again_of(4, 2, Because::Rollback));
-    assert_eq!(number(before(&rows, rows.get(3))), Some(1), "not to 3, which was left");
+    assert_eq!(number(version_before(&rows, rows.get(3))), Some(1), "not to 3, which was left");
     rows.push(again_of(5, 1, Because::Rollback));
-    assert_eq!(number(before(&rows, rows.get(4))), None);
+    assert_eq!(number(version_before(&rows, rows.get(4))), None);
     // A restart is the same version again.
     rows.push(again_of(6, 3, Because::Restart));
     rows.push(again_of(7, 6, Because::Restart));
-    assert_eq!(number(before(&rows, rows.get(6))), Some(2));
+    assert_eq!(number(version_before(&rows, rows.get(6))), Some(2));
     // What crashed, or never served, is nothing to go back to.
     rows[1].crashes = 1;
-    assert_eq!(number(before(&rows, rows.get(6))), Some(1));
+    assert_eq!(number(version_before(&rows, rows.get(6))), Some(1));
     rows[0].up_at_ms = 0;
-    assert_eq!(number(before(&rows, rows.get(6))), None);
-    assert_eq!(number(before(&rows, None)), Some(7));
+    assert_eq!(number(version_before(&rows, rows.get(6))), None);
+    assert_eq!(number(version_before(&rows, None)), Some(7));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::write::Failed;
 use super::{Act, Next};
 use crate::Error;
 use crate::agents::ask::{again, enter};
-use crate::agents::lifecycle::before;
+use crate::agents::lifecycle::version_before;
 use crate::clock::now_ms;
 use crate::store::Because;
 
@@ -31,7 +31,7 @@ pub async fn crash(act: &Act, failed: Failed) -> Result<Next, Error> {
         crashes = row.crashes, "a version that served has ended");
     let rows = change.deployments().await?;
     let comes = rows.iter().any(|other| other.turn > row.turn && !other.is_over() && !other.image.is_empty());
-    let older = before(&rows, rows.iter().find(|other| other.number == row.number)).cloned();
+    let older = version_before(&rows, rows.iter().find(|other| other.number == row.number)).cloned();
     let goes_back = !comes && (early || row.crashes >= MOST);
     match older {
         Some(older) if goes_back => {
