@@ -46,7 +46,8 @@ fn judged(content: &[u8]) -> Result<(), PushFailure> {
         return failure(FailureReason::Registry, "The registry r.example: it answered 507. Free storage.");
     }
     if content.starts_with(b"down") {
-        return failure(FailureReason::Registry, "The registry r.example: it answered 503.").map_err(PushFailure::once_more);
+        return failure(FailureReason::Registry, "The registry r.example: it answered 503.")
+            .map_err(PushFailure::once_more);
     }
     Ok(())
 }

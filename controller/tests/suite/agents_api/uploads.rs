@@ -15,11 +15,17 @@ async fn an_archive_is_uploaded_and_deployed() {
     let rig = Rig::new().await;
     rig.agent("hello").await;
     let upload = rig.upload("hello").await;
-    assert_eq!((&upload["method"], &upload["state"], &upload["version"]), (&json!("PUT"), &json!("Starting"), &json!(1)));
+    assert_eq!(
+        (&upload["method"], &upload["state"], &upload["version"]),
+        (&json!("PUT"), &json!("Starting"), &json!(1))
+    );
     let link = upload["link"].as_str().unwrap().strip_prefix(&rig.test.base).unwrap();
     let answer = rig.put(link, "an archive").await;
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-    assert_eq!((answer.headers["upload-offset"].as_bytes(), answer.headers["upload-complete"].as_bytes()), (&b"10"[..], &b"?1"[..]));
+    assert_eq!(
+        (answer.headers["upload-offset"].as_bytes(), answer.headers["upload-complete"].as_bytes()),
+        (&b"10"[..], &b"?1"[..])
+    );
     let uploaded = answer.json();
     assert_eq!((&uploaded["received_bytes"], &uploaded["skipped"]), (&json!(10), &json!(1)));
     let image = uploaded["deployment"]["image"].as_str().unwrap();
@@ -88,7 +94,8 @@ async fn a_bad_archive_is_answered_while_it_is_still_being_sent() {
     rig.act(json!({"agent_id": "hello", "action": "deploy"})).await;
     let (link, number) = rig.link("hello").await;
     let start = Instant::now();
-    let mut stream = rig.raw(&format!("PUT {link} HTTP/1.1\r\ncontent-length: 1000000000"), b"bad from the first byte").await;
+    let mut stream =
+        rig.raw(&format!("PUT {link} HTTP/1.1\r\ncontent-length: 1000000000"), b"bad from the first byte").await;
     let answer = answered(&mut stream).await;
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
@@ -133,7 +140,8 @@ async fn more_than_the_operator_allows_is_refused_with_the_number() {
     let problem = rig.put(&link, vec![b'x'; 1001]).await.problem(413, "too-large");
     assert!(problem["detail"].as_str().unwrap().contains("1000 bytes"), "{problem}");
     assert_eq!(rig.deployment("hello", number).await["state"], "Uploading", "nothing has begun");
-    let mut waits = rig.raw(&format!("PUT {link} HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 5000000000"), b"").await;
+    let mut waits =
+        rig.raw(&format!("PUT {link} HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 5000000000"), b"").await;
     let answer = answered(&mut waits).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "no body was asked for: {answer}");
     let pieces = stream::repeat(Bytes::from(vec![b'x'; 100])).take(20).map(Ok::<_, std::io::Error>);
@@ -158,7 +166,8 @@ async fn uploads_at_once_are_bounded_for_an_organization_and_in_all() {
     let stranger = rig.stranger().await;
     let call = |method, path, body| rig.test.call(&stranger, method, path, body);
     assert_eq!(call("POST", "/v1/agents", Some(json!({"id": "theirs"}))).await.status, 201);
-    let upload = call("POST", "/api/deploy-agent", Some(json!({"agent_id": "theirs", "action": "upload"}))).await.json();
+    let upload =
+        call("POST", "/api/deploy-agent", Some(json!({"agent_id": "theirs", "action": "upload"}))).await.json();
     let theirs = upload["link"].as_str().unwrap().strip_prefix(&rig.test.base).unwrap();
     assert_eq!(rig.put(theirs, "an archive").await.status, 200, "another organization has its own places");
     drop(slow);
