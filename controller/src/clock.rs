@@ -20,3 +20,8 @@ pub fn random<const N: usize>() -> Result<[u8; N], crate::Error> {
 pub fn random_bits() -> Result<u128, crate::Error> {
     Ok(u128::from_le_bytes(random()?))
 }
+
+/// Unix time in milliseconds.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}

@@ -4,6 +4,7 @@
 //! `cofferdam_contract::worker`, started by [`supervisor`] or found at an address. Start reading at [`server`] (how it
 //! starts and ends) and [`api`] (what it answers).
 
+pub mod agents;
 pub mod api;
 pub mod auth;
 pub mod blobs;

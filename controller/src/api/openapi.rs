@@ -28,17 +28,25 @@ pub fn document() -> OpenApi {
     OpenApiBuilder::new().info(info).components(Some(components)).build()
 }
 
-/// Adds to every call under `/v1` the need for a key and its refusals.
+/// Routes that take no key.
+const OPEN: [&str; 5] = ["/health", "/ready", "/metrics", "/openapi.json", "/uploads/{token}"];
+
+/// Adds to every call but those the need for a key and its refusals.
 pub fn finish(mut document: OpenApi) -> OpenApi {
     // A tail of several segments is the router's word; OpenAPI knows only one kind of parameter.
     let paths = std::mem::take(&mut document.paths.paths);
     document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for (path, item) in &mut document.paths.paths {
-        if !path.starts_with("/v1/") {
+        if OPEN.contains(&path.as_str()) {
             continue;
         }
-        let operations =
-            [("get", &mut item.get), ("put", &mut item.put), ("post", &mut item.post), ("delete", &mut item.delete)];
+        let operations = [
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
+        ];
         for (method, operation) in operations {
             if let Some(operation) = operation {
                 complete(method, path, operation);

@@ -25,6 +25,11 @@ impl DatabaseConfig {
         Ok(Self { url: Secret::new(url) })
     }
 
+    /// Whether it is a file, which one process has to itself.
+    pub fn is_file(&self) -> bool {
+        self.url.expose().starts_with("sqlite:")
+    }
+
     /// A SQLite file, made when it is not there.
     pub fn sqlite(path: &Path) -> Self {
         let mut text = String::new();

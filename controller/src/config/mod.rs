@@ -1,6 +1,7 @@
 //! The operator's settings: a struct per concern, parsed in one place from flags, environment and a TOML file, in that
 //! order of precedence. What does not parse is refused whole; nothing here reads the process's state by itself.
 
+mod agents;
 mod database;
 mod file;
 mod gateway;
@@ -10,12 +11,14 @@ mod roles;
 mod secret;
 mod sessions;
 mod source;
+mod uploads;
 mod workers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use agents::{AgentsConfig, LocalCluster, LocalEnvironment, Timing, credentials_for, images_place, is_label};
 pub use database::DatabaseConfig;
 pub use file::ConfigFile;
 pub use gateway::GatewayConfig;
@@ -25,6 +28,7 @@ pub use roles::{Role, Roles};
 pub use secret::Secret;
 pub use sessions::SessionsConfig;
 pub use source::Source;
+pub use uploads::UploadsConfig;
 pub use workers::{RemoteWorker, WorkersConfig};
 
 /// Why the settings are refused.
@@ -75,6 +79,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     pub registries: RegistriesConfig,
     pub gateway: GatewayConfig,
+    pub agents: AgentsConfig,
+    pub uploads: UploadsConfig,
     /// How long a shutdown waits for what is under way.
     pub drain: Duration,
 }
@@ -112,6 +118,8 @@ impl Config {
             gateway: GatewayConfig::parse(&source, &file),
             policy: source.text("COFFERDAM_POLICY").map(PathBuf::from).or_else(|| file.policy.clone()),
             registries: RegistriesConfig::parse(&source, &file)?,
+            agents: AgentsConfig::parse(&source, &file)?,
+            uploads: UploadsConfig::parse(&source, &file)?,
             drain: Duration::from_secs(source.number("COFFERDAM_DRAIN_S", file.drain_s, 30)?),
             workers,
             data_dir,

@@ -1,11 +1,21 @@
 //! Environments: where an organization's agents run and where their images lie. One named `local` comes from this
 //! process's own settings; others are kept in the store, their secrets sealed. It pushes nothing and applies nothing.
 
+mod check;
+mod local;
+mod names;
+mod request;
+mod stored;
+
 use std::collections::BTreeMap;
 
 use cofferdam_contract::Resources;
 
 use crate::config::Secret;
+
+pub(crate) use names::path_part;
+pub use request::{EnvironmentInfo, EnvironmentKind, EnvironmentRequest, Secrets, Settings};
+pub use stored::{delete, find, list, put, show};
 
 /// The environment that every organization has.
 pub const LOCAL: &str = "local";

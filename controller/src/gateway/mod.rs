@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 pub use address::{is_public, to_dial};
 pub use admission::{Admitted, Pass};
+pub(crate) use scrub::forms as secret_forms;
 pub use resolve::{Addresses, Resolve, SystemResolver};
 pub use settings::{Caps, GatewaySettings, read_roots};
 pub use target::Target;

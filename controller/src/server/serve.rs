@@ -14,11 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use super::accept::accept;
 use super::{code_runner, signals};
+use crate::agents::driver;
 use crate::auth::{KeySource, accept_serve_key};
 use crate::config::Config;
 use crate::gateway::{keep_uplink, uplinks};
 use crate::metrics::Metrics;
-use crate::services::{Controller, reaper};
+use crate::services::{App, Controller, reaper};
 use crate::store::Store;
 use crate::supervisor::{LocalTools, LocalWorker, Supervision, ToolProgram, WorkerProgram};
 use crate::workers::{Registry, ToolWorker, ToolWorkers, Worker, watch};
@@ -26,6 +27,9 @@ use crate::{Error, api};
 
 /// Background tasks end within this time once they are told to.
 const END: Duration = Duration::from_secs(5);
+
+/// A part that broke is started again after this time.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is there when the listener is open.
 pub struct Started {
@@ -149,10 +153,26 @@ impl Parts {
         let (registry, tools) = (Registry::new(self.workers), ToolWorkers::new(self.tools));
         let app = Controller::new(config, store.clone(), registry, tools, self.metrics, self.progress).await?;
         tasks.spawn(reaper::keep_up(Arc::clone(&app), stop.clone()));
+        tasks.spawn(drive_agents(Arc::clone(&app), stop.clone()));
         for uplink in uplinks(&app) {
             tasks.spawn(keep_uplink(Arc::clone(&app), uplink, stop.clone()));
         }
         Ok((api::router(&app).0, Some(key), Some(store)))
+    }
+}
+
+/// The driver ends only where it breaks, which takes no other part down: it is started again.
+async fn drive_agents(app: App, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match tokio::spawn(driver::drive(Arc::clone(&app), stop.clone())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error = %error.chain(), "the agents' driver did not start"),
+            Err(error) => tracing::error!(%error, "the agents' driver broke"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            () = stop.cancelled() => {}
+        }
     }
 }
 

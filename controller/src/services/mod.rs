@@ -17,6 +17,8 @@ mod session_cache;
 use std::sync::{Arc, RwLock};
 
 use crate::Error;
+use crate::agents::Agents;
+use crate::agents::uploads::Uploads;
 use crate::auth::Keyring;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewaySettings, Resolve, SystemResolver, read_roots};
@@ -39,6 +41,8 @@ pub struct Controller {
     pub workers: Registry,
     pub tool_workers: ToolWorkers,
     pub tools: Tools,
+    pub agents: Agents,
+    pub uploads: Uploads,
     /// What the operator allows.
     pub policy: Arc<OperatorPolicy>,
     pub vault: Vault,
@@ -85,6 +89,7 @@ impl Controller {
         let roots = config.gateway.ca_file.as_deref().map(read_roots).transpose()?.unwrap_or_default();
         let settings = GatewaySettings::new(Arc::clone(&policy), roots);
         let gateway = Gateway::new(settings, vault.derive("placeholders"), resolver)?;
+        let uploads = Uploads::new(&config, &vault);
         Ok(Arc::new(Self {
             config,
             store,
@@ -92,6 +97,8 @@ impl Controller {
             workers,
             tool_workers,
             tools,
+            agents: Agents::new(Arc::new(crate::agents::Direct)),
+            uploads,
             policy,
             vault,
             gateway,

@@ -1,6 +1,8 @@
 //! All the SQL, written once for SQLite and PostgreSQL. It decides nothing: what a key may see is in the queries' terms.
 
+mod agents;
 mod connect;
+mod environments;
 mod keys;
 mod keyvalue;
 mod organizations;
@@ -16,6 +18,11 @@ use sqlx::AnyPool;
 use crate::Error;
 use crate::config::DatabaseConfig;
 
+pub use agents::{
+    AgentChange, AgentRow, Because, DeploymentRow, EventRow, Inserted, KEPT_DEPLOYMENTS, MAX_EVENTS, OnceKey, OnceRow,
+    Source, Spec, VariableRow, Wanted,
+};
+pub use environments::EnvironmentRow;
 pub use keys::KeyRow;
 pub use keyvalue::{KeyValueError, Namespace};
 pub use secrets::SecretRow;

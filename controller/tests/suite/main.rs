@@ -1,5 +1,7 @@
 //! The controller as its clients and its workers see it. One program, because linking is most of what a test costs.
 
+mod agents;
+mod agents_api;
 mod auth;
 mod gateway;
 mod remote;

@@ -1,0 +1,126 @@
+//! Whether settings can be: found out when they are put, not when an agent is to be deployed with them.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use cofferdam_contract::Problem;
+
+use super::request::{EnvironmentKind, EnvironmentRequest};
+use crate::Error;
+use crate::agents::variables::{check_name as check_variable, check_value};
+use crate::config::{images_place, is_label};
+
+const MAX_KUBECONFIG: usize = 256 << 10;
+const MAX_CA: usize = 256 << 10;
+const MAX_TEXT: usize = 1 << 10;
+const MAX_LIST: usize = 16;
+pub(super) const MAX_VARIABLES: usize = 256;
+
+pub(super) fn invalid(field: &str, why: impl std::fmt::Display) -> Error {
+    Problem::invalid(format!("{field}: {why}")).into()
+}
+
+/// # Errors
+/// The first field that cannot be, by name.
+pub(super) fn check(request: &EnvironmentRequest) -> Result<(), Error> {
+    let settings = &request.settings;
+    for (field, place) in [("images", &settings.images), ("images_pull", &settings.images_pull)] {
+        let Some(place) = place else { continue };
+        images_place(place).map_err(|why| invalid(field, why))?;
+    }
+    if settings.namespace.as_deref().is_some_and(|namespace| !is_label(namespace)) {
+        return Err(invalid("namespace", "1 to 63 of a-z, 0-9 and `-`"));
+    }
+    if settings.architecture.as_deref().is_some_and(|a| !["amd64", "arm64"].contains(&a)) {
+        return Err(invalid("architecture", "amd64 or arm64"));
+    }
+    let named = settings.runtime_class.iter().chain(&settings.image_pull_secrets);
+    if settings.image_pull_secrets.len() > MAX_LIST || named.into_iter().any(|name| !is_name(name)) {
+        let why = format!("at most {MAX_LIST} names, each of a-z, 0-9, `-` and `.`");
+        return Err(invalid("image_pull_secrets and runtime_class", why));
+    }
+    texts(request)?;
+    if settings.ca.as_deref().is_some_and(|ca| ca.len() > MAX_CA || !ca.contains("-----BEGIN CERTIFICATE-----")) {
+        return Err(invalid("ca", "certificates in PEM, at most 256 KiB"));
+    }
+    if settings.username.is_some() != request.secrets.password.is_some() {
+        return Err(invalid("username", "a username needs a password, and the other way round"));
+    }
+    if settings.access_key_id.is_some() != request.secrets.secret_access_key.is_some() {
+        return Err(invalid("access_key_id", "needs secret_access_key, and the other way round"));
+    }
+    if let Some(kubeconfig) = &request.secrets.kubeconfig {
+        kubeconfig_text(kubeconfig)?;
+    }
+    if request.secrets.env.len() > MAX_VARIABLES {
+        return Err(invalid("env", format!("at most {MAX_VARIABLES} variables")));
+    }
+    for (name, value) in &request.secrets.env {
+        check_variable(name).and_then(|()| check_value(name, value))?;
+    }
+    cloud(request)
+}
+
+fn cloud(request: &EnvironmentRequest) -> Result<(), Error> {
+    let settings = &request.settings;
+    if settings.kind == EnvironmentKind::SelfDeployed {
+        let stray = [("bucket", settings.bucket.is_some()), ("ecr", settings.ecr)];
+        return match stray.into_iter().find(|(_, set)| *set) {
+            Some((field, _)) => Err(invalid(field, "is of environments of kind `cloud`")),
+            None => Ok(()),
+        };
+    }
+    if settings.bucket.is_none() || settings.region.is_none() {
+        return Err(invalid("bucket", "an environment of kind `cloud` needs `bucket` and `region`"));
+    }
+    if settings.images.is_none() {
+        return Err(invalid("images", "an environment of kind `cloud` needs the registry that images go to"));
+    }
+    match settings.endpoint.as_deref().map(url::Url::parse) {
+        Some(Ok(url)) if ["http", "https"].contains(&url.scheme()) && url.password().is_none() => Ok(()),
+        Some(_) => Err(invalid("endpoint", "an http or https URL without a password")),
+        None => Ok(()),
+    }
+}
+
+/// No text is longer than anything sensible, or has characters that could end a header's line.
+fn texts(request: &EnvironmentRequest) -> Result<(), Error> {
+    let settings = &request.settings;
+    for (field, text) in [
+        ("username", &settings.username),
+        ("context", &settings.context),
+        ("bucket", &settings.bucket),
+        ("bucket_prefix", &settings.bucket_prefix),
+        ("region", &settings.region),
+        ("endpoint", &settings.endpoint),
+        ("access_key_id", &settings.access_key_id),
+        ("password", &request.secrets.password),
+        ("secret_access_key", &request.secrets.secret_access_key),
+    ] {
+        // A token of a registry is long.
+        let most = if field == "password" { MAX_TEXT * 16 } else { MAX_TEXT };
+        let Some(text) = text else { continue };
+        if text.is_empty() || text.len() > most || text.chars().any(char::is_control) {
+            return Err(invalid(field, format!("1 to {most} bytes of text, no control characters")));
+        }
+    }
+    Ok(())
+}
+
+/// A kubeconfig's YAML, from base64. Whether it can be used is said by the cluster's side.
+pub(super) fn kubeconfig_text(base64: &str) -> Result<String, Error> {
+    if base64.len() > MAX_KUBECONFIG * 4 / 3 {
+        return Err(invalid("kubeconfig", format!("at most {} KiB", MAX_KUBECONFIG >> 10)));
+    }
+    let text: String = base64.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let bytes = BASE64_STANDARD.decode(text).map_err(|_| invalid("kubeconfig", "is not base64"))?;
+    let text = String::from_utf8(bytes).map_err(|_| invalid("kubeconfig", "is not text"))?;
+    if !text.contains("clusters") {
+        return Err(invalid("kubeconfig", "names no clusters: it has to be a kubeconfig's YAML, in base64"));
+    }
+    Ok(text)
+}
+
+/// A DNS subdomain, as names in Kubernetes are.
+fn is_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
+}

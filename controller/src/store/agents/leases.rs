@@ -1,0 +1,124 @@
+//! Leases: who drives which agents. A lease that is not prolonged in time is anybody's.
+
+use cofferdam_contract::{AgentId, OrganizationId};
+use sqlx::any::AnyRow;
+use sqlx::query;
+
+use super::{agent_id, organization};
+use crate::Error;
+use crate::store::{Store, signed};
+
+fn key(row: &AnyRow) -> Result<(OrganizationId, AgentId), Error> {
+    Ok((organization(row)?, agent_id(row, "id")?))
+}
+
+impl Store {
+    /// Takes at most `most` agents that have work and that nobody has.
+    pub async fn claim_agents(
+        &self,
+        owner: &str,
+        now_ms: i64,
+        until_ms: i64,
+        most: u64,
+    ) -> Result<Vec<(OrganizationId, AgentId)>, Error> {
+        // Looked at first: a write where there is nothing to take would cost a sync each time.
+        let free = query("SELECT organization, id FROM agents WHERE active = 1 AND lease_until_ms <= $1 LIMIT $2")
+            .bind(now_ms)
+            .bind(signed(most))
+            .fetch_all(&self.pool)
+            .await?;
+        let mut taken = Vec::new();
+        for row in &free {
+            let (organization, id) = key(row)?;
+            if self.claim_agent(&organization, &id, owner, now_ms, until_ms).await? {
+                taken.push((organization, id));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Takes one agent, if it has work and nobody else has it; one's own again.
+    pub async fn claim_agent(
+        &self,
+        organization: &OrganizationId,
+        id: &AgentId,
+        owner: &str,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Result<bool, Error> {
+        let done = query(
+            "UPDATE agents SET lease_owner = $1, lease_until_ms = $2 WHERE organization = $3 AND id = $4 \
+             AND active = 1 AND (lease_until_ms <= $5 OR lease_owner = $1)",
+        )
+        .bind(owner)
+        .bind(until_ms)
+        .bind(organization.as_str())
+        .bind(id.as_str())
+        .bind(now_ms)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Prolongs all leases of an owner that have not run out; which agents it has.
+    pub async fn prolong(
+        &self,
+        owner: &str,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Result<Vec<(OrganizationId, AgentId)>, Error> {
+        let rows = query(
+            "UPDATE agents SET lease_until_ms = $1 WHERE lease_owner = $2 AND lease_until_ms > $3 \
+             RETURNING organization, id",
+        )
+        .bind(until_ms)
+        .bind(owner)
+        .bind(now_ms)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(key).collect()
+    }
+
+    /// An owner's agents that somebody has changed.
+    pub async fn dirty_agents(&self, owner: &str) -> Result<Vec<(OrganizationId, AgentId)>, Error> {
+        let rows = query("SELECT organization, id FROM agents WHERE lease_owner = $1 AND dirty = 1 LIMIT 1000")
+            .bind(owner)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(key).collect()
+    }
+
+    /// Notes that the driver looks now: changes after this make it dirty again.
+    pub async fn clean_agent(&self, organization: &OrganizationId, id: &AgentId, owner: &str) -> Result<(), Error> {
+        query("UPDATE agents SET dirty = 0 WHERE organization = $1 AND id = $2 AND lease_owner = $3")
+            .bind(organization.as_str())
+            .bind(id.as_str())
+            .bind(owner)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Gives an agent back; whether it was left as it was looked at: not where it has been changed since.
+    pub async fn release_agent(&self, organization: &OrganizationId, id: &AgentId, owner: &str) -> Result<(), Error> {
+        query(
+            "UPDATE agents SET lease_owner = '', lease_until_ms = 0 \
+             WHERE organization = $1 AND id = $2 AND lease_owner = $3",
+        )
+        .bind(organization.as_str())
+        .bind(id.as_str())
+        .bind(owner)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Gives all of an owner's agents back; everybody's where there is no owner: for who is the only one.
+    pub async fn release_agents(&self, owner: Option<&str>) -> Result<(), Error> {
+        query("UPDATE agents SET lease_owner = '', lease_until_ms = 0 WHERE lease_owner <> '' AND ($1 = '' OR lease_owner = $1)")
+            .bind(owner.unwrap_or_default())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
