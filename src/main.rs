@@ -3,6 +3,7 @@
 mod commands;
 mod doctor;
 mod folders;
+mod image;
 mod run;
 mod secret;
 mod server;
@@ -14,7 +15,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{doctor as check, internal, run as snippet, secret as keep, serve, tool as component};
+use commands::{
+    doctor as check, image as container, internal, run as snippet, secret as keep, serve, tool as component,
+};
 
 /// Cofferdam runs untrusted code in watertight WebAssembly compartments.
 #[derive(Parser)]
@@ -29,6 +32,7 @@ enum Command {
     Serve(serve::Args),
     Run(Box<snippet::Args>),
     Tool(component::Tool),
+    Image(container::Image),
     Secret(keep::Secret),
     Doctor(check::Args),
     /// The program's own child processes.
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::main(args),
         Command::Run(args) => Ok(snippet::main(&args)),
         Command::Tool(args) => component::main(args),
+        Command::Image(args) => container::main(args),
         Command::Secret(args) => keep::main(args),
         Command::Doctor(args) => check::main(&args),
         Command::Internal(command) => internal::main(command),

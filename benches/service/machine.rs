@@ -26,6 +26,11 @@ pub fn facts(peers: &Peers) -> Vec<(&'static str, String)> {
         ("Peer: Python", version(&peers.python)),
         ("Peer: Python with libraries", version(&peers.libraries)),
         ("Peer: JavaScript", version(&peers.node)),
+        ("Peer: images", crate::pusher::version("skopeo").unwrap_or_else(|| "missing".to_owned())),
+        (
+            "Registry of the image rows",
+            crate::pusher::version("docker-registry").unwrap_or_else(|| "missing".to_owned()),
+        ),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! `make bench`: measures the release service against what people run today, and writes `docs/benchmarks.md` and its
 //! chart. Ours and its peer take turns within each row, so that a busy machine slows both; it asserts nothing.
 
+mod archive;
 mod bench;
 mod causes;
 mod chart;
@@ -9,6 +10,7 @@ mod finding;
 mod machine;
 mod peers;
 mod process;
+mod pusher;
 mod report;
 mod rows;
 mod service;

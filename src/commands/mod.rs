@@ -1,6 +1,7 @@
 //! The commands' arguments and their way into the crates. One small file each, no logic.
 
 pub mod doctor;
+pub mod image;
 pub mod internal;
 pub mod run;
 pub mod secret;

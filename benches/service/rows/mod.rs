@@ -4,6 +4,7 @@ mod cpu;
 mod fork;
 mod fresh;
 mod gateway;
+mod images;
 mod inside;
 mod limits;
 mod live;
@@ -43,4 +44,6 @@ pub const ALL: &[Row] = &[
     Row { name: "mcp", about: "a tool through MCP beside REST", run: tool_calls::through_mcp },
     Row { name: "gateway", about: "requests of a tool through the gateway, a body of 1 GB", run: gateway::measure },
     Row { name: "many-tools", about: "1,000 deployed tools beside 10", run: many_tools::measure },
+    Row { name: "image", about: "push of an image archive, new and again, beside skopeo", run: images::measure },
+    Row { name: "image-pipe", about: "push of an image of 10 GB through a pipe: its memory", run: images::pipe },
 ];

@@ -1,0 +1,93 @@
+//! The JSON documents of an archive, found by their path: kept while a stream goes by, or read when they are asked for.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::ArchiveError;
+use super::layer::{check, size};
+use super::paths::blob_digest;
+use crate::digest::Digest;
+use crate::limits::Limits;
+use crate::tar::shown;
+
+/// What is at a path.
+#[derive(Debug, Clone)]
+pub(super) enum Found {
+    Missing,
+    TooLarge,
+    /// Something else than JSON.
+    Other,
+    Json(Bytes),
+}
+
+pub(super) trait Documents {
+    fn find(&mut self, path: &str) -> Result<Found, ArchiveError>;
+}
+
+/// One that has to be there.
+pub(super) fn need(
+    documents: &mut dyn Documents,
+    limits: &Limits,
+    what: &str,
+    path: &str,
+) -> Result<Bytes, ArchiveError> {
+    let shown = shown(path.as_bytes());
+    match documents.find(path)? {
+        Found::Json(bytes) => Ok(bytes),
+        Found::Missing => Err(ArchiveError::Bad(format!(
+            "{what} {shown} is missing from the archive; save the image again, all of it"
+        ))),
+        Found::Other => Err(ArchiveError::Bad(format!("{what} {shown} is not JSON; save the image again"))),
+        Found::TooLarge => Err(ArchiveError::TooMuch {
+            what: format!("{what} {shown}"),
+            limit: size(limits.json_bytes as u64),
+            advice: "; a manifest or configuration is never so large: save the image again",
+        }),
+    }
+}
+
+/// A blob has to be what its name says.
+pub(super) fn check_blob(path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+    match blob_digest(path) {
+        Some(expected) => check(path, Some(expected), Digest::of(bytes)),
+        None => Ok(()),
+    }
+}
+
+/// Whether bytes may be a JSON document that anybody refers to.
+pub(super) fn looks_like_json(head: &[u8]) -> bool {
+    matches!(head.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+/// Those of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    found: HashMap<String, Found>,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Whether a document of this size can be kept beside the others.
+    pub fn has_room(&self, bytes: u64, limits: &Limits) -> bool {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        bytes <= limits.json_bytes && self.bytes.saturating_add(bytes) <= limits.json_total_bytes
+    }
+
+    pub fn keep(&mut self, path: String, bytes: Bytes) -> Result<(), ArchiveError> {
+        check_blob(&path, &bytes)?;
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        self.found.insert(path, Found::Json(bytes));
+        Ok(())
+    }
+
+    pub fn note(&mut self, path: String, found: Found) {
+        self.found.insert(path, found);
+    }
+}
+
+impl Documents for Kept {
+    fn find(&mut self, path: &str) -> Result<Found, ArchiveError> {
+        Ok(self.found.get(path).cloned().unwrap_or(Found::Missing))
+    }
+}

@@ -1,0 +1,114 @@
+//! The JSON of image archives: only what is needed of it, everything else ignored. Sizes are bounded before it is parsed,
+//! and `serde_json` bounds how deep it may be.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::ArchiveError;
+use crate::digest::Digest;
+use crate::tar::shown;
+
+/// An entry of `manifest.json`, which `docker save` writes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Saved {
+    pub config: String,
+    #[serde(default)]
+    pub repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    pub layers: Option<Vec<String>>,
+}
+
+/// `index.json` and the indexes it refers to.
+#[derive(Debug, Deserialize)]
+pub(super) struct Index {
+    #[serde(default)]
+    pub manifests: Vec<Descriptor>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    #[serde(default)]
+    pub media_type: String,
+    pub digest: Digest,
+    #[serde(default)]
+    pub size: u64,
+    #[serde(default)]
+    pub annotations: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub platform: Option<ClaimedPlatform>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ClaimedPlatform {
+    #[serde(default)]
+    pub os: String,
+    #[serde(default)]
+    pub architecture: String,
+    #[serde(default)]
+    pub variant: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Manifest {
+    #[serde(default)]
+    pub media_type: Option<String>,
+    pub config: Descriptor,
+    #[serde(default)]
+    pub layers: Vec<Descriptor>,
+    #[serde(default)]
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+/// An image's configuration.
+#[derive(Debug, Deserialize)]
+pub(super) struct Config {
+    #[serde(default)]
+    pub os: String,
+    #[serde(default)]
+    pub architecture: String,
+    #[serde(default)]
+    pub variant: Option<String>,
+    #[serde(default)]
+    pub config: Option<Run>,
+    pub rootfs: RootFs,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Run {
+    #[serde(default)]
+    pub entrypoint: Option<Vec<String>>,
+    #[serde(default)]
+    pub cmd: Option<Vec<String>>,
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default)]
+    pub working_dir: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RootFs {
+    #[serde(default)]
+    pub diff_ids: Option<Vec<Digest>>,
+}
+
+pub(super) fn parse<T: DeserializeOwned>(what: &str, path: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        // Only where: the message of serde could quote what stands there.
+        let (line, column) = (error.line(), error.column());
+        let why = if error.is_eof() {
+            "ends early"
+        } else if error.is_syntax() {
+            "is not valid JSON"
+        } else {
+            "is not what it has to be"
+        };
+        let path = shown(path.as_bytes());
+        ArchiveError::Bad(format!("{what} {path} {why} (line {line}, column {column}); save the image again"))
+    })
+}

@@ -1,0 +1,178 @@
+//! Of the images that an archive says it has: which are wanted, whether they can run, and whether their layers came.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::layer::check;
+use super::paths::Links;
+use super::resolve::{Candidate, Listed};
+use super::{ArchiveError, LayerEnd, Skipped};
+use crate::compress::Encoding;
+use crate::digest::Digest;
+use crate::image::{Image, LayerRef, Platform};
+use crate::limits::Rules;
+use crate::tar::shown;
+
+/// A layer that came, or that the sink vouches for.
+#[derive(Debug, Clone)]
+pub(super) struct Came {
+    pub diff_id: Digest,
+    /// None: it was not read, and nothing says what it would have been.
+    pub blob: Option<Digest>,
+    pub size: u64,
+    pub encoding: Encoding,
+    pub end: Option<LayerEnd>,
+}
+
+/// The images that are wanted, each for another platform.
+pub(super) fn select(
+    mut candidates: Vec<Candidate>,
+    rules: &Rules,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Vec<Candidate>, ArchiveError> {
+    if candidates.is_empty() {
+        let others = list(skipped.iter().map(|one| format!("{} ({})", one.what, one.why)));
+        let wanted = rules.platform.as_ref().map(|wanted| format!(" for {wanted}")).unwrap_or_default();
+        return Err(ArchiveError::Bad(match others.as_str() {
+            "" => "the archive has no image; save one into it".to_owned(),
+            others => format!("the archive has no image{wanted} that can be taken, only {others}"),
+        }));
+    }
+    if let Some(name) = &rules.name {
+        let names = list(candidates.iter().flat_map(|candidate| candidate.names.clone()));
+        candidates.retain(|candidate| candidate.names.iter().any(|has| is_called(has, name)));
+        if candidates.is_empty() {
+            let name = shown(name.as_bytes());
+            return Err(ArchiveError::Bad(format!("the archive has no image {name}, only: {names}")));
+        }
+    }
+    let there = list(candidates.iter().map(|candidate| candidate.platform.to_string()));
+    candidates.retain(|candidate| {
+        let wanted = match &rules.platform {
+            Some(wanted) => wanted.takes(&candidate.platform),
+            None => rules.accepted.is_empty() || rules.accepted.iter().any(|one| one.takes(&candidate.platform)),
+        };
+        if !wanted {
+            let why = format!("it is for {}", candidate.platform);
+            skipped.push(Skipped { what: candidate.config_digest.to_string(), why });
+        }
+        wanted
+    });
+    if candidates.is_empty() {
+        let wanted = match &rules.platform {
+            Some(wanted) => wanted.to_string(),
+            None => list(rules.accepted.iter().map(Platform::to_string)),
+        };
+        return Err(ArchiveError::Bad(format!(
+            "the image is for {there}, and {wanted} is wanted; build it with --platform for that"
+        )));
+    }
+    let chosen = merge(candidates)?;
+    for candidate in chosen.iter().filter(|_| rules.entry_point) {
+        let run = &candidate.entry_point;
+        if run.entrypoint.iter().chain(&run.cmd).all(String::is_empty) {
+            return Err(ArchiveError::Bad(format!(
+                "the image for {} has neither ENTRYPOINT nor CMD, so nothing would run; add one to its Dockerfile",
+                candidate.platform
+            )));
+        }
+    }
+    Ok(chosen)
+}
+
+/// The same image under several names is one; different ones have to be one image for several platforms.
+fn merge(candidates: Vec<Candidate>) -> Result<Vec<Candidate>, ArchiveError> {
+    let mut chosen: Vec<Candidate> = Vec::new();
+    for candidate in candidates {
+        let digest = |one: &Candidate| one.manifest.as_ref().map_or(one.config_digest, |manifest| manifest.digest);
+        match chosen.iter_mut().find(|one| digest(one) == digest(&candidate)) {
+            Some(same) => {
+                let new = candidate.names.into_iter().filter(|name| !same.names.contains(name)).collect::<Vec<_>>();
+                same.names.extend(new);
+            }
+            None => chosen.push(candidate),
+        }
+    }
+    let platforms: BTreeSet<_> = chosen.iter().map(|one| &one.platform).collect();
+    let shared = chosen.iter().all(|one| {
+        let first = chosen.first().map(|first| first.names.as_slice()).unwrap_or_default();
+        one.names.is_empty() && first.is_empty() || one.names.iter().any(|name| first.contains(name))
+    });
+    if platforms.len() < chosen.len() || !shared {
+        let each = |one: &Candidate| match one.names.first() {
+            Some(name) => format!("{} ({})", shown(name.as_bytes()), one.platform),
+            None => format!("{} ({})", one.config_digest, one.platform),
+        };
+        return Err(ArchiveError::Bad(format!(
+            "the archive has {} different images: {}; name the one that is wanted, or save it alone",
+            chosen.len(),
+            list(chosen.iter().map(each))
+        )));
+    }
+    Ok(chosen)
+}
+
+/// `a/b:1` is called `a/b:1`, `b:1` and `1`.
+fn is_called(name: &str, wanted: &str) -> bool {
+    let end = name.strip_suffix(wanted).filter(|_| !wanted.is_empty());
+    end.is_some_and(|front| front.is_empty() || front.ends_with(['/', ':']))
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    const MOST: usize = 10;
+    let items: BTreeSet<String> = items.collect();
+    let mut text = items.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    if items.len() > MOST {
+        text.push_str(&format!(" and {} more", items.len() - MOST));
+    }
+    text
+}
+
+/// Puts an image together of what came.
+pub(super) fn assemble(
+    candidate: Candidate,
+    links: &Links,
+    came: &HashMap<String, Came>,
+) -> Result<Image, ArchiveError> {
+    let mut layers = Vec::with_capacity(candidate.layers.len());
+    for (number, (listed, &diff_id)) in candidate.layers.iter().zip(&candidate.diff_ids).enumerate() {
+        let path = links.follow(&listed.path)?;
+        let Some(layer) = came.get(path) else {
+            return Err(ArchiveError::Bad(format!(
+                "layer {} ({}) is missing from the archive, or is no tar archive; save the image again, all of it",
+                number.saturating_add(1),
+                shown(path.as_bytes())
+            )));
+        };
+        layers.push(one(listed, path, diff_id, layer)?);
+    }
+    Ok(Image {
+        config: candidate.config,
+        config_digest: candidate.config_digest,
+        config_media_type: candidate.config_media_type,
+        platform: candidate.platform,
+        layers,
+        names: candidate.names,
+        manifest: candidate.manifest,
+        annotations: candidate.annotations,
+        entry_point: candidate.entry_point,
+    })
+}
+
+fn one(listed: &Listed, path: &str, diff_id: Digest, layer: &Came) -> Result<LayerRef, ArchiveError> {
+    if layer.end.is_some() {
+        check(path, listed.blob, layer.blob.unwrap_or(layer.diff_id))?;
+    }
+    check(path, Some(diff_id), layer.diff_id)?;
+    let blob = layer.blob.or(listed.blob).unwrap_or(layer.diff_id);
+    let wrong = |what: String| {
+        let path = shown(path.as_bytes());
+        Err(ArchiveError::Bad(format!("the manifest says that the layer {path} {what}; save the image again")))
+    };
+    if let Some(size) = listed.size.filter(|&size| size != layer.size) {
+        return wrong(format!("has {size} bytes, and it has {}", layer.size));
+    }
+    if let Some(encoding) = listed.encoding.filter(|&encoding| encoding != layer.encoding) {
+        return wrong(format!("is stored as {encoding:?}, and it is stored as {:?}", layer.encoding));
+    }
+    Ok(LayerRef { diff_id, blob, size: layer.size, encoding: layer.encoding })
+}

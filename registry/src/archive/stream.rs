@@ -1,0 +1,251 @@
+//! An archive that goes by once: layers are taken in as they come, documents are kept, and at the end it turns out what it
+//! was. It never goes back.
+
+use std::collections::HashSet;
+
+use bytes::{Bytes, BytesMut};
+
+use super::documents::{Found, Kept, looks_like_json, need};
+use super::feed::Feed;
+use super::intake::{Intake, Pieces};
+use super::layer::size;
+use super::paths::{blob_digest, clean, hints};
+use super::{Archive, ArchiveError, LayerStart};
+use crate::compress::{Encoding, sniff};
+use crate::limits::Limits;
+use crate::tar::{Entry, Kind, Step, Tar, TarError, TarLimits, looks_like_tar, shown};
+
+/// What a layer may be recognized by.
+const HEAD: usize = 64 << 10;
+/// What may follow the end marker: programs fill their last record.
+const AFTER: u64 = 16 << 20;
+
+pub(super) fn read(feed: Feed, mut intake: Intake<'_>) -> Result<Archive, ArchiveError> {
+    let mut entries = Entries::new(feed, intake.limits);
+    let mut kept = Kept::default();
+    let mut paths = Paths::default();
+    while let Some(entry) = entries.next()? {
+        let Some(path) = paths.file(&entry, &mut intake)? else { continue };
+        file(path, entry.size, &mut entries, &mut kept, &mut intake)?;
+    }
+    let resolved = intake.resolve(&mut kept)?;
+    let bytes_read = entries.feed.bytes_read();
+    intake.finish(resolved, bytes_read)
+}
+
+/// One regular file: a layer, a document, or nothing of interest.
+fn file(
+    path: String,
+    bytes: u64,
+    entries: &mut Entries,
+    kept: &mut Kept,
+    intake: &mut Intake<'_>,
+) -> Result<(), ArchiveError> {
+    let head = entries.head(HEAD)?;
+    let encoding = sniff(&head);
+    let is_blob = blob_digest(&path).is_some();
+    let empty = bytes == 0 && (is_blob || path.ends_with(".tar"));
+    if encoding != Encoding::Plain || empty || looks_like_tar(&head) {
+        let (mut diff_id, blob) = match blob_digest(&path) {
+            Some(blob) => (None, Some(blob)),
+            None => hints(&path),
+        };
+        if encoding == Encoding::Plain {
+            diff_id = diff_id.or(blob);
+        }
+        let blob = blob.or(diff_id.filter(|_| encoding == Encoding::Plain));
+        let start = LayerStart { name: path, size: bytes, encoding, diff_id, blob, head, seekable: false };
+        return intake.layer(start, entries);
+    }
+    let is_main = matches!(path.as_str(), "manifest.json" | "index.json");
+    if is_main || looks_like_json(&head) && !is_legacy(&path) {
+        if kept.has_room(bytes, intake.limits) {
+            let document = entries.whole(bytes)?;
+            return kept.keep(path, document);
+        }
+        kept.note(path.clone(), Found::TooLarge);
+        if is_main {
+            need(kept, intake.limits, "the manifest", &path)?;
+        }
+    } else {
+        kept.note(path, Found::Other);
+    }
+    entries.skip()
+}
+
+/// What old `docker save` writes beside each layer, and nobody reads any more.
+fn is_legacy(path: &str) -> bool {
+    path.ends_with("/json") || path == "repositories"
+}
+
+/// The paths that came.
+#[derive(Default)]
+pub(super) struct Paths(HashSet<String>);
+
+impl Paths {
+    /// The path of a regular file. Links are remembered, folders passed over, everything else is refused.
+    pub fn file(&mut self, entry: &Entry, intake: &mut Intake<'_>) -> Result<Option<String>, ArchiveError> {
+        let path = clean(&entry.name)?;
+        let bad = |what: &str| {
+            let path = shown(path.as_bytes());
+            Err(ArchiveError::Bad(format!("the archive has {what} {path}; save the image again")))
+        };
+        match entry.kind {
+            Kind::Directory => return Ok(None),
+            Kind::Device => return bad("the device node"),
+            Kind::Fifo => return bad("the named pipe"),
+            Kind::HardLink => intake.links.add(&path, &entry.link, false)?,
+            Kind::Symlink => intake.links.add(&path, &entry.link, true)?,
+            _ => {}
+        }
+        if path.is_empty() {
+            return bad("an entry without a name:");
+        }
+        if !self.0.insert(path.clone()) {
+            return bad("two entries");
+        }
+        Ok(matches!(entry.kind, Kind::File | Kind::Other).then_some(path))
+    }
+}
+
+/// The entries of the archive itself.
+struct Entries {
+    feed: Feed,
+    tar: Tar,
+    piece: Bytes,
+    /// Data of the entry that was looked at and not yet taken.
+    looked: Vec<Bytes>,
+    /// The entry that is being read.
+    name: Vec<u8>,
+    inside: bool,
+}
+
+impl Entries {
+    fn new(feed: Feed, limits: &Limits) -> Self {
+        Self {
+            feed,
+            tar: Tar::new(tar_limits(limits)),
+            piece: Bytes::new(),
+            looked: Vec::new(),
+            name: Vec::new(),
+            inside: false,
+        }
+    }
+
+    /// The next entry, after all of the one before was taken or skipped; none at the end of the archive, when all of
+    /// the stream was read.
+    fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
+        let mut after = 0_u64;
+        while self.more()? {
+            let (taken, step) = self.tar.step(&self.piece).map_err(damaged)?;
+            let part = self.piece.split_to(taken.min(self.piece.len()));
+            match step {
+                Step::Entry(entry) => {
+                    self.name.clone_from(&entry.name);
+                    self.inside = true;
+                    return Ok(Some(entry));
+                }
+                Step::After => {
+                    after = after.saturating_add(part.len() as u64);
+                    if after > AFTER {
+                        let what = "the archive goes on after its end; send only one archive";
+                        return Err(ArchiveError::Bad(what.to_owned()));
+                    }
+                }
+                Step::More | Step::Data | Step::EndOfEntry => {}
+            }
+        }
+        if self.tar.may_end(false) { Ok(None) } else { Err(self.truncated()) }
+    }
+
+    /// Whether there is input.
+    fn more(&mut self) -> Result<bool, ArchiveError> {
+        if self.piece.is_empty() {
+            match self.feed.next()? {
+                Some(piece) => self.piece = piece,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn truncated(&self) -> ArchiveError {
+        let within = if self.inside { shown(&self.name) } else { "its table".to_owned() };
+        ArchiveError::Truncated { within, at: self.tar.at() }
+    }
+
+    /// The next data of the entry.
+    fn data(&mut self) -> Result<Option<Bytes>, ArchiveError> {
+        while self.inside {
+            if !self.more()? {
+                return Err(self.truncated());
+            }
+            let (taken, step) = self.tar.step(&self.piece).map_err(damaged)?;
+            let part = self.piece.split_to(taken.min(self.piece.len()));
+            match step {
+                Step::Data => return Ok(Some(part)),
+                _ => self.inside = false,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first bytes of the entry, as many as there are up to `most`. They are not taken.
+    fn head(&mut self, most: usize) -> Result<Bytes, ArchiveError> {
+        let mut length = 0_usize;
+        while length < most {
+            let Some(piece) = self.data()? else { break };
+            length = length.saturating_add(piece.len());
+            self.looked.push(piece);
+        }
+        let head = match self.looked.as_slice() {
+            [one] => one.clone(),
+            several => {
+                let mut all = BytesMut::with_capacity(length);
+                several.iter().for_each(|piece| all.extend_from_slice(piece));
+                all.freeze()
+            }
+        };
+        // Taken from the end, so that the first comes first.
+        self.looked.reverse();
+        Ok(head.slice(..most.min(head.len())))
+    }
+
+    /// All of an entry of which the size was looked at.
+    fn whole(&mut self, bytes: u64) -> Result<Bytes, ArchiveError> {
+        let mut all = BytesMut::with_capacity(usize::try_from(bytes).unwrap_or_default());
+        while let Some(piece) = self.piece()? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.freeze())
+    }
+}
+
+impl Pieces for Entries {
+    fn piece(&mut self) -> Result<Option<Bytes>, ArchiveError> {
+        match self.looked.pop() {
+            Some(piece) => Ok(Some(piece)),
+            None => self.data(),
+        }
+    }
+
+    fn skip(&mut self) -> Result<(), ArchiveError> {
+        while self.piece()?.is_some() {}
+        Ok(())
+    }
+}
+
+pub(super) fn tar_limits(limits: &Limits) -> TarLimits {
+    TarLimits { path_bytes: limits.path_bytes, pax_bytes: limits.pax_bytes, entries: limits.archive_entries as u64 }
+}
+
+pub(super) fn damaged(error: TarError) -> ArchiveError {
+    match error {
+        TarError::Damaged { .. } => ArchiveError::Bad(format!("the archive {error}; save or send it again")),
+        TarError::TooMuch { what, limit, .. } => ArchiveError::TooMuch {
+            what: format!("the archive has {what}: that"),
+            limit: if limit >= 4_096 && limit.is_power_of_two() { size(limit) } else { limit.to_string() },
+            advice: "; send an archive that `docker save` wrote",
+        },
+    }
+}

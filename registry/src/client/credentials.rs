@@ -1,0 +1,114 @@
+//! What proves to a registry who we are. Credentials never show in `Debug`, messages or logs.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+/// The user name that stands for an identity token in docker's files.
+pub(super) const TOKEN_USER: &str = "<token>";
+
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Credentials {
+    #[default]
+    Anonymous,
+    /// A name and a password. Amazon's ECR token is the password of `AWS`.
+    Basic { username: String, password: Zeroizing<String> },
+    /// A refresh token of the registry's token service (`identitytoken` in docker's file).
+    Identity(Zeroizing<String>),
+    /// A bearer token that somebody else has fetched already (`registrytoken`).
+    Bearer(Zeroizing<String>),
+}
+
+/// A text of a JSON document that must not be left in memory, or shown.
+#[derive(Clone, serde::Deserialize)]
+#[serde(from = "String")]
+pub(super) struct Hidden(pub Zeroizing<String>);
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl Credentials {
+    pub fn basic(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self::Basic { username: username.into(), password: Zeroizing::new(password.into()) }
+    }
+
+    /// `user:password` in base64, as docker's file and ECR's `GetAuthorizationToken` have it.
+    pub fn from_base64(text: &str) -> Option<Self> {
+        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).ok()?);
+        let pair = std::str::from_utf8(&bytes).ok()?.trim_end_matches('\0');
+        let (username, password) = pair.split_once(':')?;
+        if username.is_empty() {
+            return None;
+        }
+        Some(Self::basic(username, password))
+    }
+
+    pub fn is_anonymous(&self) -> bool {
+        *self == Self::Anonymous
+    }
+
+    /// The value of an `Authorization` header for basic authentication.
+    pub(super) fn basic_header(&self) -> Option<Zeroizing<String>> {
+        let Self::Basic { username, password } = self else { return None };
+        let pair = Zeroizing::new(format!("{username}:{}", password.as_str()));
+        Some(Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
+    }
+
+    /// Texts that must not appear in anything that is shown.
+    pub(super) fn secrets(&self) -> Vec<Zeroizing<String>> {
+        match self {
+            Self::Anonymous => Vec::new(),
+            Self::Basic { password, .. } => {
+                let encoded =
+                    self.basic_header().map(|text| Zeroizing::new(text.trim_start_matches("Basic ").to_owned()));
+                encoded.into_iter().chain([password.clone()]).collect()
+            }
+            Self::Identity(token) | Self::Bearer(token) => vec![token.clone()],
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anonymous => "Anonymous",
+            Self::Basic { .. } => "Basic(not shown)",
+            Self::Identity(_) => "Identity(not shown)",
+            Self::Bearer(_) => "Bearer(not shown)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ecr_tokens_are_names_and_passwords() {
+        let token = STANDARD.encode("AWS:hunter2:with:colons");
+        let credentials = Credentials::from_base64(&token).unwrap();
+        assert_eq!(credentials, Credentials::basic("AWS", "hunter2:with:colons"));
+        assert_eq!(credentials.basic_header().unwrap().as_str(), format!("Basic {token}"));
+        for bad in ["", "%%%", "bm9jb2xvbg==", "Om5vdXNlcg=="] {
+            assert_eq!(Credentials::from_base64(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_shows_them() {
+        for credentials in [
+            Credentials::basic("me", "hunter2"),
+            Credentials::Identity(Zeroizing::new("hunter2".into())),
+            Credentials::Bearer(Zeroizing::new("hunter2".into())),
+        ] {
+            let shown = format!("{credentials:?} {:#?}", Some(&credentials));
+            assert!(!shown.contains("hunter2") && !shown.contains("me"), "{shown}");
+            assert!(credentials.secrets().iter().any(|secret| secret.as_str() == "hunter2"));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Manifests: read, checked by digest, written last; and what a reference means.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Method, StatusCode};
+
+use super::Client;
+use super::documents::{Descriptor, Document};
+use super::error::{ClientError, Kind};
+use super::wire::Ask;
+use crate::digest::Digest;
+use crate::reference::Reference;
+
+/// What registries themselves take.
+pub const MAX_MANIFEST: usize = 4 << 20;
+const TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+                     application/vnd.docker.distribution.manifest.list.v2+json, \
+                     application/vnd.docker.distribution.manifest.v2+json";
+
+/// A manifest or an index as the registry has it.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    pub digest: Digest,
+    pub media_type: String,
+    pub bytes: Bytes,
+}
+
+/// What a reference means now.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    pub manifest: Manifest,
+    /// The images of an index, or the one image itself.
+    pub images: Vec<ResolvedImage>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ResolvedImage {
+    pub manifest: Manifest,
+    pub config: Bytes,
+    pub config_digest: Digest,
+    pub layers: Vec<Descriptor>,
+}
+
+impl Client {
+    /// # Errors
+    /// A manifest that is not there, is too long, or is another one than its digest says.
+    pub async fn manifest(&self, which: &str) -> Result<Manifest, ClientError> {
+        let url = self.path(&format!("manifests/{which}"))?;
+        let ask =
+            Ask::new(Method::GET, url, self.wire.patience.answer, "the question for a manifest").header(ACCEPT, TYPES);
+        let answer = self.read(ask, &self.pulling(), |status| status == StatusCode::OK).await?;
+        let media_type = answer.header("content-type").unwrap_or_default();
+        let media_type: String = media_type.split(';').next().unwrap_or_default().trim().chars().take(255).collect();
+        let named = answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
+        let Some(bytes) = answer.bytes(MAX_MANIFEST).await else {
+            return Err(self
+                .wire
+                .error(Kind::Protocol, "a manifest is longer than 4 MiB, or its bytes did not all come"));
+        };
+        let digest = Digest::of(&bytes);
+        let asked = which.parse::<Digest>().ok();
+        if asked.or(named).is_some_and(|expected| expected != digest) {
+            return Err(self.wire.error(Kind::WrongContent, "a manifest has another digest than it was asked for"));
+        }
+        Ok(Manifest { digest, media_type, bytes })
+    }
+
+    /// Writes a manifest under a tag or its digest.
+    ///
+    /// # Errors
+    /// What the registry or the way to it did wrong.
+    pub async fn put_manifest(&self, which: &str, media_type: &str, bytes: Bytes) -> Result<Digest, ClientError> {
+        let digest = Digest::of(&bytes);
+        let url = self.path(&format!("manifests/{which}"))?;
+        let mut ask =
+            Ask::new(Method::PUT, url, self.wire.patience.chunk, "the manifest").header(CONTENT_TYPE, media_type);
+        ask.body = bytes;
+        let answer = self.persist(&ask, &self.pushing(), |status| status.is_success()).await?;
+        let named = answer.header("docker-content-digest").map(str::to_owned);
+        answer.done().await;
+        match named.map(|text| text.parse::<Digest>()) {
+            None => Ok(digest),
+            Some(Ok(theirs)) if theirs == digest => Ok(digest),
+            Some(_) => Err(self.wire.error(Kind::WrongContent, "it stored the manifest under another digest")),
+        }
+    }
+
+    /// What the client's reference means now: the manifest's digest and every image's configuration.
+    ///
+    /// # Errors
+    /// A reference that leads to nothing, or to what is no image.
+    pub async fn resolve(&self) -> Result<Resolved, ClientError> {
+        let manifest = self.manifest(&self.reference.which()).await?;
+        let images = match self.document(&manifest)? {
+            Document::Manifest(_) => vec![self.image(manifest.clone()).await?],
+            Document::Index(index) => {
+                let mut images = Vec::new();
+                for entry in index.images() {
+                    images.push(self.image(self.manifest(&entry.digest.to_string()).await?).await?);
+                }
+                images
+            }
+        };
+        Ok(Resolved { manifest, images })
+    }
+
+    fn document(&self, manifest: &Manifest) -> Result<Document, ClientError> {
+        Document::read(&manifest.bytes, &manifest.media_type).map_err(|why| self.no_image(&why))
+    }
+
+    async fn image(&self, manifest: Manifest) -> Result<ResolvedImage, ClientError> {
+        let Document::Manifest(document) = self.document(&manifest)? else {
+            return Err(self.wire.error(Kind::Protocol, "what it has there is an index within an index"));
+        };
+        let config = self.blob(&document.config.digest, MAX_MANIFEST).await?;
+        Ok(ResolvedImage { manifest, config, config_digest: document.config.digest, layers: document.layers })
+    }
+
+    /// What is there is none, because of that.
+    pub(crate) fn no_image(&self, why: &str) -> ClientError {
+        self.wire.error(Kind::Protocol, format!("what it has there is {why}"))
+    }
+
+    /// The same reference, pinned to what it means now.
+    pub fn pinned(&self, resolved: &Resolved) -> Reference {
+        self.reference.pinned(resolved.manifest.digest)
+    }
+}

@@ -1,0 +1,167 @@
+//! A client of one registry: the OCI distribution protocol, with retries where asking again is safe. Credentials go to
+//! the registry and its token service only, redirects are followed for reading only, and everything that is read has a
+//! bound.
+
+mod auth;
+pub mod backoff;
+mod blobs;
+mod challenge;
+pub mod credentials;
+pub mod docker_config;
+pub mod documents;
+pub mod error;
+mod manifests;
+mod tls;
+mod upload;
+mod wire;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+use crate::reference::Reference;
+use auth::Auth;
+use backoff::{Backoff, Patience};
+use credentials::Credentials;
+use error::{ClientError, Kind};
+use wire::{Answer, Ask, Wire};
+
+pub use blobs::Mounted;
+pub use manifests::{Manifest, Resolved, ResolvedImage};
+pub use upload::Upload;
+
+const MAX_HOPS: usize = 5;
+
+/// Where an image goes or comes from, and how to get in.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub reference: Reference,
+    pub credentials: Credentials,
+    /// HTTP without TLS: for registries inside a cluster or on this machine.
+    pub plain_http: bool,
+    /// Certificates (PEM) to trust beside the system's.
+    pub ca: Option<Bytes>,
+    /// The registry's token service, where it is in another domain than the registry.
+    pub token_host: Option<String>,
+    pub patience: Patience,
+}
+
+impl Target {
+    pub fn new(reference: Reference) -> Self {
+        Self {
+            reference,
+            credentials: Credentials::Anonymous,
+            plain_http: false,
+            ca: None,
+            token_host: None,
+            patience: Patience::default(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Client {
+    wire: Wire,
+    auth: Auth,
+    reference: Reference,
+}
+
+impl Client {
+    /// # Errors
+    /// A CA file without certificates. It does not talk to the registry yet.
+    pub fn new(target: &Target) -> Result<Self, ClientError> {
+        let auth = Auth::new(target.credentials.clone(), target.token_host.clone());
+        Ok(Self { wire: Wire::new(target)?, auth, reference: target.reference.clone() })
+    }
+
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// Whether the registry is there and lets us push to the repository, as far as it says so before a push.
+    ///
+    /// # Errors
+    /// No registry there, or credentials that it does not take.
+    pub async fn check(&self) -> Result<(), ClientError> {
+        self.auth.header(&self.wire, &self.pushing()).await.map(drop)
+    }
+
+    fn pushing(&self) -> String {
+        auth::scope(self.reference.repository(), "pull,push")
+    }
+
+    fn pulling(&self) -> String {
+        auth::scope(self.reference.repository(), "pull")
+    }
+
+    fn path(&self, rest: &str) -> Result<url::Url, ClientError> {
+        self.wire.url(&format!("{}/{rest}", self.reference.repository()))
+    }
+
+    /// Sends it once, with what proves us, and once more where the registry wants another proof. The answer may be a
+    /// refusal.
+    async fn ask(&self, ask: &Ask, scope: &str) -> Result<Answer, ClientError> {
+        if !self.wire.is_own(&ask.url) {
+            return self.wire.send(ask, None).await;
+        }
+        let sent = self.auth.header(&self.wire, scope).await?;
+        let answer = self.wire.send(ask, sent.clone()).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        match self.auth.again(&self.wire, scope, &answer.headers, sent.as_ref()).await? {
+            Some(next) => {
+                answer.done().await;
+                self.wire.send(ask, Some(next)).await
+            }
+            None => Ok(answer),
+        }
+    }
+
+    /// What a refusal means, without anything we sent.
+    async fn refused(&self, answer: Answer) -> ClientError {
+        let secrets = self.auth.secrets().await;
+        self.wire.refusal(answer, &secrets).await
+    }
+
+    /// Asks until it is answered with a status that `wanted` takes; for what may be asked twice.
+    async fn persist(
+        &self,
+        ask: &Ask,
+        scope: &str,
+        wanted: impl Fn(StatusCode) -> bool,
+    ) -> Result<Answer, ClientError> {
+        let mut backoff = Backoff::new(&self.wire.patience);
+        loop {
+            let error = match self.ask(ask, scope).await {
+                Ok(answer) if wanted(answer.status) => return Ok(answer),
+                Ok(answer) => self.refused(answer).await,
+                Err(error) => error,
+            };
+            backoff.wait(error).await?;
+        }
+    }
+
+    /// The same for reading, which a registry may redirect to its storage: followed a few times, never with credentials
+    /// to another host.
+    async fn read(
+        &self,
+        mut ask: Ask,
+        scope: &str,
+        wanted: impl Fn(StatusCode) -> bool,
+    ) -> Result<Answer, ClientError> {
+        debug_assert!(ask.method == Method::GET || ask.method == Method::HEAD);
+        for _ in 0..=MAX_HOPS {
+            let answer = self.persist(&ask, scope, |status| wanted(status) || is_redirect(status)).await?;
+            if !is_redirect(answer.status) {
+                return Ok(answer);
+            }
+            ask.url = self.wire.location(&ask.url, &answer.headers, ask.about)?;
+            answer.done().await;
+        }
+        Err(self.wire.error(Kind::Protocol, format!("it redirects {} in a circle", ask.about)))
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}

@@ -1,0 +1,150 @@
+//! The two HTTP clients of a registry: one for the registry itself, one for where it sends us (storage, token service).
+//! Neither follows redirects by itself, and the second never dials this machine or its link's metadata service.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::Policy;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::error::{ClientError, Kind};
+
+const MAX_CA: usize = 1 << 20;
+const MAX_CERTIFICATES: usize = 1_000;
+
+pub(super) fn config(registry: &str, plain_http: bool, ca: Option<&[u8]>) -> Result<ClientConfig, ClientError> {
+    let wrong = |what: String| ClientError::new(Kind::Settings, registry, what);
+    let mut roots = RootCertStore::empty();
+    if !plain_http {
+        for certificate in rustls_native_certs::load_native_certs().certs {
+            // A system's store may hold what rustls does not take; the others count.
+            let _ = roots.add(certificate);
+        }
+    }
+    if let Some(pem) = ca {
+        if pem.len() > MAX_CA {
+            return Err(wrong("The CA file is larger than 1 MiB".to_owned()));
+        }
+        let before = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem).take(MAX_CERTIFICATES) {
+            let certificate = certificate.map_err(|_| wrong("The CA file is no PEM with certificates".to_owned()))?;
+            roots
+                .add(certificate)
+                .map_err(|_| wrong("A certificate of the CA file is none that can be used".to_owned()))?;
+        }
+        if roots.len() == before {
+            return Err(wrong("The CA file holds no certificate (PEM, `-----BEGIN CERTIFICATE-----`)".to_owned()));
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|_| wrong("TLS cannot be set up".to_owned()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+pub(super) fn http(
+    registry: &str,
+    tls: ClientConfig,
+    connect: Duration,
+    own: bool,
+    near: bool,
+) -> Result<reqwest::Client, ClientError> {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(Policy::none())
+        .http1_only()
+        .connect_timeout(connect)
+        .pool_idle_timeout(Duration::from_secs(20))
+        .pool_max_idle_per_host(8)
+        .user_agent(concat!("cofferdam/", env!("CARGO_PKG_VERSION")))
+        .referer(false);
+    if near {
+        // What is on this machine is not reached through a proxy.
+        builder = builder.no_proxy();
+    }
+    if !own {
+        builder = builder.dns_resolver(Arc::new(Outside { near }));
+    }
+    builder.build().map_err(|_| ClientError::new(Kind::Settings, registry, "The HTTP client cannot be set up"))
+}
+
+/// Resolves names that a registry gave us.
+struct Outside {
+    near: bool,
+}
+
+impl Resolve for Outside {
+    fn resolve(&self, name: Name) -> Resolving {
+        let near = self.near;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<_> = found.filter(|address| may_dial(address.ip(), near)).collect();
+            if allowed.is_empty() {
+                return Err("the name leads to this machine or its link".into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an address that a registry sends us to may be dialled. Private ranges may: a registry and its storage often
+/// stand in one. `near`: the registry itself is on this machine.
+pub(super) fn may_dial(address: IpAddr, near: bool) -> bool {
+    const AWS_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            !(v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || v4.is_multicast()
+                || (v4.is_loopback() && !near))
+        }
+        IpAddr::V6(v6) => {
+            !(v6.is_unicast_link_local()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || v6 == AWS_METADATA
+                || (v6.is_loopback() && !near))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_cannot_send_us_to_the_machine_or_its_metadata() {
+        for (address, far, near) in [
+            ("169.254.169.254", false, false),
+            ("::ffff:169.254.169.254", false, false),
+            ("fd00:ec2::254", false, false),
+            ("fe80::1", false, false),
+            ("0.0.0.0", false, false),
+            ("::", false, false),
+            ("127.0.0.1", false, true),
+            ("::1", false, true),
+            ("10.1.2.3", true, true),
+            ("8.8.8.8", true, true),
+            ("2001:db8::1", true, true),
+        ] {
+            let ip: IpAddr = address.parse().unwrap();
+            assert_eq!((may_dial(ip, false), may_dial(ip, true)), (far, near), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_ca_file_holds_certificates() {
+        for bad in [&b""[..], b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            let error = config("r.example", true, Some(bad)).unwrap_err();
+            assert_eq!(error.kind, Kind::Settings);
+        }
+        let key = rcgen::generate_simple_self_signed(["r.example".to_owned()]).unwrap();
+        assert!(config("r.example", true, Some(key.cert.pem().as_bytes())).is_ok());
+    }
+}

@@ -1,0 +1,256 @@
+//! One request to a registry, and what comes of it: which client carries it, how long it may take, how much of the
+//! answer is read, and what a failure means. It retries nothing and knows no credentials.
+
+use std::error::Error as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{HeaderName, HeaderValue, LOCATION};
+use http::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
+use url::{Host, Url};
+
+use super::backoff::{Patience, retry_after};
+use super::error::{ClientError, Kind, shown};
+use super::{Target, tls};
+
+const MAX_ERROR_BODY: usize = 16 << 10;
+const MAX_LOCATION: usize = 8 << 10;
+
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub registry: String,
+    pub base: Url,
+    pub patience: Patience,
+    own: reqwest::Client,
+    foreign: reqwest::Client,
+    plain_http: bool,
+    near: bool,
+}
+
+/// A request. `about` says what it is for: "the upload of a layer".
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub method: Method,
+    pub url: Url,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+    pub wait: Duration,
+    pub about: &'static str,
+}
+
+impl Ask {
+    pub fn new(method: Method, url: Url, wait: Duration, about: &'static str) -> Self {
+        Self { method, url, headers: Vec::new(), body: Bytes::new(), wait, about }
+    }
+
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        // A value with a line's end cannot be sent; the registry says what it misses.
+        self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+        self
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub about: &'static str,
+    response: reqwest::Response,
+}
+
+impl Wire {
+    pub fn new(target: &Target) -> Result<Self, ClientError> {
+        let registry = target.reference.registry().to_owned();
+        let scheme = if target.plain_http { "http" } else { "https" };
+        let base = Url::parse(&format!("{scheme}://{}/v2/", target.reference.host()))
+            .map_err(|_| ClientError::new(Kind::Settings, &registry, "The registry's address is no host and port"))?;
+        let near = match base.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(v4)) => v4.is_loopback(),
+            Some(Host::Ipv6(v6)) => v6.is_loopback(),
+            None => false,
+        };
+        let tls = tls::config(&registry, target.plain_http, target.ca.as_deref())?;
+        let connect = target.patience.connect;
+        let own = tls::http(&registry, tls.clone(), connect, true, near)?;
+        let foreign = tls::http(&registry, tls, connect, false, near)?;
+        let patience = target.patience.clone();
+        Ok(Self { registry, base, patience, own, foreign, plain_http: target.plain_http, near })
+    }
+
+    pub fn error(&self, kind: Kind, what: impl Into<String>) -> ClientError {
+        ClientError::new(kind, &self.registry, what)
+    }
+
+    pub fn url(&self, path: &str) -> Result<Url, ClientError> {
+        self.base.join(path).map_err(|_| self.error(Kind::Settings, "The repository's name makes no address"))
+    }
+
+    /// Whether a place is the registry itself, and may see credentials.
+    pub fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// Where an answer sends us. The same host in plain HTTP means HTTPS: a proxy in front of it forgot to say so.
+    pub fn location(&self, from: &Url, headers: &HeaderMap, about: &str) -> Result<Url, ClientError> {
+        let text =
+            headers.get(LOCATION).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= MAX_LOCATION);
+        let text =
+            text.ok_or_else(|| self.error(Kind::Protocol, format!("its answer to {about} names no place to go on")))?;
+        let wrong = || self.error(Kind::Protocol, format!("its answer to {about} sends us to what is no address"));
+        let mut url = from.join(text).map_err(|_| wrong())?;
+        url.set_fragment(None);
+        url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| wrong())?;
+        if url.scheme() == "http" && !self.plain_http && url.host() == self.base.host() {
+            url.set_scheme("https").map_err(|()| wrong())?;
+            if url.port() == Some(80) {
+                url.set_port(self.base.port()).map_err(|()| wrong())?;
+            }
+        }
+        self.check(&url)?;
+        Ok(url)
+    }
+
+    /// Refuses what no request of ours may go to, wherever the address came from.
+    pub fn check(&self, url: &Url) -> Result<(), ClientError> {
+        if self.is_own(url) {
+            return Ok(());
+        }
+        let host = url.host_str().unwrap_or_default();
+        let host: String = host.chars().take(255).collect();
+        if url.scheme() != "https" && !(self.plain_http && url.scheme() == "http") {
+            return Err(self.error(Kind::Elsewhere, format!("it sends us to {host} without TLS, which is refused")));
+        }
+        let address = match url.host() {
+            Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
+            Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
+            Some(Host::Domain(_)) => None,
+            None => return Err(self.error(Kind::Elsewhere, "it sends us to no host")),
+        };
+        if address.is_some_and(|address| !tls::may_dial(address, self.near)) {
+            return Err(self.error(Kind::Elsewhere, format!("it sends us to {host}, which is refused")));
+        }
+        Ok(())
+    }
+
+    /// Sends it, once.
+    pub async fn send(&self, ask: &Ask, authorization: Option<HeaderValue>) -> Result<Answer, ClientError> {
+        let own = self.is_own(&ask.url);
+        self.check(&ask.url)?;
+        let client = if own { &self.own } else { &self.foreign };
+        let mut request = client.request(ask.method.clone(), ask.url.clone()).timeout(ask.wait);
+        for (name, value) in &ask.headers {
+            request = request.header(name, value);
+        }
+        if let Some(mut value) = authorization {
+            value.set_sensitive(true);
+            request = request.header(http::header::AUTHORIZATION, value);
+        }
+        if !ask.body.is_empty() || [Method::PUT, Method::POST, Method::PATCH].contains(&ask.method) {
+            request = request.header(http::header::CONTENT_LENGTH, ask.body.len()).body(ask.body.clone());
+        }
+        let response = request.send().await.map_err(|error| self.failure(&error, ask.about))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(Answer { status, headers, about: ask.about, response })
+    }
+
+    /// A library's error in our words: its own would repeat addresses with a registry's upload tokens in them.
+    fn failure(&self, error: &reqwest::Error, about: &str) -> ClientError {
+        let mut cause = error.source();
+        let (mut tls, mut io) = (None, None);
+        while let Some(inner) = cause {
+            if let Some(found) = inner.downcast_ref::<std::io::Error>() {
+                io = io.or(Some(found.kind()));
+                if let Some(inside) = found.get_ref().and_then(|e| e.downcast_ref::<tokio_rustls::rustls::Error>()) {
+                    tls = Some(inside.to_string());
+                }
+            }
+            if let Some(found) = inner.downcast_ref::<tokio_rustls::rustls::Error>() {
+                tls = Some(found.to_string());
+            }
+            cause = inner.source();
+        }
+        if let Some(why) = tls {
+            let why = shown(&why, std::iter::empty()).unwrap_or_default();
+            return self.error(Kind::Tls, format!("no TLS connection: {why}"));
+        }
+        let io = io.map(|kind| format!(" ({kind})")).unwrap_or_default();
+        if error.is_connect() && !error.is_timeout() {
+            return self.error(Kind::Unreachable, format!("it cannot be reached{io}"));
+        }
+        if error.is_timeout() {
+            return self.error(Kind::Timeout, format!("it did not finish its answer to {about} in time"));
+        }
+        self.error(Kind::Dropped, format!("the connection broke off at {about}{io}"))
+    }
+
+    /// What an answer that is not the wished-for one means. `secrets` never show, whoever repeats them.
+    pub async fn refusal(&self, answer: Answer, secrets: &[zeroize::Zeroizing<String>]) -> ClientError {
+        let (status, about) = (answer.status, answer.about);
+        let wait = retry_after(&answer.headers);
+        let kind = match status.as_u16() {
+            401 => Kind::Unauthorized,
+            403 => Kind::Forbidden,
+            404 => Kind::NotFound,
+            408 => Kind::Timeout,
+            413 | 507 => Kind::Full,
+            429 => Kind::Limited,
+            500 | 502..=504 => Kind::Broken,
+            400..=599 => Kind::Refused,
+            _ => Kind::Protocol,
+        };
+        let body = answer.bytes(MAX_ERROR_BODY).await.unwrap_or_default();
+        let said = said(&body).and_then(|text| shown(&text, secrets.iter().map(|secret| secret.as_str())));
+        let said = said.map(|text| format!(" ({text})")).unwrap_or_default();
+        let what = format!("it answered {} to {about}{said}", status.as_u16());
+        ClientError { status: Some(status.as_u16()), retry_after: wait, ..self.error(kind, what) }
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The body; `None` where it is longer than `most` or ends early.
+    pub async fn bytes(mut self, most: usize) -> Option<Bytes> {
+        if self.response.content_length().is_some_and(|length| length > most as u64) {
+            return None;
+        }
+        let mut all = BytesMut::new();
+        while let Some(piece) = self.response.chunk().await.ok()? {
+            if all.len() + piece.len() > most {
+                return None;
+            }
+            all.extend_from_slice(&piece);
+        }
+        Some(all.freeze())
+    }
+
+    /// Reads a short rest, so that the connection can be used again.
+    pub async fn done(self) {
+        let _ = self.bytes(MAX_ERROR_BODY).await;
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    errors: Vec<Said>,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+fn said(body: &[u8]) -> Option<String> {
+    let first = serde_json::from_slice::<Envelope>(body).ok()?.errors.into_iter().next()?;
+    let parts: Vec<&str> =
+        [first.code.as_str(), first.message.as_str()].into_iter().filter(|t| !t.is_empty()).collect();
+    Some(parts.join(": "))
+}

@@ -1,0 +1,72 @@
+//! Compressing layers in parallel, and reading what is compressed. Compressed bytes are the same for the same input,
+//! compression and level, however many threads make them. It never holds more than a few blocks.
+
+mod decode;
+mod error;
+mod parallel;
+
+pub(crate) use decode::{DecodeError, DecodeLimits, Decoder, Seen, sniff};
+pub use error::CompressError;
+pub use parallel::{Compressed, Compressor, Pool};
+
+/// How bytes are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Encoding {
+    /// The OCI media type of a layer that is stored so.
+    pub fn layer_media_type(self) -> &'static str {
+        match self {
+            Self::Plain => "application/vnd.oci.image.layer.v1.tar",
+            Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+        }
+    }
+
+    /// Docker's media type of a layer that is stored so; it has none for zstd.
+    pub fn docker_layer_media_type(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => Some("application/vnd.docker.image.rootfs.diff.tar"),
+            Self::Gzip => Some("application/vnd.docker.image.rootfs.diff.tar.gzip"),
+            Self::Zstd => None,
+        }
+    }
+}
+
+/// What is done with a layer that came uncompressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    None,
+    /// Levels 1 to 12.
+    Gzip(i32),
+    /// Levels 1 to 19.
+    Zstd(i32),
+}
+
+impl Compression {
+    pub const GZIP: Self = Self::Gzip(3);
+    pub const ZSTD: Self = Self::Zstd(3);
+
+    pub fn encoding(self) -> Encoding {
+        match self {
+            Self::None => Encoding::Plain,
+            Self::Gzip(_) => Encoding::Gzip,
+            Self::Zstd(_) => Encoding::Zstd,
+        }
+    }
+
+    /// Whether the level exists.
+    pub fn check(self) -> Result<Self, CompressError> {
+        match self {
+            Self::None => Ok(self),
+            Self::Gzip(level) if (1..=12).contains(&level) => Ok(self),
+            Self::Zstd(level) if (1..=19).contains(&level) => Ok(self),
+            Self::Gzip(_) => Err(CompressError::Level { name: "gzip", most: 12 }),
+            Self::Zstd(_) => Err(CompressError::Level { name: "zstd", most: 19 }),
+        }
+    }
+}

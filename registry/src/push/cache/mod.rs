@@ -1,0 +1,86 @@
+//! What is remembered of layers that were pushed: which blob a layer became, and where it is. Everything in it is a
+//! hint: the registry is asked each time, and a layer that is read is checked. It is kept apart by scope, so that nobody
+//! gets at a layer by claiming its digest.
+
+mod file;
+mod memory;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+pub use file::FileCache;
+pub use memory::MemoryCache;
+
+use crate::compress::{Compression, Encoding};
+use crate::digest::{Digest, Hasher};
+
+/// A small store of texts, by scope and key. Losing an entry costs time only; failures are the store's own to log.
+pub trait LayerCache: Send + Sync {
+    fn get<'a>(&'a self, scope: &'a str, key: &'a str) -> BoxFuture<'a, Option<String>>;
+    fn put<'a>(&'a self, scope: &'a str, key: &'a str, value: String) -> BoxFuture<'a, ()>;
+    fn forget<'a>(&'a self, scope: &'a str, key: &'a str) -> BoxFuture<'a, ()>;
+}
+
+/// What a layer became.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    pub digest: Digest,
+    pub size: u64,
+    /// A repository of the same registry that has it.
+    pub repository: String,
+    /// It was looked through when nothing was allowed beyond the rules, and nothing was found.
+    pub clean: bool,
+}
+
+/// The key of a layer that is pushed with this compression.
+pub(super) fn layer_key(diff_id: &Digest, how: Stored) -> String {
+    match how {
+        Stored::AsIs(_) => format!("stored {}", diff_id.hex()),
+        Stored::Packed(Compression::None) => format!("plain {}", diff_id.hex()),
+        Stored::Packed(Compression::Gzip(level)) => format!("gzip{level} {}", diff_id.hex()),
+        Stored::Packed(Compression::Zstd(level)) => format!("zstd{level} {}", diff_id.hex()),
+    }
+}
+
+/// How the registry gets a layer: as the archive stores it, or compressed by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    AsIs(Encoding),
+    Packed(Compression),
+}
+
+/// The key of a layer that says nothing of itself: what its name, size and beginning were the last time.
+pub(super) fn head_key(name: &str, size: u64, head: &[u8]) -> String {
+    let mut hasher = Hasher::new();
+    hasher.update(&(name.len() as u64).to_le_bytes());
+    hasher.update(name.as_bytes());
+    hasher.update(&size.to_le_bytes());
+    hasher.update(head);
+    format!("head {}", hasher.finish().hex())
+}
+
+/// What is to be remembered of a layer when it has arrived.
+#[derive(Clone)]
+pub(super) struct Memo {
+    pub cache: Arc<dyn LayerCache>,
+    pub scope: String,
+    pub key: String,
+    pub head: Option<String>,
+    pub diff_id: Digest,
+    pub repository: String,
+    pub clean: bool,
+}
+
+impl Memo {
+    pub async fn keep(self, digest: Digest, size: u64) {
+        let known = Known { digest, size, repository: self.repository, clean: self.clean };
+        if let Ok(text) = serde_json::to_string(&known) {
+            self.cache.put(&self.scope, &self.key, text).await;
+        }
+        if let Some(head) = self.head {
+            self.cache.put(&self.scope, &head, self.diff_id.to_string()).await;
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! One layer on its way to the registry: its bytes come through a channel, are gathered to chunks and sent while the
+//! next ones come. What arrived is remembered at once, so that a push that fails later has not been for nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::cache::Memo;
+use super::error::PushError;
+use super::progress::{Event, Progress};
+use crate::client::error::{ClientError, Kind};
+use crate::client::{Client, Upload};
+use crate::digest::Digest;
+
+/// What is sent at once: Amazon's ECR takes nothing below 5 MiB but the last.
+pub(super) const CHUNK: usize = 8 << 20;
+/// A registry that wants more than this at once does not get it: it would be our memory.
+const MAX_CHUNK: u64 = 16 << 20;
+
+pub(super) enum Piece {
+    /// With its share of the memory that all layers have together.
+    Bytes(Bytes, OwnedSemaphorePermit),
+    End {
+        digest: Digest,
+        size: u64,
+        memo: Memo,
+    },
+}
+
+/// The first failure of a push's shipments: what the reader sees of it is only that nobody takes its bytes.
+#[derive(Clone, Default)]
+pub(super) struct Failure(Arc<Mutex<Option<PushError>>>);
+
+impl Failure {
+    fn put(&self, error: PushError) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    pub fn take(&self) -> Option<PushError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+pub(super) struct Shipment {
+    pub failure: Failure,
+    pub client: Arc<Client>,
+    pub progress: Progress,
+    pub sent: Arc<AtomicU64>,
+    pub layer: usize,
+    /// One that the registry began when it did not want to mount.
+    pub upload: Option<Upload>,
+}
+
+impl Shipment {
+    /// Takes a layer to the registry. Why that failed is in the push's `Failure`.
+    pub async fn carry(mut self, mut pieces: mpsc::Receiver<Piece>) -> Option<Carried> {
+        match self.work(&mut pieces).await {
+            Ok(carried) => Some(carried),
+            Err(error) => {
+                // Before the channel closes, and the reader asks why.
+                self.failure.put(error);
+                drop(pieces);
+                if let Some(upload) = self.upload.take() {
+                    self.client.abandon(&upload).await;
+                }
+                None
+            }
+        }
+    }
+
+    async fn work(&mut self, pieces: &mut mpsc::Receiver<Piece>) -> Result<Carried, PushError> {
+        let mut held = Held::default();
+        let mut chunk = CHUNK;
+        loop {
+            // The reader has ended without an end of the layer: the failure is its own to say.
+            let piece = pieces.recv().await.ok_or(PushError::Cancelled)?;
+            match piece {
+                Piece::Bytes(bytes, permit) => {
+                    held.take(&bytes, permit);
+                    if held.bytes.len() < chunk {
+                        continue;
+                    }
+                    let upload = self.upload().await?;
+                    chunk = size(upload)?;
+                    if held.bytes.len() >= chunk {
+                        let (ready, permits) = held.give();
+                        self.send(&ready).await?;
+                        drop(permits);
+                    }
+                }
+                Piece::End { digest, size, memo } => {
+                    let (last, permits) = held.give();
+                    let skipped = self.finish(&last, &digest).await?;
+                    drop(permits);
+                    if skipped {
+                        self.progress.say(Event::LayerSkipped { layer: self.layer, digest });
+                    } else {
+                        self.say_sent(last.len());
+                        self.progress.say(Event::LayerPushed { layer: self.layer, digest, bytes: size });
+                    }
+                    memo.keep(digest, size).await;
+                    return Ok(Carried { sent: !skipped });
+                }
+            }
+        }
+    }
+
+    async fn upload(&mut self) -> Result<&mut Upload, PushError> {
+        let upload = match self.upload.take() {
+            Some(upload) => upload,
+            None => self.client.begin_upload().await?,
+        };
+        Ok(self.upload.insert(upload))
+    }
+
+    async fn send(&mut self, chunk: &Bytes) -> Result<(), PushError> {
+        let client = Arc::clone(&self.client);
+        client.send_chunk(self.upload().await?, chunk).await?;
+        self.say_sent(chunk.len());
+        Ok(())
+    }
+
+    /// Whether the registry had it. A layer of which nothing was sent yet is asked for first.
+    async fn finish(&mut self, last: &Bytes, digest: &Digest) -> Result<bool, PushError> {
+        let client = Arc::clone(&self.client);
+        let nothing_yet = self.upload.as_ref().is_none_or(|upload| upload.offset() == 0);
+        if nothing_yet && client.blob_size(digest).await?.is_some() {
+            if let Some(upload) = self.upload.take() {
+                client.abandon(&upload).await;
+            }
+            return Ok(true);
+        }
+        client.finish_upload(self.upload().await?, last, digest).await?;
+        self.upload = None;
+        Ok(false)
+    }
+
+    fn say_sent(&self, bytes: usize) {
+        let before = self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.progress.say(Event::Sent { bytes: before + bytes as u64 });
+    }
+}
+
+impl Drop for Shipment {
+    /// A push that is cancelled leaves no half of a layer behind, if the registry can be told in time.
+    fn drop(&mut self) {
+        if let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
+            let client = Arc::clone(&self.client);
+            runtime.spawn(async move { client.abandon(&upload).await });
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Carried {
+    pub sent: bool,
+}
+
+fn size(upload: &Upload) -> Result<usize, PushError> {
+    if upload.minimum() > MAX_CHUNK {
+        let what = format!("it takes no chunks below {} bytes, more than we hold in memory", upload.minimum());
+        return Err(ClientError::new(Kind::Protocol, "", what).into());
+    }
+    Ok(CHUNK.max(usize::try_from(upload.minimum()).unwrap_or(CHUNK)))
+}
+
+/// Bytes that wait to be a chunk.
+#[derive(Default)]
+struct Held {
+    bytes: BytesMut,
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    fn take(&mut self, bytes: &Bytes, permit: OwnedSemaphorePermit) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(CHUNK + bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.permits.push(permit);
+    }
+
+    fn give(&mut self) -> (Bytes, Vec<OwnedSemaphorePermit>) {
+        (std::mem::take(&mut self.bytes).freeze(), std::mem::take(&mut self.permits))
+    }
+}

@@ -1,0 +1,239 @@
+//! Pushing an archive in one pass: its reader on a thread of its own, layers compressed in parallel and sent while the
+//! next bytes come, the configuration after them and the manifest last. Memory is bounded whatever the image's size, and
+//! nothing is written to disk. Dropping the future ends it all.
+
+pub mod cache;
+pub mod error;
+mod layer;
+mod manifest;
+mod pipe;
+pub mod progress;
+mod report;
+mod sink;
+
+use std::io::Seek;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+pub use pipe::{Feed, PipeError, pipe};
+pub use report::{Pushed, PushedImage, PushedLayer};
+pub use sink::How;
+
+use crate::archive::{Archive, Source, read_archive};
+use crate::client::{Client, Target};
+use crate::compress::{Compression, Pool};
+use crate::digest::Digest;
+use crate::image::Image;
+use crate::limits::{Allow, Limits, Rules};
+use cache::LayerCache;
+use error::PushError;
+use manifest::{Layers, Made};
+use progress::{Event, Progress};
+use sink::{Arrived, PushSink};
+
+/// A file is read again where that helps, but not for ever.
+const READS: usize = 3;
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Of layers that come uncompressed.
+    pub compression: Compression,
+    pub limits: Limits,
+    pub rules: Rules,
+    /// Whose layers may be skipped or mounted because of the cache: an organization. The registry's name is added.
+    pub scope: String,
+    /// Threads that compress.
+    pub threads: usize,
+    /// After this long the push is given up.
+    pub whole: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            compression: Compression::GZIP,
+            limits: Limits::default(),
+            rules: Rules::default(),
+            scope: String::new(),
+            threads: threads.min(8),
+            whole: Duration::from_secs(4 * 3600),
+        }
+    }
+}
+
+/// Pushes an image archive, and says what the registry has now. Dropping the future cancels the push; a source that
+/// hangs keeps its thread until it ends.
+///
+/// # Errors
+/// What is wrong with the archive, the registry or the way to it. Nothing was tagged then.
+pub async fn push(
+    source: Source,
+    target: &Target,
+    options: &Options,
+    cache: Arc<dyn LayerCache>,
+    progress: &Progress,
+) -> Result<Pushed, PushError> {
+    match tokio::time::timeout(options.whole, push_again(source, target, options, cache, progress)).await {
+        Ok(done) => done,
+        Err(_) => Err(PushError::TooLong(options.whole.as_secs())),
+    }
+}
+
+async fn push_again(
+    mut source: Source,
+    target: &Target,
+    options: &Options,
+    cache: Arc<dyn LayerCache>,
+    progress: &Progress,
+) -> Result<Pushed, PushError> {
+    let client = Arc::new(Client::new(target)?);
+    client.check().await?;
+    for _ in 1..READS {
+        let next = copy(&source);
+        let error = match once(source, &client, options, &cache, progress).await {
+            Err(error) if error.again() => error,
+            done => return done,
+        };
+        source = match next {
+            Some(next) => next,
+            None => return Err(error),
+        };
+        progress.say(Event::Again { why: error.to_string() });
+    }
+    once(source, &client, options, &cache, progress).await
+}
+
+/// The same source from its beginning, where it can be read twice.
+fn copy(source: &Source) -> Option<Source> {
+    match source {
+        Source::Stream(_) => None,
+        Source::Directory(folder) => Some(Source::Directory(folder.clone())),
+        // A pipe that was opened as a file cannot go back.
+        Source::File(file) => {
+            let mut file = file.try_clone().ok()?;
+            file.stream_position().ok()?;
+            Some(Source::File(file))
+        }
+    }
+}
+
+async fn once(
+    mut source: Source,
+    client: &Arc<Client>,
+    options: &Options,
+    cache: &Arc<dyn LayerCache>,
+    progress: &Progress,
+) -> Result<Pushed, PushError> {
+    let cancel = CancellationToken::new();
+    let _ended_with_us = cancel.clone().drop_guard();
+    let position = match &mut source {
+        Source::File(file) => {
+            // Both handles have one position; the first reading may have moved it.
+            let _ = file.rewind();
+            file.try_clone().ok()
+        }
+        Source::Stream(_) | Source::Directory(_) => None,
+    };
+    let source = match source {
+        Source::Stream(stream) => {
+            Source::Stream(Box::new(pipe::Counted::new(stream, progress.clone(), cancel.clone())))
+        }
+        other => other,
+    };
+    let scope = format!("{} {}", client.reference().registry(), options.scope);
+    let strict = options.rules.allow == Allow::default();
+    let sink = PushSink::new(
+        Arc::clone(client),
+        Arc::clone(cache),
+        scope,
+        options.compression,
+        strict,
+        progress.clone(),
+        cancel.clone(),
+        position,
+        Pool::new(options.threads)?,
+    );
+    let (limits, rules) = (options.limits, options.rules.clone());
+    let failure = sink.failure.clone();
+    let (archive, mut arrived) = on_a_thread(move || {
+        let mut sink = sink;
+        let archive = read_archive(source, &limits, &rules, &mut sink)?;
+        Ok((archive, std::mem::take(&mut sink.arrived)))
+    })
+    .await
+    // Where nobody took its bytes, the shipment knows why.
+    .map_err(|error| if matches!(error, PushError::Cancelled) { failure.take().unwrap_or(error) } else { error })?;
+    for layer in &mut arrived {
+        if let Some(shipment) = layer.shipment.take() {
+            let carried = shipment.await.ok().flatten();
+            let carried = carried.ok_or_else(|| failure.take().unwrap_or(PushError::Thread))?;
+            if !carried.sent {
+                layer.how = How::Skipped;
+            }
+        }
+    }
+    let pushed = manifests(client, &archive, &arrived, progress).await?;
+    Ok(report::report(client.reference(), &archive, &arrived, pushed))
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PushError> + Send + 'static,
+) -> Result<T, PushError> {
+    let (done, result) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("image".to_owned());
+    // Nobody listens any more where the push was dropped.
+    thread.spawn(move || drop(done.send(work()))).map_err(|_| PushError::Thread)?;
+    result.await.map_err(|_| PushError::Thread)?
+}
+
+struct Documents {
+    images: Vec<Made>,
+    top: Digest,
+    top_media_type: String,
+    size: u64,
+}
+
+/// Configurations, manifests, and the index where there are several: what a tag points to is complete when it appears.
+async fn manifests(
+    client: &Client,
+    archive: &Archive,
+    arrived: &[Arrived],
+    progress: &Progress,
+) -> Result<Documents, PushError> {
+    let layers = Layers::new(arrived);
+    let mut made = Vec::new();
+    for image in &archive.images {
+        made.push(manifest::image(image, &layers).ok_or(PushError::Thread)?);
+        if client.blob_size(&image.config_digest).await?.is_none() {
+            let mut upload = client.begin_upload().await?;
+            client.finish_upload(&mut upload, &image.config, &image.config_digest).await?;
+        }
+    }
+    let which = client.reference().which();
+    let put = async |which: &str, made: &Made, image: Option<&Image>| -> Result<(), PushError> {
+        client.put_manifest(which, &made.media_type, made.bytes.clone()).await?;
+        let platform = image.map(|image| image.platform.clone());
+        progress.say(Event::Manifest { digest: made.digest, platform });
+        Ok(())
+    };
+    let (top, size) = match (archive.images.as_slice(), made.as_slice()) {
+        ([image], [only]) => {
+            put(&which, only, Some(image)).await?;
+            ((only.digest, only.media_type.clone()), only.size)
+        }
+        (images, all) => {
+            let pairs: Vec<(&Image, &Made)> = images.iter().zip(all).collect();
+            for (image, made) in &pairs {
+                put(&made.digest.to_string(), made, Some(image)).await?;
+            }
+            let index = manifest::index(&pairs).ok_or(PushError::Thread)?;
+            put(&which, &index, None).await?;
+            ((index.digest, index.media_type), index.size)
+        }
+    };
+    Ok(Documents { images: made, top: top.0, top_media_type: top.1, size })
+}

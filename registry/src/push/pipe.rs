@@ -1,0 +1,154 @@
+//! Bytes that come asynchronously, as a source that is read on a thread: a bounded channel. And how far a stream was
+//! read.
+
+use std::io::{self, Read};
+
+use bytes::{Buf, Bytes};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::progress::{Event, Progress};
+use crate::archive::Source;
+
+/// Pieces that may wait; pieces of a request's body have some 16 KiB.
+const WAITING: usize = 64;
+const SAY_EVERY: u64 = 1 << 20;
+
+/// Where the bytes of an archive go in. Dropped without `end`, the archive counts as broken off.
+#[derive(Debug, Clone)]
+pub struct Feed(mpsc::Sender<io::Result<Bytes>>);
+
+/// The push wants no more: it has ended, and says why itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the push has ended")]
+pub struct PipeError;
+
+/// A source that is fed: from a request's body, from another store.
+pub fn pipe() -> (Feed, Source) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    (Feed(sender), Source::Stream(Box::new(Fed { receiver, now: Bytes::new(), ended: false })))
+}
+
+impl Feed {
+    /// Waits until there is room.
+    ///
+    /// # Errors
+    /// The push has ended already.
+    pub async fn send(&self, piece: Bytes) -> Result<(), PipeError> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.0.send(Ok(piece)).await.map_err(|_| PipeError)
+    }
+
+    /// The archive is complete.
+    ///
+    /// # Errors
+    /// The push has ended already.
+    pub async fn end(self) -> Result<(), PipeError> {
+        self.0.send(Ok(Bytes::new())).await.map_err(|_| PipeError)
+    }
+
+    /// The archive will never be complete, because of that.
+    pub async fn fail(self, why: io::Error) {
+        // Whoever has ended does not want to know.
+        let _ = self.0.send(Err(why)).await;
+    }
+}
+
+struct Fed {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    now: Bytes,
+    ended: bool,
+}
+
+impl Read for Fed {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.now.is_empty() && !self.ended {
+            match self.receiver.blocking_recv() {
+                Some(piece) => self.now = piece?,
+                None => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the upload broke off")),
+            }
+            self.ended = self.now.is_empty();
+        }
+        let size = self.now.len().min(into.len());
+        self.now.split_to(size).copy_to_slice(into.get_mut(..size).unwrap_or_default());
+        Ok(size)
+    }
+}
+
+/// A stream that says how far it was read, and ends with the push.
+pub(super) struct Counted {
+    inner: Box<dyn Read + Send>,
+    progress: Progress,
+    cancel: CancellationToken,
+    bytes: u64,
+    said: u64,
+}
+
+impl Counted {
+    pub fn new(inner: Box<dyn Read + Send>, progress: Progress, cancel: CancellationToken) -> Self {
+        Self { inner, progress, cancel, bytes: 0, said: 0 }
+    }
+}
+
+impl Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("the push was cancelled"));
+        }
+        let size = self.inner.read(into)?;
+        self.bytes += size as u64;
+        if size == 0 || self.bytes - self.said >= SAY_EVERY {
+            self.said = self.bytes;
+            self.progress.say(Event::Read { bytes: self.bytes });
+        }
+        Ok(size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(source: Source) -> Box<dyn Read + Send> {
+        let Source::Stream(reader) = source else { panic!() };
+        reader
+    }
+
+    #[tokio::test]
+    async fn what_goes_in_comes_out() {
+        let (feed, source) = pipe();
+        let mut reader = reader(source);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).map(|_| all)
+        });
+        for number in 0..1_000_u32 {
+            feed.send(Bytes::from(number.to_le_bytes().repeat(100))).await.unwrap();
+        }
+        feed.send(Bytes::new()).await.unwrap();
+        feed.end().await.unwrap();
+        let expected: Vec<u8> = (0..1_000_u32).flat_map(|number| number.to_le_bytes().repeat(100)).collect();
+        assert_eq!(read.await.unwrap().unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn one_that_breaks_off_is_no_end() {
+        for failing in [false, true] {
+            let (feed, source) = pipe();
+            let mut reader = reader(source);
+            let read = tokio::task::spawn_blocking(move || reader.read_to_end(&mut Vec::new()));
+            feed.send(Bytes::from_static(b"half")).await.unwrap();
+            if failing {
+                feed.fail(io::Error::other("gone")).await;
+            } else {
+                drop(feed);
+            }
+            assert!(read.await.unwrap().is_err());
+        }
+        let (feed, source) = pipe();
+        drop(source);
+        assert_eq!(feed.send(Bytes::from_static(b"x")).await, Err(PipeError));
+    }
+}

@@ -1,0 +1,84 @@
+//! What a push says at its end.
+
+use serde::Serialize;
+
+use super::Documents;
+use super::sink::{Arrived, How};
+use crate::archive::Archive;
+use crate::digest::Digest;
+use crate::reference::Reference;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Pushed {
+    /// The reference with the digest: what runs is pinned to this.
+    pub reference: String,
+    pub digest: Digest,
+    pub media_type: String,
+    /// Bytes of all layers and configurations, as the registry has them.
+    pub size: u64,
+    /// Bytes of layers that were sent now.
+    pub sent: u64,
+    pub skipped: usize,
+    pub mounted: usize,
+    pub layers: Vec<PushedLayer>,
+    pub images: Vec<PushedImage>,
+    /// Names that the archive gives the image.
+    pub names: Vec<String>,
+    /// What is worth knowing: what was left out of the archive, and why.
+    pub notes: Vec<String>,
+    /// Bytes that were read of the archive.
+    pub read: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct PushedLayer {
+    pub digest: Digest,
+    pub diff_id: Digest,
+    pub size: u64,
+    pub how: How,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct PushedImage {
+    pub platform: String,
+    pub digest: Digest,
+    pub config: Digest,
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    pub user: String,
+    pub working_dir: String,
+}
+
+pub(super) fn report(reference: &Reference, archive: &Archive, arrived: &[Arrived], made: Documents) -> Pushed {
+    let count = |how: How| arrived.iter().filter(|layer| layer.how == how).count();
+    let sent = arrived.iter().filter(|layer| layer.how == How::Sent).map(|layer| layer.size).sum();
+    let images = archive.images.iter().zip(&made.images);
+    let images = images.map(|(image, made)| PushedImage {
+        platform: image.platform.to_string(),
+        digest: made.digest,
+        config: image.config_digest,
+        entrypoint: image.entry_point.entrypoint.clone(),
+        cmd: image.entry_point.cmd.clone(),
+        user: image.entry_point.user.clone(),
+        working_dir: image.entry_point.working_dir.clone(),
+    });
+    let left_out = archive.skipped.iter().map(|skipped| format!("{}: {}", skipped.what, skipped.why));
+    let unused = archive.unreferenced.iter().map(|layer| format!("{}: no image has this layer", layer.name));
+    Pushed {
+        reference: reference.pinned(made.top).to_string(),
+        digest: made.top,
+        media_type: made.top_media_type,
+        size: made.size,
+        sent,
+        skipped: count(How::Skipped),
+        mounted: count(How::Mounted),
+        layers: arrived
+            .iter()
+            .map(|layer| PushedLayer { digest: layer.digest, diff_id: layer.diff_id, size: layer.size, how: layer.how })
+            .collect(),
+        images: images.collect(),
+        names: archive.images.iter().flat_map(|image| image.names.clone()).collect(),
+        notes: left_out.chain(unused).collect(),
+        read: archive.bytes_read,
+    }
+}

@@ -1,0 +1,390 @@
+//! What a push does with layers as the archive's reader finds them: ask the registry, and either let go of the layer or
+//! compress it and hand it to its shipment. It runs on the reader's thread and waits for the network there.
+
+use std::io::Seek;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::cache::{Known, LayerCache, Memo, Stored, head_key, layer_key};
+use super::error::PushError;
+use super::layer::{Carried, Failure, Piece, Shipment};
+use super::progress::{Event, Progress};
+use crate::archive::{LayerEnd, LayerStart, Sink, SinkError, Want};
+use crate::client::{Client, Mounted, Upload};
+use crate::compress::{Compression, Compressor, Encoding, Pool};
+use crate::digest::Digest;
+
+/// Bytes of layers that are held at once, all layers together: what waits and what is being sent.
+const BUDGET: usize = 24 << 20;
+/// Layers whose last bytes are still under way while the next one is read.
+const SHIPMENTS: usize = 3;
+/// Pieces that are larger are cut: a piece must fit the budget.
+const MAX_PIECE: usize = 1 << 20;
+
+/// How a layer came to be in the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    Sent,
+    Skipped,
+    Mounted,
+}
+
+/// A layer that the registry has, or will have when its shipment ends.
+pub(super) struct Arrived {
+    pub diff_id: Digest,
+    /// As the archive stores it.
+    pub blob: Digest,
+    pub digest: Digest,
+    pub size: u64,
+    pub encoding: Encoding,
+    pub how: How,
+    key: String,
+    pub shipment: Option<oneshot::Receiver<Option<Carried>>>,
+}
+
+pub(super) struct PushSink {
+    pub client: Arc<Client>,
+    pub cache: Arc<dyn LayerCache>,
+    pub scope: String,
+    pub compression: Compression,
+    /// Nothing is let through that the rules forbid: what is pushed is clean.
+    pub strict: bool,
+    pub progress: Progress,
+    pub runtime: Handle,
+    pub cancel: CancellationToken,
+    pub pool: Pool,
+    /// A second handle of the archive's file, which knows how far it was read.
+    pub position: Option<std::fs::File>,
+    pub arrived: Vec<Arrived>,
+    pub failure: Failure,
+    sent: Arc<AtomicU64>,
+    budget: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
+    now: Option<Now>,
+    count: usize,
+}
+
+/// The layer that is being read.
+struct Now {
+    layer: usize,
+    key: Option<String>,
+    head: Option<String>,
+    work: Work,
+}
+
+enum Work {
+    /// The registry has it, if it is what it claims to be.
+    Has {
+        diff_id: Option<Digest>,
+        blob: Digest,
+        size: u64,
+        how: How,
+        forget: bool,
+    },
+    Send {
+        output: Output,
+        shipment: oneshot::Receiver<Option<Carried>>,
+    },
+}
+
+enum Output {
+    Packed(Box<Compressor>, mpsc::Sender<Piece>),
+    AsIs(mpsc::Sender<Piece>),
+}
+
+impl PushSink {
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, and there is one caller")]
+    pub fn new(
+        client: Arc<Client>,
+        cache: Arc<dyn LayerCache>,
+        scope: String,
+        compression: Compression,
+        strict: bool,
+        progress: Progress,
+        cancel: CancellationToken,
+        position: Option<std::fs::File>,
+        pool: Pool,
+    ) -> Self {
+        Self {
+            client,
+            cache,
+            scope,
+            compression,
+            strict,
+            progress,
+            runtime: Handle::current(),
+            cancel,
+            pool,
+            position,
+            arrived: Vec::new(),
+            failure: Failure::default(),
+            sent: Arc::default(),
+            budget: Arc::new(Semaphore::new(BUDGET)),
+            slots: Arc::new(Semaphore::new(SHIPMENTS)),
+            now: None,
+            count: 0,
+        }
+    }
+
+    /// Waits for the network, unless the push is cancelled.
+    fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, PushError> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = self.cancel.cancelled() => Err(PushError::Cancelled),
+                done = work => Ok(done),
+            }
+        })
+    }
+
+    fn get(&self, key: &str) -> Result<Option<String>, PushError> {
+        self.wait(self.cache.get(&self.scope, key))
+    }
+
+    fn stored(&self, encoding: Encoding) -> Stored {
+        if encoding == Encoding::Plain { Stored::Packed(self.compression) } else { Stored::AsIs(encoding) }
+    }
+
+    /// What is to be done with a layer, as far as that is known before it is read.
+    fn plan(&self, layer: &LayerStart, number: usize) -> Result<(Want, Now), PushError> {
+        let head = layer.diff_id.is_none().then(|| head_key(&layer.name, layer.size, &layer.head));
+        let hinted = match &head {
+            Some(key) => self.get(key)?.and_then(|text| text.parse::<Digest>().ok()),
+            None => None,
+        };
+        let diff_id = layer.diff_id.or(hinted);
+        let stored = self.stored(layer.encoding);
+        let as_is = matches!(stored, Stored::AsIs(_) | Stored::Packed(Compression::None));
+        let key = diff_id.map(|diff_id| layer_key(&diff_id, stored));
+        let known = match &key {
+            Some(key) => self.get(key)?.and_then(|text| serde_json::from_str::<Known>(&text).ok()),
+            None => None,
+        };
+        // The same layer twice in one image.
+        let before =
+            diff_id.and_then(|id| self.arrived.iter().find(|a| a.diff_id == id && Some(&a.key) == key.as_ref()));
+        let target = match (&before, as_is, layer.blob, &known) {
+            (Some(before), ..) => Some((before.digest, before.size, None)),
+            (None, true, Some(blob), Some(known)) if known.digest == blob => {
+                Some((blob, layer.size, Some(known.repository.clone())))
+            }
+            (None, true, Some(blob), _) => Some((blob, layer.size, None)),
+            (None, false, _, Some(known)) => Some((known.digest, known.size, Some(known.repository.clone()))),
+            _ => None,
+        };
+        let mut upload = None;
+        if let Some((blob, size, sibling)) = target {
+            let how = match before {
+                Some(_) => Some(How::Skipped),
+                None => self.there(&blob, sibling.as_deref(), &mut upload)?,
+            };
+            if let Some(how) = how {
+                let clean = before.is_some() || known.is_some_and(|known| known.clean && known.digest == blob);
+                let want = match layer.diff_id {
+                    Some(diff_id) if layer.seekable && clean => Want::Nothing { diff_id },
+                    _ => Want::HashOnly,
+                };
+                let forget = hinted.is_some();
+                let work = Work::Has { diff_id, blob, size, how, forget };
+                return Ok((want, Now { layer: number, key, head, work }));
+            }
+        }
+        let work = self.ship(number, as_is, upload)?;
+        Ok((Want::Bytes, Now { layer: number, key, head, work }))
+    }
+
+    /// Whether the registry has a blob, or takes it over from a sibling.
+    fn there(
+        &self,
+        blob: &Digest,
+        sibling: Option<&str>,
+        upload: &mut Option<Upload>,
+    ) -> Result<Option<How>, PushError> {
+        if self.wait(self.client.blob_size(blob))??.is_some() {
+            return Ok(Some(How::Skipped));
+        }
+        let Some(from) = sibling.filter(|from| *from != self.client.reference().repository()) else { return Ok(None) };
+        match self.wait(self.client.mount(blob, from))?? {
+            Mounted::Yes => Ok(Some(How::Mounted)),
+            Mounted::Send(begun) => {
+                *upload = Some(begun);
+                Ok(None)
+            }
+            Mounted::No => Ok(None),
+        }
+    }
+
+    fn ship(&self, layer: usize, as_is: bool, upload: Option<Upload>) -> Result<Work, PushError> {
+        let slot = self.wait(Arc::clone(&self.slots).acquire_owned())?.map_err(|_| PushError::Cancelled)?;
+        let (pieces, taken) = mpsc::channel(64);
+        let (done, shipment) = oneshot::channel();
+        let (client, progress, sent) = (Arc::clone(&self.client), self.progress.clone(), Arc::clone(&self.sent));
+        let (cancel, failure) = (self.cancel.clone(), self.failure.clone());
+        self.runtime.spawn(async move {
+            let carrying = Shipment { failure, client, progress, sent, layer, upload }.carry(taken);
+            let carried = tokio::select! {
+                () = cancel.cancelled() => None,
+                carried = carrying => carried,
+            };
+            drop(slot);
+            // Where nobody asks any more, the push has failed already.
+            let _ = done.send(carried);
+        });
+        let output = if as_is {
+            Output::AsIs(pieces)
+        } else {
+            let (pipe, ending) = (self.pipe(pieces.clone()), pieces);
+            let compressor = self.pool.start(self.compression, move |bytes| pipe.send(&bytes).map_err(SinkError::new));
+            Output::Packed(Box::new(compressor?), ending)
+        };
+        Ok(Work::Send { output, shipment })
+    }
+
+    fn pipe(&self, pieces: mpsc::Sender<Piece>) -> Pipe {
+        Pipe { pieces, budget: Arc::clone(&self.budget), runtime: self.runtime.clone(), cancel: self.cancel.clone() }
+    }
+
+    fn take(&mut self, piece: &Bytes) -> Result<(), PushError> {
+        if let Some(file) = &mut self.position
+            && let Ok(bytes) = file.stream_position()
+        {
+            self.progress.say(Event::Read { bytes });
+        }
+        match self.now.as_mut().map(|now| &mut now.work) {
+            Some(Work::Send { output: Output::Packed(compressor, _), .. }) => Ok(compressor.write(piece)?),
+            Some(Work::Send { output: Output::AsIs(pieces), .. }) => {
+                let pieces = pieces.clone();
+                self.pipe(pieces).send(piece)
+            }
+            Some(Work::Has { .. }) | None => Ok(()),
+        }
+    }
+
+    fn ended(&mut self, end: &LayerEnd) -> Result<(), PushError> {
+        let Some(now) = self.now.take() else { return Err(PushError::Thread) };
+        let stored = self.stored(end.encoding);
+        let memo = Memo {
+            cache: Arc::clone(&self.cache),
+            scope: self.scope.clone(),
+            key: layer_key(&end.diff_id, stored),
+            head: now.head,
+            diff_id: end.diff_id,
+            repository: self.client.reference().repository().to_owned(),
+            clean: self.strict,
+        };
+        let key = memo.key.clone();
+        let (digest, size, how, shipment) = match now.work {
+            Work::Has { diff_id, blob, size, how, forget } => {
+                if diff_id.map_or(end.blob != blob, |diff_id| diff_id != end.diff_id) {
+                    if let Some(head) = memo.head.filter(|_| forget) {
+                        self.wait(self.cache.forget(&self.scope, &head))?;
+                    }
+                    return Err(PushError::OtherLayer(end.name.clone()));
+                }
+                self.say(now.layer, how, blob);
+                self.wait(memo.keep(blob, size))?;
+                (blob, size, how, None)
+            }
+            Work::Send { output, shipment } => {
+                let (digest, size, pieces) = match output {
+                    Output::Packed(compressor, pieces) => {
+                        let packed = compressor.finish()?;
+                        (packed.digest, packed.size, pieces)
+                    }
+                    Output::AsIs(pieces) => (end.blob, end.size, pieces),
+                };
+                self.wait(pieces.send(Piece::End { digest, size, memo }))?.map_err(|_| PushError::Cancelled)?;
+                (digest, size, How::Sent, Some(shipment))
+            }
+        };
+        let (diff_id, blob, encoding) = (end.diff_id, end.blob, encoding(stored));
+        let arrived = Arrived { diff_id, blob, digest, size, encoding, how, key, shipment };
+        self.arrived.push(arrived);
+        Ok(())
+    }
+
+    fn say(&self, layer: usize, how: How, digest: Digest) {
+        self.progress.say(match how {
+            How::Mounted => Event::LayerMounted { layer, digest },
+            How::Skipped | How::Sent => Event::LayerSkipped { layer, digest },
+        });
+    }
+}
+
+fn encoding(stored: Stored) -> Encoding {
+    match stored {
+        Stored::AsIs(encoding) => encoding,
+        Stored::Packed(compression) => compression.encoding(),
+    }
+}
+
+impl Sink for PushSink {
+    fn begin(&mut self, layer: &LayerStart) -> Result<Want, SinkError> {
+        self.count += 1;
+        let number = self.count;
+        self.progress.say(Event::LayerBegun { layer: number, name: layer.name.clone(), bytes: layer.size });
+        let (want, now) = self.plan(layer, number).map_err(SinkError::new)?;
+        if let (Want::Nothing { diff_id }, Work::Has { blob, size, how, .. }) = (want, &now.work) {
+            // It will not end: it is not read.
+            self.say(number, *how, *blob);
+            self.arrived.push(Arrived {
+                diff_id,
+                blob: layer.blob.unwrap_or(diff_id),
+                digest: *blob,
+                size: *size,
+                encoding: encoding(self.stored(layer.encoding)),
+                how: *how,
+                key: now.key.unwrap_or_default(),
+                shipment: None,
+            });
+            return Ok(want);
+        }
+        self.now = Some(now);
+        Ok(want)
+    }
+
+    fn bytes(&mut self, piece: Bytes) -> Result<(), SinkError> {
+        self.take(&piece).map_err(SinkError::new)
+    }
+
+    fn end(&mut self, layer: &LayerEnd) -> Result<(), SinkError> {
+        self.ended(layer).map_err(SinkError::new)
+    }
+}
+
+/// Into a shipment, with a share of the memory for every byte.
+struct Pipe {
+    pieces: mpsc::Sender<Piece>,
+    budget: Arc<Semaphore>,
+    runtime: Handle,
+    cancel: CancellationToken,
+}
+
+impl Pipe {
+    fn send(&self, piece: &Bytes) -> Result<(), PushError> {
+        let mut rest = piece.clone();
+        while !rest.is_empty() {
+            let part = rest.split_to(rest.len().min(MAX_PIECE));
+            let share = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            let sent = async {
+                let permit =
+                    Arc::clone(&self.budget).acquire_many_owned(share).await.map_err(|_| PushError::Cancelled)?;
+                self.pieces.send(Piece::Bytes(part, permit)).await.map_err(|_| PushError::Cancelled)
+            };
+            self.runtime.block_on(async {
+                tokio::select! {
+                    () = self.cancel.cancelled() => Err(PushError::Cancelled),
+                    // Its end has closed the channel, and the memory it held may never come back to us.
+                    () = self.pieces.closed() => Err(PushError::Cancelled),
+                    sent = sent => sent,
+                }
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! Image archives, made byte by byte.
+
+use std::io::Write;
+
+use cofferdam_registry::Digest;
+use serde_json::{Value, json};
+
+/// Bytes that do not compress, the same for the same seed.
+pub fn noise(seed: u64, size: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+/// One entry of a tar.
+pub fn entry(tar: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+    let mut head = [0_u8; 512];
+    head[..name.len()].copy_from_slice(name.as_bytes());
+    head[100..108].copy_from_slice(b"0000644\0");
+    head[108..116].copy_from_slice(b"0000000\0");
+    head[116..124].copy_from_slice(b"0000000\0");
+    head[124..136].copy_from_slice(format!("{:011o}\0", bytes.len()).as_bytes());
+    head[136..148].copy_from_slice(b"00000000000\0");
+    head[148..156].copy_from_slice(b"        ");
+    head[156] = b'0';
+    head[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
+    head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    tar.extend_from_slice(&head);
+    tar.extend_from_slice(bytes);
+    tar.resize(tar.len().next_multiple_of(512), 0);
+}
+
+pub fn end(tar: &mut Vec<u8>) {
+    tar.resize(tar.len() + 1024, 0);
+}
+
+/// A layer with one file.
+pub fn layer(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut tar = Vec::with_capacity(bytes.len() + 4096);
+    entry(&mut tar, name, bytes);
+    end(&mut tar);
+    tar
+}
+
+pub fn config(layers: &[Vec<u8>], architecture: &str) -> Value {
+    json!({
+        "architecture": architecture, "os": "linux", "created": "2026-01-01T00:00:00Z",
+        "config": {"Entrypoint": ["/agent"], "Cmd": ["--serve"], "Env": ["PATH=/bin"], "WorkingDir": "/"},
+        "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|layer| Digest::of(layer)).collect::<Vec<_>>()},
+        "history": layers.iter().map(|_| json!({"created": "2026-01-01T00:00:00Z", "created_by": "test"})).collect::<Vec<_>>()
+    })
+}
+
+/// What `docker save` wrote before version 25; layers come first, as it does.
+pub fn docker_save(layers: &[Vec<u8>]) -> Vec<u8> {
+    let mut tar = Vec::new();
+    let mut names = Vec::new();
+    for layer in layers {
+        let name = format!("{}/layer.tar", Digest::of(format!("chain {}", Digest::of(layer)).as_bytes()).hex());
+        if !names.contains(&name) {
+            entry(&mut tar, &name, layer);
+        }
+        names.push(name);
+    }
+    let config = config(layers, "amd64").to_string();
+    let config_name = format!("{}.json", Digest::of(config.as_bytes()).hex());
+    entry(&mut tar, &config_name, config.as_bytes());
+    let manifest = json!([{"Config": config_name, "RepoTags": ["test/agent:1.0"], "Layers": names}]).to_string();
+    entry(&mut tar, "manifest.json", manifest.as_bytes());
+    end(&mut tar);
+    tar
+}
+
+/// How an OCI layout stores its layers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// The entries of an OCI layout with an image for each architecture.
+pub fn oci_entries(images: &[(&str, Vec<Vec<u8>>)], stored: Stored) -> Vec<(String, Vec<u8>)> {
+    let mut blobs: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut put = |bytes: Vec<u8>| {
+        let (digest, size) = (Digest::of(&bytes), bytes.len());
+        let name = format!("blobs/sha256/{}", digest.hex());
+        if !blobs.iter().any(|(other, _)| *other == name) {
+            blobs.push((name, bytes));
+        }
+        (digest, size)
+    };
+    let mut manifests = Vec::new();
+    for (architecture, layers) in images {
+        let mut descriptors = Vec::new();
+        for layer in layers {
+            let (bytes, kind) = match stored {
+                Stored::Plain => (layer.clone(), "tar"),
+                Stored::Gzip => (gzip(layer), "tar+gzip"),
+                Stored::Zstd => (zstd::encode_all(layer.as_slice(), 3).unwrap(), "tar+zstd"),
+            };
+            let (digest, size) = put(bytes);
+            let media_type = format!("application/vnd.oci.image.layer.v1.{kind}");
+            descriptors.push(json!({"mediaType": media_type, "digest": digest, "size": size}));
+        }
+        let (digest, size) = put(config(layers, architecture).to_string().into_bytes());
+        let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": size});
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": descriptors});
+        let (digest, size) = put(manifest.to_string().into_bytes());
+        manifests.push(json!({"mediaType": media_type, "digest": digest, "size": size,
+            "platform": {"os": "linux", "architecture": architecture}}));
+    }
+    let index = json!({"schemaVersion": 2, "manifests": manifests}).to_string();
+    blobs.push(("index.json".to_owned(), index.into_bytes()));
+    blobs.push(("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()));
+    blobs
+}
+
+pub fn tar_of(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut tar = Vec::new();
+    entries.iter().for_each(|(name, bytes)| entry(&mut tar, name, bytes));
+    end(&mut tar);
+    tar
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}

@@ -1,0 +1,94 @@
+//! An HTTP server of a few lines that can do what no decent one would: cut connections, write for ever, say nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    pub query: HashMap<String, String>,
+    pub headers: HashMap<String, String>,
+    pub reader: BufReader<OwnedReadHalf>,
+    pub writer: OwnedWriteHalf,
+    pub left: usize,
+}
+
+impl Request {
+    /// Reads at most this much of what is left of the body.
+    pub async fn body(&mut self, most: usize) -> Vec<u8> {
+        let mut bytes = vec![0; most.min(self.left)];
+        if self.reader.read_exact(&mut bytes).await.is_err() {
+            bytes.clear();
+        }
+        self.left -= bytes.len();
+        bytes
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// Answers, and says whether the connection can be used again.
+    pub async fn answer(&mut self, status: u16, headers: &[(String, String)], body: &[u8]) -> bool {
+        let mut head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        let body: &[u8] = if self.method == "HEAD" { b"" } else { body };
+        self.raw(head.as_bytes()).await && self.raw(body).await && self.left == 0
+    }
+
+    pub async fn raw(&mut self, bytes: &[u8]) -> bool {
+        self.writer.write_all(bytes).await.is_ok()
+    }
+}
+
+pub type Handled = std::pin::Pin<Box<dyn Future<Output = Option<Request>> + Send>>;
+
+/// Serves on a free port of an address. A handler gives the request back where the connection goes on.
+pub async fn serve(address: &str, handle: impl Fn(Request) -> Handled + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind((address, 0)).await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let handle = Arc::new(handle);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(connection(stream, Arc::clone(&handle)));
+        }
+    });
+    at
+}
+
+async fn connection(stream: TcpStream, handle: Arc<impl Fn(Request) -> Handled + Send + Sync + 'static>) {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).await.unwrap_or(0) == 0 {
+            return;
+        }
+        let mut words = line.split_whitespace();
+        let (Some(method), Some(place)) = (words.next(), words.next()) else { return };
+        let mut headers = HashMap::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).await.unwrap_or(0) == 0 {
+                return;
+            }
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        }
+        let (path, query) = place.split_once('?').unwrap_or((place, ""));
+        let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let left = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let (method, path) = (method.to_owned(), path.to_owned());
+        match handle(Request { method, path, query, headers, reader, writer, left }).await {
+            Some(request) => (reader, writer) = (request.reader, request.writer),
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Registries that are down, slow, full or hostile: every file of `tests/attack/registry` is one, and what has to come of
+//! it. The push has to end, soon, to say whose fault it was, and to show no credential.
+
+mod common;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cofferdam_registry::client::credentials::Credentials;
+use cofferdam_registry::push::error::PushError;
+use common::archive::{docker_save, layer, noise};
+use common::fake::{Access, Fake, PASSWORD, Trouble, USER};
+use common::{push, stream, target};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    about: String,
+    #[serde(default)]
+    access: Access,
+    #[serde(default)]
+    trouble: Vec<Trouble>,
+    #[serde(default)]
+    push: How,
+    expect: Expect,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct How {
+    /// `none`, `right` or `wrong`.
+    credentials: String,
+    layers_mib: Vec<usize>,
+    /// The registry is told to trust the other server as its token service.
+    token_host: bool,
+    /// Nobody listens there.
+    nowhere: bool,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self { credentials: "right".into(), layers_mib: vec![1, 20], token_host: false, nowhere: false }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Expect {
+    /// The push works, and every blob is there as it should be.
+    works: bool,
+    /// As `Fault` is written.
+    fault: Option<String>,
+    retriable: Option<bool>,
+    says: Vec<String>,
+    /// Beginnings of requests, and how many of them there may be at most.
+    at_most: std::collections::BTreeMap<String, usize>,
+    max_ms: Option<u64>,
+    min_ms: Option<u64>,
+}
+
+const LONGEST: Duration = Duration::from_secs(20);
+
+async fn run(name: &str, case: Case) -> Result<(), String> {
+    let fake = Fake::start(case.access, case.trouble).await;
+    let registry = if case.push.nowhere { "127.0.0.1:1".to_owned() } else { fake.address.clone() };
+    let mut target = target(&registry, "team/agent:1.0");
+    target.credentials = match case.push.credentials.as_str() {
+        "none" => Credentials::Anonymous,
+        "right" => Credentials::basic(USER, PASSWORD),
+        "wrong" => Credentials::basic(USER, "wrong-never-shown"),
+        other => return Err(format!("no such credentials: {other}")),
+    };
+    target.token_host = case.push.token_host.then(|| "127.0.0.2".to_owned());
+    let layers: Vec<_> =
+        (1_u64..).zip(&case.push.layers_mib).map(|(seed, mib)| layer("noise", &noise(seed, mib << 20))).collect();
+    let archive = docker_save(&layers);
+    let started = Instant::now();
+    let done = tokio::time::timeout(LONGEST, push(stream(archive), &target)).await;
+    let took = started.elapsed();
+    let done = done.map_err(|_| format!("it did not end within {LONGEST:?}"))?;
+    let mut wrong = Vec::new();
+    let shown = match &done {
+        Ok(pushed) => format!("{pushed:?}"),
+        Err(error) => format!("{error} {error:?} {:?}", fault(error)),
+    };
+    if ["never-shown", "aHVudGVy", "YWxpY2U6"].iter().any(|secret| shown.contains(secret)) {
+        wrong.push(format!("it shows a credential: {shown}"));
+    }
+    match (&done, case.expect.works) {
+        (Ok(pushed), true) => {
+            let state = fake.state.lock().unwrap();
+            for pushed in &pushed.layers {
+                let blob = state.blobs.get(&("team/agent".to_owned(), pushed.digest));
+                if blob.is_none_or(|blob| cofferdam_registry::Digest::of(blob) != pushed.digest) {
+                    wrong.push(format!("{} is not there as it should be", pushed.digest));
+                }
+            }
+            if !state.manifests.contains_key(&("team/agent".to_owned(), "1.0".to_owned())) {
+                wrong.push("the tag is not there".to_owned());
+            }
+        }
+        (Err(error), false) => {
+            if case.expect.fault.is_some() && case.expect.fault != Some(fault(error)) {
+                wrong.push(format!("it says that it was the fault of {}: {error}", fault(error)));
+            }
+            if case.expect.retriable.is_some_and(|wanted| wanted != error.is_retriable()) {
+                wrong.push(format!("retriable: {}: {error}", error.is_retriable()));
+            }
+            if let Some(part) = case.expect.says.iter().find(|part| !error.to_string().contains(*part)) {
+                wrong.push(format!("it does not say {part:?}: {error}"));
+            }
+            if fake.state.lock().unwrap().manifests.contains_key(&("team/agent".to_owned(), "1.0".to_owned())) {
+                wrong.push("it failed, and yet there is a tag".to_owned());
+            }
+        }
+        (Ok(_), false) => wrong.push("it worked".to_owned()),
+        (Err(error), true) => wrong.push(format!("it failed: {error}")),
+    }
+    for (start, most) in &case.expect.at_most {
+        let count = fake.requests(start);
+        if count > *most {
+            wrong.push(format!("{count} times {start:?}"));
+        }
+    }
+    let leaked = fake.state.lock().unwrap().leaked.clone();
+    if !case.push.token_host && !leaked.is_empty() {
+        wrong.push(format!("another host was sent credentials: {leaked:?}"));
+    }
+    if case.expect.max_ms.is_some_and(|most| took > Duration::from_millis(most)) {
+        wrong.push(format!("it took {took:?}"));
+    }
+    if case.expect.min_ms.is_some_and(|least| took < Duration::from_millis(least)) {
+        wrong.push(format!("it took only {took:?}"));
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let log = fake.state.lock().unwrap().log.join("\n    ");
+    Err(format!("{name} ({}): {}\n    {log}", case.about, wrong.join("; ")))
+}
+
+fn fault(error: &PushError) -> String {
+    serde_json::to_value(error.fault()).unwrap().as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_hostile_registry() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/attack/registry");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "toml"));
+    files.sort();
+    let only = std::env::var("CASE").unwrap_or_default();
+    let (mut failures, mut count) = (Vec::new(), 0);
+    for path in files {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if !name.contains(&only) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let case: Case = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        count += 1;
+        match run(&name, case).await {
+            Ok(()) => eprintln!("registry/{name}: ok"),
+            Err(why) => failures.push(why),
+        }
+    }
+    assert!(count >= if only.is_empty() { 25 } else { 1 }, "only {count} cases");
+    assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
+}

@@ -1,0 +1,213 @@
+//! A file of `tests/attack/images`: the description of an archive, and what has to come of it.
+
+use std::io::{Cursor, Read, Seek, Write};
+use std::time::{Duration, Instant};
+
+use cofferdam_registry::{Allow, Archive, ArchiveError, Limits, Rules, Source, read_archive};
+use serde::Deserialize;
+
+use super::archive::{Built, Description};
+use super::sink::Checking;
+use super::tar::Compress;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub about: String,
+    #[serde(default)]
+    pub archive: Description,
+    #[serde(default)]
+    pub limits: Lowered,
+    #[serde(default)]
+    pub rules: Asked,
+    pub expect: Expect,
+}
+
+/// Limits other than the usual.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lowered {
+    layers: Option<usize>,
+    layer_bytes: Option<u64>,
+    image_bytes: Option<u64>,
+    archive_bytes: Option<u64>,
+    archive_entries: Option<usize>,
+    layer_entries: Option<u64>,
+    json_bytes: Option<usize>,
+    json_total_bytes: Option<usize>,
+    manifests: Option<usize>,
+    path_bytes: Option<usize>,
+    ratio_after: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Asked {
+    platform: Option<String>,
+    name: Option<String>,
+    allow_secrets: Vec<String>,
+    allow_devices: bool,
+    no_entry_point: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// Parts of the error; `|` between those of which one is enough. Without any the archive is good.
+    pub error: Vec<String>,
+    /// `archive`, `limit`, `transfer`.
+    pub fault: Option<String>,
+    /// Parts that the error must not have.
+    pub lacks: Vec<String>,
+    pub layers: Option<usize>,
+    pub images: Option<usize>,
+    pub skipped: Option<usize>,
+    pub unreferenced: Option<usize>,
+    /// Every shorter beginning of the archive is refused.
+    pub cut_anywhere: bool,
+}
+
+/// What every refusal has one of: it says what to do.
+const ADVICE: [&str; 11] = [
+    "save ",
+    "send ",
+    "build ",
+    "compress it",
+    "add one",
+    "raise the limit",
+    "leave it out",
+    "name the one",
+    "make the",
+    "is wanted",
+    "only ",
+];
+const SOON: Duration = Duration::from_secs(5);
+
+impl Case {
+    pub fn limits(&self) -> Limits {
+        let (usual, own) = (Limits::default(), &self.limits);
+        Limits {
+            layers: own.layers.unwrap_or(usual.layers),
+            layer_bytes: own.layer_bytes.unwrap_or(usual.layer_bytes),
+            image_bytes: own.image_bytes.unwrap_or(usual.image_bytes),
+            archive_bytes: own.archive_bytes.unwrap_or(usual.archive_bytes),
+            archive_entries: own.archive_entries.unwrap_or(usual.archive_entries),
+            layer_entries: own.layer_entries.unwrap_or(usual.layer_entries),
+            json_bytes: own.json_bytes.unwrap_or(usual.json_bytes),
+            json_total_bytes: own.json_total_bytes.unwrap_or(usual.json_total_bytes),
+            manifests: own.manifests.unwrap_or(usual.manifests),
+            path_bytes: own.path_bytes.unwrap_or(usual.path_bytes),
+            ratio_after: own.ratio_after.unwrap_or(usual.ratio_after),
+            ..usual
+        }
+    }
+
+    pub fn rules(&self) -> Result<Rules, String> {
+        let platform = self.rules.platform.as_ref().map(|text| text.parse().map_err(|e| format!("{e}"))).transpose()?;
+        let allow = Allow { secrets: self.rules.allow_secrets.clone(), devices: self.rules.allow_devices };
+        let (name, entry_point) = (self.rules.name.clone(), !self.rules.no_entry_point);
+        Ok(Rules { platform, name, entry_point, allow, ..Rules::default() })
+    }
+
+    /// From a stream, from a stream in small pieces, and from a file.
+    pub fn play(&self) -> Result<(), String> {
+        let built = self.archive.build()?;
+        let (limits, rules) = (self.limits(), self.rules()?);
+        let small = built.bytes.len() < 1 << 20;
+        for kind in ["stream", "pieces", "file"] {
+            if kind == "pieces" && !small {
+                continue;
+            }
+            let started = Instant::now();
+            let mut sink = Checking::default();
+            let source = source(kind, &built.bytes)?;
+            let result = read_archive(source, &limits, &rules, &mut sink);
+            if started.elapsed() > SOON {
+                return Err(format!("{kind}: it takes {:?}", started.elapsed()));
+            }
+            self.judge(&result).map_err(|error| format!("{kind}: {error}"))?;
+        }
+        if self.expect.cut_anywhere {
+            self.cut(&built, &limits, &rules)?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self, result: &Result<Archive, ArchiveError>) -> Result<(), String> {
+        let expect = &self.expect;
+        match result {
+            Ok(archive) if expect.error.is_empty() => {
+                let layers = archive.images.iter().map(|image| image.layers.len()).sum::<usize>();
+                for (what, expected, found) in [
+                    ("images", expect.images, archive.images.len()),
+                    ("layers", expect.layers, layers),
+                    ("skipped", expect.skipped, archive.skipped.len()),
+                    ("unreferenced", expect.unreferenced, archive.unreferenced.len()),
+                ] {
+                    if expected.is_some_and(|expected| expected != found) {
+                        return Err(format!("{found} {what}, expected {expected:?}: {archive:?}"));
+                    }
+                }
+                Ok(())
+            }
+            Ok(archive) => Err(format!("it is taken: {archive:?}")),
+            Err(error) if expect.error.is_empty() => Err(format!("it is refused: {error}")),
+            Err(error) => {
+                let (text, fault) = (error.to_string(), format!("{:?}", error.fault()).to_lowercase());
+                if let Some(part) = expect.error.iter().find(|part| !part.split('|').any(|one| text.contains(one))) {
+                    return Err(format!("{part:?} is not said: {text}"));
+                }
+                if let Some(part) = expect.lacks.iter().find(|part| text.contains(part.as_str())) {
+                    return Err(format!("{part:?} is said: {text}"));
+                }
+                if expect.fault.as_ref().is_some_and(|expected| *expected != fault) {
+                    return Err(format!("it is the fault of the {fault}: {text}"));
+                }
+                if !ADVICE.iter().any(|advice| text.contains(advice)) || text.len() > 1_000 {
+                    return Err(format!("it does not say what to do: {text}"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn cut(&self, built: &Built, limits: &Limits, rules: &Rules) -> Result<(), String> {
+        // With half of the end marker it is complete.
+        let complete = if self.archive.compress == Compress::None { built.end + 512 } else { built.bytes.len() };
+        for length in 0..complete {
+            for kind in ["stream", "file"] {
+                let source = source(kind, &built.bytes[..length])?;
+                let error = match read_archive(source, limits, rules, &mut Checking::default()) {
+                    Ok(_) => return Err(format!("{kind}: {length} bytes of {complete} are taken")),
+                    Err(error) => error.to_string(),
+                };
+                if !ADVICE.iter().any(|advice| error.contains(advice)) {
+                    return Err(format!("{kind}: {length} bytes: it does not say what to do: {error}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn source(kind: &str, bytes: &[u8]) -> Result<Source, String> {
+    Ok(match kind {
+        "stream" => Source::Stream(Box::new(Cursor::new(bytes.to_vec()))),
+        "pieces" => Source::Stream(Box::new(Small(Cursor::new(bytes.to_vec())))),
+        _ => {
+            let mut file = tempfile::tempfile().map_err(|e| e.to_string())?;
+            file.write_all(bytes).and_then(|()| file.rewind()).map_err(|e| e.to_string())?;
+            Source::File(file)
+        }
+    })
+}
+
+/// A few bytes at a time, as a slow connection gives them.
+struct Small<R>(R);
+
+impl<R: Read> Read for Small<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = buffer.len().min(7);
+        self.0.read(&mut buffer[..most])
+    }
+}
