@@ -52,6 +52,8 @@ CREATE TABLE deployments (
     -- `host/path@sha256:...` as it was pushed or resolved; empty until then.
     image TEXT NOT NULL,
     architecture TEXT NOT NULL,
+    -- The image's user; 0 where that is root, a name or not known.
+    run_as BIGINT NOT NULL,
     size_bytes BIGINT NOT NULL,
     received_bytes BIGINT NOT NULL,
     -- What it asks for, in JSON: resources, names of secrets.

@@ -4,6 +4,7 @@ mod cpu;
 mod fork;
 mod fresh;
 mod gateway;
+mod image_upload;
 mod images;
 mod inside;
 mod limits;
@@ -46,4 +47,9 @@ pub const ALL: &[Row] = &[
     Row { name: "many-tools", about: "1,000 deployed tools beside 10", run: many_tools::measure },
     Row { name: "image", about: "push of an image archive, new and again, beside skopeo", run: images::measure },
     Row { name: "image-pipe", about: "push of an image of 10 GB through a pipe: its memory", run: images::pipe },
+    Row {
+        name: "image-upload",
+        about: "upload of an image through the API beside the direct push",
+        run: image_upload::measure,
+    },
 ];

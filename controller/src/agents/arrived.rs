@@ -66,7 +66,7 @@ pub async fn image_arrived(app: &App, id: &DeploymentId, image: PushedImage) -> 
         change.abandon().await?;
         return if same { Ok((&row).into()) } else { Err(awaits_none(&row)) };
     }
-    (row.image, row.architecture, row.size_bytes) = (image.reference, image.architecture, image.size_bytes);
+    image.put_into(&mut row);
     match (change.agent.wanted, row.turn) {
         (_, 0) => enter(&mut row, DeploymentState::Pushing, "Its image is in the registry; `deploy` runs it."),
         (Wanted::Run, _) => enter(&mut row, DeploymentState::Applying, "Its image is in the registry."),

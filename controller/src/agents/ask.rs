@@ -96,6 +96,7 @@ pub(super) fn blank(agent: &AgentRow, source: Source, spec: Spec) -> Result<Depl
         source,
         image: String::new(),
         architecture: String::new(),
+        run_as: None,
         size_bytes: 0,
         received_bytes: 0,
         spec,
@@ -141,7 +142,7 @@ pub(crate) async fn again(
     let mut row = blank(&change.agent, source, older.spec.clone())?;
     row.image.clone_from(&older.image);
     row.architecture.clone_from(&older.architecture);
-    row.size_bytes = older.size_bytes;
+    (row.run_as, row.size_bytes) = (older.run_as, older.size_bytes);
     let sealed = change.variables(older).await?;
     let variables = compose::unseal(app, &older.id, sealed.as_deref())?;
     let sealed = compose::seal(app, &row.id, &variables)?;

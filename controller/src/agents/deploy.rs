@@ -108,7 +108,7 @@ pub async fn deploy(
     let row = match pinned {
         Some((reference, image)) => {
             let mut row = blank(&change.agent, Source::Image { reference }, request.spec())?;
-            (row.image, row.architecture, row.size_bytes) = (image.reference, image.architecture, image.size_bytes);
+            image.put_into(&mut row);
             let sealed = compose::seal(app, &row.id, &request.env)?;
             take_turn(&mut change, &mut row);
             change.insert(&mut row, sealed.as_deref()).await?;
@@ -170,7 +170,7 @@ async fn uploaded(app: &App, change: &mut AgentChange, request: &DeployRequest) 
     let mut new = blank(&change.agent, source, request.spec())?;
     new.image.clone_from(&row.image);
     new.architecture.clone_from(&row.architecture);
-    new.size_bytes = row.size_bytes;
+    (new.run_as, new.size_bytes) = (row.run_as, row.size_bytes);
     let sealed = compose::seal(app, &new.id, &request.env)?;
     take_turn(change, &mut new);
     change.insert(&mut new, sealed.as_deref()).await?;

@@ -131,8 +131,25 @@ pub struct PushedImage {
     pub digest: String,
     /// `amd64` or `arm64`.
     pub architecture: String,
+    /// The image's own user: see [`PushedImage::user`].
+    pub run_as: Option<u32>,
     /// Compressed, all layers together.
     pub size_bytes: u64,
+}
+
+impl PushedImage {
+    /// The user that an image's configuration names (`config.User`): only a number other than 0 is known to be nobody's
+    /// root.
+    pub fn user(text: &str) -> Option<u32> {
+        text.split(':').next()?.parse().ok().filter(|user| *user != 0)
+    }
+
+    pub(super) fn put_into(self, row: &mut DeploymentRow) {
+        row.image = self.reference;
+        row.architecture = self.architecture;
+        row.run_as = self.run_as;
+        row.size_bytes = self.size_bytes;
+    }
 }
 
 impl From<&DeploymentRow> for DeploymentInfo {

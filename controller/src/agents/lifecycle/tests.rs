@@ -20,6 +20,7 @@ fn row(number: u64, state: DeploymentState, up: bool) -> DeploymentRow {
         source: Source::Upload,
         image: format!("r/a@sha256:{number}"),
         architecture: "amd64".into(),
+        run_as: None,
         size_bytes: 0,
         received_bytes: 0,
         spec: Spec::default(),

@@ -2,8 +2,10 @@
 //! into the push; nothing is kept on disk and no more of it in memory than the channel and the push hold. It does not
 //! know what is in an archive.
 
+mod cache;
 mod link;
 mod live;
+mod push;
 mod receive;
 mod service;
 mod session;
@@ -19,6 +21,7 @@ use crate::agents::PushedImage;
 
 pub use link::{Links, Ticket};
 pub use live::{From, Live, Refused};
+pub use push::Registries;
 pub use receive::{Stopped, receive};
 pub use service::{Presign, Refusal, Sending, Sent, UploadLink, Uploaded, Uploads, begin, progress, send};
 pub use session::{Hold, Incoming, Progress, Session, Work};

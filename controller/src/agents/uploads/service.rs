@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use utoipa::ToSchema;
 
+use super::push::Registries;
 use super::receive::{Stopped, receive};
 use super::work::{ImageWork, Pipeline};
 use super::{Ended, From, Full, Hold, Limits, Links, Live, Progress, PushFailure, Refused, Ticket, Work};
@@ -43,7 +44,7 @@ pub struct Uploads {
     links: Links,
     live: Live,
     presign: RwLock<Option<Arc<dyn Presign>>>,
-    pipeline: RwLock<Option<Arc<dyn Pipeline>>>,
+    pipeline: RwLock<Arc<dyn Pipeline>>,
 }
 
 impl Uploads {
@@ -61,7 +62,7 @@ impl Uploads {
             again: AGAIN,
         };
         let live = Live::new(limits, Handle::current());
-        Self { links: Links::new(vault), live, presign: RwLock::default(), pipeline: RwLock::default() }
+        Self { links: Links::new(vault), live, presign: RwLock::default(), pipeline: RwLock::new(Arc::new(Registries)) }
     }
 
     pub fn set_presign(&self, presign: Arc<dyn Presign>) {
@@ -72,13 +73,13 @@ impl Uploads {
         self.presign.read().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
+    /// Images go elsewhere from now on: tests have pipelines of their own.
     pub fn set_pipeline(&self, pipeline: Arc<dyn Pipeline>) {
-        *self.pipeline.write().unwrap_or_else(|e| e.into_inner()) = Some(pipeline);
+        *self.pipeline.write().unwrap_or_else(|e| e.into_inner()) = pipeline;
     }
 
-    fn pipeline(&self) -> Result<Arc<dyn Pipeline>, Problem> {
-        let pipeline = self.pipeline.read().unwrap_or_else(|e| e.into_inner()).clone();
-        pipeline.ok_or_else(|| Problem::unavailable("This server has no way to push images."))
+    fn pipeline(&self) -> Arc<dyn Pipeline> {
+        Arc::clone(&self.pipeline.read().unwrap_or_else(|e| e.into_inner()))
     }
 
     /// Uploads that are under way in this process.
@@ -275,7 +276,7 @@ pub async fn send(app: &App, token: &str, sending: Sending, body: &mut Body) -> 
         return Err(Problem::malformed(detail).into());
     }
     let (id, organization) = (row.id.clone(), row.organization.clone());
-    let work: Arc<dyn Work> = Arc::new(ImageWork::new(app, app.uploads.pipeline()?, row, environment));
+    let work: Arc<dyn Work> = Arc::new(ImageWork::new(app, app.uploads.pipeline(), row, environment));
     let hold = live.hold(&organization, &id, sending.from, &work).await.map_err(|why| refusal(why, live.limits()))?;
     let length = sending.length.or(announced.filter(|_| sending.last));
     if length.is_some_and(|length| !hold.announce(length)) {

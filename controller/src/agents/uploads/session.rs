@@ -21,7 +21,7 @@ use super::slots::Slot;
 use super::{Ended, Limits, PushFailure, Pushed};
 
 /// Pieces between a connection and the pipeline. The server reads pieces of at most 400 KiB.
-const PIECES: usize = 8;
+const PIECES: usize = 4;
 /// A client that has sent nothing for so long gives way to another one: its connection may be dead without our knowing.
 const GIVES_WAY: Duration = Duration::from_secs(3);
 /// A pipeline that was told to end has this time.
@@ -121,18 +121,27 @@ impl Session {
                 failure = lost(&watched, &limits, &*work) => Err(failure),
                 Ok(failure) = given_up => Err(failure),
             };
-            lock(&watched).way = None;
+            let received = {
+                let mut now = lock(&watched);
+                now.way = None;
+                now.progress.offset
+            };
             drop(slot);
             match result {
-                // It is told at once, and written down when nobody has tried again: a new start ends this task.
+                Ok(pushed) => {
+                    // The number that is shown; what it says besides does not count any more.
+                    work.wanted(received).await;
+                    let _ = tell.send(Some(Arc::new(work.record(Ok(pushed)).await)));
+                }
+                // It is told at once (where anybody listens), and written down when nobody has tried again: a new start
+                // ends this task.
                 Err(failure) if failure.retryable => {
                     let _ = tell.send(Some(Arc::new(Err(failure.clone()))));
                     tokio::time::sleep(limits.again).await;
                     let _ = work.record(Err(failure)).await;
                 }
-                // Nobody may listen any more.
-                result => {
-                    let _ = tell.send(Some(Arc::new(work.record(result).await)));
+                Err(failure) => {
+                    let _ = tell.send(Some(Arc::new(work.record(Err(failure)).await)));
                 }
             }
         });
@@ -145,7 +154,9 @@ impl Session {
 
     /// How it ended, if it did.
     pub fn ended(&self) -> Option<Ended> {
-        self.ended.borrow().clone()
+        let ended = self.ended.borrow().clone();
+        // Without anybody left to say it, it has broken.
+        ended.or_else(|| self.ended.has_changed().is_err().then(broken))
     }
 
     /// Whether it was thrown away for a new start.
@@ -300,15 +311,18 @@ impl Hold {
         }
     }
 
-    /// How the upload ends. A pipeline that died without a word is ours.
+    /// How the upload ends.
     pub async fn ended(&self) -> Ended {
         let mut ended = self.session.ended.clone();
         let seen = ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
-        seen.unwrap_or_else(|| {
-            let detail = "The push ended without a result: start the upload again.";
-            Arc::new(Err(PushFailure::new(FailureReason::Internal, detail)))
-        })
+        seen.unwrap_or_else(broken)
     }
+}
+
+/// Of a pipeline that has ended without a word.
+fn broken() -> Ended {
+    let detail = "The push ended without a result, which is a fault of Cofferdam's: send the image again.";
+    Arc::new(Err(PushFailure::new(FailureReason::Internal, detail).once_more()))
 }
 
 impl Drop for Hold {

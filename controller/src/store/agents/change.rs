@@ -140,10 +140,10 @@ impl AgentChange {
         row.number = self.agent.last_number;
         query(
             "INSERT INTO deployments (id, organization, agent, number, turn, state, reason, detail, exit_code, \
-             last_lines, source, image, architecture, size_bytes, received_bytes, spec, placed, live, attempts, \
-             retry_at_ms, since_ms, up_at_ms, crashes, events, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, '', '', NULL, '[]', $7, $8, $9, $10, 0, $11, 0, 1, 0, 0, $12, 0, 0, 0, \
-             $13, $13)",
+             last_lines, source, image, architecture, run_as, size_bytes, received_bytes, spec, placed, live, \
+             attempts, retry_at_ms, since_ms, up_at_ms, crashes, events, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, '', '', NULL, '[]', $7, $8, $9, $10, $11, 0, $12, 0, 1, 0, 0, $13, 0, 0, \
+             0, $14, $14)",
         )
         .bind(row.id.as_str())
         .bind(row.organization.as_str())
@@ -154,6 +154,7 @@ impl AgentChange {
         .bind(text_of(&row.source)?)
         .bind(row.image.as_str())
         .bind(row.architecture.as_str())
+        .bind(row.run_as.map_or(0, i64::from))
         .bind(signed(row.size_bytes))
         .bind(text_of(&row.spec)?)
         .bind(row.since_ms)
@@ -212,7 +213,7 @@ impl AgentChange {
             "UPDATE deployments SET turn = $1, state = $2, reason = $3, detail = $4, exit_code = $5, last_lines = $6, \
              image = $7, architecture = $8, size_bytes = $9, received_bytes = $10, spec = $11, placed = $12, \
              live = $13, attempts = $14, retry_at_ms = $15, since_ms = $16, up_at_ms = $17, crashes = $18, \
-             events = $19, updated_at = $20 WHERE id = $21",
+             events = $19, updated_at = $20, run_as = $21 WHERE id = $22",
         )
         .bind(signed(row.turn))
         .bind(row.state.name())
@@ -234,6 +235,7 @@ impl AgentChange {
         .bind(signed(row.crashes))
         .bind(signed(row.events))
         .bind(row.updated_at)
+        .bind(row.run_as.map_or(0, i64::from))
         .bind(row.id.as_str())
         .execute(&mut *self.tx)
         .await?;

@@ -123,6 +123,8 @@ pub struct DeploymentRow {
     /// `host/path@sha256:...`; empty until it is known.
     pub image: String,
     pub architecture: String,
+    /// The image's own user; none where that is root, a name or not known.
+    pub run_as: Option<u32>,
     pub size_bytes: u64,
     pub received_bytes: u64,
     pub spec: Spec,
@@ -248,6 +250,7 @@ fn read_deployment(row: &AnyRow) -> Result<DeploymentRow, Error> {
         source: json(row, "source")?,
         image: row.try_get("image")?,
         architecture: row.try_get("architecture")?,
+        run_as: u32::try_from(number(row, "run_as")?).ok().filter(|user| *user != 0),
         size_bytes: number(row, "size_bytes")?,
         received_bytes: number(row, "received_bytes")?,
         spec: json(row, "spec")?,

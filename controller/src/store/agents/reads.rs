@@ -38,16 +38,6 @@ impl Store {
         number(&row, "own")
     }
 
-    /// Agents of an environment that are there, with their organization's.
-    pub async fn count_agents_in(&self, organization: &OrganizationId, environment: &str) -> Result<u64, Error> {
-        let row = query("SELECT COUNT(*) AS own FROM agents WHERE organization = $1 AND environment = $2")
-            .bind(organization.as_str())
-            .bind(environment)
-            .fetch_one(&self.pool)
-            .await?;
-        number(&row, "own")
-    }
-
     /// Deployments of an organization that are on their way.
     pub async fn count_unsettled(&self, organization: &OrganizationId) -> Result<u64, Error> {
         let row = query(

@@ -13,7 +13,7 @@ fn by_reference(reference: &str) -> DeployRequest {
 fn pushed(tag: &str) -> PushedImage {
     let reference = image(tag);
     let digest = reference.split_once('@').unwrap().1.to_owned();
-    PushedImage { reference, digest, architecture: "amd64".into(), size_bytes: 9 }
+    PushedImage { reference, digest, architecture: "amd64".into(), run_as: None, size_bytes: 9 }
 }
 
 #[tokio::test]

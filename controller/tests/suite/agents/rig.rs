@@ -105,7 +105,13 @@ impl Resolve for FakeRegistry {
         Box::pin(async move {
             let reference = image(reference.rsplit_once(':').unwrap().1);
             let digest = reference.split_once('@').unwrap().1.to_owned();
-            Ok(PushedImage { reference, digest, architecture: architecture.to_owned(), size_bytes: 7 })
+            Ok(PushedImage {
+                reference,
+                digest,
+                architecture: architecture.to_owned(),
+                run_as: Some(1_000),
+                size_bytes: 7,
+            })
         })
     }
 }

@@ -22,7 +22,10 @@ pub(super) fn workload_id(row: &DeploymentRow) -> WorkloadId {
 pub async fn apply(act: &Act) -> Result<Next, Error> {
     let environment = match act.environment().await {
         Ok(environment) => environment,
-        Err(error) => return act.fail(Failed::new(FailureReason::Cluster, safe(&error))).await,
+        Err(error) if is_final(&error) => {
+            return act.fail(Failed::new(FailureReason::Cluster, safe(&error))).await;
+        }
+        Err(error) => return Err(error),
     };
     if let ClusterAccess::None(why) = &environment.cluster {
         return act.fail(Failed::new(FailureReason::NoCluster, sentence(why))).await;
@@ -48,7 +51,7 @@ pub async fn apply(act: &Act) -> Result<Next, Error> {
         Err(error) => return Err(error),
     };
     if !act.row.placed {
-        let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::now()) };
+        let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::soon()) };
         row.placed = true;
         change.put(&mut row, false).await?;
         change.commit().await?;
@@ -94,6 +97,11 @@ async fn workload(act: &Act, environment: &Environment) -> Result<Workload, Erro
         runtime_class: environment.runtime_class.clone(),
         ttl_after_finished_s: TTL_S,
     })
+}
+
+/// Whether trying again does not help.
+pub(super) fn is_final(error: &Error) -> bool {
+    matches!(error, Error::Refused(_) | Error::Sealed(_))
 }
 
 /// What may be shown of an error.

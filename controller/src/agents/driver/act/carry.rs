@@ -3,7 +3,7 @@
 
 use cofferdam_contract::{DeploymentState as State, FailureReason};
 
-use super::apply::safe;
+use super::apply::{is_final, safe};
 use super::write::Failed;
 use super::{Act, Next};
 use crate::Error;
@@ -18,7 +18,10 @@ const IDLE: std::time::Duration = std::time::Duration::from_secs(300);
 pub async fn carry(act: &Act) -> Result<Next, Error> {
     let environment = match act.environment().await {
         Ok(environment) => environment,
-        Err(error) => return act.fail(Failed::new(FailureReason::Registry, safe(&error))).await,
+        Err(error) if is_final(&error) => {
+            return act.fail(Failed::new(FailureReason::Registry, safe(&error))).await;
+        }
+        Err(error) => return Err(error),
     };
     if matches!(environment.kind, Kind::SelfDeployed) {
         return Ok(Next::after(IDLE));
@@ -28,7 +31,7 @@ pub async fn carry(act: &Act) -> Result<Next, Error> {
         return act.fail(Failed::new(FailureReason::Internal, detail)).await;
     };
     if act.row.state == State::Uploading {
-        let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::now()) };
+        let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::soon()) };
         enter(&mut row, State::Pushing, "Its image is brought to the registry.");
         change.put(&mut row, true).await?;
         act.done(change).await?;

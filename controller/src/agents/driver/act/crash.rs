@@ -20,7 +20,7 @@ const WAIT_MOST: Duration = Duration::from_secs(300);
 
 pub async fn crash(act: &Act, failed: Failed) -> Result<Next, Error> {
     let timing = act.app.config.agents.timing;
-    let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::now()) };
+    let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::soon()) };
     // A version that was being made again had been up before.
     let up_for = if row.state == State::Up { now_ms().saturating_sub(row.since_ms) } else { 0 };
     let early = up_for < super::super::millis(timing.probation);

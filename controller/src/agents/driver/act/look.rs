@@ -60,7 +60,15 @@ pub async fn look(act: &Act) -> Result<Next, Error> {
             ended(act, Failed::new(FailureReason::NotReady, detail)).await
         }
         Ok(Seen::Starting { waits_for }) => say(act, &waits_for).await.map(|()| Next::after(again)),
-        Ok(Seen::Gone) => act.to(State::Applying, "Its Job was gone before it was ready; it is made again.").await,
+        Ok(Seen::Gone) => {
+            let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::soon()) };
+            enter(&mut row, State::Applying, "Its Job was gone before it was ready; it is made again.");
+            // Whoever takes it away may do so each time.
+            row.retry_at_ms = now_ms().saturating_add(super::super::millis(timing.retry));
+            change.put(&mut row, true).await?;
+            act.done(change).await?;
+            Ok(Next::now())
+        }
         Ok(Seen::Failed(failure)) => {
             let failed = act.clean(&environment, failure).await;
             ended(act, failed).await
@@ -92,7 +100,7 @@ async fn say(act: &Act, what: &str) -> Result<(), Error> {
 
 /// It serves from now on.
 async fn up(act: &Act, pod: &str) -> Result<Next, Error> {
-    let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::now()) };
+    let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::soon()) };
     let before = change.agent.serving;
     if before != row.number
         && before != 0

@@ -48,6 +48,11 @@ impl Next {
         Self::default()
     }
 
+    /// It is not what it was any more, or not ours.
+    pub fn soon() -> Self {
+        Self::after(Duration::from_millis(250))
+    }
+
     pub fn after(after: Duration) -> Self {
         Self { after, unready: None }
     }

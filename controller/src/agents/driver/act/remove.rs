@@ -45,7 +45,7 @@ pub async fn remove(act: &Act) -> Result<Next, Error> {
 
 /// Nothing of it is left in the cluster.
 async fn gone(act: &Act) -> Result<Next, Error> {
-    let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::now()) };
+    let Some((mut change, mut row)) = act.take().await? else { return Ok(Next::soon()) };
     row.placed = false;
     let stops = row.state == State::Stopping;
     if stops {

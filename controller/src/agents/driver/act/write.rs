@@ -60,7 +60,7 @@ impl Act {
 
     /// Puts the deployment into another state.
     pub async fn to(&self, state: State, detail: impl Into<String>) -> Result<Next, Error> {
-        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::now()) };
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
         enter(&mut row, state, detail);
         change.put(&mut row, true).await?;
         self.done(change).await?;
@@ -70,7 +70,7 @@ impl Act {
     /// Tries again later: notes how often, and says why where that is new.
     pub async fn later(&self, why: String) -> Result<Next, Error> {
         let timing = self.app.config.agents.timing;
-        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::now()) };
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
         row.attempts += 1;
         let times = u32::try_from(row.attempts).unwrap_or(u32::MAX);
         let wait = super::super::keeper::backoff(timing.retry, timing.retry_most, times);
@@ -84,7 +84,7 @@ impl Act {
 
     /// It will not come up. What serves goes on serving; a version that served until now does not any more.
     pub async fn fail(&self, failed: Failed) -> Result<Next, Error> {
-        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::now()) };
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
         tracing::info!(organization = %row.organization, agent = %row.agent, version = row.number,
             reason = ?failed.reason, "a deployment failed");
         enter(&mut row, State::Failed, "");

@@ -39,6 +39,7 @@ fn row(number: u64, state: State, turn: u64) -> DeploymentRow {
         source: Source::Upload,
         image: if matches!(state, State::Uploading) { String::new() } else { "r/a@sha256:1".into() },
         architecture: "amd64".into(),
+        run_as: None,
         size_bytes: 0,
         received_bytes: 0,
         spec: Spec::default(),
