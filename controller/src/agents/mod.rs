@@ -6,6 +6,7 @@
 mod arrived;
 mod ask;
 mod changes;
+pub mod cloud;
 mod compose;
 mod create;
 mod deploy;
