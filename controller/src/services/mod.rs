@@ -18,6 +18,7 @@ use std::sync::{Arc, RwLock};
 
 use crate::Error;
 use crate::agents::Agents;
+use crate::agents::cloud::S3ToRegistry;
 use crate::agents::uploads::Uploads;
 use crate::auth::Keyring;
 use crate::config::Config;
@@ -90,7 +91,7 @@ impl Controller {
         let settings = GatewaySettings::new(Arc::clone(&policy), roots);
         let gateway = Gateway::new(settings, vault.derive("placeholders"), resolver)?;
         let uploads = Uploads::new(&config, &vault);
-        Ok(Arc::new(Self {
+        let app = Arc::new(Self {
             config,
             store,
             keys,
@@ -105,6 +106,8 @@ impl Controller {
             sessions,
             metrics,
             progress,
-        }))
+        });
+        S3ToRegistry::install(&app);
+        Ok(app)
     }
 }
