@@ -17,9 +17,9 @@ mod session_cache;
 use std::sync::{Arc, RwLock};
 
 use crate::Error;
-use crate::agents::Agents;
 use crate::agents::cloud::S3ToRegistry;
 use crate::agents::uploads::Uploads;
+use crate::agents::{Agents, Direct};
 use crate::auth::Keyring;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewaySettings, Resolve, SystemResolver, read_roots};
@@ -91,6 +91,7 @@ impl Controller {
         let settings = GatewaySettings::new(Arc::clone(&policy), roots);
         let gateway = Gateway::new(settings, vault.derive("placeholders"), resolver)?;
         let uploads = Uploads::new(&config, &vault);
+        let agents = Agents::new(Arc::new(Direct::new(&config.agents, &policy)));
         let app = Arc::new(Self {
             config,
             store,
@@ -98,7 +99,7 @@ impl Controller {
             workers,
             tool_workers,
             tools,
-            agents: Agents::new(Arc::new(crate::agents::Direct)),
+            agents,
             uploads,
             policy,
             vault,

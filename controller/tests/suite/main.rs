@@ -3,6 +3,7 @@
 mod agents;
 mod agents_api;
 mod auth;
+mod cluster;
 mod gateway;
 mod remote;
 mod runs;
