@@ -79,10 +79,13 @@ pub(in crate::agents) async fn push(
         () = pump => push.await,
     };
     let pushed = pushed.map_err(|error| failure(&error))?;
+    let runs = |platform: &str| platform.split('/').nth(1) == Some(environment.architecture.as_str());
+    let runs = pushed.images.iter().find(|image| runs(&image.platform));
     let image = PushedImage {
         reference: pushed.reference,
         digest: pushed.digest.to_string(),
         architecture: environment.architecture.clone(),
+        run_as: runs.and_then(|image| PushedImage::user(&image.user)),
         size_bytes: pushed.size,
     };
     Ok(Pushed {

@@ -39,6 +39,7 @@ fn pushed(size: usize) -> Pushed {
         reference: "r/x@sha256:0".into(),
         digest: "sha256:0".into(),
         architecture: "amd64".into(),
+        run_as: None,
         size_bytes: size as u64,
     };
     Pushed { image, layers: 1, skipped: 0, sent_bytes: size as u64, notes: vec![] }

@@ -81,7 +81,7 @@ impl Pipeline for Memory {
             let repository = environment.repository(&deployment.organization, &deployment.agent).unwrap();
             registry.arrived.lock().unwrap().insert(deployment.id.to_string(), content);
             let reference = format!("{repository}@{digest}");
-            let image = PushedImage { reference, digest, architecture: "amd64".into(), size_bytes: size };
+            let image = PushedImage { reference, digest, architecture: "amd64".into(), run_as: None, size_bytes: size };
             Ok(Pushed { image, layers: 2, skipped: 1, sent_bytes: size, notes: vec![] })
         }
         .boxed()
