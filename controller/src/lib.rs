@@ -4,6 +4,7 @@
 //! `cofferdam_contract::worker`, started by [`supervisor`] or found at an address. Start reading at [`server`] (how it
 //! starts and ends) and [`api`] (what it answers).
 
+pub mod agents;
 pub mod api;
 pub mod auth;
 pub mod blobs;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod gateway;
 pub mod mcp;
 pub mod metrics;
+pub mod objects;
 pub mod oci;
 pub mod policy;
 pub mod server;

@@ -26,6 +26,10 @@ pub struct ConfigFile {
     pub sessions: SessionsSection,
     #[serde(default)]
     pub workers: WorkersSection,
+    /// Where objects are kept: a URL.
+    pub object_store: Option<String>,
+    #[serde(default)]
+    pub logs: LogsSection,
     /// By host: the registries that components may be pulled from.
     #[serde(default)]
     pub registries: BTreeMap<String, RegistrySection>,
@@ -53,6 +57,14 @@ pub struct SessionsSection {
     pub max_per_key: Option<u64>,
     pub max_life_s: Option<u64>,
     pub idle_suspend_s: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogsSection {
+    pub days: Option<u64>,
+    pub bytes: Option<u64>,
+    pub rate_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -32,7 +32,9 @@ use std::sync::Arc;
 
 pub use address::{is_public, to_dial};
 pub use admission::{Admitted, Pass};
+pub(crate) use replace::{Finder, Replacement};
 pub use resolve::{Addresses, Resolve, SystemResolver};
+pub(crate) use scrub::forms;
 pub use settings::{Caps, GatewaySettings, read_roots};
 pub use target::Target;
 pub use uplink::{Uplink, keep_uplink, uplinks};

@@ -1,5 +1,6 @@
 //! All the SQL, written once for SQLite and PostgreSQL. It decides nothing: what a key may see is in the queries' terms.
 
+mod agent_logs;
 mod connect;
 mod keys;
 mod keyvalue;

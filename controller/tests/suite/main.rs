@@ -2,6 +2,7 @@
 
 mod auth;
 mod gateway;
+mod logs;
 mod remote;
 mod runs;
 mod sessions;

@@ -1,0 +1,3 @@
+//! Container agents.
+
+pub mod logs;
