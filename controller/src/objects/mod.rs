@@ -73,17 +73,11 @@ pub fn open(url: &str) -> Result<AnyObjects, ObjectsError> {
         }
         "gs" => {
             let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
-            Ok(below(
-                builder.with_client_options(options(false)).with_retry(retry()).build().map_err(failed)?,
-                prefix,
-            ))
+            Ok(below(builder.with_client_options(options(false)).with_retry(retry()).build().map_err(failed)?, prefix))
         }
         "az" => {
             let builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
-            Ok(below(
-                builder.with_client_options(options(false)).with_retry(retry()).build().map_err(failed)?,
-                prefix,
-            ))
+            Ok(below(builder.with_client_options(options(false)).with_retry(retry()).build().map_err(failed)?, prefix))
         }
         other => {
             let known = "file://, s3://, gs:// and az:// are known";

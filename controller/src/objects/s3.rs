@@ -22,9 +22,7 @@ pub struct S3 {
 pub fn s3(settings: &S3) -> Result<AmazonS3, ObjectsError> {
     tls();
     let builder = match &settings.credentials {
-        Some((id, secret)) => {
-            AmazonS3Builder::new().with_access_key_id(id).with_secret_access_key(secret.expose())
-        }
+        Some((id, secret)) => AmazonS3Builder::new().with_access_key_id(id).with_secret_access_key(secret.expose()),
         None => AmazonS3Builder::from_env(),
     };
     let mut builder = builder.with_bucket_name(&settings.bucket).with_region(&settings.region);

@@ -70,10 +70,6 @@ impl Batch {
         self.marks.first().map_or(0, |mark| mark.at)
     }
 
-    pub fn count(&self) -> usize {
-        self.marks.len()
-    }
-
     /// Memory that it holds.
     pub fn weight(&self) -> usize {
         self.bytes.len() + self.marks.len() * size_of::<Mark>() + 64
@@ -179,7 +175,7 @@ mod tests {
         assert_eq!(text.matches("\n\n").count(), 3, "{text}");
         assert_eq!(text.lines().filter(|l| l.starts_with("event:")).count(), 3);
         assert!(text.starts_with("id: 4\nevent: log\ndata: {\"seq\":4,"), "{text}");
-        assert_eq!((batch.first(), batch.last(), batch.count()), (4, 8, 3));
+        assert_eq!((batch.first(), batch.last(), batch.marks.len()), (4, 8, 3));
         let seen: Vec<_> = batch.lines().map(|line| (line.seq, line.text().into_owned())).collect();
         assert_eq!(seen[1], (7, "a\n\nevent: log\ndata: forged\r\n\"\u{2028}".to_owned()));
         let mut json = Vec::new();

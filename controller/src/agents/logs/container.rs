@@ -174,4 +174,3 @@ impl LeftOut {
         Duration::from_micros(pause.min(1_000_000))
     }
 }
-

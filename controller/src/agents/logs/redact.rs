@@ -151,10 +151,13 @@ fn sounds_secret(name: &str) -> bool {
 
 /// What nobody would want to see replaced: numbers, words, paths, addresses without a password.
 fn is_everyday(value: &str) -> bool {
-    let letters = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic() || b"-_. ".contains(&b));
+    let letters =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic() || b"-_. ".contains(&b));
     let number = value.bytes().all(|b| b.is_ascii_digit() || b".:-".contains(&b)) && value.len() < 20;
     let address = |text: &str| {
-        text.len() < 200 && !text.contains('@') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:/".contains(&b))
+        text.len() < 200
+            && !text.contains('@')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:/".contains(&b))
     };
     let url = value.split_once("://").is_some_and(|(scheme, rest)| letters(scheme) && address(rest));
     let host = value.split_once(':').is_some_and(|(host, port)| {
@@ -226,7 +229,10 @@ mod tests {
         let redactor = Redactor::for_env(&env).unwrap();
         let line = "8080 production https://api.example.com/v1 /home/agent";
         assert_eq!(redactor.line(line.into()), line);
-        assert_eq!(redactor.line("password x7Gh29fKq1 postgres://u:p4ssw0rd@db/x".into()), "[redacted] [redacted] [redacted]");
+        assert_eq!(
+            redactor.line("password x7Gh29fKq1 postgres://u:p4ssw0rd@db/x".into()),
+            "[redacted] [redacted] [redacted]"
+        );
         assert!(!format!("{redactor:?}").contains("p4ss"));
     }
 

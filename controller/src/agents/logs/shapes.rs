@@ -10,8 +10,27 @@ use super::redact::MARK;
 
 /// Every shape begins with, or holds, one of these; a line without any is not looked at twice.
 const ANCHORS: [&str; 21] = [
-    "sk-", "sk_", "rk_", "AKIA", "ASIA", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "xox", "AIza", "ya29.",
-    "eyJ", "hf_", "npm_", "cof_", "://", "aws_secret",
+    "sk-",
+    "sk_",
+    "rk_",
+    "AKIA",
+    "ASIA",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xox",
+    "AIza",
+    "ya29.",
+    "eyJ",
+    "hf_",
+    "npm_",
+    "cof_",
+    "://",
+    "aws_secret",
 ];
 /// The same for words that people write in either case.
 const WORDS: [&str; 2] = ["bearer", "authorization"];
@@ -76,7 +95,10 @@ mod tests {
             ("sk_live_abcdefghijklmnop1234", "sk_live_[redacted]"),
             ("id AKIAIOSFODNN7EXAMPLE.", "id AKIA[redacted]."),
             ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AWS_SECRET_ACCESS_KEY=[redacted]"),
-            ("aws_secret_access_key: \"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"", "aws_secret_access_key: \"[redacted]\""),
+            (
+                "aws_secret_access_key: \"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"",
+                "aws_secret_access_key: \"[redacted]\"",
+            ),
             ("Authorization: Bearer abc.def-ghi_jkl0", "Authorization: Bearer [redacted]"),
             ("{\"authorization\": \"basic dXNlcjpwYXNz\"}", "{\"authorization\": \"basic [redacted]\"}"),
             ("ghp_0123456789abcdefghijklmnopqrstuvwxyz", "ghp_[redacted]"),

@@ -156,10 +156,6 @@ impl State {
         &self.index
     }
 
-    pub fn set_index(&mut self, index: Vec<SegmentInfo>) {
-        self.index = index;
-    }
-
     /// Those from a number on are these now.
     pub fn update_index(&mut self, from: u64, newer: Vec<SegmentInfo>) {
         self.index.truncate(self.index.partition_point(|info| info.first < from));

@@ -86,7 +86,8 @@ impl AgentLog {
     /// Removes what is too old or too much, never the newest segment: it says how far containers were read.
     async fn retain(&self) {
         let index = self.lock().index().to_vec();
-        for segment in superfluous(&index, self.limits.bytes, oldest_ms(self.limits.days)).iter().take(REMOVED_AT_ONCE) {
+        for segment in superfluous(&index, self.limits.bytes, oldest_ms(self.limits.days)).iter().take(REMOVED_AT_ONCE)
+        {
             match self.shelf.remove(segment).await {
                 Ok(()) => self.lock().drop_segment(segment.first),
                 Err(error) => {

@@ -16,8 +16,8 @@ use cofferdam_controller::cluster::{AnyCluster, WorkloadId};
 use cofferdam_controller::config::{DatabaseConfig, LogsConfig};
 use cofferdam_controller::objects::{self, AnyObjects};
 use cofferdam_controller::store::Store;
-use object_store::ObjectStoreExt as _;
 use futures_util::TryStreamExt as _;
+use object_store::ObjectStoreExt as _;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 

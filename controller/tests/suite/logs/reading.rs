@@ -93,7 +93,10 @@ async fn filters_say_what_a_model_says() {
             LogQuery { follow: not(), grep: Some("seven".into()), tail: Some(3_000), ..LogQuery::default() },
             Box::new(|n| n.is_multiple_of(7) && n >= 7 * 429),
         ),
-        (LogQuery { follow: not(), grep: Some("never".into()), tail: Some(5), ..LogQuery::default() }, Box::new(|_| false)),
+        (
+            LogQuery { follow: not(), grep: Some("never".into()), tail: Some(5), ..LogQuery::default() },
+            Box::new(|_| false),
+        ),
         (LogQuery { follow: not(), since: Some(since.into()), ..LogQuery::default() }, Box::new(|n| n >= 18_500)),
         (
             LogQuery { follow: not(), since: Some(since.into()), tail: Some(9_000), ..LogQuery::default() },
