@@ -15,6 +15,7 @@ pub mod driver;
 mod history;
 mod image;
 mod lifecycle;
+pub mod logs;
 mod once;
 pub mod uploads;
 pub mod variables;

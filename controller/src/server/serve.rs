@@ -94,7 +94,7 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     let parts =
         Parts { workers: workers.clone(), tools, metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) };
     let (drain, listen) = (config.drain, config.listen);
-    let (router, key, store) = parts.router(config, &tasks, &stop).await?;
+    let (router, key, store) = parts.router(config, &tasks, &draining, &stop).await?;
 
     let failed = |source| Error::Listen { address: listen.to_string(), source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
@@ -140,6 +140,7 @@ impl Parts {
         self,
         config: Config,
         tasks: &TaskTracker,
+        draining: &CancellationToken,
         stop: &CancellationToken,
     ) -> Result<(Router, Option<KeySource>, Option<Store>), Error> {
         if let (true, Some(worker), Some(token)) =
@@ -154,6 +155,7 @@ impl Parts {
         let app = Controller::new(config, store.clone(), registry, tools, self.metrics, self.progress).await?;
         tasks.spawn(reaper::keep_up(Arc::clone(&app), stop.clone()));
         tasks.spawn(drive_agents(Arc::clone(&app), stop.clone()));
+        tasks.spawn(Arc::clone(&app.logs).run(draining.clone(), stop.clone()));
         for uplink in uplinks(&app) {
             tasks.spawn(keep_uplink(Arc::clone(&app), uplink, stop.clone()));
         }

@@ -18,12 +18,14 @@ use std::sync::{Arc, RwLock};
 
 use crate::Error;
 use crate::agents::cloud::S3ToRegistry;
+use crate::agents::logs::Logs;
 use crate::agents::uploads::Uploads;
 use crate::agents::{Agents, Direct};
 use crate::auth::Keyring;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewaySettings, Resolve, SystemResolver, read_roots};
 use crate::metrics::Metrics;
+use crate::objects::{self, AnyObjects};
 use crate::policy::OperatorPolicy;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -49,6 +51,8 @@ pub struct Controller {
     pub vault: Vault,
     pub gateway: Gateway,
     pub sessions: SessionCache,
+    pub objects: AnyObjects,
+    pub logs: Arc<Logs>,
     pub metrics: Arc<Metrics>,
     /// What the start is busy with, for `/ready`.
     pub progress: Arc<RwLock<String>>,
@@ -89,6 +93,8 @@ impl Controller {
         let vault = Vault::open(config.gateway.encryption_key.as_ref(), &config.data_dir)?;
         let roots = config.gateway.ca_file.as_deref().map(read_roots).transpose()?.unwrap_or_default();
         let settings = GatewaySettings::new(Arc::clone(&policy), roots);
+        let objects = objects::open(&config.objects.url)?;
+        let logs = Logs::new(store.clone(), Arc::clone(&objects), config.logs.clone());
         let gateway = Gateway::new(settings, vault.derive("placeholders"), resolver)?;
         let uploads = Uploads::new(&config, &vault);
         let agents = Agents::new(Arc::new(Direct::new(&config.agents, &policy)));
@@ -105,6 +111,8 @@ impl Controller {
             vault,
             gateway,
             sessions,
+            objects,
+            logs,
             metrics,
             progress,
         });

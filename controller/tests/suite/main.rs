@@ -5,6 +5,7 @@ mod agents_api;
 mod auth;
 mod cluster;
 mod gateway;
+mod logs;
 mod remote;
 mod runs;
 mod sessions;
