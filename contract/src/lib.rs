@@ -18,7 +18,7 @@ pub mod uplink;
 pub mod worker;
 
 pub use files::{FileEntry, FileInput, FilesInput, PathError, normalize_path};
-pub use grants::{FilesGrant, Grants, HttpGrant, KeyValueGrant, SecretGrant};
+pub use grants::{FilesGrant, Grants, HttpGrant, KeyValueGrant, LlmGrant, SecretGrant};
 pub use ids::{OrganizationId, RunId, SessionId};
 pub use limits::{LimitError, LimitName, Limits, LimitsRequest};
 pub use problem::{Fault, Problem};

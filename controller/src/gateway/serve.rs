@@ -78,7 +78,12 @@ fn admission(app: &App, request: &Request<Incoming>) -> Result<Arc<Admission>, R
 
 /// A short body, whole.
 pub(super) async fn read(request: Request<Incoming>, most: usize) -> Result<Bytes, Refusal> {
-    match Limited::new(request.into_body(), most).collect().await {
+    read_body(request.into_body(), most).await
+}
+
+/// The same without its request.
+pub(super) async fn read_body(body: Incoming, most: usize) -> Result<Bytes, Refusal> {
+    match Limited::new(body, most).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(Refusal::too_large(format!("The request is longer than {most} bytes.")))

@@ -12,8 +12,6 @@ use crate::Error;
 use crate::services::App;
 
 const CONNECT: Duration = Duration::from_secs(10);
-/// The longest silence in the middle of an answer.
-const READ: Duration = Duration::from_secs(30);
 /// A pull or a push as a whole.
 pub(super) const WHOLE: Duration = Duration::from_secs(300);
 const MAX_REFERENCE: usize = 512;
@@ -51,7 +49,7 @@ pub(super) fn access(app: &App, text: &str) -> Result<Access, Error> {
     let config = ClientConfig {
         protocol,
         platform_resolver: None,
-        read_timeout: Some(READ),
+        read_timeout: Some(app.config.registries.silence),
         connect_timeout: Some(CONNECT),
         use_monolithic_push: true,
         max_concurrent_upload: 2,

@@ -16,11 +16,7 @@ pub(super) fn problem(error: &Oci, reference: &Reference) -> Error {
             "it does not let us in (401). Are the operator's credentials for it right, and is there such a repository?"
                 .to_owned(),
         ),
-        Oci::ImageManifestNotFoundError(_) => nothing(reference),
-        Oci::RegistryError { url: _, envelope } if envelope.errors.iter().any(|e| is_unknown(&e.code)) => {
-            nothing(reference)
-        }
-        Oci::ServerError { code: 404, .. } => nothing(reference),
+        missing if is_missing(missing) => nothing(reference),
         Oci::ServerError { code, .. } => upstream(format!("it answered {code}.")),
         Oci::DigestError(DigestError::VerificationError { expected, actual }) => {
             upstream(format!("it served other bytes than asked for: expected {expected}, got {actual}."))
@@ -35,6 +31,15 @@ pub(super) fn problem(error: &Oci, reference: &Reference) -> Error {
         _ => upstream("its answer is not what the OCI distribution specification says.".to_owned()),
     };
     problem.into()
+}
+
+/// Whether the registry says that there is no such thing.
+pub(super) fn is_missing(error: &Oci) -> bool {
+    match error {
+        Oci::ImageManifestNotFoundError(_) | Oci::ServerError { code: 404, .. } => true,
+        Oci::RegistryError { envelope, .. } => envelope.errors.iter().any(|e| is_unknown(&e.code)),
+        _ => false,
+    }
 }
 
 fn is_unknown(code: &oci_client::errors::OciErrorCode) -> bool {
