@@ -143,7 +143,8 @@ pub fn check(service: Service, body: &[u8], grant: &LlmGrant) -> Result<Vec<u8>,
 /// Either name for the number of tokens is held against the grant; where there is neither, the grant's is written.
 fn tokens(fields: &Fields<'_>, grant: &LlmGrant, checked: &mut Vec<(&str, String)>) -> Result<(), Refusal> {
     const NAMES: [&str; 2] = ["max_completion_tokens", "max_tokens"];
-    let choices: u64 = fields.of("n")?.unwrap_or(1);
+    let asked: Option<u64> = fields.of("n")?;
+    let choices = asked.unwrap_or(1);
     let mut said = false;
     for name in NAMES {
         let Some(asked) = fields.of::<u64>(name)? else { continue };
@@ -161,7 +162,7 @@ fn tokens(fields: &Fields<'_>, grant: &LlmGrant, checked: &mut Vec<(&str, String
         let most = grant.max_tokens;
         return Err(Refusal::policy(format!("n: {choices} choices; {most} tokens are granted for one request.")));
     }
-    checked.push(("n", choices.to_string()));
+    checked.extend(asked.map(|n| ("n", n.to_string())));
     if !said {
         checked.push(("max_tokens", (grant.max_tokens / choices).to_string()));
     }
@@ -184,18 +185,18 @@ mod tests {
     #[test]
     fn what_was_checked_is_what_goes_out() {
         for (body, sent) in [
-            (r#"{"model":"small","messages":[]}"#, r#"{"model":"small","n":1,"max_tokens":100,"messages":[]}"#),
+            (r#"{"model":"small","messages":[]}"#, r#"{"model":"small","max_tokens":100,"messages":[]}"#),
             (
                 r#"{"messages": [ 1.50 ], "model":"sm\u0061ll"}"#,
-                r#"{"model":"small","n":1,"max_tokens":100,"messages":[ 1.50 ]}"#,
+                r#"{"model":"small","max_tokens":100,"messages":[ 1.50 ]}"#,
             ),
-            (r#"{"model":"small","max_tokens":7}"#, r#"{"model":"small","max_tokens":7,"n":1}"#),
+            (r#"{"model":"small","max_tokens":7}"#, r#"{"model":"small","max_tokens":7}"#),
             (
                 r#"{"model":"small","max_completion_tokens":50,"n":2}"#,
                 r#"{"model":"small","max_completion_tokens":50,"n":2}"#,
             ),
             (r#"{"model":"small","n":3,"max_tokens":null}"#, r#"{"model":"small","n":3,"max_tokens":33}"#),
-            (r#"{"m\u006fdel":"org/model:1","n":null}"#, r#"{"model":"org/model:1","n":1,"max_tokens":100}"#),
+            (r#"{"m\u006fdel":"org/model:1","n":null}"#, r#"{"model":"org/model:1","max_tokens":100,"n":null}"#),
         ] {
             assert_eq!(chat(body).as_deref(), Ok(sent), "{body}");
         }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::rig::{Answer, Names, Rig, Server};
 
-const KEY: &str = "sk-hush-canary-0123456789";
+const KEY: &str = "sk-hush/canary+0123456789";
 /// Nothing private is allowed, and plain HTTP neither: the operator's own upstream is reached all the same.
 const POLICY: &str = "version: \"1.0\"\nllm:\n  allow: [small, medium]\n  max_tokens: 1000\n";
 const CHAT: &str = "http://llm.cofferdam.internal/v1/chat/completions";
@@ -56,7 +56,7 @@ async fn a_request_goes_out_with_the_key_and_nothing_of_the_guests_head() {
     let body = r#"{"model":"small","messages":[{"role":"user","content":"hi"}],"stream":false}"#;
     let answer = rig.ask(request.body(Body::from(body)).unwrap()).await.good();
     let seen = server.seen().remove(0);
-    let sent = r#"{"model":"small","n":1,"max_tokens":100,"messages":[{"role":"user","content":"hi"}],"stream":false}"#;
+    let sent = r#"{"model":"small","max_tokens":100,"messages":[{"role":"user","content":"hi"}],"stream":false}"#;
     assert!(seen.starts_with("POST /api/v1/chat/completions\n") && seen.ends_with(&format!("\n\n{sent}")), "{seen}");
     for part in [
         format!("authorization: Bearer {KEY}\n"),
@@ -82,7 +82,7 @@ fn upstream() -> axum::Router {
         ([("content-type", "text/event-stream")], Body::from_stream(first.chain(stream::pending()))).into_response()
     };
     let leak = || async {
-        let text = format!("{KEY} {} sk%2Dhush%2Dcanary%2D0123456789", BASE64_STANDARD.encode(format!("x{KEY}")));
+        let text = format!("{KEY} {} sk-hush%2Fcanary%2B0123456789", BASE64_STANDARD.encode(format!("x{KEY}")));
         let pieces: Vec<_> =
             text.into_bytes().chunks(5).map(|p| Ok::<_, Infallible>(Bytes::copy_from_slice(p))).collect();
         let headers = [
