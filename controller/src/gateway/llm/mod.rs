@@ -46,6 +46,8 @@ const MAX_ANSWER: u64 = 64 << 20;
 const MAX_LIST: usize = 4 << 20;
 /// From the request's start to the end of the answer.
 const TIME: Duration = Duration::from_secs(1_800);
+/// For the guest's request to come: it holds room that others wait for.
+const READ: Duration = Duration::from_secs(30);
 /// A model that thinks is silent for longer than others.
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -80,10 +82,15 @@ pub async fn ask(
     let deadline = (Instant::now() + TIME).min(admission.pass.deadline.into());
     let held = Held::of(app, admission).await?;
     let place = Arc::clone(&admission.places).acquire_owned().await.map_err(|_| Refusal::token())?;
-    let mut memory = models.memory().await?;
+    let said = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let mut memory = models.memory(said.unwrap_or(MAX_REQUEST).min(MAX_REQUEST)).await?;
     let body = match service {
         Service::Models => Bytes::new(),
-        _ => Bytes::from(asked::check(service, &read_body(body, MAX_REQUEST).await?, grant)?),
+        Service::Chat | Service::Embeddings => {
+            let read = tokio::time::timeout(READ, read_body(body, MAX_REQUEST)).await;
+            let read = read.map_err(|_| Refusal::timeout("The request to a model did not come in time."))??;
+            Bytes::from(asked::check(service, &read, grant)?)
+        }
     };
     memory.keep(body.len());
     if let Some(held) = &held {

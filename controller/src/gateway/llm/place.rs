@@ -13,7 +13,7 @@ use super::super::refusal::Refusal;
 use super::super::replace::{Finder, Replacement, Replacer};
 use super::super::scrub::forms;
 use super::super::target::Target;
-use super::{MAX_REQUEST, Service, post, whole};
+use super::{Service, post, whole};
 use crate::config::{ConfigError, GatewayConfig};
 
 /// Where only a key is configured.
@@ -36,7 +36,7 @@ pub struct Models {
 }
 
 /// A request's share of the memory.
-pub struct Memory(Option<OwnedSemaphorePermit>);
+pub struct Memory(OwnedSemaphorePermit);
 
 fn kib(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(MEMORY_KIB)
@@ -45,9 +45,8 @@ fn kib(bytes: usize) -> u32 {
 impl Memory {
     /// Gives back what the body, now that it is there, does not need.
     pub fn keep(&mut self, bytes: usize) {
-        let all = kib(MAX_REQUEST) as usize;
-        let unused = all.saturating_sub(kib(bytes) as usize);
-        drop(self.0.as_mut().and_then(|permit| permit.split(unused)));
+        let unused = self.0.num_permits().saturating_sub(kib(bytes) as usize);
+        drop(self.0.split(unused));
     }
 }
 
@@ -88,10 +87,10 @@ impl Models {
         &self.base
     }
 
-    /// Room for the longest request.
-    pub async fn memory(&self) -> Result<Memory, Refusal> {
-        let permit = Arc::clone(&self.memory).acquire_many_owned(kib(MAX_REQUEST)).await;
-        permit.map(|permit| Memory(Some(permit))).map_err(|_| Refusal::token())
+    /// Room for a request of so many bytes.
+    pub async fn memory(&self, bytes: usize) -> Result<Memory, Refusal> {
+        let permit = Arc::clone(&self.memory).acquire_many_owned(kib(bytes)).await;
+        permit.map(Memory).map_err(|_| Refusal::token())
     }
 
     /// The request as it goes out: nothing of the guest's is in its head.
