@@ -108,8 +108,8 @@ impl TestApp {
         let config = Config::parse(&flags, &look, None).unwrap();
         let store = Store::open(&config.database).await.unwrap();
         auth::accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await.unwrap();
-        let workers = Registry::new(known);
-        let parts = Parts { workers, tool_workers: ToolWorkers::new(tools), ..Parts::new(config, store) };
+        let (snippets, tools) = (Registry::new(known), ToolWorkers::new(tools));
+        let parts = Parts { workers: snippets, tool_workers: tools, ..Parts::new(config, store) };
         let app = Controller::new(parts).await.unwrap();
         let (router, document) = api::router(&app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
