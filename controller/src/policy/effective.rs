@@ -104,10 +104,13 @@ fn named(at: (&str, &str), asked: &[String], allowed: &Allowed, notes: &mut Note
 
 fn llm(asked: &LlmGrant, operator: &OperatorPolicy, notes: &mut Notes) -> Option<LlmGrant> {
     let models = named(("llm.models", "llm.allow"), &asked.models, &operator.llm.allow, notes);
+    if models.is_empty() {
+        return None;
+    }
     let mut grant = LlmGrant { models, ..asked.clone() };
     bound(&mut grant.max_tokens, operator.llm.max_tokens, "llm.max_tokens", notes);
     bound(&mut grant.max_requests, operator.llm.max_requests, "llm.max_requests", notes);
-    (!grant.models.is_empty()).then_some(grant)
+    Some(grant)
 }
 
 fn bound(value: &mut u64, most: Option<u64>, name: &str, notes: &mut Notes) {

@@ -180,7 +180,7 @@ async fn a_registry_that_is_down_or_that_nobody_named() {
     for reference in ["elsewhere.example/t/one:1", "127.0.0.1:1/t/one:1", "t/one:1"] {
         pull(&app, "t", reference).await.problem(403, "denied-by-policy");
     }
-    for reference in ["", "no reference!", "UPPER/case", &"a".repeat(600)] {
+    for reference in ["", "no reference!", &"a".repeat(600)] {
         pull(&app, "t", reference).await.problem(422, "invalid-request");
     }
 }
