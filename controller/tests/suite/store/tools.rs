@@ -1,27 +1,10 @@
-//! Tools and their versions in the store: one suite for every database.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
+//! Tools and their versions.
 
 use cofferdam_contract::grants::{Grants, HttpGrant};
 use cofferdam_contract::{Component, LimitsRequest, OrganizationId};
-use cofferdam_controller::config::{DatabaseConfig, Secret};
 use cofferdam_controller::store::{KEPT_VERSIONS, Store, Switched, ToolVersionRow};
 
-#[tokio::test]
-async fn sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    suite(&DatabaseConfig::sqlite(&folder.path().join("t.db"))).await;
-}
-
-#[tokio::test]
-async fn postgresql() {
-    let Ok(url) = std::env::var("COFFERDAM_TEST_DATABASE_URL") else {
-        eprintln!("SKIPPED: COFFERDAM_TEST_DATABASE_URL names no PostgreSQL");
-        return;
-    };
-    suite(&DatabaseConfig { url: Secret::new(url) }).await;
-}
-
-fn row(tool: &str, digest: &str) -> ToolVersionRow {
+pub fn row(tool: &str, digest: &str) -> ToolVersionRow {
     ToolVersionRow {
         organization: OrganizationId::default_organization(),
         tool: tool.to_owned(),
@@ -43,6 +26,7 @@ fn row(tool: &str, digest: &str) -> ToolVersionRow {
         source: "r.example/t@sha256:x".into(),
         created_at: 9,
         current: false,
+        made: 0,
     }
 }
 
@@ -50,10 +34,7 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-async fn suite(config: &DatabaseConfig) {
-    let store = Store::open(config).await.unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let unique = format!("{:x}", now.as_nanos());
+pub async fn suite(store: &Store, unique: &str) {
     let organization = OrganizationId::default_organization();
     let (a, b) = (format!("a-{unique}"), format!("b-{unique}"));
     let before = store.tools_revision(&organization).await.unwrap();
@@ -62,14 +43,15 @@ async fn suite(config: &DatabaseConfig) {
     let done = store.deploy_tool(&first, &names(&[&format!("{a}-x"), &format!("{a}-y")])).await.unwrap();
     assert_eq!(done, Switched::Done { number: 1, made: true });
     let kept = store.tool_version(&organization, &a, 1).await.unwrap().unwrap();
-    assert_eq!(kept, ToolVersionRow { number: 1, current: true, ..first.clone() });
-    assert_eq!(store.tools_revision(&organization).await.unwrap(), before + 1);
+    let made = before + 1;
+    assert_eq!(kept, ToolVersionRow { number: 1, current: true, made, ..first.clone() });
+    assert_eq!(store.tools_revision(&organization).await.unwrap(), made);
 
     // A name that another tool has: nothing of the deployment is left.
     let taken = store.deploy_tool(&row(&b, "sha256:2"), &names(&[&format!("{a}-x")])).await.unwrap();
     assert_eq!(taken, Switched::Collision { name: format!("{a}-x"), tool: a.clone() });
     assert!(store.tool_versions(&organization, &b).await.unwrap().is_empty());
-    assert!(!store.tool_heads(&organization).await.unwrap().iter().any(|(name, _)| *name == b));
+    assert!(!store.tool_heads(&organization).await.unwrap().iter().any(|head| head.tool == b));
     // The same tool may keep its names, and give one up for others to take.
     let done = store.deploy_tool(&row(&a, "sha256:3"), &names(&[&format!("{a}-y")])).await.unwrap();
     assert_eq!(done, Switched::Done { number: 2, made: false });
@@ -79,10 +61,10 @@ async fn suite(config: &DatabaseConfig) {
     let back = names(&[&format!("{a}-x"), &format!("{a}-y")]);
     let refused = store.switch_tool(&organization, &a, 1, &back).await.unwrap();
     assert_eq!(refused, Switched::Collision { name: format!("{a}-x"), tool: b.clone() });
-    assert_eq!(current(&store, &organization, &a).await, 2, "the refused switch has changed nothing");
+    assert_eq!(current(store, &organization, &a).await, 2, "the refused switch has changed nothing");
     let done = store.switch_tool(&organization, &a, 1, &names(&[&a])).await.unwrap();
     assert_eq!(done, Switched::Done { number: 1, made: false });
-    assert_eq!(current(&store, &organization, &a).await, 1);
+    assert_eq!(current(store, &organization, &a).await, 1);
     assert_eq!(store.switch_tool(&organization, &a, 77, &[]).await.unwrap(), Switched::Missing);
     assert_eq!(store.switch_tool(&organization, "none", 1, &[]).await.unwrap(), Switched::Missing);
 
@@ -114,7 +96,20 @@ async fn suite(config: &DatabaseConfig) {
     let serving = store.tools(&organization).await.unwrap();
     assert!(serving.iter().any(|tool| tool.tool == b && tool.current && tool.number == 3));
     assert!(store.delete_tool(&organization, &b).await.unwrap());
-    store.close().await;
+
+    // Made again it counts from 1 again, and is told from the one before all the same.
+    let head = async || {
+        let heads = store.tool_heads(&organization).await.unwrap();
+        heads.into_iter().find(|head| head.tool == b).unwrap()
+    };
+    store.deploy_tool(&row(&b, "sha256:7"), &taken).await.unwrap();
+    let first = head().await;
+    assert!(store.delete_tool(&organization, &b).await.unwrap());
+    store.deploy_tool(&row(&b, "sha256:8"), &taken).await.unwrap();
+    let second = head().await;
+    assert_eq!((first.number, second.number), (1, 1));
+    assert!(first.made < second.made, "{first:?} {second:?}");
+    assert!(store.delete_tool(&organization, &b).await.unwrap());
 }
 
 async fn current(store: &Store, organization: &OrganizationId, tool: &str) -> i64 {

@@ -1,35 +1,12 @@
-//! Secrets and key-value namespaces in every database: SQLite always, PostgreSQL where `COFFERDAM_TEST_DATABASE_URL`
-//! names one.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! Secrets and key-value namespaces.
 
 use cofferdam_contract::{KeyValueGrant, OrganizationId};
-use cofferdam_controller::config::{DatabaseConfig, Secret};
 use cofferdam_controller::store::{KeyValueError, Namespace, SecretRow, Store};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    suite(&DatabaseConfig::sqlite(&folder.path().join("a.db"))).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgresql() {
-    let Ok(url) = std::env::var("COFFERDAM_TEST_DATABASE_URL") else {
-        eprintln!("SKIPPED: COFFERDAM_TEST_DATABASE_URL names no PostgreSQL");
-        return;
-    };
-    suite(&DatabaseConfig { url: Secret::new(url) }).await;
-}
-
-async fn suite(config: &DatabaseConfig) {
-    let store = Store::open(config).await.unwrap();
-    let unique = format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos());
-    secrets(&store, &unique).await;
-    values(&store, &unique).await;
-    races(&store, &unique).await;
-    store.close().await;
+pub async fn suite(store: &Store, unique: &str) {
+    secrets(store, unique).await;
+    values(store, unique).await;
+    races(store, unique).await;
 }
 
 async fn secrets(store: &Store, unique: &str) {
@@ -59,7 +36,9 @@ async fn secrets(store: &Store, unique: &str) {
 
 async fn values(store: &Store, unique: &str) {
     let organization = OrganizationId::default_organization();
-    let space = Namespace { organization: &organization, owner: &format!("tool-{unique}") };
+    let owner = format!("tool-{unique}");
+    let space = Namespace { organization: &organization, owner: &owner };
+    deploy(store, &owner).await;
     let grant = KeyValueGrant { max_bytes: 20, max_keys: 3 };
     assert_eq!(store.get_value(&space, "b", "k").await.unwrap(), None);
     // "abcdef" has 6 bytes, its key one.
@@ -83,17 +62,24 @@ async fn values(store: &Store, unique: &str) {
     assert_eq!(swap, (true, Some("Mg==".into())));
     let swap = store.swap_value(&space, &grant, "c", "n", Some("Mg=="), "NA==").await.unwrap();
     assert_eq!(swap, (false, Some("Mw==".into())));
-    store.drop_values(&space).await.unwrap();
+    // With its tool a namespace is gone, and its quotas are free.
+    assert!(store.delete_tool(&organization, &owner).await.unwrap());
+    deploy(store, &owner).await;
     assert_eq!(store.list_values(&space, "b", "", 10).await.unwrap(), Vec::<String>::new());
     let all = KeyValueGrant { max_bytes: 7, max_keys: 1 };
     store.set_value(&space, &all, "b", "k", "YWJjZGVm").await.unwrap();
-    store.drop_values(&space).await.unwrap();
+    assert!(store.delete_tool(&organization, &owner).await.unwrap());
+}
+
+async fn deploy(store: &Store, tool: &str) {
+    store.deploy_tool(&super::tools::row(tool, "sha256:1"), &[tool.to_owned()]).await.unwrap();
 }
 
 /// Two that change one key at once, as two controllers on one database do.
 async fn races(store: &Store, unique: &str) {
     let organization = OrganizationId::default_organization();
     let owner = format!("race-{unique}");
+    deploy(store, &owner).await;
     let work = |_| {
         let (store, organization, owner) = (store.clone(), organization.clone(), owner.clone());
         tokio::spawn(async move {
@@ -106,5 +92,5 @@ async fn races(store: &Store, unique: &str) {
     futures_util::future::join_all((0..8).map(work)).await.into_iter().for_each(|done| done.unwrap());
     let space = Namespace { organization: &organization, owner: &owner };
     assert_eq!(store.increment_value(&space, &KeyValueGrant::default(), "b", "n", 0).await.unwrap(), 80);
-    store.drop_values(&space).await.unwrap();
+    assert!(store.delete_tool(&organization, &owner).await.unwrap());
 }
