@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use cofferdam_contract::LogLine;
-use http::Method;
-use http_body_util::BodyExt;
+use http::header::ACCEPT;
+use http::{HeaderName, HeaderValue, Method};
+use http_body_util::{BodyExt, Empty};
 
 use super::path;
 use crate::commands::agent::Logs;
 use crate::deploy::plain;
-use crate::run::wire::Server;
+use crate::run::wire::{Server, refusal};
 use crate::server::segment;
 use crate::sse::{Frame, Frames};
 
@@ -44,7 +45,8 @@ async fn stream(server: &Server, agent: &str, args: &Logs, last: &mut Option<Str
     let mut query = format!("follow={}", args.follow);
     let mut add = |name: &str, value: &str| query.push_str(&format!("&{name}={}", segment(value)));
     match last.as_deref() {
-        Some(id) => add("last_event_id", id),
+        // The header says where to go on.
+        Some(_) => {}
         None => {
             if let Some(since) = &args.since {
                 add("since", since);
@@ -60,7 +62,16 @@ async fn stream(server: &Server, agent: &str, args: &Logs, last: &mut Option<Str
     if let Some(version) = args.version {
         add("version", &version.to_string());
     }
-    let response = server.send(Method::GET, &format!("{agent}/logs?{query}"), Vec::new(), "text/event-stream").await?;
+    let mut headers = server.headers.clone();
+    headers.push((ACCEPT, HeaderValue::from_static("text/event-stream")));
+    if let Some(id) = last.as_deref() {
+        headers.push((HeaderName::from_static("last-event-id"), HeaderValue::from_str(id)?));
+    }
+    let nothing = Empty::new().map_err(|never| match never {}).boxed();
+    let response = server.address.exchange(Method::GET, &format!("{agent}/logs?{query}"), &headers, nothing).await?;
+    if !response.status().is_success() {
+        return Err(refusal(response).await);
+    }
     let mut body = response.into_body();
     let mut frames = Frames::default();
     while let Some(frame) = body.frame().await {

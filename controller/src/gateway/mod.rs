@@ -33,9 +33,8 @@ use std::sync::Arc;
 
 pub use address::{is_public, to_dial};
 pub use admission::{Admitted, Pass};
-pub(crate) use scrub::forms as secret_forms;
-pub(crate) use replace::{Finder, Replacement};
 pub use llm::{Models, NO_MODELS};
+pub(crate) use replace::{Finder, Replacement};
 pub use resolve::{Addresses, Resolve, SystemResolver};
 pub(crate) use scrub::forms;
 pub use settings::{Caps, GatewaySettings, read_roots};

@@ -1,7 +1,7 @@
 //! All the SQL, written once for SQLite and PostgreSQL. It decides nothing: what a key may see is in the queries' terms.
 
-mod agents;
 mod agent_logs;
+mod agents;
 mod connect;
 mod environments;
 mod keys;

@@ -150,6 +150,21 @@ impl Logs {
         });
     }
 
+    pub fn is_watched(&self, id: &WorkloadId) -> bool {
+        let watches = self.watches();
+        watches.get(id).is_some_and(|watch| !watch.ended.is_cancelled() && !watch.stop.is_cancelled())
+    }
+
+    /// Stops collecting an agent's log without storing more of it: another controller has the lease. Returns at once.
+    pub fn leave(&self, organization: &OrganizationId, agent: &AgentId) {
+        for (id, watch) in self.watches().iter() {
+            if id.organization == *organization && id.agent == *agent {
+                watch.write.store(false, Ordering::Relaxed);
+                watch.stop.cancel();
+            }
+        }
+    }
+
     /// Before a workload is taken away: reads what it wrote so far, within seconds, and stores it. What it writes while it
     /// ends is still read; the watch ends with its last pod.
     pub async fn drain(&self, id: &WorkloadId) {
