@@ -42,9 +42,7 @@ pub(super) async fn resolve(
     text: &str,
 ) -> Result<PushedImage, Error> {
     let access = access(&app.config.registries, organization, environment, text)?;
-    let Some(resolver) = app.agents.resolver() else {
-        return Err(Problem::unavailable("This server does not ask registries; upload the image instead.").into());
-    };
+    let resolver = app.agents.resolver();
     resolver.resolve(&access, text, &environment.architecture).await
 }
 

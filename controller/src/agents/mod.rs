@@ -17,6 +17,7 @@ mod image;
 mod lifecycle;
 pub mod logs;
 mod once;
+mod registries;
 pub mod uploads;
 pub mod variables;
 mod wire;
@@ -81,7 +82,7 @@ pub struct NotCarried {
 pub struct Agents {
     clusters: RwLock<Arc<dyn Clusters>>,
     carrier: RwLock<Option<Arc<dyn Carrier>>>,
-    resolver: RwLock<Option<Arc<dyn Resolve>>>,
+    resolver: RwLock<Arc<dyn Resolve>>,
     /// Agents that were changed in this process.
     changed: broadcast::Sender<Changed>,
 }
@@ -94,7 +95,7 @@ impl Agents {
         Self {
             clusters: RwLock::new(clusters),
             carrier: RwLock::new(None),
-            resolver: RwLock::new(None),
+            resolver: RwLock::new(Arc::new(registries::Registries)),
             changed: broadcast::Sender::new(BEHIND),
         }
     }
@@ -108,11 +109,11 @@ impl Agents {
     }
 
     pub fn set_resolver(&self, resolver: Arc<dyn Resolve>) {
-        *self.resolver.write().unwrap_or_else(|e| e.into_inner()) = Some(resolver);
+        *self.resolver.write().unwrap_or_else(|e| e.into_inner()) = resolver;
     }
 
-    fn resolver(&self) -> Option<Arc<dyn Resolve>> {
-        self.resolver.read().unwrap_or_else(|e| e.into_inner()).clone()
+    fn resolver(&self) -> Arc<dyn Resolve> {
+        Arc::clone(&self.resolver.read().unwrap_or_else(|e| e.into_inner()))
     }
 
     fn clusters(&self) -> Arc<dyn Clusters> {
