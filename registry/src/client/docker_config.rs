@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::credentials::{Credentials, Hidden, TOKEN_USER};
 use crate::reference::Reference;
@@ -151,8 +152,6 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use zeroize::Zeroizing;
-
     use super::*;
 
     fn file(json: &str) -> File {
