@@ -49,11 +49,6 @@ impl<'a> Backoff<'a> {
         Self { patience, tried: 0 }
     }
 
-    /// Something was achieved.
-    pub fn reset(&mut self) {
-        self.tried = 0;
-    }
-
     /// Waits, or gives the error back where it is not worth another try.
     pub async fn wait(&mut self, error: ClientError) -> Result<(), ClientError> {
         self.tried += 1;

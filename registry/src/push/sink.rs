@@ -14,7 +14,7 @@ use super::cache::{Known, LayerCache, Memo, Stored, head_key, layer_key};
 use super::error::PushError;
 use super::layer::{Carried, Failure, Piece, Shipment};
 use super::progress::{Event, Progress};
-use crate::archive::{LayerEnd, LayerStart, Sink, SinkError, Want};
+use crate::archive::{ArchiveError, LayerEnd, LayerStart, Sink, SinkError, Want};
 use crate::client::{Client, Mounted, Upload};
 use crate::compress::{Compression, Compressor, Encoding, Pool};
 use crate::digest::Digest;
@@ -63,6 +63,7 @@ pub(super) struct PushSink {
     pub position: Option<std::fs::File>,
     pub arrived: Vec<Arrived>,
     pub failure: Failure,
+    layer_bytes: u64,
     sent: Arc<AtomicU64>,
     budget: Arc<Semaphore>,
     slots: Arc<Semaphore>,
@@ -124,6 +125,7 @@ impl PushSink {
             position,
             arrived: Vec::new(),
             failure: Failure::default(),
+            layer_bytes: 0,
             sent: Arc::default(),
             budget: Arc::new(Semaphore::new(BUDGET)),
             slots: Arc::new(Semaphore::new(SHIPMENTS)),
@@ -245,16 +247,22 @@ impl PushSink {
         Ok(Work::Send { output, shipment })
     }
 
+    /// Tells how far a file was read: where its position is, or how many bytes of layers came where it is read here and
+    /// there. A stream tells so itself.
+    fn read(&mut self, bytes: u64) {
+        self.layer_bytes += bytes;
+        if let Some(file) = &mut self.position {
+            let position = file.stream_position().ok().filter(|at| *at > 0);
+            self.progress.say(Event::Read { bytes: position.unwrap_or(self.layer_bytes) });
+        }
+    }
+
     fn pipe(&self, pieces: mpsc::Sender<Piece>) -> Pipe {
         Pipe { pieces, budget: Arc::clone(&self.budget), runtime: self.runtime.clone(), cancel: self.cancel.clone() }
     }
 
     fn take(&mut self, piece: &Bytes) -> Result<(), PushError> {
-        if let Some(file) = &mut self.position
-            && let Ok(bytes) = file.stream_position()
-        {
-            self.progress.say(Event::Read { bytes });
-        }
+        self.read(piece.len() as u64);
         match self.now.as_mut().map(|now| &mut now.work) {
             Some(Work::Send { output: Output::Packed(compressor, _), .. }) => Ok(compressor.write(piece)?),
             Some(Work::Send { output: Output::AsIs(pieces), .. }) => {
@@ -284,8 +292,10 @@ impl PushSink {
                     if let Some(head) = memo.head.filter(|_| forget) {
                         self.wait(self.cache.forget(&self.scope, &head))?;
                     }
-                    return Err(PushError::OtherLayer(end.name.clone()));
+                    let name = end.name.clone();
+                    return Err(if forget { PushError::OtherLayer(name) } else { other_than_claimed(&name) });
                 }
+                self.read(end.size);
                 self.say(now.layer, how, blob);
                 self.wait(memo.keep(blob, size))?;
                 (blob, size, how, None)
@@ -316,6 +326,12 @@ impl PushSink {
     }
 }
 
+fn other_than_claimed(name: &str) -> PushError {
+    PushError::Archive(ArchiveError::Bad(format!(
+        "{name} is not the layer that the archive says it is; save the image again"
+    )))
+}
+
 fn encoding(stored: Stored) -> Encoding {
     match stored {
         Stored::AsIs(encoding) => encoding,
@@ -331,6 +347,7 @@ impl Sink for PushSink {
         let (want, now) = self.plan(layer, number).map_err(SinkError::new)?;
         if let (Want::Nothing { diff_id }, Work::Has { blob, size, how, .. }) = (want, &now.work) {
             // It will not end: it is not read.
+            self.read(layer.size);
             self.say(number, *how, *blob);
             self.arrived.push(Arrived {
                 diff_id,
