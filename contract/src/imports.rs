@@ -85,7 +85,7 @@ fn remedy(import: &str, grants: &Grants) -> Option<String> {
     }
     match need {
         Need::Nothing | Need::Denied => None,
-        Need::Http if !grants.http.is_empty() => None,
+        Need::Http if grants.reaches_http() => None,
         Need::KeyValue if grants.keyvalue.is_some() => None,
         Need::Http => Some("grant it with `grants.http`, a list of the hosts that it may reach".to_owned()),
         Need::KeyValue => Some("grant it with `grants.keyvalue`".to_owned()),
@@ -110,6 +110,7 @@ mod tests {
         let http =
             Grants { http: vec![HttpGrant { host: "a.example".into(), ..HttpGrant::default() }], ..none.clone() };
         let keyvalue = Grants { keyvalue: Some(KeyValueGrant::default()), ..none.clone() };
+        let llm: Grants = serde_json::from_str(r#"{"llm":{"models":["m"]}}"#).unwrap();
         for (import, grants, expected) in [
             ("wasi:io/streams@0.2.0", &none, None),
             ("wasi:io/streams@0.2.12", &none, None),
@@ -123,6 +124,7 @@ mod tests {
             ("wasi:http/outgoing-handler@0.2.0", &none, Some("`grants.http`")),
             ("wasi:http/outgoing-handler@0.2.0", &keyvalue, Some("`grants.http`")),
             ("wasi:http/outgoing-handler@0.2.0", &http, None),
+            ("wasi:http/outgoing-handler@0.2.0", &llm, None),
             ("wasi:http/incoming-handler@0.2.0", &http, Some("only types")),
             ("wasi:keyvalue/store@0.2.0-draft2", &http, Some("`grants.keyvalue`")),
             ("wasi:keyvalue/store@0.2.0-draft2", &keyvalue, None),

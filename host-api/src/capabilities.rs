@@ -19,7 +19,7 @@ pub struct Capabilities {
 
 impl From<&Grants> for Capabilities {
     fn from(grants: &Grants) -> Self {
-        Self { http: !grants.http.is_empty(), keyvalue: grants.keyvalue.is_some() }
+        Self { http: grants.reaches_http(), keyvalue: grants.keyvalue.is_some() }
     }
 }
 

@@ -101,6 +101,10 @@ fn grants(grants: &Grants) -> Vec<String> {
         lines.push(format!("a folder of its own, {mode}, {} files, {} bytes", files.max_files, files.max_bytes));
     }
     lines.extend(grants.tools.iter().map(|name| format!("call the tool {name}")));
+    if let Some(llm) = &grants.llm {
+        let models = llm.models.join(", ");
+        lines.push(format!("models {models}, {} tokens, {} requests a call", llm.max_tokens, llm.max_requests));
+    }
     if !grants.config.is_empty() {
         lines.push(format!("configuration: {}", grants.config.keys().cloned().collect::<Vec<_>>().join(", ")));
     }

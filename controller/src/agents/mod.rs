@@ -6,6 +6,7 @@
 mod arrived;
 mod ask;
 mod changes;
+pub mod cloud;
 mod compose;
 mod create;
 mod deploy;
@@ -14,6 +15,7 @@ pub mod driver;
 mod history;
 mod image;
 mod lifecycle;
+pub mod logs;
 mod once;
 pub mod uploads;
 pub mod variables;
@@ -46,6 +48,12 @@ use crate::store::DeploymentRow;
 /// Connects to clusters. Tests have their own.
 pub trait Clusters: Send + Sync {
     fn connect<'a>(&'a self, environment: &'a Environment) -> BoxFuture<'a, Result<AnyCluster, ClusterError>>;
+
+    /// Whether a kubeconfig that is handed over can be used.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to do.
+    fn check(&self, kubeconfig: &str, context: Option<&str>) -> Result<(), ClusterError>;
 }
 
 /// Brings an image that was uploaded elsewhere into an environment's registry: S3 to ECR.
@@ -107,11 +115,20 @@ impl Agents {
         self.resolver.read().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
+    fn clusters(&self) -> Arc<dyn Clusters> {
+        Arc::clone(&self.clusters.read().unwrap_or_else(|e| e.into_inner()))
+    }
+
     /// # Errors
     /// Settings that cannot be, or no cluster.
     pub async fn connect(&self, environment: &Environment) -> Result<AnyCluster, ClusterError> {
-        let clusters = Arc::clone(&self.clusters.read().unwrap_or_else(|e| e.into_inner()));
-        clusters.connect(environment).await
+        self.clusters().connect(environment).await
+    }
+
+    /// # Errors
+    /// Why a kubeconfig cannot be used.
+    pub fn check_kubeconfig(&self, kubeconfig: &str, context: Option<&str>) -> Result<(), ClusterError> {
+        self.clusters().check(kubeconfig, context)
     }
 
     pub(crate) fn carrier(&self) -> Option<Arc<dyn Carrier>> {

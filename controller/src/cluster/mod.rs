@@ -1,6 +1,22 @@
 //! Where container agents run: one trait, and Kubernetes behind it. It knows nothing of our database or HTTP API: it is
 //! told what is wanted, makes it so, and says what it sees.
 
+mod apply;
+mod connect;
+mod dial;
+mod judge;
+mod judge_words;
+mod kubeconfig;
+mod kubernetes;
+mod logs;
+mod names;
+mod none;
+mod objects;
+mod see;
+mod take_away;
+mod wire;
+mod words;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,6 +25,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use crate::config::Secret;
+
+pub use connect::{Clusters, Options};
+pub use kubeconfig::decode as decode_kubeconfig;
+pub use names::workload_name;
+pub use none::NoCluster;
 
 /// One version of one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,11 +51,17 @@ pub struct Workload {
     /// The whole environment, the organization's secrets among it. Goes into a Secret of the workload's own.
     pub env: BTreeMap<String, Secret>,
     pub resources: Resources,
+    /// The image's own user where that is a number other than 0. `None` where it is root, a name or not known: the
+    /// container then runs as [`NOBODY`], because no agent runs as root.
+    pub run_as: Option<u32>,
     pub image_pull_secrets: Vec<String>,
     pub runtime_class: Option<String>,
     /// Seconds after which a Job that ended is taken away by the cluster.
     pub ttl_after_finished_s: u32,
 }
+
+/// The user of a container whose image names none that can be checked: `nonroot` of the usual base images.
+pub const NOBODY: u32 = 65_532;
 
 /// What the cluster shows of a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +127,17 @@ impl ClusterError {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Conflict(_))
     }
+
+    /// The same with its words changed.
+    fn rewritten(self, change: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::None(text) => Self::None(change(&text)),
+            Self::Settings(text) => Self::Settings(change(&text)),
+            Self::Unreachable(text) => Self::Unreachable(change(&text)),
+            Self::Refused(text) => Self::Refused(change(&text)),
+            Self::Conflict(text) => Self::Conflict(change(&text)),
+        }
+    }
 }
 
 pub type Lines = BoxStream<'static, Result<RawLine, ClusterError>>;
@@ -118,11 +156,13 @@ pub trait Cluster: Send + Sync {
     /// All workloads of ours that are there, for finding drift.
     fn list(&self) -> BoxFuture<'_, Result<Vec<WorkloadId>, ClusterError>>;
 
-    /// The pods of a workload, those that ended among them while the cluster keeps them.
+    /// The pods of a workload, those that ended among them while the cluster keeps them. A container that was restarted
+    /// is there twice: as it is, and as it was before, the last one that the cluster keeps.
     fn pods<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<Vec<PodName>, ClusterError>>;
 
-    /// A pod's log from `since` (RFC 3339; from its begin where that is none) on, followed until the container ends.
-    /// Lines longer than 64 KiB are cut.
+    /// A pod's log from `since` (RFC 3339, that very moment included; from its begin where that is none) on, followed
+    /// until the container ends; nothing where its log is gone. Lines longer than 64 KiB are cut. Where it ends by an
+    /// error that may be tried again, ask again with the time of the last line: also after ten minutes without a line.
     fn logs<'a>(&'a self, pod: &'a PodName, since: Option<&'a str>) -> BoxFuture<'a, Result<Lines, ClusterError>>;
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{ConfigError, ConfigFile, Secret, Source};
+use crate::policy::Cidr;
 
 /// Where a pod finds the service account that it may use.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -15,6 +16,8 @@ pub struct AgentsConfig {
     pub max: u64,
     /// Deployments of one organization that are on their way.
     pub max_unsettled: u64,
+    /// What agents may reach beside the gateway and the controller, where the controller is not in their cluster.
+    pub egress: Vec<Cidr>,
     pub timing: Timing,
 }
 
@@ -101,7 +104,11 @@ impl AgentsConfig {
     pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<Self, ConfigError> {
         let timing = Timing::default();
         let start = source.number("COFFERDAM_AGENT_START_S", None, timing.start.as_secs())?;
+        let listed = source.text("COFFERDAM_AGENT_EGRESS").unwrap_or_default();
+        let ranges = listed.split(',').map(str::trim).filter(|range| !range.is_empty());
+        let wrong = |reason: String| ConfigError::value("COFFERDAM_AGENT_EGRESS", reason);
         Ok(Self {
+            egress: ranges.map(|range| Cidr::parse(range).map_err(wrong)).collect::<Result<_, _>>()?,
             local: LocalEnvironment::parse(source, file)?,
             max: source.number("COFFERDAM_MAX_AGENTS", None, 1_000)?,
             max_unsettled: source.number("COFFERDAM_MAX_DEPLOYMENTS", None, 100)?,

@@ -28,6 +28,10 @@ pub struct ConfigFile {
     pub uploads: UploadsSection,
     #[serde(default)]
     pub workers: WorkersSection,
+    /// Where objects are kept: a URL.
+    pub object_store: Option<String>,
+    #[serde(default)]
+    pub logs: LogsSection,
     /// By host: the registries that components may be pulled from.
     #[serde(default)]
     pub registries: BTreeMap<String, RegistrySection>,
@@ -67,6 +71,14 @@ pub struct UploadsSection {
     pub wait_s: Option<u64>,
     pub max_s: Option<u64>,
     pub public_url: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogsSection {
+    pub days: Option<u64>,
+    pub bytes: Option<u64>,
+    pub rate_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

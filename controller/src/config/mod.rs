@@ -6,6 +6,7 @@ mod database;
 mod file;
 mod gateway;
 mod limits;
+mod objects;
 mod registries;
 mod roles;
 mod secret;
@@ -23,6 +24,7 @@ pub use database::DatabaseConfig;
 pub use file::ConfigFile;
 pub use gateway::GatewayConfig;
 pub use limits::LimitsConfig;
+pub use objects::{LogsConfig, ObjectsConfig};
 pub use registries::{RegistriesConfig, RegistryAccess};
 pub use roles::{Role, Roles};
 pub use secret::Secret;
@@ -81,6 +83,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     pub agents: AgentsConfig,
     pub uploads: UploadsConfig,
+    pub objects: ObjectsConfig,
+    pub logs: LogsConfig,
     /// How long a shutdown waits for what is under way.
     pub drain: Duration,
 }
@@ -116,6 +120,8 @@ impl Config {
             limits: LimitsConfig::parse(&source, &file)?,
             sessions: SessionsConfig::parse(&source, &file)?,
             gateway: GatewayConfig::parse(&source, &file),
+            objects: ObjectsConfig::parse(&source, &file, &data_dir)?,
+            logs: LogsConfig::parse(&source, &file)?,
             policy: source.text("COFFERDAM_POLICY").map(PathBuf::from).or_else(|| file.policy.clone()),
             registries: RegistriesConfig::parse(&source, &file)?,
             agents: AgentsConfig::parse(&source, &file)?,

@@ -1,15 +1,13 @@
 //! Whether settings can be: found out when they are put, not when an agent is to be deployed with them.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use cofferdam_contract::Problem;
 
 use super::request::{EnvironmentKind, EnvironmentRequest};
 use crate::Error;
 use crate::agents::variables::{check_name as check_variable, check_value};
+use crate::cluster::decode_kubeconfig;
 use crate::config::{images_place, is_label};
 
-const MAX_KUBECONFIG: usize = 256 << 10;
 const MAX_CA: usize = 256 << 10;
 const MAX_TEXT: usize = 1 << 10;
 const MAX_LIST: usize = 16;
@@ -47,9 +45,6 @@ pub(super) fn check(request: &EnvironmentRequest) -> Result<(), Error> {
     }
     if settings.access_key_id.is_some() != request.secrets.secret_access_key.is_some() {
         return Err(invalid("access_key_id", "needs secret_access_key, and the other way round"));
-    }
-    if let Some(kubeconfig) = &request.secrets.kubeconfig {
-        kubeconfig_text(kubeconfig)?;
     }
     if request.secrets.env.len() > MAX_VARIABLES {
         return Err(invalid("env", format!("at most {MAX_VARIABLES} variables")));
@@ -106,18 +101,9 @@ fn texts(request: &EnvironmentRequest) -> Result<(), Error> {
     Ok(())
 }
 
-/// A kubeconfig's YAML, from base64. Whether it can be used is said by the cluster's side.
+/// A kubeconfig's YAML, from base64.
 pub(super) fn kubeconfig_text(base64: &str) -> Result<String, Error> {
-    if base64.len() > MAX_KUBECONFIG * 4 / 3 {
-        return Err(invalid("kubeconfig", format!("at most {} KiB", MAX_KUBECONFIG >> 10)));
-    }
-    let text: String = base64.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let bytes = BASE64_STANDARD.decode(text).map_err(|_| invalid("kubeconfig", "is not base64"))?;
-    let text = String::from_utf8(bytes).map_err(|_| invalid("kubeconfig", "is not text"))?;
-    if !text.contains("clusters") {
-        return Err(invalid("kubeconfig", "names no clusters: it has to be a kubeconfig's YAML, in base64"));
-    }
-    Ok(text)
+    decode_kubeconfig(base64).map_err(|why| invalid("kubeconfig", why))
 }
 
 /// A DNS subdomain, as names in Kubernetes are.

@@ -2,7 +2,7 @@
 
 use cofferdam_contract::{OrganizationId, Problem};
 
-use super::check::{check, kubeconfig_text};
+use super::check::{check, invalid, kubeconfig_text};
 use super::request::{EnvironmentInfo, EnvironmentKind, EnvironmentRequest, Secrets, Settings};
 use super::{Cloud, ClusterAccess, Environment, Images, Kind, LOCAL, local};
 use crate::Error;
@@ -121,6 +121,10 @@ pub async fn put(
         return Err(Problem::invalid("name: 1 to 63 of a-z, 0-9 and `-`, a letter or digit first and last").into());
     }
     check(&request)?;
+    if let Some(kubeconfig) = &request.secrets.kubeconfig {
+        let checked = app.agents.check_kubeconfig(&kubeconfig_text(kubeconfig)?, request.settings.context.as_deref());
+        checked.map_err(|why| invalid("kubeconfig", why))?;
+    }
     let before = app.store.environment(&caller.organization, name).await?;
     if before.is_none() && app.store.count_environments(&caller.organization).await? >= MAX_ENVIRONMENTS {
         let detail = format!("There are {MAX_ENVIRONMENTS} environments, which is the most.");

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use cofferdam_contract::uplink::{REFUSED_HEADER, TOKEN_HEADER};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -78,11 +79,18 @@ fn admission(app: &App, request: &Request<Incoming>) -> Result<Arc<Admission>, R
 
 /// A short body, whole.
 pub(super) async fn read(request: Request<Incoming>, most: usize) -> Result<Bytes, Refusal> {
-    match Limited::new(request.into_body(), most).collect().await {
+    read_body(request.into_body(), most).await
+}
+
+/// The same without its request.
+pub(super) async fn read_body(body: Incoming, most: usize) -> Result<Bytes, Refusal> {
+    let long = || Refusal::too_large(format!("The request is longer than {most} bytes."));
+    if body.size_hint().lower() > most as u64 {
+        return Err(long());
+    }
+    match Limited::new(body, most).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Refusal::too_large(format!("The request is longer than {most} bytes.")))
-        }
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(long()),
         Err(_) => Err(Refusal::malformed("The request broke off.")),
     }
 }

@@ -8,7 +8,7 @@ use cofferdam_contract::{Grants, Limits, Problem, SessionId};
 use super::App;
 use crate::Error;
 use crate::auth::Caller;
-use crate::gateway::{Admitted, Pass};
+use crate::gateway::{Admitted, NO_MODELS, Pass};
 use crate::policy::{check_grants, effective};
 
 /// A run waits in its worker's queue before its own time begins.
@@ -49,7 +49,8 @@ pub fn allowed(app: &App, asked: &Grants) -> Result<Grants, Error> {
         .iter()
         .map(|grant| Grants { http: vec![grant.clone()], ..Grants::default() })
         .chain(asked.secrets.iter().map(|grant| Grants { secrets: vec![grant.clone()], ..Grants::default() }))
-        .chain(asked.tools.iter().map(|name| Grants { tools: vec![name.clone()], ..Grants::default() }));
+        .chain(asked.tools.iter().map(|name| Grants { tools: vec![name.clone()], ..Grants::default() }))
+        .chain(asked.llm.iter().map(|grant| Grants { llm: Some(grant.clone()), ..Grants::default() }));
     for one in each {
         let (left, notes) = effective(&one, &app.policy);
         if left.is_empty() {
@@ -57,7 +58,11 @@ pub fn allowed(app: &App, asked: &Grants) -> Result<Grants, Error> {
             return Err(Problem::denied(format!("grants: {why}.")).into());
         }
     }
-    Ok(effective(asked, &app.policy).0)
+    let left = effective(asked, &app.policy).0;
+    if left.llm.is_some() && !app.gateway.has_models() {
+        return Err(Problem::denied(format!("grants.llm: {NO_MODELS}")).into());
+    }
+    Ok(left)
 }
 
 /// Lets a run in at the gateway, for as long as what is returned lives.

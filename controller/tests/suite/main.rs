@@ -3,12 +3,15 @@
 mod agents;
 mod agents_api;
 mod auth;
+mod cluster;
+mod deployments;
 mod gateway;
+mod logs;
+mod mcp;
+mod registries;
 mod remote;
 mod runs;
 mod sessions;
 mod store;
-mod store_gateway;
 mod support;
 mod tool_workers;
-mod tools;

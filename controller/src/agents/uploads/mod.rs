@@ -5,7 +5,7 @@
 mod cache;
 mod link;
 mod live;
-mod push;
+pub(super) mod push;
 mod receive;
 mod service;
 mod session;

@@ -10,7 +10,7 @@ use cofferdam_registry::push::error::PushError;
 use cofferdam_registry::push::progress::Progress;
 use cofferdam_registry::{Credentials, Limits, Options, Platform, Reference, Rules, Target};
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 
 use super::cache::StoreCache;
 use super::{Incoming, Pipeline, PushFailure, Pushed};
@@ -33,17 +33,20 @@ impl Pipeline for Registries {
         environment: Arc<Environment>,
         incoming: Incoming,
     ) -> BoxFuture<'static, Result<Pushed, PushFailure>> {
-        async move { push(&app, &deployment, &environment, incoming).await }.boxed()
+        async move { push(&app, &deployment, &environment, None, incoming).await }.boxed()
     }
 }
 
-async fn push(
+/// Pushes an archive as it comes. `credentials` take the place of the environment's own.
+pub(in crate::agents) async fn push(
     app: &App,
     row: &DeploymentRow,
     environment: &Environment,
-    mut incoming: Incoming,
+    credentials: Option<Credentials>,
+    mut incoming: impl Stream<Item = std::io::Result<Bytes>> + Unpin,
 ) -> Result<Pushed, PushFailure> {
-    let target = target(row, environment)?;
+    let mut target = target(row, environment)?;
+    target.credentials = credentials.unwrap_or(target.credentials);
     let uploads = &app.config.uploads;
     let options = Options {
         limits: Limits { archive_bytes: uploads.max_image_bytes, ..Limits::default() },
@@ -57,8 +60,12 @@ async fn push(
     let progress = Progress::none();
     let mut push = std::pin::pin!(cofferdam_registry::push(source, &target, &options, cache, &progress));
     let pump = async {
-        while let Some(Ok(piece)) = incoming.next().await {
-            if feed.send(piece).await.is_err() {
+        while let Some(piece) = incoming.next().await {
+            let sent = match piece {
+                Ok(piece) => feed.send(piece).await,
+                Err(error) => return feed.fail(error).await,
+            };
+            if sent.is_err() {
                 return;
             }
         }
@@ -90,7 +97,7 @@ async fn push(
     })
 }
 
-fn target(row: &DeploymentRow, environment: &Environment) -> Result<Target, PushFailure> {
+pub(in crate::agents) fn target(row: &DeploymentRow, environment: &Environment) -> Result<Target, PushFailure> {
     let settings = |detail: String| PushFailure::new(FailureReason::Registry, detail);
     let Some(repository) = environment.repository(&row.organization, &row.agent) else {
         return Err(settings(format!("The environment {:?} has no registry for images.", environment.name)));

@@ -8,6 +8,7 @@ mod deploy_agent;
 mod deployments;
 mod environments;
 mod events;
+mod logs;
 mod uploads;
 
 use cofferdam_contract::{AgentId, Problem};
@@ -40,6 +41,8 @@ pub fn read() -> OpenApiRouter<App> {
         .routes(routes!(deployments::list_deployments))
         .routes(routes!(deployments::get_deployment))
         .routes(routes!(events::deployment_events))
+        .routes(routes!(logs::agent_logs))
+        .routes(routes!(logs::container_logs))
 }
 
 /// Routes that need `admin`.

@@ -12,6 +12,7 @@ use super::names;
 use crate::Error;
 use crate::auth::Caller;
 use crate::clock::{now, random_bits};
+use crate::gateway::NO_MODELS;
 use crate::policy::{self, ToolPolicy};
 use crate::services::App;
 use crate::store::{Switched, ToolVersionRow};
@@ -115,8 +116,12 @@ pub async fn deploy(app: &App, caller: &Caller, name: &str, what: Deployment) ->
         source: what.source,
         created_at: now(),
         current: false,
+        made: 0,
     };
     let mut tool = Tool::new(row, &app.policy, &app.config.limits);
+    if tool.grants.llm.is_some() && !app.gateway.has_models() {
+        tool.row.warnings.push(format!("grants.llm: {NO_MODELS}"));
+    }
     try_out(app, &mut tool, what.component).await?;
     let done = app.store.deploy_tool(&tool.row, &names::published(name, tool.functions())).await?;
     switched(app, tool.row, done).await

@@ -24,7 +24,7 @@ use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::oci::Pushed;
 use crate::policy::OperatorPolicy;
-use crate::store::{Namespace, Store};
+use crate::store::Store;
 
 /// How often components that no version needs are removed.
 pub const SWEEP: Duration = Duration::from_secs(3_600);
@@ -87,8 +87,6 @@ pub async fn delete(app: &App, caller: &Caller, name: &str) -> Result<(), Error>
     if !app.store.delete_tool(&caller.organization, name).await? {
         return Err(no_tool(name));
     }
-    // Whoever makes a tool of that name next does not find what this one kept.
-    app.store.drop_values(&Namespace { organization: &caller.organization, owner: name }).await?;
     app.tools.catalogue.refresh(&caller.organization).await?;
     Ok(())
 }

@@ -29,6 +29,7 @@ fn stray(organization: &str, agent: &str, version: u64) -> Workload {
         },
         image: "x@sha256:1".into(),
         architecture: "amd64".into(),
+        run_as: None,
         env: std::collections::BTreeMap::new(),
         resources: Resources::default(),
         image_pull_secrets: vec![],

@@ -225,4 +225,8 @@ impl Clusters for FakeClusters {
             Ok(other.unwrap_or_else(|| Arc::clone(&self.local)) as AnyCluster)
         })
     }
+
+    fn check(&self, kubeconfig: &str, _: Option<&str>) -> Result<(), ClusterError> {
+        if kubeconfig.contains("clusters") { Ok(()) } else { Err(ClusterError::Settings("names no clusters".into())) }
+    }
 }

@@ -4,6 +4,7 @@
 mod bodies;
 mod grants;
 mod keyvalue;
+mod llm;
 mod rig;
 mod secrets;
 mod secrets_api;

@@ -87,6 +87,7 @@ async fn workload(act: &Act, environment: &Environment) -> Result<Workload, Erro
         id: workload_id(&act.row),
         image: environment.pulled(&act.row.image),
         architecture: environment.architecture.clone(),
+        run_as: act.row.run_as,
         env: compose::values(&act.app, environment, &act.row).await?,
         resources: cofferdam_contract::Resources {
             cpu: or(&own.cpu, &usual.cpu),

@@ -41,7 +41,8 @@ pub async fn crash(act: &Act, failed: Failed) -> Result<Next, Error> {
             change.put(&mut row, true).await?;
         }
         _ if row.crashes >= MOST && !comes => {
-            enter(&mut row, State::Failed, format!("{} It ended {MOST} times and is not made again.", row.detail));
+            let why = format!("{} It ended {MOST} times and is not made again.", row.detail);
+            enter(&mut row, State::Failed, why);
             change.agent.serving = 0;
             change.put(&mut row, true).await?;
         }
