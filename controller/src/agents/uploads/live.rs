@@ -19,7 +19,7 @@ const MOST_REMEMBERED: usize = 1_024;
 
 /// Where a client goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum At {
     /// Throws away what came before.
     Start,
     Offset(u64),
@@ -35,7 +35,7 @@ pub enum Refused {
     Full(Full),
 }
 
-impl std::convert::From<Busy> for Refused {
+impl From<Busy> for Refused {
     fn from(_: Busy) -> Self {
         Self::Busy
     }
@@ -94,12 +94,12 @@ impl Live {
         &self,
         organization: &OrganizationId,
         id: &DeploymentId,
-        from: From,
+        from: At,
         work: &Arc<dyn Work>,
     ) -> Result<Hold, Refused> {
         let Some(session) = self.find(id) else {
             return match from {
-                From::Offset(offset) if offset > 0 => Err(Refused::Mismatch(Progress::NOTHING)),
+                At::Offset(offset) if offset > 0 => Err(Refused::Mismatch(Progress::NOTHING)),
                 _ => self.begin(organization, id, None, work),
             };
         };
@@ -108,10 +108,10 @@ impl Live {
         let again = session.ended().is_some_and(|ended| ended.as_ref().as_ref().is_err_and(|why| why.retryable));
         let progress = if again { Progress::NOTHING } else { session.progress() };
         match from {
-            From::Offset(offset) if offset != progress.offset => Err(Refused::Mismatch(progress)),
-            From::Offset(_) if !again => Ok(hold),
-            From::Start if progress == Progress::NOTHING && session.ended().is_none() => Ok(hold),
-            From::Start | From::Offset(_) => {
+            At::Offset(offset) if offset != progress.offset => Err(Refused::Mismatch(progress)),
+            At::Offset(_) if !again => Ok(hold),
+            At::Start if progress == Progress::NOTHING && session.ended().is_none() => Ok(hold),
+            At::Start | At::Offset(_) => {
                 // Nobody else gets in: the session is ours until the new one has taken its place.
                 session.stop().await;
                 self.begin(organization, id, Some(&session), work)

@@ -20,7 +20,7 @@ use cofferdam_contract::FailureReason;
 use crate::agents::PushedImage;
 
 pub use link::{Links, Ticket};
-pub use live::{From, Live, Refused};
+pub use live::{At, Live, Refused};
 pub use push::Registries;
 pub use receive::{Stopped, receive};
 pub use service::{Presign, Refusal, Sending, Sent, UploadLink, Uploaded, Uploads, begin, progress, send};

@@ -8,7 +8,7 @@ use cofferdam_contract::FailureReason;
 use cofferdam_registry::client::error::Fault;
 use cofferdam_registry::push::error::PushError;
 use cofferdam_registry::push::progress::Progress;
-use cofferdam_registry::{Credentials, Limits, Options, Platform, Reference, Rules, Target};
+use cofferdam_registry::{ArchiveError, Credentials, Limits, Options, Platform, Reference, Rules, Target};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
 
@@ -115,6 +115,13 @@ pub(in crate::agents) fn target(row: &DeploymentRow, environment: &Environment) 
 }
 
 fn failure(error: &PushError) -> PushFailure {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    if let PushError::Archive(ArchiveError::Read(why)) = error
+        && !matches!(why.kind(), InvalidData | InvalidInput | UnexpectedEof)
+    {
+        // What it came from broke off, which says nothing of the archive.
+        return PushFailure::new(FailureReason::UploadLost, error.to_string()).once_more();
+    }
     let reason = match (error.fault(), error) {
         // Also one that ends too early: its end has come here.
         (_, PushError::Archive(_)) | (Fault::Archive, _) => FailureReason::BadImage,

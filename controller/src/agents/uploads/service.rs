@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::push::Registries;
 use super::receive::{Stopped, receive};
 use super::work::{ImageWork, Pipeline};
-use super::{Ended, From, Full, Hold, Limits, Links, Live, Progress, PushFailure, Refused, Ticket, Work};
+use super::{At, Ended, Full, Hold, Limits, Links, Live, Progress, PushFailure, Refused, Ticket, Work};
 use crate::Error;
 use crate::agents::{self, Once};
 use crate::auth::Caller;
@@ -155,13 +155,13 @@ pub struct Refusal {
     pub reading: bool,
 }
 
-impl std::convert::From<Error> for Refusal {
+impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self { error, progress: None, retry_after: None, reading: false }
     }
 }
 
-impl std::convert::From<Problem> for Refusal {
+impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         Error::from(problem).into()
     }
@@ -218,7 +218,7 @@ pub async fn progress(app: &App, token: &str) -> Result<Progress, Refusal> {
 /// What a request says of its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Sending {
-    pub from: From,
+    pub from: At,
     /// Whether the body's end is the archive's.
     pub last: bool,
     /// Of the whole archive, where it is known.
@@ -264,7 +264,7 @@ pub async fn send(app: &App, token: &str, sending: Sending, body: &mut Body) -> 
     }
     takes(&row)?;
     let most = live.limits().image_bytes;
-    let start = if let From::Offset(offset) = sending.from { offset } else { 0 };
+    let start = if let At::Offset(offset) = sending.from { offset } else { 0 };
     let announced = sending.body_length.map(|length| start.saturating_add(length));
     if sending.length.max(announced).is_some_and(|length| length > most) {
         return Err(too_large(most).into());

@@ -143,7 +143,7 @@ fn rig(permits: usize, poison: Option<u8>) -> Rig {
 }
 
 impl Rig {
-    async fn hold(&self, id: u128, from: From) -> Result<Hold, Refused> {
+    async fn hold(&self, id: u128, from: At) -> Result<Hold, Refused> {
         self.live.hold(&self.organization, &DeploymentId::from_random(id), from, &self.work).await
     }
 
@@ -181,7 +181,7 @@ fn open() -> (mpsc::UnboundedSender<&'static str>, Body) {
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_arrives_and_is_recorded_before_it_is_told() {
     let rig = rig(100, None);
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     assert_eq!(rig.live.count(), 1);
     receive(&hold, &mut body(&["ab", "", "cd", "e"]), &limits()).await.unwrap();
     hold.complete().unwrap();
@@ -192,11 +192,11 @@ async fn what_is_sent_arrives_and_is_recorded_before_it_is_told() {
     assert_eq!((rig.live.count(), rig.collect.alive.load(Ordering::SeqCst)), (0, 0));
     drop(hold);
     // Who lost the answer asks again, with nothing left to send.
-    let again = rig.hold(1, From::Offset(5)).await.unwrap();
+    let again = rig.hold(1, At::Offset(5)).await.unwrap();
     receive(&again, &mut Body::empty(), &limits()).await.unwrap();
     assert!(again.ended().await.is_ok());
     drop(again);
-    let refused = rig.hold(1, From::Offset(3)).await.err();
+    let refused = rig.hold(1, At::Offset(3)).await.err();
     assert_eq!(refused, Some(Refused::Mismatch(Progress { offset: 5, length: None, complete: true })));
     assert_eq!(rig.recorded().len(), 1);
 }
@@ -204,35 +204,35 @@ async fn what_is_sent_arrives_and_is_recorded_before_it_is_told() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_connection_is_gone_on_with_where_it_broke() {
     let rig = rig(100, None);
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     let broke = receive(&hold, &mut broken(&["ab", "cd"]), &limits()).await.unwrap_err();
     assert!(matches!(broke, Stopped::Broke(_)));
     drop(hold);
     let (progress, ended) = rig.live.look(&DeploymentId::from_random(1));
     assert_eq!((progress.offset, ended), (4, None));
     for wrong in [0, 3, 5, u64::MAX] {
-        assert_eq!(rig.hold(1, From::Offset(wrong)).await.err(), Some(Refused::Mismatch(progress)), "{wrong}");
+        assert_eq!(rig.hold(1, At::Offset(wrong)).await.err(), Some(Refused::Mismatch(progress)), "{wrong}");
     }
     tokio::time::sleep(Duration::from_secs(500)).await;
-    let hold = rig.hold(1, From::Offset(4)).await.unwrap();
+    let hold = rig.hold(1, At::Offset(4)).await.unwrap();
     receive(&hold, &mut body(&["ef"]), &limits()).await.unwrap();
     hold.complete().unwrap();
     assert!(hold.ended().await.is_ok());
     assert_eq!(rig.got(), "abcdef");
     assert_eq!(
-        rig.hold(2, From::Offset(7)).await.err().map(|r| matches!(r, Refused::Mismatch(p) if p.offset == 0)),
+        rig.hold(2, At::Offset(7)).await.err().map(|r| matches!(r, Refused::Mismatch(p) if p.offset == 0)),
         Some(true)
     );
-    assert!(rig.hold(2, From::Offset(0)).await.is_ok(), "at 0 it begins");
+    assert!(rig.hold(2, At::Offset(0)).await.is_ok(), "at 0 it begins");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_start_throws_away_what_came() {
     let rig = rig(100, None);
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     receive(&hold, &mut broken(&["wrong"]), &limits()).await.unwrap_err();
     drop(hold);
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!((rig.live.count(), rig.collect.alive.load(Ordering::SeqCst)), (1, 1), "the first pipeline is gone");
     receive(&hold, &mut body(&["right"]), &limits()).await.unwrap();
@@ -245,9 +245,9 @@ async fn a_new_start_throws_away_what_came() {
 #[tokio::test(start_paused = true)]
 async fn of_two_clients_one_sends_and_a_silent_one_gives_way() {
     let rig = rig(100, None);
-    let first = rig.hold(1, From::Start).await.unwrap();
-    assert_eq!(rig.hold(1, From::Start).await.err(), Some(Refused::Busy));
-    assert_eq!(rig.hold(1, From::Offset(0)).await.err(), Some(Refused::Busy));
+    let first = rig.hold(1, At::Start).await.unwrap();
+    assert_eq!(rig.hold(1, At::Start).await.err(), Some(Refused::Busy));
+    assert_eq!(rig.hold(1, At::Offset(0)).await.err(), Some(Refused::Busy));
     let (sender, mut slow) = open();
     sender.send("ab").unwrap();
     let sending = tokio::spawn(async move {
@@ -255,18 +255,18 @@ async fn of_two_clients_one_sends_and_a_silent_one_gives_way() {
         (stopped, first)
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(rig.hold(1, From::Offset(2)).await.err(), Some(Refused::Busy));
+    assert_eq!(rig.hold(1, At::Offset(2)).await.err(), Some(Refused::Busy));
     sender.send("cd").unwrap();
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    assert_eq!(rig.hold(1, From::Offset(4)).await.err(), Some(Refused::Busy), "it has sent since");
+    assert_eq!(rig.hold(1, At::Offset(4)).await.err(), Some(Refused::Busy), "it has sent since");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let second = rig.hold(1, From::Offset(4)).await.unwrap();
+    let second = rig.hold(1, At::Offset(4)).await.unwrap();
     let (stopped, first) = sending.await.unwrap();
     assert_eq!(stopped, Err(Stopped::Replaced));
     sender.send("xx").ok();
     assert!(first.complete().is_err(), "who was replaced ends nothing");
     drop(first);
-    assert_eq!(rig.hold(1, From::Offset(4)).await.err(), Some(Refused::Busy), "the second still holds it");
+    assert_eq!(rig.hold(1, At::Offset(4)).await.err(), Some(Refused::Busy), "the second still holds it");
     receive(&second, &mut body(&["ef"]), &limits()).await.unwrap();
     second.complete().unwrap();
     assert!(second.ended().await.is_ok());
@@ -276,7 +276,7 @@ async fn of_two_clients_one_sends_and_a_silent_one_gives_way() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_pipeline_makes_the_client_wait_and_keeps_it() {
     let rig = rig(0, None);
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     let read = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&read);
     let endless = stream::repeat_with(move || {
@@ -287,7 +287,7 @@ async fn a_slow_pipeline_makes_the_client_wait_and_keeps_it() {
     let receiving = tokio::spawn(async move { (receive(&hold, &mut endless, &limits()).await, hold) });
     tokio::time::sleep(Duration::from_secs(200)).await;
     assert!(read.load(Ordering::SeqCst) <= 9, "no more is read than there is room for: {read:?}");
-    assert_eq!(rig.hold(1, From::Start).await.err(), Some(Refused::Busy), "it is not the client's silence");
+    assert_eq!(rig.hold(1, At::Start).await.err(), Some(Refused::Busy), "it is not the client's silence");
     rig.collect.gate.add_permits(100);
     let (received, hold) = receiving.await.unwrap();
     received.unwrap();
@@ -299,7 +299,7 @@ async fn a_slow_pipeline_makes_the_client_wait_and_keeps_it() {
 #[tokio::test(start_paused = true)]
 async fn a_pipeline_that_takes_nothing_is_given_up() {
     let rig = rig(0, None);
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     let mut endless = Body::from_stream(stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"x"))));
     assert_eq!(receive(&hold, &mut endless, &limits()).await, Err(Stopped::Ended));
     let ended = hold.ended().await;
@@ -310,7 +310,7 @@ async fn a_pipeline_that_takes_nothing_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_bad_archive_is_answered_at_once() {
     let rig = rig(100, Some(b'!'));
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     let (sender, mut slow) = open();
     sender.send("ab").unwrap();
     sender.send("!").unwrap();
@@ -320,7 +320,7 @@ async fn a_bad_archive_is_answered_at_once() {
     assert!(start.elapsed() < Duration::from_secs(1));
     assert_eq!(rig.recorded(), [Err(PushFailure::new(FailureReason::BadImage, "poison"))]);
     drop(hold);
-    let late = rig.hold(1, From::Offset(3)).await.unwrap();
+    let late = rig.hold(1, At::Offset(3)).await.unwrap();
     assert_eq!(receive(&late, &mut body(&["more"]), &limits()).await, Err(Stopped::Ended));
     assert!(late.ended().await.is_err(), "who comes late learns it too");
 }
@@ -328,7 +328,7 @@ async fn a_bad_archive_is_answered_at_once() {
 #[tokio::test(start_paused = true)]
 async fn who_never_comes_back_is_given_up_and_all_is_released() {
     let rig = rig(100, None);
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     receive(&hold, &mut broken(&["ab"]), &limits()).await.unwrap_err();
     drop(hold);
     tokio::time::sleep(Duration::from_secs(590)).await;
@@ -344,13 +344,13 @@ async fn who_never_comes_back_is_given_up_and_all_is_released() {
 #[tokio::test(start_paused = true)]
 async fn silence_in_the_middle_and_endless_dripping_both_end() {
     let rig = rig(10_000, None);
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     let (_sender, mut silent) = open();
     let start = tokio::time::Instant::now();
     assert_eq!(receive(&hold, &mut silent, &limits()).await, Err(Stopped::Silent));
     assert_eq!(start.elapsed(), limits().idle);
     drop(hold);
-    let hold = rig.hold(2, From::Start).await.unwrap();
+    let hold = rig.hold(2, At::Start).await.unwrap();
     let drip = stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_secs(50)).await;
         Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
@@ -364,12 +364,12 @@ async fn silence_in_the_middle_and_endless_dripping_both_end() {
 #[tokio::test(start_paused = true)]
 async fn no_more_is_taken_than_allowed_or_announced() {
     let rig = rig(10_000, None);
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     let many = vec!["0123456789"; 100];
     receive(&hold, &mut body(&many), &limits()).await.unwrap();
     assert_eq!(receive(&hold, &mut body(&["x"]), &limits()).await, Err(Stopped::TooLarge));
     assert_eq!(hold.progress().offset, 1_000);
-    let hold = rig.hold(2, From::Start).await.unwrap();
+    let hold = rig.hold(2, At::Start).await.unwrap();
     assert!(hold.announce(5) && hold.announce(5) && !hold.announce(6));
     assert_eq!(receive(&hold, &mut body(&["abc", "def"]), &limits()).await, Err(Stopped::TooMuch));
 }
@@ -377,25 +377,25 @@ async fn no_more_is_taken_than_allowed_or_announced() {
 #[tokio::test(start_paused = true)]
 async fn uploads_at_once_are_bounded() {
     let rig = rig(100, None);
-    let _a = rig.hold(1, From::Start).await.unwrap();
-    let b = rig.hold(2, From::Start).await.unwrap();
-    assert_eq!(rig.hold(3, From::Start).await.err(), Some(Refused::Full(Full::Organization)));
+    let _a = rig.hold(1, At::Start).await.unwrap();
+    let b = rig.hold(2, At::Start).await.unwrap();
+    assert_eq!(rig.hold(3, At::Start).await.err(), Some(Refused::Full(Full::Organization)));
     let other = OrganizationId::parse("other").unwrap();
     let id = |n| DeploymentId::from_random(n);
-    let _c = rig.live.hold(&other, &id(4), From::Start, &rig.work).await.unwrap();
-    let full = rig.live.hold(&other, &id(5), From::Start, &rig.work).await.err();
+    let _c = rig.live.hold(&other, &id(4), At::Start, &rig.work).await.unwrap();
+    let full = rig.live.hold(&other, &id(5), At::Start, &rig.work).await.err();
     assert_eq!(full, Some(Refused::Full(Full::All)));
     b.give_up(PushFailure::new(FailureReason::UploadLost, "enough"));
     assert_eq!(b.ended().await.as_ref().as_ref().unwrap_err().detail, "enough");
-    assert!(rig.hold(3, From::Start).await.is_ok());
+    assert!(rig.hold(3, At::Start).await.is_ok());
     rig.live.remove(&id(1)).await;
-    assert!(rig.hold(6, From::Start).await.is_ok(), "what was removed has given back its place");
+    assert!(rig.hold(6, At::Start).await.is_ok(), "what was removed has given back its place");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_may_come_right_is_told_at_once_and_written_down_when_nobody_tries_again() {
     let rig = rig(100, Some(b'?'));
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     let (sender, mut slow) = open();
     sender.send("?").unwrap();
     assert_eq!(receive(&hold, &mut slow, &limits()).await, Err(Stopped::Ended));
@@ -403,13 +403,13 @@ async fn what_may_come_right_is_told_at_once_and_written_down_when_nobody_tries_
     assert!(rig.recorded().is_empty() && rig.live.count() == 0);
     drop(hold);
     tokio::time::sleep(Duration::from_secs(100)).await;
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     receive(&hold, &mut body(&["good"]), &limits()).await.unwrap();
     hold.complete().unwrap();
     assert!(hold.ended().await.is_ok());
     tokio::time::sleep(Duration::from_secs(1_000)).await;
     assert!(matches!(rig.recorded()[..], [Ok(_)]), "the failure before it is forgotten");
-    let hold = rig.hold(2, From::Start).await.unwrap();
+    let hold = rig.hold(2, At::Start).await.unwrap();
     let (sender, mut slow) = open();
     sender.send("?").unwrap();
     assert_eq!(receive(&hold, &mut slow, &limits()).await, Err(Stopped::Ended));
@@ -421,7 +421,7 @@ async fn what_may_come_right_is_told_at_once_and_written_down_when_nobody_tries_
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_nobody_wants_any_more_ends() {
     let rig = rig(100, None);
-    let hold = rig.hold(1, From::Start).await.unwrap();
+    let hold = rig.hold(1, At::Start).await.unwrap();
     let (_sender, mut silent) = open();
     rig.collect.unwanted.store(true, Ordering::SeqCst);
     assert_eq!(receive(&hold, &mut silent, &limits()).await, Err(Stopped::Ended));

@@ -1,7 +1,7 @@
 //! Container agents over HTTP: the one call `/api/deploy-agent`, agents and their deployments as resources, the forms that
 //! existing clients speak, uploads, environments. Handlers only map; `crate::agents` and `crate::environments` decide.
 
-mod agents;
+mod agent;
 mod base;
 mod containers;
 mod deploy_agent;
@@ -24,8 +24,8 @@ use crate::services::App;
 /// Routes that need `deploy`.
 pub fn deploy() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(agents::create_agent))
-        .routes(routes!(agents::delete_agent))
+        .routes(routes!(agent::create_agent))
+        .routes(routes!(agent::delete_agent))
         .routes(routes!(containers::generate_upload_link))
         .routes(routes!(containers::deploy_container))
         .routes(routes!(containers::start_container))
@@ -36,8 +36,8 @@ pub fn deploy() -> OpenApiRouter<App> {
 pub fn read() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(deploy_agent::deploy_agent))
-        .routes(routes!(agents::list_agents))
-        .routes(routes!(agents::get_agent))
+        .routes(routes!(agent::list_agents))
+        .routes(routes!(agent::get_agent))
         .routes(routes!(deployments::list_deployments))
         .routes(routes!(deployments::get_deployment))
         .routes(routes!(events::deployment_events))

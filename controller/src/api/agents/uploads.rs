@@ -15,7 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::Error;
-use crate::agents::uploads::{self, From, Progress, Refusal, Sending, Sent, Uploaded};
+use crate::agents::uploads::{self, At, Progress, Refusal, Sending, Sent, Uploaded};
 use crate::api::json::Json;
 use crate::services::App;
 
@@ -211,11 +211,11 @@ fn sending(headers: &HeaderMap, body: &Body, offset_wanted: Option<&str>) -> Res
     let last = complete.unwrap_or_else(|| range.as_ref().is_none_or(reaches_end));
     let from = match offset.or(range.as_ref().map(|range| range.first)) {
         // By a PUT at 0 everything starts anew.
-        Some(0) if offset_wanted.is_none() => From::Start,
-        Some(offset) => From::Offset(offset),
+        Some(0) if offset_wanted.is_none() => At::Start,
+        Some(offset) => At::Offset(offset),
         None => match offset_wanted {
             Some(missing) => return Err(malformed(missing.to_owned())),
-            None => From::Start,
+            None => At::Start,
         },
     };
     Ok(Sending { from, last, length, body_length })

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn said(list: &[(&'static str, &str)], patch: bool) -> Result<(From, bool, Option<u64>, Option<u64>), String> {
+fn said(list: &[(&'static str, &str)], patch: bool) -> Result<(At, bool, Option<u64>, Option<u64>), String> {
     let mut headers = HeaderMap::new();
     list.iter().for_each(|(name, value)| drop(headers.insert(*name, value.parse().unwrap())));
     let body = Body::from_stream(futures_util::stream::empty::<Result<Bytes, std::io::Error>>());
@@ -12,22 +12,22 @@ fn said(list: &[(&'static str, &str)], patch: bool) -> Result<(From, bool, Optio
 
 #[test]
 fn a_plain_put_is_the_whole() {
-    assert_eq!(said(&[], false), Ok((From::Start, true, None, None)));
-    assert_eq!(said(&[("content-length", "7")], false), Ok((From::Start, true, None, Some(7))));
-    assert_eq!(said(&[("content-encoding", "gzip")], false), Ok((From::Start, true, None, None)));
-    assert_eq!(said(&[("upload-offset", "0")], false), Ok((From::Start, true, None, None)));
-    assert_eq!(said(&[("upload-offset", "0")], true), Ok((From::Offset(0), true, None, None)));
+    assert_eq!(said(&[], false), Ok((At::Start, true, None, None)));
+    assert_eq!(said(&[("content-length", "7")], false), Ok((At::Start, true, None, Some(7))));
+    assert_eq!(said(&[("content-encoding", "gzip")], false), Ok((At::Start, true, None, None)));
+    assert_eq!(said(&[("upload-offset", "0")], false), Ok((At::Start, true, None, None)));
+    assert_eq!(said(&[("upload-offset", "0")], true), Ok((At::Offset(0), true, None, None)));
 }
 
 #[test]
 fn a_part_says_where_it_goes_and_whether_it_is_the_last() {
-    assert_eq!(said(&[("upload-offset", "5")], true), Ok((From::Offset(5), true, None, None)));
+    assert_eq!(said(&[("upload-offset", "5")], true), Ok((At::Offset(5), true, None, None)));
     let part = [("upload-offset", "5"), ("upload-complete", "?0"), ("upload-length", "90"), ("content-length", "2")];
-    assert_eq!(said(&part, true), Ok((From::Offset(5), false, Some(90), Some(2))));
-    assert_eq!(said(&[("content-range", "bytes 0-9/30")], false), Ok((From::Start, false, Some(30), None)));
-    assert_eq!(said(&[("content-range", "bytes 10-19/30")], false), Ok((From::Offset(10), false, Some(30), None)));
-    assert_eq!(said(&[("content-range", "bytes 20-29/30")], false), Ok((From::Offset(20), true, Some(30), None)));
-    assert_eq!(said(&[("content-range", "bytes 20-29/*")], false), Ok((From::Offset(20), true, None, None)));
+    assert_eq!(said(&part, true), Ok((At::Offset(5), false, Some(90), Some(2))));
+    assert_eq!(said(&[("content-range", "bytes 0-9/30")], false), Ok((At::Start, false, Some(30), None)));
+    assert_eq!(said(&[("content-range", "bytes 10-19/30")], false), Ok((At::Offset(10), false, Some(30), None)));
+    assert_eq!(said(&[("content-range", "bytes 20-29/30")], false), Ok((At::Offset(20), true, Some(30), None)));
+    assert_eq!(said(&[("content-range", "bytes 20-29/*")], false), Ok((At::Offset(20), true, None, None)));
 }
 
 #[test]
