@@ -34,7 +34,7 @@ pub async fn pull(app: &App, caller: &Caller, text: &str) -> Result<Pulled, Erro
 }
 
 async fn fetch(app: &App, access: &Access) -> Result<Pulled, Error> {
-    let Access { client, auth, reference } = access;
+    let Access { client, auth, reference, .. } = access;
     let pulled = client.pull_image_manifest(reference, auth).await;
     let (manifest, digest) = pulled.map_err(|e| failure::problem(&e, reference))?;
     let layer = layout::component(&manifest)?;
