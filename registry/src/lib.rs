@@ -14,7 +14,7 @@ mod scan;
 mod tar;
 
 pub use archive::{
-    Archive, ArchiveError, Fault as ArchiveFault, Form, LayerEnd, LayerStart, Sink, SinkError, Skipped, Source, Want, read_archive,
+    Archive, ArchiveError, Form, LayerEnd, LayerStart, Sink, SinkError, Skipped, Source, Want, read_archive,
 };
 pub use client::{Client, Target, credentials::Credentials, error::Fault};
 pub use digest::{Digest, DigestError, Hasher};
