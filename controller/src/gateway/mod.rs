@@ -9,6 +9,7 @@ mod address;
 mod admission;
 mod body;
 mod covers;
+mod files;
 mod headers;
 mod kept;
 mod keyvalue;
@@ -50,6 +51,8 @@ pub struct Gateway {
     settings: GatewaySettings,
     resolver: Arc<dyn Resolve>,
     upstream: upstream::Upstream,
+    /// What archives of tools' folders may take of this process.
+    folders: Arc<tokio::sync::Semaphore>,
 }
 
 impl Gateway {
@@ -59,7 +62,8 @@ impl Gateway {
     /// Where the kernel gives no random bytes.
     pub fn new(settings: GatewaySettings, key: [u8; 32], resolver: Arc<dyn Resolve>) -> Result<Self, Error> {
         let upstream = upstream::Upstream::new(settings.extra_roots.clone());
-        Ok(Self { name: hex(&random::<8>()?), key, tokens: Arc::default(), settings, resolver, upstream })
+        let (name, folders) = (hex(&random::<8>()?), files::places());
+        Ok(Self { name, key, tokens: Arc::default(), settings, resolver, upstream, folders })
     }
 
     /// 16 hex digits, new at each start: how a worker tells this gateway's tokens from another's.

@@ -1,6 +1,7 @@
 //! All the SQL, written once for SQLite and PostgreSQL. It decides nothing: what a key may see is in the queries' terms.
 
 mod connect;
+mod folders;
 mod keys;
 mod keyvalue;
 mod organizations;
@@ -16,6 +17,7 @@ use sqlx::AnyPool;
 use crate::Error;
 use crate::config::DatabaseConfig;
 
+pub use folders::{FolderRow, FolderSize};
 pub use keys::KeyRow;
 pub use keyvalue::{KeyValueError, Namespace};
 pub use secrets::SecretRow;

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction, query};
 
 use super::Store;
+use super::folders::drop_folder;
 use crate::Error;
 use crate::clock::now;
 
@@ -142,6 +143,8 @@ impl Store {
         turn(&mut tx, &row.organization).await?;
         let made = current(&mut tx, &row.organization, &row.tool).await?.is_none();
         if made {
+            // What a call that was under way when a tool of this name was deleted may have begun.
+            drop_folder(&mut tx, &row.organization, &row.tool).await?;
             query("INSERT INTO tools (organization, name, current, created_at, updated_at) VALUES ($1, $2, 0, $3, $3)")
                 .bind(row.organization.as_str())
                 .bind(row.tool.as_str())
@@ -234,7 +237,7 @@ impl Store {
         Ok(Switched::Done { number, made: false })
     }
 
-    /// Deletes a tool and its versions; whether there was one.
+    /// Deletes a tool with its versions and its folder; whether there was one.
     pub async fn delete_tool(&self, organization: &OrganizationId, tool: &str) -> Result<bool, Error> {
         let mut tx = self.pool.begin().await?;
         turn(&mut tx, organization).await?;
@@ -249,6 +252,7 @@ impl Store {
         ] {
             query(table).bind(organization.as_str()).bind(tool).execute(&mut *tx).await?;
         }
+        drop_folder(&mut tx, organization, tool).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -12,6 +12,7 @@ mod schema;
 pub mod shape;
 mod value_in;
 mod value_out;
+mod weight;
 mod words;
 pub mod wrap;
 

@@ -14,6 +14,7 @@ use super::*;
 use crate::kernel::manifest::hex;
 use crate::tool;
 
+mod large;
 mod wire;
 
 const TOOL: &str = r#"(component
