@@ -18,7 +18,7 @@ use crate::{
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit/tool",
-        world: "cofferdam:tool/caller",
+        world: "caller",
         imports: { default: trappable },
     });
 }

@@ -25,3 +25,4 @@ pub use embed::{EmbedError, embed_docs};
 pub use shape::{Signature, Unfit};
 pub use value_in::ValueError;
 pub use value_out::{ResultError, Returned};
+pub use weight::instance_weight;
