@@ -31,7 +31,8 @@ struct Frame {
     weight: u64,
     /// Of those that can be named in here, in the order of their indices.
     modules: Vec<u64>,
-    components: Vec<u64>,
+    /// None: given from elsewhere.
+    components: Vec<Option<u64>>,
     is_module: bool,
 }
 
@@ -71,7 +72,7 @@ fn walk(bytes: &[u8], unknown_module: u64) -> Result<(u64, u64), Refusal> {
                     heaviest = heaviest.max(done.weight);
                     outer.modules.push(done.weight);
                 } else {
-                    outer.components.push(done.weight);
+                    outer.components.push(Some(done.weight));
                 }
             }
             payload => {
@@ -130,9 +131,8 @@ fn component(frame: &mut Frame, outer: &[Frame], payload: Payload<'_>, unknown_m
         Payload::ComponentInstanceSection(instances) => {
             for instance in instances {
                 if let ComponentInstance::Instantiate { component_index, .. } = instance.map_err(invalid)? {
-                    let weight = frame.components.get(component_index as usize).copied();
-                    // One that is not known has this in its place.
-                    let weight = weight.filter(|weight| *weight != u64::MAX).ok_or_else(unknown)?;
+                    let weight = frame.components.get(component_index as usize).copied().flatten();
+                    let weight = weight.ok_or_else(unknown)?;
                     frame.weight = frame.weight.saturating_add(weight).saturating_add(ITEM);
                 }
             }
@@ -146,7 +146,7 @@ fn component(frame: &mut Frame, outer: &[Frame], payload: Payload<'_>, unknown_m
             for import in imports {
                 match import.map_err(invalid)?.ty {
                     ComponentTypeRef::Module(_) => frame.modules.push(unknown_module),
-                    ComponentTypeRef::Component(_) => frame.components.push(u64::MAX),
+                    ComponentTypeRef::Component(_) => frame.components.push(None),
                     _ => {}
                 }
                 frame.weight = frame.weight.saturating_add(ITEM);
@@ -162,7 +162,7 @@ fn component(frame: &mut Frame, outer: &[Frame], payload: Payload<'_>, unknown_m
                         frame.modules.push(frame.modules.get(index).copied().unwrap_or(unknown_module));
                     }
                     ComponentExternalKind::Component => {
-                        frame.components.push(frame.components.get(index).copied().unwrap_or(u64::MAX));
+                        frame.components.push(frame.components.get(index).copied().flatten());
                     }
                     _ => {}
                 }
@@ -191,7 +191,7 @@ fn named(frame: &mut Frame, outer: &[Frame], alias: &ComponentAlias<'_>, unknown
                     frame.modules.push(weight);
                 }
                 ComponentOuterAliasKind::Component => {
-                    let weight = from.components.get(index).copied().unwrap_or(u64::MAX);
+                    let weight = from.components.get(index).copied().flatten();
                     frame.components.push(weight);
                 }
                 ComponentOuterAliasKind::CoreType | ComponentOuterAliasKind::Type => {}
@@ -201,7 +201,7 @@ fn named(frame: &mut Frame, outer: &[Frame], alias: &ComponentAlias<'_>, unknown
             frame.modules.push(unknown_module);
         }
         ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
-            frame.components.push(u64::MAX);
+            frame.components.push(None);
         }
         ComponentAlias::InstanceExport { .. } | ComponentAlias::CoreInstanceExport { .. } => {}
     }

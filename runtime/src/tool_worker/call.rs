@@ -150,7 +150,8 @@ fn arguments(function: &Function, json: &RawValue, share: &Share) -> Result<Vec<
 /// Nothing has run yet: another worker may do it, or the same one later.
 fn no_folder(error: FolderError) -> Error {
     match error {
-        FolderError::Refused(problem) => problem.into(),
+        // A token whose time is over is nothing that the caller could mend.
+        FolderError::Refused(problem) if problem.status != 401 => problem.into(),
         FolderError::Memory => crowded().into(),
         FolderError::Archive(error) => {
             Problem::internal(format!("The tool's folder cannot be read ({error}); delete the tool to be rid of it."))

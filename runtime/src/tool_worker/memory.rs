@@ -49,9 +49,9 @@ impl Share {
         self.grow_within(bytes, self.0.memory.most)
     }
 
-    /// Takes more, if a quarter of all stays free for others. For what a call can do with or without.
+    /// Takes more, if half of all stays free for others. For what a call can do with or without.
     pub(super) fn grow_amply(&self, bytes: usize) -> bool {
-        self.grow_within(bytes, self.0.memory.most / 4 * 3)
+        self.grow_within(bytes, self.0.memory.most / 2)
     }
 
     fn grow_within(&self, bytes: usize, most: usize) -> bool {
@@ -82,18 +82,18 @@ mod tests {
     #[test]
     fn shares_are_taken_and_given_back() {
         let memory = Memory::new(100);
-        let one = memory.share(60).unwrap();
-        assert!(memory.share(41).is_none() && memory.used() == 60);
+        let one = memory.share(30).unwrap();
+        assert!(memory.share(71).is_none() && memory.used() == 30);
         let other = memory.share(10).unwrap();
-        assert!(!other.grow(31) && !one.grow(usize::MAX));
-        assert!(!other.grow_amply(6) && other.grow_amply(5) && other.grow(25));
+        assert!(!other.grow(61) && !one.grow(usize::MAX));
+        assert!(!other.grow_amply(11) && other.grow_amply(10) && other.grow(50));
         assert_eq!(memory.used(), 100);
         other.shrink(20);
         other.shrink(1_000);
-        assert_eq!(memory.used(), 60);
+        assert_eq!(memory.used(), 30);
         let again = one.clone();
         drop(one);
-        assert_eq!(memory.used(), 60);
+        assert_eq!(memory.used(), 30);
         drop((again, other));
         assert_eq!(memory.used(), 0);
     }
