@@ -30,7 +30,7 @@ pub struct Grants {
     /// A key-value namespace of the tool's own (`wasi:keyvalue`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyvalue: Option<KeyValueGrant>,
-    /// A private folder of the tool's own that lasts between calls (`wasi:filesystem`).
+    /// A private folder of the tool's own that lasts between calls: `/data` (`wasi:filesystem`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesGrant>,
     /// Values that the tool reads by name (`wasi:config`, and its environment). Not for secrets.
@@ -116,14 +116,35 @@ impl Default for KeyValueGrant {
     }
 }
 
+/// Where a tool finds its folder.
+pub const FOLDER: &str = "/data";
+/// The most that a grant of files can say. A call gets all of the folder in memory.
+pub const MAX_FOLDER_BYTES: u64 = 64 << 20;
+pub const MAX_FOLDER_FILES: u64 = 20_000;
+
 /// A private folder, bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FilesGrant {
     pub read_only: bool,
+    /// Contents of files, holes included; at most [`MAX_FOLDER_BYTES`].
     pub max_bytes: u64,
+    /// Files, folders and symlinks together; at most [`MAX_FOLDER_FILES`].
     pub max_files: u64,
+}
+
+impl FilesGrant {
+    /// The longest archive of a folder within such a grant: contents, a number for each 64 KiB, and for each file its
+    /// name (255 bytes) and what is written beside it.
+    pub fn archive_bytes(&self) -> u64 {
+        let pieces = (self.max_bytes / (64 << 10)).saturating_add(self.max_files);
+        let names = self.max_files.saturating_mul(320);
+        self.max_bytes.saturating_add(pieces.saturating_mul(4)).saturating_add(names).saturating_add(64)
+    }
+
+    /// The longest archive that there can be.
+    pub const MOST: Self = Self { read_only: false, max_bytes: MAX_FOLDER_BYTES, max_files: MAX_FOLDER_FILES };
 }
 
 impl Default for FilesGrant {

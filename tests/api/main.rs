@@ -14,4 +14,5 @@ mod runs;
 mod sessions;
 mod states;
 mod system;
+mod tool_files;
 mod tools;

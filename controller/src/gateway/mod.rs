@@ -9,6 +9,7 @@ mod address;
 mod admission;
 mod body;
 mod covers;
+mod files;
 mod headers;
 mod kept;
 mod keyvalue;
@@ -55,6 +56,8 @@ pub struct Gateway {
     resolver: Arc<dyn Resolve>,
     upstream: upstream::Upstream,
     models: Option<Models>,
+    /// What archives of tools' folders may take of this process.
+    folders: Arc<tokio::sync::Semaphore>,
 }
 
 impl Gateway {
@@ -69,7 +72,8 @@ impl Gateway {
         models: Option<Models>,
     ) -> Result<Self, Error> {
         let upstream = upstream::Upstream::new(settings.extra_roots.clone());
-        Ok(Self { name: hex(&random::<8>()?), key, tokens: Arc::default(), settings, resolver, upstream, models })
+        let (name, folders) = (hex(&random::<8>()?), files::places());
+        Ok(Self { name, key, tokens: Arc::default(), settings, resolver, upstream, models, folders })
     }
 
     /// Whether the operator has configured an upstream of models.

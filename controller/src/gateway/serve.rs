@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::admission::Admission;
 use super::body::GatewayBody;
 use super::refusal::Refusal;
-use super::{keyvalue, outbound, tools};
+use super::{files, keyvalue, outbound, tools};
 use crate::Error;
 use crate::metrics::GatewayLabels;
 use crate::services::App;
@@ -41,6 +41,7 @@ fn service(path: &str) -> &'static str {
     match path {
         "/http" => "http",
         "/keyvalue" => "keyvalue",
+        "/files/load" | "/files/save" => "files",
         path if path == "/tools" || path.starts_with("/tools/") => "tools",
         _ => "none",
     }
@@ -59,6 +60,7 @@ async fn carry_out(
         match service {
             "http" => outbound::outbound(app, admission, request).await,
             "keyvalue" => keyvalue::operation(app, admission, request).await,
+            "files" => files::files(app, admission, request).await,
             "tools" => tools::tools(app, admission, request).await,
             _ => Err(Refusal::not_found("The gateway has no such service.")),
         }

@@ -25,7 +25,7 @@ pub fn check(grants: &Grants) -> Result<(), Error> {
     check_grants(grants).map_err(|e| Problem::invalid(format!("grants: {e}")))?;
     let for_tools = [
         ("keyvalue", grants.keyvalue.is_some(), "a snippet keeps things in a session's variables and files"),
-        ("files", grants.files.is_some(), "a snippet's files are in its session"),
+        ("files", grants.files.is_some(), "a snippet's files last as long as its session"),
         ("config", !grants.config.is_empty(), "give a snippet `env`"),
     ];
     match for_tools.iter().find(|(_, asked, _)| *asked) {

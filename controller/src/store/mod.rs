@@ -4,6 +4,7 @@ mod agent_logs;
 mod agents;
 mod connect;
 mod environments;
+mod folders;
 mod keys;
 mod keyvalue;
 mod organizations;
@@ -24,6 +25,7 @@ pub use agents::{
     Source, Spec, VariableRow, Wanted,
 };
 pub use environments::EnvironmentRow;
+pub use folders::{FolderRow, FolderSize};
 pub use keys::KeyRow;
 pub use keyvalue::{KeyValueError, Namespace};
 pub use secrets::SecretRow;

@@ -5,6 +5,7 @@ use cofferdam_contract::{Grants, LimitsRequest, OrganizationId};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction, query};
 
+use super::folders::drop_folder;
 use super::{Namespace, Store, keyvalue};
 use crate::Error;
 use crate::clock::now;
@@ -154,6 +155,8 @@ impl Store {
         turn(&mut tx, &row.organization).await?;
         let made = current(&mut tx, &row.organization, &row.tool).await?.is_none();
         if made {
+            // What a call that was under way when a tool of this name was deleted may have begun.
+            drop_folder(&mut tx, &row.organization, &row.tool).await?;
             query(
                 "INSERT INTO tools (organization, name, current, created_at, updated_at, made) \
                  SELECT organization, $2, 0, $3, $3, revision FROM tool_revisions WHERE organization = $1",
@@ -249,7 +252,7 @@ impl Store {
         Ok(Switched::Done { number, made: false })
     }
 
-    /// Deletes a tool and its versions; whether there was one.
+    /// Deletes a tool with its versions and its folder; whether there was one.
     pub async fn delete_tool(&self, organization: &OrganizationId, tool: &str) -> Result<bool, Error> {
         let mut tx = self.pool.begin().await?;
         turn(&mut tx, organization).await?;
@@ -266,6 +269,7 @@ impl Store {
         }
         // Whoever makes a tool of that name next does not find what this one kept.
         keyvalue::drop_values(&mut tx, &Namespace { organization, owner: tool }).await?;
+        drop_folder(&mut tx, organization, tool).await?;
         tx.commit().await?;
         Ok(true)
     }

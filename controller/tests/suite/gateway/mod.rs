@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::expect_used, clippy::print_stderr)]
 
 mod bodies;
+mod files;
 mod grants;
 mod keyvalue;
 mod llm;

@@ -90,7 +90,9 @@ pub async fn suite(store: &Store, unique: &str) {
 
     let stranger = OrganizationId::parse("stranger").unwrap();
     assert!(store.tools(&stranger).await.unwrap().is_empty());
+    folders(&store, &organization, &a).await;
     assert!(store.delete_tool(&organization, &a).await.unwrap());
+    assert_eq!(store.load_folder(&organization, &a).await.unwrap(), None);
     assert!(!store.delete_tool(&organization, &a).await.unwrap());
     assert!(store.tool_versions(&organization, &a).await.unwrap().is_empty());
     let serving = store.tools(&organization).await.unwrap();
@@ -115,4 +117,22 @@ pub async fn suite(store: &Store, unique: &str) {
 async fn current(store: &Store, organization: &OrganizationId, tool: &str) -> i64 {
     let versions = store.tool_versions(organization, tool).await.unwrap();
     versions.iter().find(|version| version.current).unwrap().number
+}
+
+/// A tool's folder: begun at the first look, replaced by whoever knows its version.
+async fn folders(store: &Store, organization: &OrganizationId, tool: &str) {
+    assert_eq!(store.folder_size(organization, tool).await.unwrap(), None);
+    let begun = store.load_folder(organization, tool).await.unwrap().unwrap();
+    assert!(begun.archive.is_empty() && begun.version >= 0);
+    let archive: Vec<u8> = (0..(2 << 20) + 7_u32).map(|n| (n % 253) as u8).collect();
+    assert!(store.save_folder(organization, tool, begun.version, &archive).await.unwrap());
+    assert!(!store.save_folder(organization, tool, begun.version, b"late").await.unwrap());
+    let kept = store.load_folder(organization, tool).await.unwrap().unwrap();
+    assert!(kept.archive == archive && kept.version == begun.version + 1);
+    let stranger = OrganizationId::parse("stranger").unwrap();
+    assert_eq!(store.load_folder(&stranger, tool).await.unwrap(), None);
+    assert!(!store.save_folder(&stranger, tool, kept.version, b"x").await.unwrap());
+    assert!(store.save_folder(organization, tool, kept.version, b"").await.unwrap());
+    assert!(store.load_folder(organization, tool).await.unwrap().unwrap().archive.is_empty());
+    assert_eq!(store.folder_size(organization, tool).await.unwrap().unwrap().bytes, 0);
 }
