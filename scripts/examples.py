@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Builds `examples/tools/*` into `target/examples/*.wasm`: `make examples`, or `python3 scripts/examples.py [NAME ...]`.
+"""Builds `examples/tools/*` into `target/examples/*.wasm` and `examples/agents/*` into `target/examples/*-agent.tar`:
+`make examples`, or `python3 scripts/examples.py [NAME ...]`.
 
 Each language's own tools are fetched by their pinned versions (pip, npm, cargo) and kept in `target/examples/.tools`. An
 example whose toolchain this machine cannot have is skipped, with the reason. One whose sources have not changed is left alone.
@@ -12,10 +13,11 @@ import shutil
 import subprocess
 import sys
 
+import agent_image
 import kernels
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SOURCES = ROOT / "examples" / "tools"
+SOURCES = ROOT / "examples"
 OUT = ROOT / "target" / "examples"
 TOOLS = OUT / ".tools"
 COMPONENTIZE_PY = "0.25.1"
@@ -91,12 +93,30 @@ def hash_c(folder, out):
     cofferdam("tool", "wrap", module, "--wit", folder / "wit", "--output", out)
 
 
-EXAMPLES = {"hello-python": hello_python, "markdown-js": markdown_js, "hash-c": hash_c, "weather-rust": weather_rust}
+def hello_agent(folder, out):
+    """An image of one static program, for two architectures."""
+    images = {}
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    for architecture, machine in (("amd64", "x86_64"), ("arm64", "aarch64")):
+        program = TOOLS / f"hello-{architecture}"
+        kernels.run([kernels.zig(), "cc", "-target", f"{machine}-linux-musl", "-static", "-Os", "-s", "-o", program, folder / "hello.c"])
+        images[architecture] = [("hello", program.read_bytes(), 0o755)]
+    agent_image.write(out, "hello-agent:latest", images, {"Entrypoint": ["/hello"], "User": "65532:65532", "WorkingDir": "/"})
+
+
+# By name: what builds it, the folder of its sources, the file that it makes.
+EXAMPLES = {
+    "hello-python": (hello_python, "tools/hello-python", "hello-python.wasm"),
+    "markdown-js": (markdown_js, "tools/markdown-js", "markdown-js.wasm"),
+    "hash-c": (hash_c, "tools/hash-c", "hash-c.wasm"),
+    "weather-rust": (weather_rust, "tools/weather-rust", "weather-rust.wasm"),
+    "hello-agent": (hello_agent, "agents/hello", "hello-agent.tar"),
+}
 
 
 def inputs(folder):
     """A digest of everything that an example is made of."""
-    made = hashlib.sha256(pathlib.Path(__file__).read_bytes())
+    made = hashlib.sha256(pathlib.Path(__file__).read_bytes() + pathlib.Path(agent_image.__file__).read_bytes())
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         made.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
     return made.hexdigest()
@@ -107,14 +127,15 @@ def main():
     for name in names:
         if name not in EXAMPLES:
             sys.exit(f"examples: there is no {name!r}; there are: {', '.join(EXAMPLES)}")
-        folder, out, stamp = SOURCES / name, OUT / f"{name}.wasm", OUT / f"{name}.inputs"
+        build, sources, made = EXAMPLES[name]
+        folder, out, stamp = SOURCES / sources, OUT / made, OUT / f"{name}.inputs"
         digest = inputs(folder)
         if out.is_file() and stamp.is_file() and stamp.read_text() == digest:
             continue
         OUT.mkdir(parents=True, exist_ok=True)
         say(f"building {name}")
         try:
-            EXAMPLES[name](folder, out)
+            build(folder, out)
         except Skipped as reason:
             say(f"skipped {name}: {reason}")
             continue

@@ -1,12 +1,15 @@
 //! The `cofferdam` program: its commands. What they do is in the crates below and in `run` and `doctor`.
 
+mod agent;
 mod commands;
+mod deploy;
 mod doctor;
 mod folders;
 mod image;
 mod run;
 mod secret;
 mod server;
+mod sse;
 mod telemetry;
 mod tool;
 mod worker_program;
@@ -15,9 +18,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{
-    doctor as check, image as container, internal, run as snippet, secret as keep, serve, tool as component,
-};
+use commands::{agent as agents, deploy as deployment, doctor as check, image as container, internal};
+use commands::{run as snippet, secret as keep, serve, tool as component};
 
 /// Cofferdam runs untrusted code in watertight WebAssembly compartments.
 #[derive(Parser)]
@@ -34,6 +36,8 @@ enum Command {
     Tool(component::Tool),
     Image(container::Image),
     Secret(keep::Secret),
+    Deploy(Box<deployment::Args>),
+    Agent(agents::Agent),
     Doctor(check::Args),
     /// The program's own child processes.
     #[command(hide = true, subcommand)]
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
         Command::Tool(args) => component::main(args),
         Command::Image(args) => container::main(args),
         Command::Secret(args) => keep::main(args),
+        Command::Deploy(args) => Ok(deployment::main(&args)),
+        Command::Agent(args) => agents::main(args),
         Command::Doctor(args) => check::main(&args),
         Command::Internal(command) => internal::main(command),
     };

@@ -30,11 +30,12 @@ fn well(server: &Server) -> Result<(), String> {
 }
 
 /// No attack has cost a worker, and no sandbox was given back with traces in it.
-fn unharmed(server: &Server, worker: Option<u32>) -> bool {
+fn unharmed(server: &Server, before: [Option<u32>; 2]) -> bool {
     let spoiled = server.metric("cofferdam_worker_slots_spoiled_total");
-    let good = worker.is_some() && server.worker_pid() == worker && spoiled == Some(0.0);
+    let after = server.workers();
+    let good = before.iter().all(Option::is_some) && after == before && spoiled == Some(0.0);
     if !good {
-        eprintln!("worker {worker:?} before, {:?} after; slots spoiled: {spoiled:?}", server.worker_pid());
+        eprintln!("workers {before:?} before, {after:?} after; slots spoiled: {spoiled:?}");
         eprintln!(
             "{}",
             server

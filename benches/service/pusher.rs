@@ -110,6 +110,16 @@ pub fn watch(
     Ok(Took { ms, peak_mib, written_mib })
 }
 
+/// The most memory that a process has had resident so far.
+pub fn peak_mib(pid: u32) -> f64 {
+    figure(pid, "status", "VmHWM:").unwrap_or(0.0) / 1024.0
+}
+
+/// What a process has had the kernel write to disk so far.
+pub fn written_mib(pid: u32) -> f64 {
+    figure(pid, "io", "write_bytes:").unwrap_or(0.0) / 1048576.0
+}
+
 /// A figure of a process: kB in `status`, bytes in `io`.
 fn figure(pid: u32, file: &str, name: &str) -> Option<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;

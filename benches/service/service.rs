@@ -52,6 +52,11 @@ pub fn scratch() -> anyhow::Result<tempfile::TempDir> {
 impl Service {
     /// Starts it and waits until it takes runs. With an operator's policy where there is one, else as it is by default.
     pub fn start(policy: Option<&str>) -> anyhow::Result<Self> {
+        Self::start_with(policy, &[])
+    }
+
+    /// The same, with these variables.
+    pub fn start_with(policy: Option<&str>, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         if !kernels().join("python").is_dir() {
             bail!("there are no kernels in target/kernels; `make build` makes them");
         }
@@ -63,7 +68,7 @@ impl Service {
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join("data"));
         command.env("COFFERDAM_KERNELS", kernels()).env("COFFERDAM_CACHE_DIR", cache());
         command.env("COFFERDAM_API_KEY", KEY).env("TMPDIR", &temporary).env_remove("DATABASE_URL");
-        command.env_remove("COFFERDAM_POLICY");
+        command.env_remove("COFFERDAM_POLICY").env_remove("KUBECONFIG").envs(variables.iter().copied());
         if let Some(policy) = policy {
             let path = folder.path().join("policy.yaml");
             std::fs::write(&path, policy)?;
@@ -115,6 +120,10 @@ impl Service {
 
     pub fn client(&self) -> Client {
         Client::new(self.address, KEY)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn pid(&self) -> u32 {

@@ -22,6 +22,7 @@ enum Need {
     Nothing,
     Http,
     KeyValue,
+    Tools,
     /// Its functions are there and deny everything.
     Denied,
 }
@@ -53,6 +54,7 @@ const PACKAGES: &[(&str, &str, &[&str], Need)] = &[
     ("wasi:logging", "0.1.0-draft", &["logging"], Need::Nothing),
     ("wasi:http", "0.2", &["types", "outgoing-handler"], Need::Http),
     ("wasi:keyvalue", "0.2.0-draft2", &["store", "atomics", "batch"], Need::KeyValue),
+    ("cofferdam:tool", "0.1", &["call"], Need::Tools),
     (
         "wasi:sockets",
         "0.2",
@@ -85,10 +87,12 @@ fn remedy(import: &str, grants: &Grants) -> Option<String> {
     }
     match need {
         Need::Nothing | Need::Denied => None,
-        Need::Http if !grants.http.is_empty() => None,
+        Need::Http if grants.reaches_http() => None,
         Need::KeyValue if grants.keyvalue.is_some() => None,
+        Need::Tools if !grants.tools.is_empty() => None,
         Need::Http => Some("grant it with `grants.http`, a list of the hosts that it may reach".to_owned()),
         Need::KeyValue => Some("grant it with `grants.keyvalue`".to_owned()),
+        Need::Tools => Some("grant it with `grants.tools`, the names of the tools that it may call".to_owned()),
     }
 }
 
@@ -110,6 +114,8 @@ mod tests {
         let http =
             Grants { http: vec![HttpGrant { host: "a.example".into(), ..HttpGrant::default() }], ..none.clone() };
         let keyvalue = Grants { keyvalue: Some(KeyValueGrant::default()), ..none.clone() };
+        let llm: Grants = serde_json::from_str(r#"{"llm":{"models":["m"]}}"#).unwrap();
+        let tools = Grants { tools: vec!["other".into()], ..none.clone() };
         for (import, grants, expected) in [
             ("wasi:io/streams@0.2.0", &none, None),
             ("wasi:io/streams@0.2.12", &none, None),
@@ -123,9 +129,12 @@ mod tests {
             ("wasi:http/outgoing-handler@0.2.0", &none, Some("`grants.http`")),
             ("wasi:http/outgoing-handler@0.2.0", &keyvalue, Some("`grants.http`")),
             ("wasi:http/outgoing-handler@0.2.0", &http, None),
+            ("wasi:http/outgoing-handler@0.2.0", &llm, None),
             ("wasi:http/incoming-handler@0.2.0", &http, Some("only types")),
             ("wasi:keyvalue/store@0.2.0-draft2", &http, Some("`grants.keyvalue`")),
             ("wasi:keyvalue/store@0.2.0-draft2", &keyvalue, None),
+            ("cofferdam:tool/call@0.1.0", &http, Some("`grants.tools`")),
+            ("cofferdam:tool/call@0.1.0", &tools, None),
             ("example:other/thing@1.0.0", &http, Some("nothing here")),
             ("log", &http, Some("nothing here")),
         ] {

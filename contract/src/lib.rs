@@ -20,7 +20,7 @@ pub mod worker;
 
 pub use agent::{AgentId, DeploymentState, FailureReason, LogLine, Resources};
 pub use files::{FileEntry, FileInput, FilesInput, PathError, normalize_path};
-pub use grants::{FilesGrant, Grants, HttpGrant, KeyValueGrant, SecretGrant};
+pub use grants::{FilesGrant, Grants, HttpGrant, KeyValueGrant, LlmGrant, SecretGrant};
 pub use ids::{DeploymentId, OrganizationId, RunId, SessionId};
 pub use limits::{LimitError, LimitName, Limits, LimitsRequest};
 pub use problem::{Fault, Problem};

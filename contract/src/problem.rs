@@ -82,6 +82,8 @@ problems! {
     component_missing = "component-missing", "The component is not here", 409, Host, true;
     /// A component that cannot become a tool: broken, not a component, or in need of what no grant covers.
     bad_component = "bad-component", "This cannot be deployed as a tool", 422, Caller, false;
+    /// An archive that holds no image which can run here, and what to do about it.
+    bad_image = "bad-image", "This image cannot be deployed", 422, Caller, false;
     too_large = "too-large", "The request is too large", 413, Caller, false;
     unsupported_media = "unsupported-media-type", "The media type is not supported", 415, Caller, false;
     /// Well-formed, but with a value that cannot be: an unknown language, a bad path, a limit out of range.

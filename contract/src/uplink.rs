@@ -13,6 +13,8 @@
 //! | `/tools` | empty -> list of [`GrantedTool`] that the token may call |
 //! | `/tools/{tool}/functions/{function}` | arguments in JSON -> [`crate::ToolOutcome`], or a [`crate::Problem`] with its status |
 //! | `/keyvalue` | [`KeyValueRequest`] -> [`KeyValueResponse`] |
+//! | `/files/load` | empty -> the tool's folder as an archive (no byte where nothing was kept yet), [`VERSION_HEADER`] |
+//! | `/files/save` | an archive, with the [`VERSION_HEADER`] of what it was made from -> empty. The problem `conflict`, and nothing is changed, where that is not what is kept any more |
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,8 @@ pub const LENGTH_HEADER: &str = "cofferdam-content-length";
 /// On a response: the gateway's word, not the upstream's; the value is the [`RefusedBy`] as text. In the trailers of a
 /// response: its body ends here because of that, and what came is not all of it.
 pub const REFUSED_HEADER: &str = "cofferdam-refused";
+/// Which state of a tool's folder an archive is, or was made from.
+pub const VERSION_HEADER: &str = "cofferdam-files-version";
 /// A guest can neither send nor see headers that begin so.
 pub const RESERVED_PREFIX: &str = "cofferdam-";
 
@@ -62,6 +66,8 @@ pub enum RefusedBy {
     TooLarge,
     /// The request or the upstream's answer is not HTTP as it should be.
     Malformed,
+    /// What was read has changed since.
+    Conflict,
     /// The token is not known: the run is over.
     Token,
     /// Our failure.
@@ -78,6 +84,7 @@ impl RefusedBy {
             Self::Timeout => "timeout",
             Self::TooLarge => "too-large",
             Self::Malformed => "malformed",
+            Self::Conflict => "conflict",
             Self::Token => "token",
             Self::Internal => "internal",
         }
@@ -92,6 +99,7 @@ impl RefusedBy {
             Self::Timeout,
             Self::TooLarge,
             Self::Malformed,
+            Self::Conflict,
             Self::Token,
             Self::Internal,
         ]

@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use cofferdam_contract::Problem;
 
 use crate::config::ConfigError;
+use crate::objects::ObjectsError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operator's: the program does not start.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The operator's: the program does not start.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// The caller, a limit or a policy: the problem says it all and is safe to show.
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),

@@ -15,6 +15,7 @@ pub mod error;
 pub mod gateway;
 pub mod mcp;
 pub mod metrics;
+pub mod objects;
 pub mod oci;
 pub mod policy;
 pub mod server;

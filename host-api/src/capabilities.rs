@@ -5,7 +5,7 @@ use wasmtime::component::Linker;
 
 use crate::{
     config::add_config_to_linker, http::add_http_to_linker, keyvalue::add_keyvalue_to_linker,
-    logging::add_logging_to_linker, sandbox::SandboxView, wasi,
+    logging::add_logging_to_linker, sandbox::SandboxView, tools::add_tools_to_linker, wasi,
 };
 
 /// The kinds of host functions beside WASI's own, configuration and logging, which everybody has. Equal ones link alike.
@@ -15,11 +15,13 @@ pub struct Capabilities {
     pub http: bool,
     /// `wasi:keyvalue`.
     pub keyvalue: bool,
+    /// `cofferdam:tool/call`.
+    pub tools: bool,
 }
 
 impl From<&Grants> for Capabilities {
     fn from(grants: &Grants) -> Self {
-        Self { http: !grants.http.is_empty(), keyvalue: grants.keyvalue.is_some() }
+        Self { http: grants.reaches_http(), keyvalue: grants.keyvalue.is_some(), tools: !grants.tools.is_empty() }
     }
 }
 
@@ -36,6 +38,9 @@ pub fn add_capabilities_to_linker<T: SandboxView + 'static>(
     }
     if capabilities.keyvalue {
         add_keyvalue_to_linker(linker)?;
+    }
+    if capabilities.tools {
+        add_tools_to_linker(linker)?;
     }
     Ok(())
 }

@@ -61,9 +61,14 @@ impl GatewayHandle {
 
     /// Sends JSON to a path and reads the whole answer, which may have `max` bytes.
     pub async fn post(&self, path: &str, json: Bytes, max: usize) -> Result<Response<Bytes>, GatewayError> {
-        let body = Full::new(json).map_err(|never| match never {}).boxed_unsync();
-        let request = Request::post(path).header(CONTENT_TYPE, "application/json").body(body);
-        let (head, body) = self.send(request.map_err(|_| GatewayError::Unreachable)?).await?.into_parts();
+        let request = Request::post(path).header(CONTENT_TYPE, "application/json").body(json);
+        self.exchange(request.map_err(|_| GatewayError::Unreachable)?, max).await
+    }
+
+    /// Sends a request and reads the whole answer, which may have `max` bytes.
+    pub async fn exchange(&self, request: Request<Bytes>, max: usize) -> Result<Response<Bytes>, GatewayError> {
+        let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
+        let (head, body) = self.send(request).await?.into_parts();
         let bytes = Limited::new(body, max).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() { GatewayError::TooLong } else { GatewayError::Broken }
         })?;

@@ -1,5 +1,5 @@
-//! What a sandbox may call: WASI 0.2 over files in memory, the kernel's door, and what grants add: HTTP and key-value
-//! through the gateway.
+//! What a sandbox may call: WASI 0.2 over files in memory, the kernel's door, and what grants add: HTTP, key-value
+//! and other tools through the gateway.
 //!
 //! Never touches a real file, the network, the process's environment or a clock's setting; every length that a guest
 //! chooses has a cap here. Everything is synchronous; the only place that waits is [`Interrupt`], and it waits no
@@ -20,6 +20,7 @@ pub mod sockets;
 pub mod stdio;
 #[cfg(test)]
 mod testing;
+pub mod tools;
 pub mod vfs;
 pub mod wasi;
 

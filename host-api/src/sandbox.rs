@@ -59,6 +59,8 @@ struct Reproducible {
 pub struct Sandbox {
     pub(crate) table: ResourceTable,
     pub(crate) vfs: Vfs,
+    /// What outlives it, where it has that.
+    pub(crate) folder: Option<Vfs>,
     pub(crate) stdin: Arc<Stdin>,
     pub(crate) output: Arc<Output>,
     pub(crate) env: Arc<[(String, String)]>,
@@ -83,6 +85,7 @@ impl Sandbox {
         Self {
             table,
             vfs,
+            folder: None,
             stdin: Arc::default(),
             output: Arc::default(),
             env: Arc::default(),
@@ -125,6 +128,15 @@ impl Sandbox {
 
     pub fn vfs(&self) -> &Vfs {
         &self.vfs
+    }
+
+    /// Gives it a second file system, `/data`: what is in the other's `/home/user`. Before the guest starts.
+    pub fn set_folder(&mut self, folder: Vfs) {
+        self.folder = Some(folder);
+    }
+
+    pub fn folder(&self) -> Option<&Vfs> {
+        self.folder.as_ref()
     }
 
     /// For host functions of other crates that make resources of their own (HTTP).

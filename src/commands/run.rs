@@ -103,7 +103,7 @@ fn split(text: &str) -> Result<(u64, &str), String> {
     Ok((number.parse().map_err(|e| format!("{e}"))?, unit.trim()))
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text)?;
     let millis = match unit {
         "ms" => 1,

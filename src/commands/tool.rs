@@ -90,7 +90,7 @@ pub struct Deploy {
     #[arg(value_name = "FILE|oci://REF")]
     pub component: String,
     /// What the tool asks for, as a YAML document
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["allow_http", "secret", "variables", "keyvalue", "tools"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["allow_http", "secret", "variables", "keyvalue", "files", "tools", "allow_models"])]
     pub policy: Option<PathBuf>,
     /// Ask for outbound HTTP to a host, such as api.example.com, *.example.com or localhost:8080
     #[arg(long, value_name = "HOST")]
@@ -104,9 +104,15 @@ pub struct Deploy {
     /// Ask for key-value storage
     #[arg(long)]
     pub keyvalue: bool,
+    /// Ask for a folder that lasts between calls, /data
+    #[arg(long)]
+    pub files: bool,
     /// Ask to call another tool
     #[arg(long = "tool", value_name = "NAME")]
     pub tools: Vec<String>,
+    /// Ask for a model of the upstream that the operator configured; `*` for all that are allowed
+    #[arg(long = "allow-model", value_name = "MODEL")]
+    pub allow_models: Vec<String>,
     #[command(flatten)]
     pub output: Json,
 }

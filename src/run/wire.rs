@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use cofferdam_contract::Problem;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -59,6 +60,26 @@ impl Address {
         Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
     }
 
+    /// One request with these headers and no others, and its answer whatever it is.
+    pub async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: BoxBody<Bytes, std::io::Error>,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let place = || format!("reaching {}", self.host());
+        let stream = self.connect().await.with_context(place)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.prefix()));
+        request = request.header("host", self.host());
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        sender.send_request(request.body(body)?).await.with_context(place)
+    }
+
     fn host(&self) -> String {
         match self {
             Self::Unix(_) => "worker".to_owned(),
@@ -101,28 +122,14 @@ impl Server {
         body: Vec<u8>,
         accept: &str,
     ) -> anyhow::Result<Response<Incoming>> {
-        let place = || format!("reaching {}", self.address.host());
-        let stream = self.address.connect().await.with_context(place)?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.address.prefix()));
-        request = request.header("host", self.address.host()).header("accept", accept);
+        let mut headers = vec![(http::header::ACCEPT, HeaderValue::from_str(accept)?)];
         if !body.is_empty() {
-            request = request.header("content-type", kind);
+            headers.push((http::header::CONTENT_TYPE, HeaderValue::from_str(kind)?));
         }
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        let response = sender.send_request(request.body(Full::new(Bytes::from(body)))?).await.with_context(place)?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status();
-        let body = whole(response).await.unwrap_or_default();
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => Err(anyhow!("{}: {}", problem.title, problem.detail)),
-            Err(_) => bail!("the server answered {status}"),
-        }
+        headers.extend(self.headers.iter().cloned());
+        let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed();
+        let response = self.address.exchange(method, path, &headers, body).await?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 
     /// Sends a call with a body of that kind and takes the whole answer.
@@ -133,6 +140,16 @@ impl Server {
     /// Sends a call and takes the whole answer.
     pub async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<Bytes> {
         whole(self.send(method, path, body, "application/json").await?).await
+    }
+}
+
+/// What an answer that is no success says, for people.
+pub async fn refusal(response: Response<Incoming>) -> anyhow::Error {
+    let status = response.status();
+    let body = whole(response).await.unwrap_or_default();
+    match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => anyhow!("{}: {}", problem.title, problem.detail),
+        Err(_) => anyhow!("the server answered {status}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Deploying: the component's file and what it asks for as one form, or a reference to a registry as JSON.
 
 use anyhow::{Context, bail};
-use cofferdam_contract::grants::{Grants, HttpGrant, KeyValueGrant, SecretGrant};
+use cofferdam_contract::grants::{FilesGrant, Grants, HttpGrant, KeyValueGrant, LlmGrant, SecretGrant};
 use cofferdam_contract::tool::MAX_COMPONENT_BYTES;
 use http::Method;
 use serde_json::json;
@@ -51,7 +51,8 @@ fn grants(args: &Deploy) -> anyhow::Result<Grants> {
         secrets: args.secret.iter().map(secret).collect(),
         tools: args.tools.clone(),
         keyvalue: args.keyvalue.then(KeyValueGrant::default),
-        files: None,
+        files: args.files.then(FilesGrant::default),
+        llm: (!args.allow_models.is_empty()).then(|| LlmGrant::of(args.allow_models.clone())),
         config: args.variables.iter().map(pair).collect::<anyhow::Result<_>>()?,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cofferdam_contract::grants::{Grants, HttpGrant};
+use cofferdam_contract::grants::{FOLDER, Grants, HttpGrant};
 use cofferdam_controller::services::tools::ToolInfo;
 use serde_json::Value;
 
@@ -37,6 +37,9 @@ fn write(out: &mut String, tool: &ToolInfo) -> std::fmt::Result {
     }
     for line in lines {
         writeln!(out, "  {line}")?;
+    }
+    if let Some(folder) = &tool.folder {
+        writeln!(out, "  {FOLDER} has {} bytes now", folder.bytes)?;
     }
     if !tool.limited_by.is_empty() {
         writeln!(out, "\nasked for and not given")?;
@@ -98,9 +101,16 @@ fn grants(grants: &Grants) -> Vec<String> {
     }
     if let Some(files) = &grants.files {
         let mode = if files.read_only { "read only" } else { "read and write" };
-        lines.push(format!("a folder of its own, {mode}, {} files, {} bytes", files.max_files, files.max_bytes));
+        lines.push(format!(
+            "a folder of its own ({FOLDER}), {mode}, {} files, {} bytes",
+            files.max_files, files.max_bytes
+        ));
     }
     lines.extend(grants.tools.iter().map(|name| format!("call the tool {name}")));
+    if let Some(llm) = &grants.llm {
+        let models = llm.models.join(", ");
+        lines.push(format!("models {models}, {} tokens, {} requests a call", llm.max_tokens, llm.max_requests));
+    }
     if !grants.config.is_empty() {
         lines.push(format!("configuration: {}", grants.config.keys().cloned().collect::<Vec<_>>().join(", ")));
     }

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agents;
 mod events;
 mod files;
 mod keys;
@@ -13,4 +14,5 @@ mod runs;
 mod sessions;
 mod states;
 mod system;
+mod tool_files;
 mod tools;

@@ -1,4 +1,4 @@
-//! Tools: deployed, listed, called, rolled back, deleted; what is refused and that nothing of it stays.
+//! Tools: deployed, listed, called, rolled back, deleted. What is refused is in `tests/attack/tools`.
 
 use serde_json::{Value, json};
 
@@ -63,75 +63,6 @@ fn a_tool_is_deployed_called_and_deleted() {
     server.get("/v1/tools/adder").problem(404, "not-found");
     call(&server, "adder", "add", &json!({"a": 2, "b": 3})).problem(404, "not-found");
     server.send(Call::new("DELETE", "/v1/tools/adder")).problem(404, "not-found");
-}
-
-#[test]
-fn arguments_that_do_not_fit_are_named() {
-    let server = Server::shared();
-    put(&server, "strict", add(0)).expect(201);
-    for (arguments, part) in [
-        (json!({"a": 1}), "b"),
-        (json!({"a": 1, "b": "x"}), "arguments.b"),
-        (json!({"a": 1, "b": 2.5}), "arguments.b"),
-        (json!({"a": 1, "b": 3_000_000_000_u64}), "arguments.b"),
-        (json!({"a": 1, "b": 2, "c": 3}), "c"),
-        (json!([1, 2]), "arguments"),
-    ] {
-        let detail = call(&server, "strict", "add", &arguments).problem(422, "invalid-request");
-        assert!(detail.contains(part), "{arguments}: {detail}");
-    }
-    let broken = Call::new("POST", "/v1/tools/strict/functions/add").body("{", "application/json");
-    server.send(broken).problem(400, "malformed-request");
-    let text = Call::new("POST", "/v1/tools/strict/functions/add").body("{}", "text/plain");
-    server.send(text).problem(415, "unsupported-media-type");
-    let detail = call(&server, "strict", "sub", &json!({})).problem(404, "not-found");
-    assert!(detail.contains("add"), "{detail}");
-    delete(&server, "strict");
-}
-
-#[test]
-fn what_is_no_component_is_refused_and_the_old_version_serves() {
-    let server = Server::shared();
-    let good = add(0);
-    let version = put(&server, "steady", good.clone()).expect(201)["version"].clone();
-    let core = wat::parse_str("(module (func (export \"add\")))").unwrap();
-    let mut flipped = good.clone();
-    let at = flipped.len() / 2;
-    flipped[at] ^= 0xff;
-    let socket = component(
-        r#"(component (import "acme:magic/wand@1.0.0" (instance (export "wave" (func)))) (core module $m (func (export "f")))
-          (core instance $i (instantiate $m)) (func (export "f") (canon lift (core func $i "f"))))"#,
-    );
-    let traps = component(
-        r#"(component (core module $m (func $s unreachable) (start $s) (func (export "f")))
-          (core instance $i (instantiate $m)) (func (export "f") (canon lift (core func $i "f"))))"#,
-    );
-    let loops = component(
-        r#"(component (core module $m (func $s (loop br 0)) (start $s) (func (export "f")))
-          (core instance $i (instantiate $m)) (func (export "f") (canon lift (core func $i "f"))))"#,
-    );
-    let nothing = component("(component)");
-    for (name, bytes, part) in [
-        ("core module", core, ""),
-        ("truncated", good[..good.len() - 5].to_vec(), ""),
-        ("bit-flipped", flipped, ""),
-        ("text", b"hello".to_vec(), ""),
-        ("empty", Vec::new(), "no bytes"),
-        ("unknown import", socket, "acme:magic/wand"),
-        ("traps at the start", traps, "does not start"),
-        ("loops at the start", loops, "does not start"),
-        ("no functions", nothing, ""),
-    ] {
-        let answer = put(&server, "steady", bytes);
-        let detail = answer.problem(422, "bad-component");
-        assert!(detail.contains(part), "{name}: {detail}");
-        let outcome = call(&server, "steady", "add", &json!({"a": 1, "b": 1})).expect(200);
-        assert_eq!(outcome["result"], 2, "{name}");
-    }
-    let shown = server.get("/v1/tools/steady").expect(200);
-    assert_eq!(shown["version"], version);
-    assert_eq!(shown["versions"].as_array().unwrap().len(), 1);
-    delete(&server, "steady");
 }
 
 #[test]
@@ -223,20 +154,4 @@ fn scopes_are_kept() {
         assert_eq!(got, expected, "{scope}");
     }
     delete(&server, "scoped");
-}
-
-#[test]
-fn uploads_are_bounded() {
-    let server = Server::shared();
-    let large = Call::new("PUT", "/v1/tools/large").body(vec![0; 65 << 20], "application/wasm");
-    server.send(large).problem(413, "too-large");
-    let announced = Call::new("PUT", "/v1/tools/large").header("content-length", (200_u64 << 20).to_string());
-    let announced = Call { body: vec![0; 1 << 20], ..announced.header("content-type", "application/wasm") };
-    let key = server.key.clone();
-    let answer = announced.header("x-api-key", key).send_to(server.address).unwrap();
-    answer.problem(413, "too-large");
-    assert!(answer.took.as_secs() < 15, "{:?}", answer.took);
-    let text = Call::new("PUT", "/v1/tools/large").body("x", "text/plain");
-    server.send(text).problem(415, "unsupported-media-type");
-    server.get("/v1/tools/large").problem(404, "not-found");
 }

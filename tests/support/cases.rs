@@ -9,12 +9,12 @@ use super::Server;
 use super::case::{Case, cases};
 use super::play::play;
 
-/// Plays all of them. `after_each` fails the case that it follows; `after_all` is given the worker's process id from
-/// before, and fails the whole.
+/// Plays all of them. `after_each` fails the case that it follows; `after_all` is given the process ids of the worker and
+/// the worker of tools from before, and fails the whole.
 pub fn main(
     folder: &str,
     after_each: fn(&Server) -> Result<(), String>,
-    after_all: fn(&Server, Option<u32>) -> bool,
+    after_all: fn(&Server, [Option<u32>; 2]) -> bool,
 ) -> ! {
     let arguments = Arguments::from_args();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -30,9 +30,9 @@ pub fn main(
             Ok(after_each(&server)?)
         })
     });
-    let worker = server.as_ref().and_then(|server| server.worker_pid());
+    let workers = server.as_ref().map(|server| server.workers()).unwrap_or_default();
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    let well = server.as_ref().is_none_or(|server| after_all(server, worker));
+    let well = server.as_ref().is_none_or(|server| after_all(server, workers));
     drop(server);
     if !well {
         std::process::exit(101);

@@ -5,6 +5,7 @@
 
 pub mod case;
 pub mod cases;
+pub mod docker_registry;
 pub mod generate;
 pub mod http;
 pub mod play;

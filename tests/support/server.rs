@@ -187,6 +187,11 @@ impl Server {
         process::child_with(self.pid(), "worker")
     }
 
+    /// That one, and the process that runs tools.
+    pub fn workers(&self) -> [Option<u32>; 2] {
+        [self.worker_pid(), process::child_with(self.pid(), "tool-worker")]
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -26,17 +26,17 @@ const MOST_WRITTEN_MIB: f64 = 1.0;
 /// Of a gigabyte: a base, a runtime, its libraries, and an agent.
 const LAYERS: [u64; 5] = [120 * MIB, 560 * MIB, 250 * MIB, 90 * MIB, 4 * MIB];
 
-struct Archives {
+pub(super) struct Archives {
     folder: tempfile::TempDir,
     plain: String,
-    gzip: String,
+    pub(super) gzip: String,
 }
 
 fn path(path: PathBuf) -> anyhow::Result<String> {
     path.into_os_string().into_string().map_err(|_| anyhow::anyhow!("the folder's name is no text"))
 }
 
-fn archives(quick: bool) -> anyhow::Result<Archives> {
+pub(super) fn archives(quick: bool) -> anyhow::Result<Archives> {
     let folder = scratch()?;
     let plain = path(folder.path().join("image.tar"))?;
     let layers = LAYERS.map(|size| if quick { size / 8 } else { size });

@@ -4,10 +4,12 @@ mod cpu;
 mod fork;
 mod fresh;
 mod gateway;
+mod image_upload;
 mod images;
 mod inside;
 mod limits;
 mod live;
+mod logs;
 mod many_tools;
 mod session;
 mod suspended;
@@ -43,7 +45,13 @@ pub const ALL: &[Row] = &[
     Row { name: "deploy", about: "deployment of a 1 MB component until its first answer", run: tool_deploy::measure },
     Row { name: "mcp", about: "a tool through MCP beside REST", run: tool_calls::through_mcp },
     Row { name: "gateway", about: "requests of a tool through the gateway, a body of 1 GB", run: gateway::measure },
+    Row { name: "logs", about: "1,000 followers of one busy agent's log", run: logs::measure },
     Row { name: "many-tools", about: "1,000 deployed tools beside 10", run: many_tools::measure },
     Row { name: "image", about: "push of an image archive, new and again, beside skopeo", run: images::measure },
     Row { name: "image-pipe", about: "push of an image of 10 GB through a pipe: its memory", run: images::pipe },
+    Row {
+        name: "image-upload",
+        about: "upload of an image through the API beside the direct push",
+        run: image_upload::measure,
+    },
 ];

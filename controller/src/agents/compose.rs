@@ -109,7 +109,7 @@ pub fn redactor(values: &BTreeMap<String, Secret>) -> impl Fn(&str) -> String + 
     for (name, value) in values {
         let value = value.expose().trim();
         if secret(name) && value.len() >= SHORTEST {
-            forms.extend(crate::gateway::secret_forms(value.as_bytes()));
+            forms.extend(crate::gateway::forms(value.as_bytes()));
             // A log has lines: each of a key's is one.
             forms.extend(value.lines().filter(|line| line.len() >= 16).map(|line| line.as_bytes().to_vec()));
         }

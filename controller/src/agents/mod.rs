@@ -6,6 +6,7 @@
 mod arrived;
 mod ask;
 mod changes;
+pub mod cloud;
 mod compose;
 mod create;
 mod deploy;
@@ -14,8 +15,10 @@ pub mod driver;
 mod history;
 mod image;
 mod lifecycle;
+pub mod logs;
 mod once;
 mod registries;
+pub mod uploads;
 pub mod variables;
 mod wire;
 

@@ -104,7 +104,8 @@ fn refusal(error: &serde_json::Error) -> Problem {
         }
         // A value of the right type that cannot be.
         serde_json::error::Category::Data
-            if text.starts_with("unknown variant") || text.contains("is not a valid id") =>
+            if ["is not a valid id", "is not an agent id"].iter().any(|part| text.contains(part))
+                || text.starts_with("unknown variant") =>
         {
             Problem::invalid(text)
         }

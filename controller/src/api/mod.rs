@@ -1,6 +1,7 @@
 //! The HTTP API: handlers parse and map, `services` decide. Every route stands here, in the group of the scope it needs;
 //! every refusal is a problem document.
 
+mod agents;
 mod body;
 mod json;
 mod keys;
@@ -55,7 +56,8 @@ pub fn router(app: &App) -> (Router, OpenApi) {
         .routes(routes!(tools::put_tool))
         .routes(routes!(tools::delete_tool))
         .routes(routes!(tools::rollback_tool))
-        .routes(routes!(tools::push_tool));
+        .routes(routes!(tools::push_tool))
+        .merge(agents::deploy());
     let read = OpenApiRouter::new()
         .routes(routes!(runs::get_run_file))
         .routes(routes!(sessions::list_sessions))
@@ -64,7 +66,8 @@ pub fn router(app: &App) -> (Router, OpenApi) {
         .routes(routes!(session_files::get_session_file))
         .routes(routes!(snapshots::list_snapshots))
         .routes(routes!(tools::list_tools))
-        .routes(routes!(tools::get_tool));
+        .routes(routes!(tools::get_tool))
+        .merge(agents::read());
     let admin = OpenApiRouter::new()
         .routes(routes!(keys::create_key))
         .routes(routes!(keys::list_keys))
@@ -72,12 +75,14 @@ pub fn router(app: &App) -> (Router, OpenApi) {
         .routes(routes!(secrets::put_secret))
         .routes(routes!(secrets::list_secrets))
         .routes(routes!(secrets::get_secret))
-        .routes(routes!(secrets::delete_secret));
+        .routes(routes!(secrets::delete_secret))
+        .merge(agents::admin());
     let open = OpenApiRouter::new()
         .routes(routes!(system::health))
         .routes(routes!(system::ready))
         .routes(routes!(system::metrics))
-        .routes(routes!(system::openapi));
+        .routes(routes!(system::openapi))
+        .merge(agents::open());
     let mcp = OpenApiRouter::new()
         .route("/mcp", axum::routing::post(mcp::post).with_state(mcp::McpService::new(app)).get(mcp::changes));
     let (router, document) = OpenApiRouter::with_openapi(openapi::document())

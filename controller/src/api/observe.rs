@@ -39,6 +39,7 @@ fn method_name(method: &Method) -> &'static str {
         Method::HEAD => "HEAD",
         Method::POST => "POST",
         Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
         Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
@@ -51,7 +52,8 @@ pub(crate) async fn observe(State(metrics): State<Arc<Metrics>>, request: Reques
     let id = request_id(&request);
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str()).to_owned();
-    let quiet = !route.starts_with("/v1/");
+    // What is asked all the time.
+    let quiet = matches!(route.as_str(), "none" | "/health" | "/ready" | "/metrics" | "/openapi.json" | "/mcp");
     let span = tracing::info_span!(
         "request",
         otel.name = %format_args!("{method} {route}"),

@@ -28,17 +28,25 @@ pub fn document() -> OpenApi {
     OpenApiBuilder::new().info(info).components(Some(components)).build()
 }
 
-/// Adds to every call under `/v1` the need for a key and its refusals.
+/// Routes that take no key.
+const OPEN: [&str; 5] = ["/health", "/ready", "/metrics", "/openapi.json", "/uploads/{token}"];
+
+/// Adds to every call but those the need for a key and its refusals.
 pub fn finish(mut document: OpenApi) -> OpenApi {
     // A tail of several segments is the router's word; OpenAPI knows only one kind of parameter.
     let paths = std::mem::take(&mut document.paths.paths);
     document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for (path, item) in &mut document.paths.paths {
-        if !path.starts_with("/v1/") {
+        if OPEN.contains(&path.as_str()) {
             continue;
         }
-        let operations =
-            [("get", &mut item.get), ("put", &mut item.put), ("post", &mut item.post), ("delete", &mut item.delete)];
+        let operations = [
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
+        ];
         for (method, operation) in operations {
             if let Some(operation) = operation {
                 complete(method, path, operation);
@@ -68,7 +76,10 @@ fn refusals(method: &str, path: &str, body: bool) -> BTreeMap<u16, &'static str>
     ]);
     let run = path == "/v1/runs";
     let of_session = path.starts_with("/v1/sessions/{id}");
-    let asks_worker = !path.starts_with("/v1/keys") && path != "/v1/snapshots";
+    let secrets = path.starts_with("/v1/secrets");
+    let asks_worker = !path.starts_with("/v1/keys") && path != "/v1/snapshots" && !secrets;
+    let deploys = method == "put" && path == "/v1/tools/{name}";
+    let calls = path.starts_with("/v1/tools/{name}/functions/");
     if body {
         refusals.insert(408, "The body did not arrive in time");
         refusals.insert(413, "The body, or a part of it, is too large");
@@ -84,13 +95,25 @@ fn refusals(method: &str, path: &str, body: bool) -> BTreeMap<u16, &'static str>
     if run || uses_session {
         refusals.insert(409, "Busy, or not in a state for this");
     }
+    if deploys || path == "/v1/tools/{name}/rollback" {
+        refusals.insert(409, "A function's name is taken by another tool");
+    }
+    if deploys || path == "/v1/tools/{name}/push" {
+        refusals.insert(502, "The registry did not do its part");
+    }
     if path == "/v1/keys/{id}" {
         refusals.insert(409, "The key is the operator's to change");
     }
     if run || (of_session && method != "delete") {
         refusals.insert(410, "The session's state is lost");
     }
-    if run || uses_session || (path == "/v1/sessions" && method == "post") {
+    if run
+        || uses_session
+        || (path == "/v1/sessions" && method == "post")
+        || deploys
+        || calls
+        || (secrets && method == "put")
+    {
         refusals.insert(429, "Too much at once, or too many; see Retry-After");
     }
     if asks_worker {
@@ -113,6 +136,17 @@ mod tests {
             ("post", "/v1/sessions/{id}/suspend", false, &[400, 401, 403, 404, 409, 410, 429, 500, 503]),
             ("get", "/v1/sessions", false, &[400, 401, 403, 422, 500, 503]),
             ("get", "/v1/snapshots", false, &[400, 401, 403, 500]),
+            ("put", "/v1/tools/{name}", true, &[400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 502, 503]),
+            ("get", "/v1/tools/{name}", false, &[400, 401, 403, 404, 500, 503]),
+            ("post", "/v1/tools/{name}/push", true, &[400, 401, 403, 404, 408, 413, 415, 422, 500, 502, 503]),
+            (
+                "post",
+                "/v1/tools/{name}/functions/{function}",
+                true,
+                &[400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503],
+            ),
+            ("put", "/v1/secrets/{name}", true, &[400, 401, 403, 404, 408, 413, 415, 422, 429, 500]),
+            ("get", "/v1/secrets", false, &[400, 401, 403, 500]),
             ("post", "/v1/keys", true, &[400, 401, 403, 408, 413, 415, 422, 500]),
             ("delete", "/v1/keys/{id}", false, &[400, 401, 403, 404, 409, 500]),
         ] {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, State};
-use cofferdam_contract::Problem;
 use http::StatusCode;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -65,8 +64,7 @@ impl TryFrom<SecretRow> for SecretInfo {
 /// Sandboxes never see the value: they hold a placeholder, which the gateway replaces in requests to these hosts.
 #[utoipa::path(put, path = "/v1/secrets/{name}", tag = "secrets", params(("name" = String, Path)),
     request_body = SecretRequest, responses((status = 201, description = "Made", body = SecretInfo),
-    (status = 200, description = "Changed", body = SecretInfo),
-    (status = 422, body = Problem, content_type = "application/problem+json")))]
+    (status = 200, description = "Changed", body = SecretInfo)))]
 pub async fn put_secret(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -90,7 +88,7 @@ pub async fn list_secrets(
 
 /// Show a secret, without its value.
 #[utoipa::path(get, path = "/v1/secrets/{name}", tag = "secrets", params(("name" = String, Path)),
-    responses((status = 200, body = SecretInfo), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = SecretInfo)))]
 pub async fn get_secret(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -101,7 +99,7 @@ pub async fn get_secret(
 
 /// Delete a secret. Runs that use it now go on without it.
 #[utoipa::path(delete, path = "/v1/secrets/{name}", tag = "secrets", params(("name" = String, Path)),
-    responses((status = 204, description = "Deleted"), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 204, description = "Deleted")))]
 pub async fn delete_secret(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,

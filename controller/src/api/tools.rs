@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Path, Query, Request, State};
 use bytes::Bytes;
+use cofferdam_contract::ToolOutcome;
 use cofferdam_contract::tool::MAX_ARGUMENTS_BYTES;
-use cofferdam_contract::{Problem, ToolOutcome};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,11 +35,6 @@ const USUAL: usize = 100;
     responses(
         (status = 200, description = "A new version serves", body = ToolInfo),
         (status = 201, description = "The tool is new", body = ToolInfo),
-        (status = 409, description = "A function's name is taken by another tool", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The component is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not a component, a form or JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The component, its grants or its policy cannot be", body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "The registry did not do its part", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn put_tool(
     State(app): State<App>,
@@ -85,7 +80,7 @@ pub async fn list_tools(
 
 /// Show a tool: its functions with their schemas, its effective grants and who limited what, its versions.
 #[utoipa::path(get, path = "/v1/tools/{name}", tag = "tools", params(("name" = String, Path)),
-    responses((status = 200, body = ToolInfo), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = ToolInfo)))]
 pub async fn get_tool(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -96,7 +91,7 @@ pub async fn get_tool(
 
 /// Delete a tool and all its versions.
 #[utoipa::path(delete, path = "/v1/tools/{name}", tag = "tools", params(("name" = String, Path)),
-    responses((status = 204, description = "Deleted"), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 204, description = "Deleted")))]
 pub async fn delete_tool(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -124,7 +119,7 @@ pub enum VersionName {
 /// Go back to a version that is kept.
 #[utoipa::path(post, path = "/v1/tools/{name}/rollback", tag = "tools", params(("name" = String, Path)),
     request_body = RollbackRequest,
-    responses((status = 200, body = ToolInfo), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = ToolInfo)))]
 pub async fn rollback_tool(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -149,9 +144,7 @@ pub struct PushRequest {
 /// Push a tool's component to a registry that the operator names.
 #[utoipa::path(post, path = "/v1/tools/{name}/push", tag = "tools", params(("name" = String, Path)),
     request_body = PushRequest,
-    responses((status = 200, body = Pushed),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "The registry did not do its part", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Pushed)))]
 pub async fn push_tool(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -168,13 +161,7 @@ pub async fn push_tool(
 #[utoipa::path(post, path = "/v1/tools/{name}/functions/{function}", tag = "tools",
     params(("name" = String, Path), ("function" = String, Path)),
     request_body(content = Object, description = "The arguments: an object with a property for each parameter"),
-    responses(
-        (status = 200, description = "How the call ended", body = ToolOutcome),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "An argument that does not fit, by its path", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many calls at once; see Retry-After", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The worker was lost, or none is ready; see Retry-After", body = Problem, content_type = "application/problem+json"),
-    ))]
+    responses((status = 200, description = "How the call ended", body = ToolOutcome)))]
 pub async fn call_tool(
     State(app): State<App>,
     Extension(caller): Extension<Arc<Caller>>,

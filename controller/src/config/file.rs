@@ -25,7 +25,13 @@ pub struct ConfigFile {
     #[serde(default)]
     pub sessions: SessionsSection,
     #[serde(default)]
+    pub uploads: UploadsSection,
+    #[serde(default)]
     pub workers: WorkersSection,
+    /// Where objects are kept: a URL.
+    pub object_store: Option<String>,
+    #[serde(default)]
+    pub logs: LogsSection,
     /// By host: the registries that components may be pulled from.
     #[serde(default)]
     pub registries: BTreeMap<String, RegistrySection>,
@@ -53,6 +59,26 @@ pub struct SessionsSection {
     pub max_per_key: Option<u64>,
     pub max_life_s: Option<u64>,
     pub idle_suspend_s: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadsSection {
+    pub max_image_bytes: Option<u64>,
+    pub max: Option<u64>,
+    pub max_per_organization: Option<u64>,
+    pub idle_s: Option<u64>,
+    pub wait_s: Option<u64>,
+    pub max_s: Option<u64>,
+    pub public_url: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogsSection {
+    pub days: Option<u64>,
+    pub bytes: Option<u64>,
+    pub rate_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

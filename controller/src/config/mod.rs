@@ -6,11 +6,13 @@ mod database;
 mod file;
 mod gateway;
 mod limits;
+mod objects;
 mod registries;
 mod roles;
 mod secret;
 mod sessions;
 mod source;
+mod uploads;
 mod workers;
 
 use std::net::SocketAddr;
@@ -22,11 +24,13 @@ pub use database::DatabaseConfig;
 pub use file::ConfigFile;
 pub use gateway::GatewayConfig;
 pub use limits::LimitsConfig;
+pub use objects::{LogsConfig, ObjectsConfig};
 pub use registries::{RegistriesConfig, RegistryAccess};
 pub use roles::{Role, Roles};
 pub use secret::Secret;
 pub use sessions::SessionsConfig;
 pub use source::Source;
+pub use uploads::UploadsConfig;
 pub use workers::{RemoteWorker, WorkersConfig};
 
 /// Why the settings are refused.
@@ -78,6 +82,9 @@ pub struct Config {
     pub registries: RegistriesConfig,
     pub gateway: GatewayConfig,
     pub agents: AgentsConfig,
+    pub uploads: UploadsConfig,
+    pub objects: ObjectsConfig,
+    pub logs: LogsConfig,
     /// How long a shutdown waits for what is under way.
     pub drain: Duration,
 }
@@ -113,9 +120,12 @@ impl Config {
             limits: LimitsConfig::parse(&source, &file)?,
             sessions: SessionsConfig::parse(&source, &file)?,
             gateway: GatewayConfig::parse(&source, &file),
+            objects: ObjectsConfig::parse(&source, &file, &data_dir)?,
+            logs: LogsConfig::parse(&source, &file)?,
             policy: source.text("COFFERDAM_POLICY").map(PathBuf::from).or_else(|| file.policy.clone()),
             registries: RegistriesConfig::parse(&source, &file)?,
             agents: AgentsConfig::parse(&source, &file)?,
+            uploads: UploadsConfig::parse(&source, &file)?,
             drain: Duration::from_secs(source.number("COFFERDAM_DRAIN_S", file.drain_s, 30)?),
             workers,
             data_dir,

@@ -2,6 +2,7 @@
 //! whoever deploys would otherwise choose what this process connects to.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -22,9 +23,13 @@ pub struct RegistryAccess {
     pub credentials: Option<(String, Secret)>,
 }
 
-/// By `host` or `host:port`.
-#[derive(Debug, Clone, Default)]
-pub struct RegistriesConfig(BTreeMap<String, RegistryAccess>);
+#[derive(Debug, Clone)]
+pub struct RegistriesConfig {
+    /// By `host` or `host:port`.
+    known: BTreeMap<String, RegistryAccess>,
+    /// The longest silence in the middle of an answer.
+    pub silence: Duration,
+}
 
 impl RegistriesConfig {
     pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<Self, ConfigError> {
@@ -47,15 +52,16 @@ impl RegistriesConfig {
             check(host)?;
             known.entry(host.to_owned()).or_insert(RegistryAccess { plain_http, credentials: None });
         }
-        Ok(Self(known))
+        let silence = Duration::from_secs(source.number("COFFERDAM_REGISTRY_SILENCE_S", None, 30)?);
+        Ok(Self { known, silence })
     }
 
     pub fn find(&self, host: &str) -> Option<&RegistryAccess> {
-        self.0.get(host)
+        self.known.get(host)
     }
 
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.known.keys().map(String::as_str)
     }
 }
 

@@ -2,7 +2,7 @@
 //! Costs a few microseconds; secrets are not read before the first request that may need them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -51,6 +51,8 @@ pub struct Admission {
     pub placeholders: Vec<String>,
     pub revoked: CancellationToken,
     pub places: Arc<Semaphore>,
+    /// Requests to models so far.
+    pub asked_models: AtomicU64,
     /// Refusals that the log has.
     told: AtomicU32,
 }
@@ -96,7 +98,14 @@ pub(super) fn admit(gateway: &str, key: &[u8; 32], tokens: &Arc<Tokens>, pass: P
     }
     let placeholders = placeholders(key, &pass)?;
     let variables = pass.grants.secrets.iter().map(|grant| grant.variable().to_owned());
-    let env = variables.zip(placeholders.iter().cloned()).collect();
+    let mut env: BTreeMap<String, String> = variables.zip(placeholders.iter().cloned()).collect();
+    if pass.grants.llm.is_some() {
+        for (name, value) in super::llm::variables() {
+            if !pass.grants.config.contains_key(name) {
+                env.entry(name.to_owned()).or_insert(value);
+            }
+        }
+    }
     let bits = random_bits()?;
     let admission = Admission {
         pass,
@@ -105,6 +114,7 @@ pub(super) fn admit(gateway: &str, key: &[u8; 32], tokens: &Arc<Tokens>, pass: P
         placeholders,
         revoked: CancellationToken::new(),
         places: Arc::new(Semaphore::new(AT_ONCE)),
+        asked_models: AtomicU64::new(0),
         told: AtomicU32::new(0),
     };
     tokens.insert(bits, Arc::new(admission));

@@ -9,10 +9,12 @@ mod address;
 mod admission;
 mod body;
 mod covers;
+mod files;
 mod headers;
 mod kept;
 mod keyvalue;
 mod lifeline;
+mod llm;
 mod outbound;
 mod refusal;
 mod replace;
@@ -32,8 +34,10 @@ use std::sync::Arc;
 
 pub use address::{is_public, to_dial};
 pub use admission::{Admitted, Pass};
-pub(crate) use scrub::forms as secret_forms;
+pub use llm::{Models, NO_MODELS};
+pub(crate) use replace::{Finder, Replacement};
 pub use resolve::{Addresses, Resolve, SystemResolver};
+pub(crate) use scrub::forms;
 pub use settings::{Caps, GatewaySettings, read_roots};
 pub use target::Target;
 pub use uplink::{Uplink, keep_uplink, uplinks};
@@ -51,6 +55,9 @@ pub struct Gateway {
     settings: GatewaySettings,
     resolver: Arc<dyn Resolve>,
     upstream: upstream::Upstream,
+    models: Option<Models>,
+    /// What archives of tools' folders may take of this process.
+    folders: Arc<tokio::sync::Semaphore>,
 }
 
 impl Gateway {
@@ -58,9 +65,20 @@ impl Gateway {
     ///
     /// # Errors
     /// Where the kernel gives no random bytes.
-    pub fn new(settings: GatewaySettings, key: [u8; 32], resolver: Arc<dyn Resolve>) -> Result<Self, Error> {
+    pub fn new(
+        settings: GatewaySettings,
+        key: [u8; 32],
+        resolver: Arc<dyn Resolve>,
+        models: Option<Models>,
+    ) -> Result<Self, Error> {
         let upstream = upstream::Upstream::new(settings.extra_roots.clone());
-        Ok(Self { name: hex(&random::<8>()?), key, tokens: Arc::default(), settings, resolver, upstream })
+        let (name, folders) = (hex(&random::<8>()?), files::places());
+        Ok(Self { name, key, tokens: Arc::default(), settings, resolver, upstream, models, folders })
+    }
+
+    /// Whether the operator has configured an upstream of models.
+    pub fn has_models(&self) -> bool {
+        self.models.is_some()
     }
 
     /// 16 hex digits, new at each start: how a worker tells this gateway's tokens from another's.

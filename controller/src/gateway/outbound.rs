@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cofferdam_contract::grants::LLM_HOST;
 use cofferdam_contract::uplink::{CONNECT_TIMEOUT_HEADER, LENGTH_HEADER, METHOD_HEADER, URL_HEADER};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
@@ -22,7 +23,7 @@ use super::secrets::{Held, Outgoing};
 use super::settings::Caps;
 use super::target::Target;
 use super::upstream::{Leased, Route, UpstreamError};
-use super::{Gateway, address, covers, headers};
+use super::{Gateway, address, covers, headers, llm};
 use crate::services::App;
 
 /// Bodies of up to this size that may hold placeholders are read first, so that they go out with their length.
@@ -55,6 +56,9 @@ pub async fn outbound(
     let started = Instant::now();
     let (parts, body) = request.into_parts();
     let (method, target) = (method(&parts)?, target(&parts)?);
+    if target.host == LLM_HOST {
+        return llm::ask(app, admission, &method, &target, body).await;
+    }
     let caps = covered(&app.gateway, admission, &method, &target)?;
     let deadline = (started + caps.timeout).min(admission.pass.deadline.into());
     let shown = target.shown();
@@ -238,19 +242,7 @@ impl Walk<'_> {
         if let Some(why) = reason.get() {
             return self.broken(why);
         }
-        let authority = self.target.authority();
-        tracing::debug!(authority, error = %error, cause = std::error::Error::source(error), "an upstream failed");
-        match error {
-            UpstreamError::Connect(why) => Refusal::connect(format!("{authority} cannot be reached: {}.", why.kind())),
-            UpstreamError::Tls(why) => Refusal::connect(format!("TLS with {authority} fails: {why}.")),
-            UpstreamError::Http(why) if why.is_parse_too_large() => {
-                Refusal::too_large(format!("The headers of {authority}'s answer are too large."))
-            }
-            UpstreamError::Http(why) if why.is_parse() => {
-                Refusal::bad_answer(format!("What {authority} answers is not HTTP/1.1."))
-            }
-            UpstreamError::Http(_) => Refusal::connect(format!("{authority} broke off before its answer.")),
-        }
+        failed(error, &self.target.authority())
     }
 
     /// Why the request's body did not go out whole.
@@ -269,5 +261,21 @@ impl Walk<'_> {
             "The request is longer than {} bytes, which is what is granted (grants.http[].max_request_bytes).",
             self.caps.request_bytes
         ))
+    }
+}
+
+/// Why an upstream, of that name to the guest, did not answer.
+pub(super) fn failed(error: &UpstreamError, name: &str) -> Refusal {
+    tracing::debug!(name, error = %error, cause = std::error::Error::source(error), "an upstream failed");
+    match error {
+        UpstreamError::Connect(why) => Refusal::connect(format!("{name} cannot be reached: {}.", why.kind())),
+        UpstreamError::Tls(why) => Refusal::connect(format!("TLS with {name} fails: {why}.")),
+        UpstreamError::Http(why) if why.is_parse_too_large() => {
+            Refusal::too_large(format!("The headers of {name}'s answer are too large."))
+        }
+        UpstreamError::Http(why) if why.is_parse() => {
+            Refusal::bad_answer(format!("What {name} answers is not HTTP/1.1."))
+        }
+        UpstreamError::Http(_) => Refusal::connect(format!("{name} broke off before its answer.")),
     }
 }

@@ -52,6 +52,10 @@ impl Refusal {
         Self { by: RefusedBy::TooLarge, problem: Problem::too_large(detail) }
     }
 
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self { by: RefusedBy::Conflict, problem: Problem::conflict(detail) }
+    }
+
     pub fn token() -> Self {
         let detail = "This token is not known, or its time is over: the run that it was made for has ended.";
         Self { by: RefusedBy::Token, problem: Problem::unauthorized(detail) }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use cofferdam_contract::uplink::{REFUSED_HEADER, TOKEN_HEADER};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use super::admission::Admission;
 use super::body::GatewayBody;
 use super::refusal::Refusal;
-use super::{keyvalue, outbound, tools};
+use super::{files, keyvalue, outbound, tools};
 use crate::Error;
 use crate::metrics::GatewayLabels;
 use crate::services::App;
@@ -40,6 +41,7 @@ fn service(path: &str) -> &'static str {
     match path {
         "/http" => "http",
         "/keyvalue" => "keyvalue",
+        "/files/load" | "/files/save" => "files",
         path if path == "/tools" || path.starts_with("/tools/") => "tools",
         _ => "none",
     }
@@ -58,6 +60,7 @@ async fn carry_out(
         match service {
             "http" => outbound::outbound(app, admission, request).await,
             "keyvalue" => keyvalue::operation(app, admission, request).await,
+            "files" => files::files(app, admission, request).await,
             "tools" => tools::tools(app, admission, request).await,
             _ => Err(Refusal::not_found("The gateway has no such service.")),
         }
@@ -78,11 +81,18 @@ fn admission(app: &App, request: &Request<Incoming>) -> Result<Arc<Admission>, R
 
 /// A short body, whole.
 pub(super) async fn read(request: Request<Incoming>, most: usize) -> Result<Bytes, Refusal> {
-    match Limited::new(request.into_body(), most).collect().await {
+    read_body(request.into_body(), most).await
+}
+
+/// The same without its request.
+pub(super) async fn read_body(body: Incoming, most: usize) -> Result<Bytes, Refusal> {
+    let long = || Refusal::too_large(format!("The request is longer than {most} bytes."));
+    if body.size_hint().lower() > most as u64 {
+        return Err(long());
+    }
+    match Limited::new(body, most).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Refusal::too_large(format!("The request is longer than {most} bytes.")))
-        }
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(long()),
         Err(_) => Err(Refusal::malformed("The request broke off.")),
     }
 }

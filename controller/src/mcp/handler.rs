@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ErrorData, Implementation, ListToolsResult,
     PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig, SubscriptionFilter,
@@ -11,6 +12,7 @@ use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData as McpError, ServerHandler};
 use tokio::time::Instant;
 
+use super::calls::{Calls, UnderWay};
 use super::{changes, run_code, tools};
 use crate::auth::Caller;
 use crate::services::App;
@@ -26,6 +28,7 @@ const INSTRUCTIONS: &str = "Runs code in WebAssembly sandboxes (`run_code`) and 
 
 pub struct Mcp {
     app: App,
+    calls: Arc<Calls>,
 }
 
 /// Who calls.
@@ -41,8 +44,15 @@ pub(super) fn failed(error: &crate::Error) -> McpError {
 }
 
 impl Mcp {
-    pub fn new(app: App) -> Self {
-        Self { app }
+    pub fn new(app: App, calls: Arc<Calls>) -> Self {
+        Self { app, calls }
+    }
+
+    /// Remembers this request among those that a notification can cancel.
+    fn begin(&self, caller: &Caller, context: &RequestContext<RoleServer>) -> UnderWay {
+        let none = HeaderMap::new();
+        let headers = context.extensions.get::<http::request::Parts>().map_or(&none, |parts| &parts.headers);
+        self.calls.begin(caller, headers, &serde_json::to_value(&context.id).unwrap_or_default())
     }
 
     async fn call(&self, request: CallToolRequestParams, caller: &Caller) -> Result<CallToolResult, McpError> {
@@ -88,10 +98,12 @@ impl ServerHandler for Mcp {
         let caller = caller(&context)?;
         let progress = context.meta.get_progress_token();
         let started = Instant::now();
+        let under_way = self.begin(&caller, &context);
         let mut call = std::pin::pin!(self.call(request, &caller));
         loop {
             tokio::select! {
                 result = &mut call => return Ok(result?.into()),
+                () = under_way.cancelled() => return Err(McpError::internal_error("cancelled", None)),
                 () = context.ct.cancelled() => return Err(McpError::internal_error("cancelled", None)),
                 () = tokio::time::sleep(PROGRESS), if progress.is_some() => {
                     let Some(token) = progress.clone() else { continue };

@@ -1,6 +1,7 @@
 //! MCP at `/mcp` (streamable HTTP): `run_code` and every deployed tool. Without sessions of its own, so that any
 //! controller behind a load balancer answers any request; a call that is dropped is cancelled.
 
+mod calls;
 mod changes;
 mod handler;
 mod run_code;
@@ -8,6 +9,7 @@ mod tools;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -17,8 +19,10 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 
 use crate::Error;
 use crate::api::read_body;
+use crate::auth::Caller;
 use crate::services::App;
 
+use calls::Calls;
 pub use changes::changes;
 use handler::Mcp;
 
@@ -29,6 +33,7 @@ const MOST: usize = MAX_REQUEST_BYTES + (64 << 10);
 #[derive(Clone)]
 pub struct McpService {
     service: StreamableHttpService<Mcp, NeverSessionManager>,
+    calls: Arc<Calls>,
 }
 
 impl McpService {
@@ -39,9 +44,10 @@ impl McpService {
             .with_max_request_body_bytes(MOST)
             // A page of another origin has no key to send, and without one nothing is answered.
             .disable_allowed_hosts();
-        let app = Arc::clone(app);
-        let handler = move || Ok(Mcp::new(Arc::clone(&app)));
-        Self { service: StreamableHttpService::new(handler, Arc::default(), config) }
+        let (app, calls) = (Arc::clone(app), Arc::new(Calls::default()));
+        let known = Arc::clone(&calls);
+        let handler = move || Ok(Mcp::new(Arc::clone(&app), Arc::clone(&known)));
+        Self { service: StreamableHttpService::new(handler, Arc::default(), config), calls }
     }
 }
 
@@ -49,9 +55,18 @@ impl McpService {
 ///
 /// # Errors
 /// A body that is too large or too slow; all else is said in MCP's own words.
-pub async fn post(State(mcp): State<McpService>, request: Request) -> Result<Response, Error> {
+pub async fn post(
+    State(mcp): State<McpService>,
+    Extension(caller): Extension<Arc<Caller>>,
+    request: Request,
+) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let body = read_body(&parts.headers, body, MOST).await?;
+    let client = mcp.calls.look(&caller, &parts.headers, &body)?;
     let request = Request::from_parts(parts, Body::from(body));
-    Ok(mcp.service.handle(request).await.map(Body::new))
+    let mut response = mcp.service.handle(request).await.map(Body::new);
+    if let Some(client) = client.filter(|_| response.status().is_success()) {
+        response.headers_mut().insert(calls::CLIENT, client);
+    }
+    Ok(response)
 }

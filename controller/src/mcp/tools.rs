@@ -33,7 +33,7 @@ pub fn tool(name: &str, tool: &Tool, function: &ToolFunction) -> McpTool {
     hints.read_only_hint = function.read_only;
     hints.destructive_hint = function.destructive;
     hints.idempotent_hint = function.idempotent;
-    hints.open_world_hint = Some(!tool.grants.http.is_empty());
+    hints.open_world_hint = Some(tool.grants.reaches_http());
     listed.annotations = Some(hints);
     listed
 }

@@ -12,8 +12,8 @@ use crate::Error;
 use crate::services::App;
 
 const CONNECT: Duration = Duration::from_secs(10);
-/// The longest silence in the middle of an answer.
-const READ: Duration = Duration::from_secs(30);
+/// The library's own patience is a little longer, so that it is we who say that a blob stalls.
+const BESIDE: Duration = Duration::from_secs(1);
 /// A pull or a push as a whole.
 pub(super) const WHOLE: Duration = Duration::from_secs(300);
 const MAX_REFERENCE: usize = 512;
@@ -23,6 +23,8 @@ pub(super) struct Access {
     pub client: Client,
     pub auth: RegistryAuth,
     pub reference: Reference,
+    /// The longest silence in the middle of a blob.
+    pub silence: Duration,
 }
 
 /// # Errors
@@ -48,10 +50,11 @@ pub(super) fn access(app: &App, text: &str) -> Result<Access, Error> {
     // Where there is one already, it is the same.
     let _ = ring::default_provider().install_default();
     let protocol = if known.plain_http { ClientProtocol::Http } else { ClientProtocol::Https };
+    let silence = app.config.registries.silence;
     let config = ClientConfig {
         protocol,
         platform_resolver: None,
-        read_timeout: Some(READ),
+        read_timeout: Some(silence + BESIDE),
         connect_timeout: Some(CONNECT),
         use_monolithic_push: true,
         max_concurrent_upload: 2,
@@ -63,5 +66,5 @@ pub(super) fn access(app: &App, text: &str) -> Result<Access, Error> {
         Some((name, password)) => RegistryAuth::Basic(name.clone(), password.expose().to_owned()),
         None => RegistryAuth::Anonymous,
     };
-    Ok(Access { client, auth, reference })
+    Ok(Access { client, auth, reference, silence })
 }

@@ -16,15 +16,16 @@ pub(super) fn problem(error: &Oci, reference: &Reference) -> Error {
             "it does not let us in (401). Are the operator's credentials for it right, and is there such a repository?"
                 .to_owned(),
         ),
-        Oci::ImageManifestNotFoundError(_) => nothing(reference),
-        Oci::RegistryError { url: _, envelope } if envelope.errors.iter().any(|e| is_unknown(&e.code)) => {
-            nothing(reference)
+        missing if is_missing(missing) => nothing(reference),
+        Oci::RegistryError { envelope, .. } => {
+            let codes: Vec<String> = envelope.errors.iter().take(4).map(|e| format!("{:?}", e.code)).collect();
+            upstream(format!("it refuses ({}). Are the operator's credentials for it right?", codes.join(", ")))
         }
-        Oci::ServerError { code: 404, .. } => nothing(reference),
         Oci::ServerError { code, .. } => upstream(format!("it answered {code}.")),
         Oci::DigestError(DigestError::VerificationError { expected, actual }) => {
             upstream(format!("it served other bytes than asked for: expected {expected}, got {actual}."))
         }
+        Oci::IoError(e) if is_wrong(e) => upstream("it served other bytes than the manifest's digest says.".to_owned()),
         Oci::DigestError(_) => upstream("a digest of its is none.".to_owned()),
         Oci::ImageIndexParsingNoPlatformResolverError => Problem::invalid(format!(
             "{reference} is an index of several images; name the digest of the one with the component."
@@ -35,6 +36,21 @@ pub(super) fn problem(error: &Oci, reference: &Reference) -> Error {
         _ => upstream("its answer is not what the OCI distribution specification says.".to_owned()),
     };
     problem.into()
+}
+
+/// Whether the registry says that there is no such thing.
+pub(super) fn is_missing(error: &Oci) -> bool {
+    match error {
+        Oci::ImageManifestNotFoundError(_) | Oci::ServerError { code: 404, .. } => true,
+        Oci::RegistryError { envelope, .. } => envelope.errors.iter().any(|e| is_unknown(&e.code)),
+        _ => false,
+    }
+}
+
+/// The library verifies a blob as it streams, and says so as an error of the stream.
+fn is_wrong(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<DigestError>());
+    matches!(inner, Some(DigestError::VerificationError { .. }))
 }
 
 fn is_unknown(code: &oci_client::errors::OciErrorCode) -> bool {

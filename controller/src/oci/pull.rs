@@ -34,7 +34,7 @@ pub async fn pull(app: &App, caller: &Caller, text: &str) -> Result<Pulled, Erro
 }
 
 async fn fetch(app: &App, access: &Access) -> Result<Pulled, Error> {
-    let Access { client, auth, reference } = access;
+    let Access { client, auth, reference, .. } = access;
     let pulled = client.pull_image_manifest(reference, auth).await;
     let (manifest, digest) = pulled.map_err(|e| failure::problem(&e, reference))?;
     let layer = layout::component(&manifest)?;
@@ -47,15 +47,19 @@ async fn fetch(app: &App, access: &Access) -> Result<Pulled, Error> {
 
 /// A layer's bytes, as many as its descriptor says.
 pub(super) async fn blob(access: &Access, layer: &OciDescriptor) -> Result<Bytes, Error> {
-    let Access { client, reference, .. } = access;
+    let Access { client, reference, silence, .. } = access;
+    let wrong =
+        |what: &str| Error::from(Problem::bad_upstream(format!("The registry {}: {what}", reference.registry())));
+    if !blobs::is_digest(&layer.digest) {
+        return Err(wrong("a digest in its manifest is none of SHA-256."));
+    }
     // Addresses that a manifest names are never asked.
     let place = LayerDescriptor { digest: &layer.digest, urls: &None };
     let mut stream = client.pull_blob_stream(reference, &place).await.map_err(|e| failure::problem(&e, reference))?;
     let size = usize::try_from(layer.size).unwrap_or(0);
-    let wrong =
-        |what: &str| Error::from(Problem::bad_upstream(format!("The registry {}: {what}", reference.registry())));
     let mut bytes = BytesMut::with_capacity(size);
-    while let Some(piece) = stream.next().await {
+    let late = |_| failure::late(reference);
+    while let Some(piece) = tokio::time::timeout(*silence, stream.next()).await.map_err(late)? {
         let piece = piece.map_err(|e| failure::problem(&e.into(), reference))?;
         if bytes.len() + piece.len() > size {
             return Err(wrong("a blob is longer than its manifest says."));

@@ -35,7 +35,7 @@ pub async fn push(app: &App, text: &str, component: &Component, bytes: Bytes) ->
 }
 
 async fn send(access: &Access, component: &Component, bytes: Bytes) -> Result<Pushed, Error> {
-    let Access { client, auth, reference } = access;
+    let Access { client, auth, reference, .. } = access;
     let exports: Vec<&str> = component.functions.iter().filter_map(|f| f.export.interface.as_deref()).collect();
     let config = serde_json::json!({
         "architecture": "wasm",

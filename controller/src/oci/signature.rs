@@ -1,15 +1,18 @@
-//! Signatures as cosign attaches them to an artifact: an image under the tag `sha256-<digest>.sig`, each layer a payload
-//! that names the artifact's digest, its signature in an annotation. A good one by one of the operator's keys is enough.
+//! Signatures as cosign attaches them to an artifact: an image whose layers are payloads that name the artifact's digest,
+//! each with its signature in an annotation; under the tag `sha256-<digest>.sig`, or as a referrer of the artifact (OCI
+//! 1.1). A good one by one of the operator's keys is enough.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cofferdam_contract::Problem;
 use oci_client::Reference;
+use oci_client::manifest::OciImageManifest;
 use p256::ecdsa::Signature;
 use p256::ecdsa::signature::Verifier;
 use serde::Deserialize;
 
 use super::client::Access;
+use super::failure;
 use super::pull::blob;
 use crate::Error;
 use crate::policy::PublicKey;
@@ -18,7 +21,11 @@ use crate::services::App;
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 const MAX_PAYLOAD: i64 = 64 << 10;
+/// Signatures of one manifest, and manifests that refer to one artifact.
 const MAX_SIGNATURES: usize = 32;
+const MAX_REFERRERS: usize = 8;
+/// What cosign calls a signature that is a referrer.
+const ARTIFACT: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 
 #[derive(Deserialize)]
 struct Payload {
@@ -51,26 +58,81 @@ pub(super) async fn check(app: &App, access: &Access, digest: &str) -> Result<()
         let detail = format!("The operator's policy demands a signature (signatures.required): {why}");
         Error::from(Problem::denied(detail))
     };
-    let tag = format!("{}.sig", digest.replace(':', "-"));
-    let place = Reference::with_tag(
-        access.reference.registry().to_owned(),
-        access.reference.repository().to_owned(),
-        tag.clone(),
-    );
-    let found = access.client.pull_image_manifest(&place, &access.auth).await;
-    let (manifest, _) = found.map_err(|_| refused(format!("{digest} has none (no tag {tag}).")))?;
-    let signed = Access { client: access.client.clone(), auth: access.auth.clone(), reference: place };
+    let mut any = false;
+    if let Some(manifest) = tagged(access, digest).await? {
+        any = true;
+        if is_signed(access, &signatures.keys, &manifest, digest).await? {
+            return Ok(());
+        }
+    }
+    for manifest in referring(access, digest).await {
+        any = true;
+        if is_signed(access, &signatures.keys, &manifest, digest).await? {
+            return Ok(());
+        }
+    }
+    Err(refused(match any {
+        true => format!("none of the signatures of {digest} is by a key that the policy names."),
+        false => format!("{digest} has none (no tag {}, no referrer).", tag(digest)),
+    }))
+}
+
+fn tag(digest: &str) -> String {
+    format!("{}.sig", digest.replace(':', "-"))
+}
+
+/// The manifest under the tag for signatures.
+async fn tagged(access: &Access, digest: &str) -> Result<Option<OciImageManifest>, Error> {
+    let (registry, repository) = (access.reference.registry().to_owned(), access.reference.repository().to_owned());
+    let place = Reference::with_tag(registry, repository, tag(digest));
+    match access.client.pull_image_manifest(&place, &access.auth).await {
+        Ok((manifest, _)) => Ok(Some(manifest)),
+        Err(error) if failure::is_missing(&error) => Ok(None),
+        Err(error) => Err(failure::problem(&error, &place)),
+    }
+}
+
+/// The manifests of signatures that refer to the artifact. A registry that knows no referrers has none.
+async fn referring(access: &Access, digest: &str) -> Vec<OciImageManifest> {
+    let at = |digest: &str| {
+        let (registry, repository) = (access.reference.registry(), access.reference.repository());
+        Reference::with_digest(registry.to_owned(), repository.to_owned(), digest.to_owned())
+    };
+    let index = match access.client.pull_referrers(&at(digest), Some(ARTIFACT)).await {
+        Ok(index) => index,
+        Err(error) => {
+            tracing::debug!(%error, "a registry was asked for referrers in vain");
+            return Vec::new();
+        }
+    };
+    let mut found = Vec::new();
+    // Registries need not filter; what else refers to the artifact has no payload of a signature.
+    for entry in index.manifests.iter().take(MAX_REFERRERS) {
+        match access.client.pull_image_manifest(&at(&entry.digest), &access.auth).await {
+            Ok((manifest, _)) => found.push(manifest),
+            Err(error) => tracing::debug!(%error, digest = entry.digest, "a referrer cannot be read"),
+        }
+    }
+    found
+}
+
+/// Whether a layer of this manifest is a good signature of the artifact.
+async fn is_signed(
+    access: &Access,
+    keys: &[PublicKey],
+    manifest: &OciImageManifest,
+    digest: &str,
+) -> Result<bool, Error> {
     for layer in manifest.layers.iter().filter(|layer| layer.media_type == PAYLOAD).take(MAX_SIGNATURES) {
         if !(1..=MAX_PAYLOAD).contains(&layer.size) {
             continue;
         }
         let Some(signature) = layer.annotations.as_ref().and_then(|notes| notes.get(ANNOTATION)) else { continue };
-        let payload = blob(&signed, layer).await?;
-        if is_good(&signatures.keys, &payload, signature, digest) {
-            return Ok(());
+        if is_good(keys, &blob(access, layer).await?, signature, digest) {
+            return Ok(true);
         }
     }
-    Err(refused(format!("none of the signatures of {digest} is by a key that the policy names.")))
+    Ok(false)
 }
 
 /// Whether one of the keys signed this payload, and the payload means this artifact.

@@ -1,4 +1,4 @@
-//! `allow: true`, `allow: false` or `allow: [names]`.
+//! `allow: true`, `allow: false` or `allow: [names]`; `*` among them is every name.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
@@ -18,7 +18,7 @@ impl Allowed {
         match self {
             Self::All => true,
             Self::None => false,
-            Self::Names(names) => names.iter().any(|allowed| allowed == name),
+            Self::Names(names) => names.iter().any(|allowed| allowed == name || allowed == "*"),
         }
     }
 }

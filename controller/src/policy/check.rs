@@ -1,7 +1,9 @@
 //! Whether grants that are asked for can be meant: counts, names, patterns. What the operator allows is not asked here.
 
 use cofferdam_contract::Grants;
-use cofferdam_contract::grants::{HttpGrant, MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, MAX_HTTP_GRANTS, MAX_NAMES};
+use cofferdam_contract::grants::{
+    HttpGrant, LlmGrant, MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, MAX_HTTP_GRANTS, MAX_NAMES,
+};
 
 use super::host::HostPattern;
 
@@ -9,6 +11,7 @@ use super::host::HostPattern;
 const MAX_NAME: usize = 128;
 const MAX_PREFIX: usize = 1 << 10;
 const MAX_METHODS: usize = 16;
+const MAX_MODELS: usize = 64;
 
 /// What is wrong with grants, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +46,9 @@ pub fn grants(grants: &Grants) -> Result<(), BadGrant> {
     {
         return Err(bad("files", "max_bytes and max_files are at least 1"));
     }
+    if let Some(grant) = &grants.llm {
+        llm(grant).map_err(|(key, what)| bad(format!("llm.{key}"), what))?;
+    }
     let bytes: usize = grants.config.iter().map(|(name, value)| name.len() + value.len()).sum();
     if grants.config.len() > MAX_CONFIG_VALUES || bytes > MAX_CONFIG_BYTES {
         return Err(bad("config", format!("at most {MAX_CONFIG_VALUES} values and {MAX_CONFIG_BYTES} bytes in all")));
@@ -76,6 +82,17 @@ pub(super) fn http(grant: &HttpGrant) -> Result<(), (&'static str, String)> {
         ("timeout_ms", grant.timeout_ms),
     ];
     match sizes.into_iter().find(|(_, size)| *size == Some(0)) {
+        Some((name, _)) => Err((name, "at least 1".to_owned())),
+        None => Ok(()),
+    }
+}
+
+fn llm(grant: &LlmGrant) -> Result<(), (&'static str, String)> {
+    let plain = |name: &String| (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    if grant.models.is_empty() || grant.models.len() > MAX_MODELS || !grant.models.iter().all(plain) {
+        return Err(("models", format!("1 to {MAX_MODELS} models' names without spaces, or `*`")));
+    }
+    match [("max_tokens", grant.max_tokens), ("max_requests", grant.max_requests)].into_iter().find(|(_, n)| *n == 0) {
         Some((name, _)) => Err((name, "at least 1".to_owned())),
         None => Ok(()),
     }

@@ -1,9 +1,10 @@
 //! Two keys: what was asked for and what the operator allows, made one. The result never has more than either.
 
 use cofferdam_contract::Grants;
-use cofferdam_contract::grants::HttpGrant;
+use cofferdam_contract::grants::{HttpGrant, LlmGrant};
 use serde::{Deserialize, Serialize};
 
+use super::allowed::Allowed;
 use super::host::{Ban, HostPattern};
 use super::operator::OperatorPolicy;
 
@@ -51,7 +52,7 @@ pub fn effective(asked: &Grants, operator: &OperatorPolicy) -> (Grants, Vec<Limi
         .filter(|(n, s)| keep("secrets", "secrets.allow", *n, &s.name, operator.secrets.allow.allows(&s.name)))
         .map(|(_, secret)| secret.clone())
         .collect();
-    let tools = tools(asked, operator, &mut notes);
+    let tools = named(("tools", "tools.allow"), &asked.tools, &operator.tools.allow, &mut notes);
     let keyvalue = asked.keyvalue.filter(|_| operator.keyvalue.allow);
     if asked.keyvalue.is_some() && keyvalue.is_none() {
         notes.add("keyvalue", "keyvalue.allow", "key-value storage is not allowed");
@@ -78,26 +79,38 @@ pub fn effective(asked: &Grants, operator: &OperatorPolicy) -> (Grants, Vec<Limi
     if config.len() < asked.config.len() {
         notes.add("config", "config.allow", "configuration values are not allowed");
     }
-    (Grants { http, secrets, tools, keyvalue, files, config }, notes.0)
+    let llm = asked.llm.as_ref().and_then(|grant| llm(grant, operator, &mut notes));
+    (Grants { http, secrets, tools, keyvalue, files, config, llm }, notes.0)
 }
 
-fn tools(asked: &Grants, operator: &OperatorPolicy, notes: &mut Notes) -> Vec<String> {
-    use super::allowed::Allowed;
-    let mut tools = Vec::new();
-    for (number, name) in asked.tools.iter().enumerate() {
-        match &operator.tools.allow {
-            // `*` shrinks to the operator's list.
-            Allowed::Names(names) if name == "*" => {
-                tools.extend(names.iter().cloned());
-                notes.add(format!("tools[{number}]"), "tools.allow", format!("only {}", names.join(", ")));
+/// What is left of names under a list of the operator's; `*` shrinks to that list. `at`: where both stand.
+fn named(at: (&str, &str), asked: &[String], allowed: &Allowed, notes: &mut Notes) -> Vec<String> {
+    let (grant, by) = at;
+    let mut left = Vec::new();
+    for (number, name) in asked.iter().enumerate() {
+        match allowed {
+            Allowed::Names(names) if name == "*" && !allowed.allows(name) => {
+                left.extend(names.iter().cloned());
+                notes.add(format!("{grant}[{number}]"), by, format!("only {}", names.join(", ")));
             }
-            allowed if allowed.allows(name) => tools.push(name.clone()),
-            _ => notes.add(format!("tools[{number}]"), "tools.allow", format!("{name} is not allowed")),
+            allowed if allowed.allows(name) => left.push(name.clone()),
+            _ => notes.add(format!("{grant}[{number}]"), by, format!("{name} is not allowed")),
         }
     }
-    tools.sort_unstable();
-    tools.dedup();
-    tools
+    left.sort_unstable();
+    left.dedup();
+    left
+}
+
+fn llm(asked: &LlmGrant, operator: &OperatorPolicy, notes: &mut Notes) -> Option<LlmGrant> {
+    let models = named(("llm.models", "llm.allow"), &asked.models, &operator.llm.allow, notes);
+    if models.is_empty() {
+        return None;
+    }
+    let mut grant = LlmGrant { models, ..asked.clone() };
+    bound(&mut grant.max_tokens, operator.llm.max_tokens, "llm.max_tokens", notes);
+    bound(&mut grant.max_requests, operator.llm.max_requests, "llm.max_requests", notes);
+    Some(grant)
 }
 
 fn bound(value: &mut u64, most: Option<u64>, name: &str, notes: &mut Notes) {

@@ -116,6 +116,33 @@ fn what_is_forbidden_is_gone_and_named() {
     assert_eq!(what, ["secrets[0]", "tools[0]", "tools[1]", "keyvalue", "files", "config"]);
 }
 
+#[test]
+fn models_are_allowed_by_name_and_only_where_the_operator_says_so() {
+    let grant = |models: &[&str], max_tokens| {
+        let llm = LlmGrant { max_tokens, ..LlmGrant::of(models.iter().map(|name| (*name).to_owned()).collect()) };
+        Grants { llm: Some(llm), ..Grants::default() }
+    };
+    for (asked, policy, left, tokens, limited) in [
+        (&["a"][..], "", &[][..], 0, 1),
+        (&["*"], "llm: {max_tokens: 5}", &[], 0, 1),
+        (&["a"], "llm: {allow: false}", &[], 0, 1),
+        (&["a"], "llm: {allow: []}", &[], 0, 1),
+        (&["a", "b"], "llm: {allow: true}", &["a", "b"], 100, 0),
+        (&["*"], "llm: {allow: true}", &["*"], 100, 0),
+        (&["*"], "llm: {allow: ['*']}", &["*"], 100, 0),
+        (&["*"], "llm: {allow: [b, a]}", &["a", "b"], 100, 1),
+        (&["a", "b"], "llm: {allow: [b, c], max_tokens: 7}", &["b"], 7, 2),
+        (&["a"], "llm: {allow: [a], max_tokens: 700, max_requests: 1000}", &["a"], 100, 0),
+        (&["a"], "llm: {allow: [A]}", &[], 0, 1),
+    ] {
+        let operator = OperatorPolicy::parse(&format!("version: '1.0'\n{policy}")).unwrap();
+        let (got, notes) = effective(&grant(asked, 100), &operator);
+        let (models, got) = got.llm.map_or((vec![], 0), |llm| (llm.models, llm.max_tokens));
+        assert_eq!((models.iter().map(String::as_str).collect::<Vec<_>>(), got), (left.to_vec(), tokens), "{policy}");
+        assert_eq!(notes.len(), limited, "{policy}: {notes:?}");
+    }
+}
+
 /// The invariant itself, over every pair of a set that meets in all ways.
 #[test]
 fn neither_side_is_ever_widened() {

@@ -19,7 +19,7 @@ pub use check::{BadGrant, grants as check_grants, tool_name};
 pub use cidr::Cidr;
 pub use effective::{Limited, effective};
 pub use host::HostPattern;
-pub use operator::{AllowedHost, DeniedHost, Files, KeyValue, Named, Network, OperatorPolicy, Secrets, Switch};
+pub use operator::{AllowedHost, DeniedHost, Files, KeyValue, Llm, Named, Network, OperatorPolicy, Secrets, Switch};
 pub use signatures::{PublicKey, Signatures};
 pub use tool::ToolPolicy;
 pub use yaml::{MAX_POLICY_BYTES, PolicyError};

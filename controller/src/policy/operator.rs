@@ -40,6 +40,8 @@ struct Document {
     #[serde(default)]
     config: Switch,
     #[serde(default)]
+    llm: Llm,
+    #[serde(default)]
     signatures: Signatures,
 }
 
@@ -52,6 +54,7 @@ pub struct OperatorPolicy {
     pub secrets: Secrets,
     pub tools: Named,
     pub config: Switch,
+    pub llm: Llm,
     pub signatures: Signatures,
 }
 
@@ -161,6 +164,21 @@ impl Default for Switch {
     }
 }
 
+/// Models of the upstream that the operator configured. They cost money, so none is allowed that is not said here.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Llm {
+    pub allow: Allowed,
+    pub max_tokens: Option<u64>,
+    pub max_requests: Option<u64>,
+}
+
+impl Default for Llm {
+    fn default() -> Self {
+        Self { allow: Allowed::None, max_tokens: None, max_requests: None }
+    }
+}
+
 impl AllowedHost {
     fn everything() -> Self {
         let (host, methods, path_prefix) = (HostPattern::everything(), None, None);
@@ -198,8 +216,8 @@ impl OperatorPolicy {
     /// What is wrong first, with the key's path and the line; the whole policy is refused then.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let document: Document = yaml::read(text)?;
-        let Document { network, keyvalue, files, secrets, tools, config, signatures, .. } = document;
-        let policy = Self { network, keyvalue, files, secrets, tools, config, signatures };
+        let Document { network, keyvalue, files, secrets, tools, config, llm, signatures, .. } = document;
+        let policy = Self { network, keyvalue, files, secrets, tools, config, llm, signatures };
         policy.check()?;
         Ok(policy)
     }
@@ -226,6 +244,8 @@ impl OperatorPolicy {
             ("keyvalue.max_keys", self.keyvalue.max_keys),
             ("files.max_bytes", self.files.max_bytes),
             ("files.max_files", self.files.max_files),
+            ("llm.max_tokens", self.llm.max_tokens),
+            ("llm.max_requests", self.llm.max_requests),
         ];
         match sizes.into_iter().find(|(_, size)| *size == Some(0)) {
             Some((path, _)) => Err(PolicyError::at(path, "at least 1; `allow: false` or an empty `allow` forbids")),

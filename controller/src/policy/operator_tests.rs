@@ -11,6 +11,7 @@ fn without_a_file_everything_public_and_nothing_private_is_allowed() {
     assert!(
         policy.keyvalue.allow && policy.files.allow && policy.secrets.allow.allows("x") && !policy.secrets.plain_http
     );
+    assert!(!policy.llm.allow.allows("a-model"), "models cost money");
     let said_nothing = OperatorPolicy::parse("version: '1.0'").unwrap();
     assert!(said_nothing.permits_host(true, "api.example.com", 443));
 }
@@ -34,6 +35,7 @@ files: {read_only: true, max_bytes: 5}
 secrets: {allow: [weather-key], plain_http: true}
 tools: {allow: false}
 config: {allow: false}
+llm: {allow: [small], max_tokens: 1000}
 ",
     )
     .unwrap();
@@ -53,6 +55,7 @@ config: {allow: false}
     assert!(!policy.permits_private("169.254.169.254".parse().unwrap()));
     assert_eq!(policy.secrets.allow, Allowed::Names(vec!["weather-key".into()]));
     assert_eq!(policy.tools.allow, Allowed::None);
+    assert!(policy.llm.allow.allows("small") && !policy.llm.allow.allows("large"));
     assert!(!policy.keyvalue.allow && !policy.config.allow && policy.files.read_only);
 }
 
@@ -78,6 +81,8 @@ fn what_is_wrong_is_refused_whole() {
         ("version: '1.0'\nnetwork:\n  private: [10.0.0.1/8]", "network.private[0]", Some(3), "after its prefix"),
         ("version: '1.0'\nnetwork: {max_response_bytes: 0}", "network.max_response_bytes", None, "at least 1"),
         ("version: '1.0'\nkeyvalue: {allow: perhaps}", "keyvalue.allow", Some(2), ""),
+        ("version: '1.0'\nllm: {allow: true, max_tokens: 0}", "llm.max_tokens", None, "at least 1"),
+        ("version: '1.0'\nllm: {models: [a]}", "llm.models", Some(2), "unknown field"),
         ("version: '1.0'\nsecrets: {allow: {a: b}}", "secrets.allow", Some(2), "true, false or a list"),
         ("version: '1.0'\nsignatures: {required: true, keys: [nonsense]}", "signatures.keys[0]", Some(2), "PEM"),
     ] {

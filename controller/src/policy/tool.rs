@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use cofferdam_contract::grants::{FilesGrant, HttpGrant, KeyValueGrant, SecretGrant};
+use cofferdam_contract::grants::{FilesGrant, HttpGrant, KeyValueGrant, LlmGrant, SecretGrant};
 use cofferdam_contract::{Grants, Limits, LimitsRequest};
 use serde::Deserialize;
 
@@ -46,6 +46,7 @@ struct Permissions {
     secrets: Allow<SecretGrant>,
     tools: Allow<ToolName>,
     keyvalue: Option<KeyValueGrant>,
+    llm: Option<LlmGrant>,
     resources: Resources,
 }
 
@@ -141,6 +142,7 @@ impl ToolPolicy {
             keyvalue: permissions.keyvalue,
             files: files(permissions.storage, &mut warnings)?,
             config: BTreeMap::new(),
+            llm: permissions.llm,
         };
         for Variable { key, value } in permissions.environment.allow {
             match value {
@@ -170,6 +172,7 @@ fn in_policy(path: &str) -> String {
         ("keyvalue", "permissions.keyvalue"),
         ("files", "permissions.storage"),
         ("config", "permissions.environment.allow"),
+        ("llm", "permissions.llm"),
     ] {
         if let Some(rest) = path.strip_prefix(ours) {
             return format!("{theirs}{rest}");

@@ -49,6 +49,7 @@ permissions:
   secrets: {allow: [{name: key, env: KEY}]}
   tools: {allow: [{name: hash}, {name: '*'}]}
   keyvalue: {max_keys: 7}
+  llm: {models: [small], max_tokens: 50}
   resources: {limits: {wall_ms: 2000, cpu: 0.25, output_bytes: 1Ki}}
 ";
     let ToolPolicy { grants, limits, warnings } = ToolPolicy::parse(text).unwrap();
@@ -59,6 +60,10 @@ permissions:
     assert_eq!(grants.secrets[0].variable(), "KEY");
     assert_eq!(grants.tools, ["hash", "*"]);
     assert_eq!(grants.keyvalue.map(|kv| kv.max_keys), Some(7));
+    assert_eq!(
+        grants.llm.map(|llm| (llm.models, llm.max_tokens, llm.max_requests)),
+        Some((vec!["small".into()], 50, 100))
+    );
     assert_eq!((limits.wall_ms, limits.cpu_ms, limits.output_bytes), (Some(2000), Some(500), Some(1024)));
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(ToolPolicy::parse("version: '1.0'").unwrap(), ToolPolicy::default());
@@ -90,6 +95,8 @@ fn what_is_wrong_is_refused_whole() {
             Some(5),
             "unknown field",
         ),
+        ("version: '1.0'\npermissions:\n  llm: {models: []}", "permissions.llm.models", None, "1 to 64"),
+        ("version: '1.0'\npermissions:\n  llm: {max_tokens: 5}", "permissions.llm", Some(3), "models"),
         ("version: '1.0'\npermissions:\n  network:\n    allow: yes", "permissions.network.allow", Some(4), ""),
         (
             "version: '1.0'\npermissions:\n  network:\n    allow:\n    - host: [a]",

@@ -19,7 +19,7 @@ use crate::auth::{KeySource, accept_serve_key};
 use crate::config::Config;
 use crate::gateway::{keep_uplink, uplinks};
 use crate::metrics::Metrics;
-use crate::services::{App, Controller, reaper};
+use crate::services::{self, App, Controller, reaper};
 use crate::store::Store;
 use crate::supervisor::{LocalTools, LocalWorker, Supervision, ToolProgram, WorkerProgram};
 use crate::workers::{Registry, ToolWorker, ToolWorkers, Worker, watch};
@@ -94,7 +94,7 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     let parts =
         Parts { workers: workers.clone(), tools, metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) };
     let (drain, listen) = (config.drain, config.listen);
-    let (router, key, store) = parts.router(config, &tasks, &stop).await?;
+    let (router, key, store) = parts.router(config, &tasks, &draining, &stop).await?;
 
     let failed = |source| Error::Listen { address: listen.to_string(), source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
@@ -140,6 +140,7 @@ impl Parts {
         self,
         config: Config,
         tasks: &TaskTracker,
+        draining: &CancellationToken,
         stop: &CancellationToken,
     ) -> Result<(Router, Option<KeySource>, Option<Store>), Error> {
         if let (true, Some(worker), Some(token)) =
@@ -150,10 +151,17 @@ impl Parts {
         }
         let store = Store::open(&config.database).await?;
         let key = accept_serve_key(config.api_key.as_ref(), &config.data_dir, &store).await?;
-        let (registry, tools) = (Registry::new(self.workers), ToolWorkers::new(self.tools));
-        let app = Controller::new(config, store.clone(), registry, tools, self.metrics, self.progress).await?;
+        let parts = services::Parts {
+            workers: Registry::new(self.workers),
+            tool_workers: ToolWorkers::new(self.tools),
+            metrics: self.metrics,
+            progress: self.progress,
+            ..services::Parts::new(config, store.clone())
+        };
+        let app = Controller::new(parts).await?;
         tasks.spawn(reaper::keep_up(Arc::clone(&app), stop.clone()));
         tasks.spawn(drive_agents(Arc::clone(&app), stop.clone()));
+        tasks.spawn(Arc::clone(&app.logs).run(draining.clone(), stop.clone()));
         for uplink in uplinks(&app) {
             tasks.spawn(keep_uplink(Arc::clone(&app), uplink, stop.clone()));
         }

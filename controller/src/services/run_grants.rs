@@ -8,7 +8,7 @@ use cofferdam_contract::{Grants, Limits, Problem, SessionId};
 use super::App;
 use crate::Error;
 use crate::auth::Caller;
-use crate::gateway::{Admitted, Pass};
+use crate::gateway::{Admitted, NO_MODELS, Pass};
 use crate::policy::{check_grants, effective};
 
 /// A run waits in its worker's queue before its own time begins.
@@ -25,7 +25,7 @@ pub fn check(grants: &Grants) -> Result<(), Error> {
     check_grants(grants).map_err(|e| Problem::invalid(format!("grants: {e}")))?;
     let for_tools = [
         ("keyvalue", grants.keyvalue.is_some(), "a snippet keeps things in a session's variables and files"),
-        ("files", grants.files.is_some(), "a snippet's files are in its session"),
+        ("files", grants.files.is_some(), "a snippet's files last as long as its session"),
         ("config", !grants.config.is_empty(), "give a snippet `env`"),
     ];
     match for_tools.iter().find(|(_, asked, _)| *asked) {
@@ -49,7 +49,8 @@ pub fn allowed(app: &App, asked: &Grants) -> Result<Grants, Error> {
         .iter()
         .map(|grant| Grants { http: vec![grant.clone()], ..Grants::default() })
         .chain(asked.secrets.iter().map(|grant| Grants { secrets: vec![grant.clone()], ..Grants::default() }))
-        .chain(asked.tools.iter().map(|name| Grants { tools: vec![name.clone()], ..Grants::default() }));
+        .chain(asked.tools.iter().map(|name| Grants { tools: vec![name.clone()], ..Grants::default() }))
+        .chain(asked.llm.iter().map(|grant| Grants { llm: Some(grant.clone()), ..Grants::default() }));
     for one in each {
         let (left, notes) = effective(&one, &app.policy);
         if left.is_empty() {
@@ -57,7 +58,11 @@ pub fn allowed(app: &App, asked: &Grants) -> Result<Grants, Error> {
             return Err(Problem::denied(format!("grants: {why}.")).into());
         }
     }
-    Ok(effective(asked, &app.policy).0)
+    let left = effective(asked, &app.policy).0;
+    if left.llm.is_some() && !app.gateway.has_models() {
+        return Err(Problem::denied(format!("grants.llm: {NO_MODELS}")).into());
+    }
+    Ok(left)
 }
 
 /// Lets a run in at the gateway, for as long as what is returned lives.

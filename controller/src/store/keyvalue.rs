@@ -4,6 +4,8 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cofferdam_contract::{KeyValueGrant, OrganizationId};
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
 use sqlx::{Any, Row, Transaction, query};
 
 use super::{Store, unsigned};
@@ -30,6 +32,18 @@ impl From<sqlx::Error> for KeyValueError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
     }
+}
+
+/// A statement about one key.
+macro_rules! of_key {
+    ($what:literal) => {
+        concat!($what, " FROM keyvalue WHERE organization = $1 AND owner = $2 AND bucket = $3 AND name = $4")
+    };
+}
+
+fn of_key<'a>(sql: &'static str, space: &Namespace<'_>, bucket: &str, key: &str) -> Query<'a, Any, AnyArguments> {
+    let statement = query(sql).bind(space.organization.as_str().to_owned()).bind(space.owner.to_owned());
+    statement.bind(bucket.to_owned()).bind(key.to_owned())
 }
 
 /// A namespace that is being changed; nobody else changes it meanwhile.
@@ -71,14 +85,8 @@ impl<'a> Change<'a> {
     }
 
     async fn read(&mut self) -> Result<Option<String>, KeyValueError> {
-        let row =
-            query("SELECT content FROM keyvalue WHERE organization = $1 AND owner = $2 AND bucket = $3 AND name = $4")
-                .bind(self.space.organization.as_str())
-                .bind(self.space.owner)
-                .bind(self.bucket)
-                .bind(self.key)
-                .fetch_optional(&mut *self.transaction)
-                .await?;
+        let row = of_key(of_key!("SELECT content"), self.space, self.bucket, self.key);
+        let row = row.fetch_optional(&mut *self.transaction).await?;
         Ok(row.map(|row| row.try_get("content")).transpose()?)
     }
 
@@ -111,13 +119,7 @@ impl<'a> Change<'a> {
     }
 
     async fn remove(&mut self, old: &str) -> Result<(), KeyValueError> {
-        query("DELETE FROM keyvalue WHERE organization = $1 AND owner = $2 AND bucket = $3 AND name = $4")
-            .bind(self.space.organization.as_str())
-            .bind(self.space.owner)
-            .bind(self.bucket)
-            .bind(self.key)
-            .execute(&mut *self.transaction)
-            .await?;
+        of_key(of_key!("DELETE"), self.space, self.bucket, self.key).execute(&mut *self.transaction).await?;
         self.keys -= 1;
         self.bytes -= i64::try_from(self.key.len()).unwrap_or(i64::MAX) + size(old);
         Ok(())
@@ -138,26 +140,12 @@ impl<'a> Change<'a> {
 impl Store {
     /// A value in base64.
     pub async fn get_value(&self, space: &Namespace<'_>, bucket: &str, key: &str) -> Result<Option<String>, Error> {
-        let row =
-            query("SELECT content FROM keyvalue WHERE organization = $1 AND owner = $2 AND bucket = $3 AND name = $4")
-                .bind(space.organization.as_str())
-                .bind(space.owner)
-                .bind(bucket)
-                .bind(key)
-                .fetch_optional(&self.pool)
-                .await?;
+        let row = of_key(of_key!("SELECT content"), space, bucket, key).fetch_optional(&self.pool).await?;
         Ok(row.map(|row| row.try_get("content")).transpose()?)
     }
 
     pub async fn has_value(&self, space: &Namespace<'_>, bucket: &str, key: &str) -> Result<bool, Error> {
-        let row =
-            query("SELECT name FROM keyvalue WHERE organization = $1 AND owner = $2 AND bucket = $3 AND name = $4")
-                .bind(space.organization.as_str())
-                .bind(space.owner)
-                .bind(bucket)
-                .bind(key)
-                .fetch_optional(&self.pool)
-                .await?;
+        let row = of_key(of_key!("SELECT name"), space, bucket, key).fetch_optional(&self.pool).await?;
         Ok(row.is_some())
     }
 
@@ -247,16 +235,18 @@ impl Store {
         change.commit().await?;
         Ok((swapped, found))
     }
+}
 
-    /// Forgets a namespace, with a tool that is deleted.
-    pub async fn drop_values(&self, space: &Namespace<'_>) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
-        for sql in [
-            "DELETE FROM keyvalue WHERE organization = $1 AND owner = $2",
-            "DELETE FROM keyvalue_spaces WHERE organization = $1 AND owner = $2",
-        ] {
-            query(sql).bind(space.organization.as_str()).bind(space.owner).execute(&mut *transaction).await?;
-        }
-        Ok(transaction.commit().await?)
+/// Forgets a namespace, with the tool that is deleted.
+pub(super) async fn drop_values(
+    transaction: &mut Transaction<'static, Any>,
+    space: &Namespace<'_>,
+) -> Result<(), Error> {
+    for sql in [
+        "DELETE FROM keyvalue WHERE organization = $1 AND owner = $2",
+        "DELETE FROM keyvalue_spaces WHERE organization = $1 AND owner = $2",
+    ] {
+        query(sql).bind(space.organization.as_str()).bind(space.owner).execute(&mut **transaction).await?;
     }
+    Ok(())
 }

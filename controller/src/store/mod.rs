@@ -1,8 +1,10 @@
 //! All the SQL, written once for SQLite and PostgreSQL. It decides nothing: what a key may see is in the queries' terms.
 
+mod agent_logs;
 mod agents;
 mod connect;
 mod environments;
+mod folders;
 mod keys;
 mod keyvalue;
 mod organizations;
@@ -23,12 +25,13 @@ pub use agents::{
     Source, Spec, VariableRow, Wanted,
 };
 pub use environments::EnvironmentRow;
+pub use folders::{FolderRow, FolderSize};
 pub use keys::KeyRow;
 pub use keyvalue::{KeyValueError, Namespace};
 pub use secrets::SecretRow;
 pub use sessions::SessionRow;
 pub use snapshots::SnapshotRow;
-pub use tools::{KEPT_VERSIONS, Switched, ToolVersionRow};
+pub use tools::{KEPT_VERSIONS, Switched, ToolHead, ToolVersionRow};
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);

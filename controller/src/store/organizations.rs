@@ -11,11 +11,7 @@ impl Store {
     /// Makes organization `default` with environment `local`, where they are not there yet.
     pub(super) async fn ensure_default_organization(&self) -> Result<(), Error> {
         let organization = OrganizationId::default_organization();
-        query("INSERT INTO organizations (id, name, created_at) VALUES ($1, $1, $2) ON CONFLICT DO NOTHING")
-            .bind(organization.as_str())
-            .bind(now())
-            .execute(&self.pool)
-            .await?;
+        self.ensure_organization(&organization).await?;
         query(
             "INSERT INTO environments (id, organization, name, created_at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT DO NOTHING",
@@ -26,6 +22,19 @@ impl Store {
         .bind(now())
         .execute(&self.pool)
         .await?;
+        Ok(())
+    }
+
+    /// Makes an organization, where it is not there yet.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn ensure_organization(&self, organization: &OrganizationId) -> Result<(), Error> {
+        query("INSERT INTO organizations (id, name, created_at) VALUES ($1, $1, $2) ON CONFLICT DO NOTHING")
+            .bind(organization.as_str())
+            .bind(now())
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 }

@@ -5,7 +5,8 @@ use cofferdam_contract::{Grants, LimitsRequest, OrganizationId};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction, query};
 
-use super::Store;
+use super::folders::drop_folder;
+use super::{Namespace, Store, keyvalue};
 use crate::Error;
 use crate::clock::now;
 
@@ -29,6 +30,17 @@ pub struct ToolVersionRow {
     pub created_at: i64,
     /// Whether this is the version that serves.
     pub current: bool,
+    /// The organization's revision at which the tool was made; written by the store. A tool that is deleted and made
+    /// again counts from 1 again: no two versions of a name have both, this and the number.
+    pub made: i64,
+}
+
+/// A tool's version that serves, by what no other version shares with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolHead {
+    pub tool: String,
+    pub number: i64,
+    pub made: i64,
 }
 
 /// How a switch to a version ended.
@@ -65,6 +77,7 @@ fn read(row: &AnyRow) -> Result<ToolVersionRow, Error> {
         source: row.try_get("source")?,
         created_at: row.try_get("created_at")?,
         current: number == current,
+        made: row.try_get("made")?,
     })
 }
 
@@ -73,7 +86,7 @@ macro_rules! versions {
     ($which:literal) => {
         concat!(
             "SELECT v.organization, v.tool, v.number, v.component, v.grants, v.limits, v.warnings, v.source, \
-             v.created_at, t.current FROM tool_versions v \
+             v.created_at, t.current, t.made FROM tool_versions v \
              JOIN tools t ON t.organization = v.organization AND t.name = v.tool WHERE v.organization = $1 ",
             $which
         )
@@ -142,12 +155,17 @@ impl Store {
         turn(&mut tx, &row.organization).await?;
         let made = current(&mut tx, &row.organization, &row.tool).await?.is_none();
         if made {
-            query("INSERT INTO tools (organization, name, current, created_at, updated_at) VALUES ($1, $2, 0, $3, $3)")
-                .bind(row.organization.as_str())
-                .bind(row.tool.as_str())
-                .bind(now())
-                .execute(&mut *tx)
-                .await?;
+            // What a call that was under way when a tool of this name was deleted may have begun.
+            drop_folder(&mut tx, &row.organization, &row.tool).await?;
+            query(
+                "INSERT INTO tools (organization, name, current, created_at, updated_at, made) \
+                 SELECT organization, $2, 0, $3, $3, revision FROM tool_revisions WHERE organization = $1",
+            )
+            .bind(row.organization.as_str())
+            .bind(row.tool.as_str())
+            .bind(now())
+            .execute(&mut *tx)
+            .await?;
         }
         if let Some((name, tool)) = take_names(&mut tx, &row.organization, &row.tool, names).await? {
             tx.rollback().await?;
@@ -234,7 +252,7 @@ impl Store {
         Ok(Switched::Done { number, made: false })
     }
 
-    /// Deletes a tool and its versions; whether there was one.
+    /// Deletes a tool with its versions and its folder; whether there was one.
     pub async fn delete_tool(&self, organization: &OrganizationId, tool: &str) -> Result<bool, Error> {
         let mut tx = self.pool.begin().await?;
         turn(&mut tx, organization).await?;
@@ -249,6 +267,9 @@ impl Store {
         ] {
             query(table).bind(organization.as_str()).bind(tool).execute(&mut *tx).await?;
         }
+        // Whoever makes a tool of that name next does not find what this one kept.
+        keyvalue::drop_values(&mut tx, &Namespace { organization, owner: tool }).await?;
+        drop_folder(&mut tx, organization, tool).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -260,13 +281,17 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// The name and the number of every tool's version that serves.
-    pub async fn tool_heads(&self, organization: &OrganizationId) -> Result<Vec<(String, i64)>, Error> {
-        let rows = query("SELECT name, current FROM tools WHERE organization = $1 ORDER BY name")
+    /// Which version of every tool serves.
+    pub async fn tool_heads(&self, organization: &OrganizationId) -> Result<Vec<ToolHead>, Error> {
+        let rows = query("SELECT name, current, made FROM tools WHERE organization = $1 ORDER BY name")
             .bind(organization.as_str())
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(|row| Ok((row.try_get("name")?, row.try_get("current")?))).collect()
+        let read = |row: &AnyRow| {
+            let (tool, number) = (row.try_get("name")?, row.try_get("current")?);
+            Ok(ToolHead { tool, number, made: row.try_get("made")? })
+        };
+        rows.iter().map(read).collect()
     }
 
     pub async fn tool_version(

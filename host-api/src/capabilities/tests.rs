@@ -54,9 +54,11 @@ fn grants_become_capabilities() {
     let mut grants = Grants::default();
     assert_eq!(Capabilities::from(&grants), Capabilities::default());
     grants.http.push(HttpGrant { host: "example.com".to_owned(), ..HttpGrant::default() });
-    assert_eq!(Capabilities::from(&grants), Capabilities { http: true, keyvalue: false });
+    assert_eq!(Capabilities::from(&grants), Capabilities { http: true, ..Capabilities::default() });
     grants.keyvalue = Some(KeyValueGrant::default());
-    assert_eq!(Capabilities::from(&grants), Capabilities { http: true, keyvalue: true });
+    assert_eq!(Capabilities::from(&grants), Capabilities { http: true, keyvalue: true, tools: false });
+    grants.tools.push("other".to_owned());
+    assert!(Capabilities::from(&grants).tools);
 }
 
 /// Enough of the real package to show each kind of function.
@@ -212,5 +214,5 @@ fn key_value_needs_its_grant() {
         (i32.add (i32.mul (i32.load8_u (i32.const 600)) (i32.const 10)) (i32.load8_u (i32.const 604)))"#;
     let bytes = component(&[KEYVALUE, &world], &module(&imports, go));
     assert!(run(&bytes, sandbox(), Capabilities::default()).is_err());
-    assert_eq!(run(&bytes, sandbox(), Capabilities { http: false, keyvalue: true }).unwrap(), 11);
+    assert_eq!(run(&bytes, sandbox(), Capabilities { keyvalue: true, ..Capabilities::default() }).unwrap(), 11);
 }

@@ -34,7 +34,7 @@ pub(super) fn refused(by: RefusedBy) -> ErrorCode {
         RefusedBy::Connect => ErrorCode::DestinationUnavailable,
         RefusedBy::Timeout => ErrorCode::HttpResponseTimeout,
         RefusedBy::TooLarge => ErrorCode::HttpResponseBodySize(None),
-        RefusedBy::Malformed => ErrorCode::HttpProtocolError,
+        RefusedBy::Malformed | RefusedBy::Conflict => ErrorCode::HttpProtocolError,
         RefusedBy::Token => internal("the run is over"),
         RefusedBy::Internal => internal("the gateway failed"),
     }

@@ -44,6 +44,11 @@ impl Handle {
         Self { tree: Arc::clone(tree), id: NodeId::ROOT, counted: false }
     }
 
+    /// `/home/user` alone, out of which no path leads.
+    pub(crate) fn home(tree: &Shared) -> Self {
+        Self { tree: Arc::clone(tree), id: NodeId::HOME, counted: false }
+    }
+
     pub(crate) fn open(&self, path: &str, mode: OpenMode) -> Result<Self, FsError> {
         if mode.folder && (mode.create || mode.exclusive || mode.truncate) {
             return Err(FsError::Invalid);
@@ -58,7 +63,7 @@ impl Handle {
                     Kind::Link => return Err(FsError::Loop),
                     Kind::Folder if mode.write || mode.truncate || mode.create => return Err(FsError::IsFolder),
                     Kind::File if mode.folder => return Err(FsError::NotFolder),
-                    Kind::File if (mode.write || mode.truncate) && id.mount_index().is_some() => {
+                    Kind::File if (mode.write || mode.truncate) && (tree.read_only || id.mount_index().is_some()) => {
                         return Err(FsError::ReadOnly);
                     }
                     _ => {}
@@ -174,7 +179,7 @@ impl Handle {
 
     pub(crate) fn rename(&self, from: &str, to_base: &Self, to: &str) -> Result<(), FsError> {
         if !Arc::ptr_eq(&self.tree, &to_base.tree) {
-            return Err(FsError::NotPermitted);
+            return Err(FsError::CrossDevice);
         }
         let mut tree = lock(&self.tree);
         let from = path::resolve_name(&tree, self.id, from)?;

@@ -46,6 +46,8 @@ pub enum FsError {
     BadDescriptor,
     #[error("busy")]
     Busy,
+    #[error("it is in another file system")]
+    CrossDevice,
     #[error("it exists already")]
     Exist,
     #[error("file too large")]
@@ -254,6 +256,16 @@ impl Vfs {
         handle::lock(&self.tree).quota = quota;
     }
 
+    /// From here on nothing in it can be changed.
+    pub fn set_read_only(&self) {
+        handle::lock(&self.tree).read_only = true;
+    }
+
+    /// Counts changes: as long as it is the same, so is everything in here.
+    pub fn changes(&self) -> u64 {
+        handle::lock(&self.tree).changes
+    }
+
     /// Everything under `/home/user` and `/tmp`, for [`Self::from_archive`].
     pub fn to_archive(&self, out: impl Write) -> Result<(), ArchiveError> {
         archive::write(&handle::lock(&self.tree), out)
@@ -271,6 +283,11 @@ impl Vfs {
 
     pub(crate) fn root(&self) -> handle::Handle {
         handle::Handle::root(&self.tree)
+    }
+
+    /// `/home/user` as a root of its own.
+    pub(crate) fn home(&self) -> handle::Handle {
+        handle::Handle::home(&self.tree)
     }
 }
 

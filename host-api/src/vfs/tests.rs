@@ -366,3 +366,47 @@ fn mounts_are_plain_paths_outside_the_writable_folders() {
     mounts.add_file("/a", bytes()).unwrap();
     assert_eq!(mounts.add_file("/a", bytes()), Err(Exist));
 }
+
+#[test]
+fn what_is_read_only_cannot_be_changed_and_changes_are_counted() {
+    let vfs = furnished();
+    let before = vfs.changes();
+    assert_eq!(open(&vfs, "home/user/f", READ).unwrap().read(0, 9).unwrap(), b"eff");
+    assert!(names(&vfs.root()).len() > 1 && vfs.root().stat_at("home/user/f", true).is_ok());
+    assert_eq!(vfs.changes(), before, "reading changes nothing");
+    put(&vfs, "home/user/f", b"EFF");
+    assert_ne!(vfs.changes(), before);
+    vfs.set_read_only();
+    let (before, root) = (vfs.changes(), vfs.root());
+    let read_only = |got: Result<(), FsError>| assert_eq!(got, Err(FsError::ReadOnly));
+    read_only(open(&vfs, "home/user/f", WRITE).map(drop));
+    read_only(open(&vfs, "home/user/f", OpenMode { truncate: true, ..READ }).map(drop));
+    read_only(open(&vfs, "home/user/new", CREATE).map(drop));
+    read_only(root.create_folder("home/user/new"));
+    read_only(root.symlink("f", "home/user/new"));
+    read_only(root.unlink("home/user/f"));
+    read_only(root.remove_folder("home/user/empty"));
+    read_only(root.rename("home/user/f", &root, "home/user/g"));
+    read_only(root.rename("home/user/f", &root, "home/user/to-f"));
+    read_only(root.set_times_at("home/user/f", true, None, None));
+    read_only(vfs.write_file("f", b"x"));
+    read_only(vfs.remove("f"));
+    let file = open(&vfs, "home/user/f", READ).unwrap();
+    read_only(file.write(Some(0), b"x").map(drop));
+    read_only(file.set_len(0));
+    assert_eq!(file.read(0, 9).unwrap(), b"EFF");
+    drop(file);
+    assert_eq!((vfs.changes(), vfs.usage().open), (before, 0));
+}
+
+#[test]
+fn a_folder_as_a_root_is_not_left() {
+    let vfs = furnished();
+    let home = vfs.home();
+    assert_eq!(home.open("f", READ).unwrap().read(0, 9).unwrap(), b"eff");
+    for path in ["..", "../user/f", "d/../../user/f", "/home/user/f", "up"] {
+        assert_eq!(home.open(path, READ).map(drop), Err(FsError::NotPermitted), "{path}");
+    }
+    let other = furnished();
+    assert_eq!(home.rename("f", &other.home(), "g"), Err(FsError::CrossDevice));
+}

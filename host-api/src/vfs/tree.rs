@@ -30,6 +30,9 @@ pub(crate) struct Tree {
     pub(crate) open: u64,
     pub(crate) exceeded: Option<LimitName>,
     pub(crate) epoch: u64,
+    /// Counts what was done to nodes, so that equal counts mean equal trees.
+    pub(crate) changes: u64,
+    pub(crate) read_only: bool,
     pub(crate) lease: Lease,
 }
 
@@ -66,6 +69,8 @@ impl Tree {
             open: 0,
             exceeded: None,
             epoch: 0,
+            changes: 0,
+            read_only: false,
             lease,
         })
     }
@@ -83,6 +88,8 @@ impl Tree {
             open: 0,
             exceeded: None,
             epoch: self.epoch,
+            changes: self.changes,
+            read_only: self.read_only,
             lease: Lease::new(&self.base.budget, self.lease.bytes())?,
         };
         for (index, slot) in self.slots.iter().enumerate() {
@@ -100,9 +107,10 @@ impl Tree {
         self.slots.get(id.own_index()?)?.node.as_deref()
     }
 
-    /// For writing; an id of the mounts is refused.
+    /// For writing, and only for that; an id of the mounts is refused.
     pub(crate) fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, FsError> {
-        let index = id.own_index().ok_or(FsError::ReadOnly)?;
+        let index = id.own_index().filter(|_| !self.read_only).ok_or(FsError::ReadOnly)?;
+        self.changes += 1;
         self.slots.get_mut(index).and_then(|slot| slot.node.as_mut()).map(Arc::make_mut).ok_or(FsError::NoEntry)
     }
 

@@ -72,6 +72,7 @@ impl From<FsError> for ErrorCode {
         match error {
             FsError::BadDescriptor => Self::BadDescriptor,
             FsError::Busy => Self::Busy,
+            FsError::CrossDevice => Self::CrossDevice,
             FsError::Exist => Self::Exist,
             FsError::FileTooLarge => Self::FileTooLarge,
             FsError::Illegal => Self::IllegalByteSequence,

@@ -1,7 +1,9 @@
-//! `wasi:filesystem` over the sandbox's [`crate::Vfs`]: one preopened folder, `/`.
+//! `wasi:filesystem` over the sandbox's [`crate::Vfs`]: the preopened folder `/`, and `/data` where there is a folder
+//! that lasts.
 
 use std::{sync::Arc, time::Duration};
 
+use cofferdam_contract::grants::FOLDER;
 use wasmtime::component::Resource;
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
@@ -33,7 +35,12 @@ impl preopens::Host for Sandbox {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Fd, String)>> {
         let node = Arc::new(self.vfs.root());
         let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
-        Ok(vec![(self.push(Descriptor { node, flags })?, "/".to_owned())])
+        let mut folders = vec![(self.push(Descriptor { node, flags })?, "/".to_owned())];
+        if let Some(folder) = &self.folder {
+            let node = Arc::new(folder.home());
+            folders.push((self.push(Descriptor { node, flags })?, FOLDER.to_owned()));
+        }
+        Ok(folders)
     }
 }
 

@@ -243,3 +243,25 @@ fn a_sandbox_is_made_in_microseconds() {
     println!("a sandbox made and dropped: {each:?}");
     assert!(each < Duration::from_micros(20), "{each:?}");
 }
+
+#[test]
+fn a_folder_that_lasts_is_a_second_root() {
+    let (mut sandbox, folder) = (sandbox(), Vfs::new(base(), Quota { disk_bytes: 10, ..QUOTA }).unwrap());
+    folder.write_file("kept", b"before").unwrap();
+    sandbox.set_folder(folder);
+    let mut folders = preopens::Host::get_directories(&mut sandbox).unwrap();
+    assert_eq!(folders.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["/", "/data"]);
+    let (data, root) = (folders.remove(1).0, folders.remove(0).0);
+    let kept = open(&mut sandbox, &data, "kept").unwrap();
+    assert_eq!(sandbox.read(again(&kept), 100, 0).unwrap().0, b"before");
+    assert!(
+        matches!(sandbox.write(again(&kept), vec![0; 11], 0), Err(Failure::Guest(FsError::NoSpace))),
+        "its own quota"
+    );
+    sandbox.write(kept, b"after!".to_vec(), 0).unwrap();
+    open(&mut sandbox, &root, "home/user/scratch").unwrap();
+    let across = sandbox.rename_at(again(&root), "home/user/scratch".to_owned(), again(&data), "x".to_owned());
+    assert!(matches!(across, Err(Failure::Guest(FsError::CrossDevice))));
+    assert!(matches!(open(&mut sandbox, &data, "../tmp/x"), Err(Failure::Guest(FsError::NotPermitted))));
+    assert_eq!(sandbox.folder().unwrap().read_file("kept").unwrap(), b"after!");
+}

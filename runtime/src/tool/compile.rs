@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
 use super::describe::{Refusal, describe};
+use super::weight::instance_weight;
 use crate::artifact::{ArtifactCache, component_key, engine_key};
 use crate::confine::{Allowance, Profile, bound, confine};
 use crate::engine::tool_engine;
@@ -21,7 +22,7 @@ use crate::error::Error;
 use crate::kernel::manifest::hex;
 
 /// Change whenever descriptions do, so that what an older build wrote is made again.
-const DESCRIPTION: &str = "component-2";
+const DESCRIPTION: &str = "component-3";
 /// Compiled components that are kept, in bytes.
 const KEPT_BYTES: u64 = 8 << 30;
 /// What compiling may take: so much, and for each byte of the component so many more.
@@ -107,7 +108,22 @@ fn read(component: &mut dyn Read, digest: &str) -> Result<Vec<u8>, Error> {
 struct Made {
     /// The SHA-256 of the code, so that what a crash or a disk has damaged is made again.
     code: String,
+    /// What an instance takes beside memories and tables.
+    instance_bytes: u64,
     component: Component,
+}
+
+/// What is written of it alone, without the rest being read.
+#[derive(Deserialize)]
+struct Weight {
+    instance_bytes: u64,
+}
+
+/// What an instance of a component takes beside memories and tables, if the component is there.
+pub(crate) fn instance_bytes(cache: &ArtifactCache, key: &str) -> Option<usize> {
+    let json = fs::read(cache.path(key, DESCRIPTION)).ok()?;
+    let Weight { instance_bytes } = serde_json::from_slice(&json).ok()?;
+    usize::try_from(instance_bytes).ok()
 }
 
 /// What an earlier process made, if it is all there and whole.
@@ -126,9 +142,10 @@ fn known(cache: &ArtifactCache, key: &str) -> Option<Component> {
 
 fn make(engine: &Engine, cache: &ArtifactCache, key: &str, digest: &str, bytes: &[u8]) -> Result<Component, Error> {
     let component = describe(bytes, digest)?;
+    let instance_bytes = instance_weight(bytes)?;
     let code = engine.precompile_component(bytes).map_err(|e| Refusal::Invalid(format!("{e:#}")))?;
     cache.store(key, "code", |file| file.write_all(&code))?;
-    let made = Made { code: hex(&Sha256::digest(&code)), component };
+    let made = Made { code: hex(&Sha256::digest(&code)), instance_bytes, component };
     let json = serde_json::to_vec(&made).map_err(|e| Error::Io { context: "JSON", source: e.into() })?;
     // The last to be written: where it is, the rest is too.
     cache.store(key, DESCRIPTION, |file| file.write_all(&json))?;

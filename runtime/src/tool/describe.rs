@@ -15,6 +15,7 @@ use super::names::{self, GOOD_NAME_BYTES, Interface, MAX_NAME_BYTES};
 use super::read::{Named, Reader};
 use super::schema;
 use super::shape::Unfit;
+use super::weight::MAX_INSTANCE_BYTES;
 use super::words::shortened;
 use crate::error::Error;
 
@@ -68,6 +69,11 @@ pub enum Refusal {
     NoneFit(String),
     #[error("two functions would have the name `{name}`: {first} and {second}; rename an interface or a function")]
     Collision { name: String, first: String, second: String },
+    #[error(
+        "each of its instances would take {0} bytes beside its memory, by the number of its modules, functions and \
+         globals; at most {MAX_INSTANCE_BYTES} are taken"
+    )]
+    Heavy(u64),
     #[error("its functions' schemas have more than {MAX_DESCRIPTION_BYTES} bytes together")]
     Wordy,
 }

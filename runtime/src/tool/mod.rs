@@ -12,6 +12,7 @@ mod schema;
 pub mod shape;
 mod value_in;
 mod value_out;
+mod weight;
 mod words;
 pub mod wrap;
 
@@ -24,3 +25,4 @@ pub use embed::{EmbedError, embed_docs};
 pub use shape::{Signature, Unfit};
 pub use value_in::ValueError;
 pub use value_out::{ResultError, Returned};
+pub use weight::instance_weight;

@@ -179,6 +179,23 @@ impl Kind {
     }
 }
 
+impl Shape {
+    /// As deep as a shape may be.
+    fn has_lists(&self) -> bool {
+        let one = |shape: &Option<Box<Shape>>| shape.as_ref().is_some_and(|shape| shape.has_lists());
+        match &self.kind {
+            Kind::Bytes | Kind::List(_) => true,
+            Kind::Tuple(types) => types.iter().any(Self::has_lists),
+            Kind::Record(parts) | Kind::Variant(parts) => {
+                parts.iter().any(|part| part.shape.as_ref().is_some_and(Self::has_lists))
+            }
+            Kind::Option(inner) | Kind::Wrapped(inner) => inner.has_lists(),
+            Kind::Result { ok, err } => one(ok) || one(err),
+            _ => false,
+        }
+    }
+}
+
 /// A function's parameters, as the fields of a record, and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
@@ -189,6 +206,11 @@ pub struct Signature {
 impl Signature {
     pub fn new(params: Vec<Part>, result: Option<Shape>) -> Self {
         Self { params: Shape { kind: Kind::Record(Parts::new(params)), docs: String::new() }, result }
+    }
+
+    /// Whether lists are in what it returns: as values they take many times what they take as JSON.
+    pub fn returns_lists(&self) -> bool {
+        self.result.as_ref().is_some_and(Shape::has_lists)
     }
 
     /// The signature of a compiled component's function, to call it by. It has no texts.

@@ -31,7 +31,12 @@ pub struct ValueError {
 impl Signature {
     /// The values to call the function with, in the order of its parameters.
     pub fn arguments(&self, json: &RawValue) -> Result<Vec<Val>, ValueError> {
-        let mut context = Context { left: MAX_VALUE_BYTES, wrong: None, steps: Vec::new() };
+        self.arguments_within(json, Box::new(|_| true))
+    }
+
+    /// The same, where `room` is asked for the memory, in pieces, before anything is put there.
+    pub fn arguments_within(&self, json: &RawValue, room: Room) -> Result<Vec<Val>, ValueError> {
+        let mut context = Context { left: MAX_VALUE_BYTES, taken: 0, room, wrong: None, steps: Vec::new() };
         let mut deserializer = serde_json::Deserializer::from_str(json.get());
         match (Seed { shape: &self.params, context: &mut context }).deserialize(&mut deserializer) {
             Ok(Val::Record(fields)) => Ok(fields.into_iter().map(|(_, value)| value).collect()),
@@ -45,8 +50,18 @@ impl Signature {
     }
 }
 
+/// Whether so many bytes more may be taken.
+pub type Room = Box<dyn FnMut(usize) -> bool>;
+
+/// Asked for at once, so that few elements need no asking.
+const ROOM_PIECE: usize = 256 << 10;
+
 struct Context {
+    /// Of what may be taken at most.
     left: usize,
+    /// What was asked for and is not used yet.
+    taken: usize,
+    room: Room,
     /// What is wrong. Errors of serde's own would name a line and a column of a text that nobody sees.
     wrong: Option<String>,
     /// Where, from the inside out.
@@ -64,6 +79,14 @@ impl Context {
             Some(left) => self.left = left,
             None => return Err(self.fail(format!("the values take more than {MAX_VALUE_BYTES} bytes of memory"))),
         }
+        if self.taken < bytes {
+            let more = (bytes - self.taken).max(ROOM_PIECE);
+            if !(self.room)(more) {
+                return Err(self.fail("there is no memory left for the values".to_owned()));
+            }
+            self.taken += more;
+        }
+        self.taken -= bytes;
         Ok(())
     }
 

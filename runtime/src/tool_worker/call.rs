@@ -1,25 +1,35 @@
-//! One call: a fresh instance, one function, everything of it gone afterwards. On a thread that may block.
+//! One call: a fresh instance, one function, everything of it gone afterwards but what is in the tool's own folder. On a
+//! thread that may block.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cofferdam_contract::tool::MAX_RESULT_BYTES;
 use cofferdam_contract::{LimitName, Limits, Problem, RunError, Status, ToolCall, ToolOutcome, Usage};
-use cofferdam_host_api::{GatewayHandle, Interrupt, Sandbox, Vfs};
+use cofferdam_host_api::{Base, GatewayHandle, Interrupt, Sandbox, Vfs};
 use serde_json::value::RawValue;
 use wasmtime::component::Val;
 use wasmtime::{Store, WasmBacktrace};
 
 use super::components::{Function, Loaded};
+use super::folder::{Folder, FolderError};
 use super::logs::Logs;
+use super::memory::{Memory, Share};
 use super::state::{Limiter, ToolState};
-use crate::bounds::{Broken, CpuClock, HOSTCALL_BYTES};
+use crate::bounds::{Broken, CpuClock};
 use crate::engine::running;
 use crate::error::Error;
 use crate::tool::{ResultError, Returned};
 
 /// What the engine says when more crosses the boundary at once than it may; it has no type for it.
 const TOO_MUCH_AT_ONCE: &str = "fuel allocated for hostcalls has been exhausted";
+/// What a call may hand over to the host at once, in bytes of the host's memory: enough for a text as long as a result
+/// may be. Every call has so much.
+const PLAIN_BYTES: usize = 16 << 20;
+/// The same where lists are returned: an element takes 40 bytes, so that this is enough for a `list<u8>` of 6 MiB, which
+/// is 8 MiB of base64. For as many calls at once as there is room for; further ones make do with [`PLAIN_BYTES`].
+const LIST_BYTES: usize = 256 << 20;
 /// The longest error message of a tool's that is passed on, in characters.
 const MESSAGE: usize = 16 << 10;
 
@@ -29,6 +39,10 @@ pub(super) struct Job {
     pub(super) interrupt: Interrupt,
     pub(super) gateway: Option<GatewayHandle>,
     pub(super) vfs: Vfs,
+    /// What the tool's own folder is made of.
+    pub(super) base: Arc<Base>,
+    pub(super) open_files: u64,
+    pub(super) memory: Arc<Memory>,
 }
 
 /// How it ended, before anybody is told.
@@ -44,19 +58,29 @@ pub(super) type Leftover = Store<ToolState>;
 /// Makes the call.
 ///
 /// # Errors
-/// What the caller did wrong: no such function, arguments that do not fit. What the tool does wrong is an outcome.
+/// What the caller did wrong: no such function, arguments that do not fit. What keeps us from beginning: no memory, or the
+/// tool's folder cannot be had. What the tool does wrong is an outcome.
 pub(super) fn run(loaded: &Loaded, job: Job) -> Result<(ToolOutcome, Leftover), Error> {
-    let Job { call, interrupt, gateway, vfs } = job;
+    let Job { call, interrupt, gateway, vfs, base, open_files, memory } = job;
     let function = call.export.as_ref().map(|path| loaded.function(path)).transpose()?;
+    let share = memory.share(PLAIN_BYTES.saturating_add(loaded.instance_bytes)).ok_or_else(crowded)?;
     let arguments = match &function {
-        Some(function) => function.signature.arguments(&call.arguments).map_err(|e| Problem::invalid(e.to_string()))?,
+        Some(function) => arguments(function, &call.arguments, &share)?,
         None => Vec::new(),
     };
     let _running = running();
     let started = Instant::now();
     let logs = Logs::new(call.limits.output_bytes);
+    let clock = CpuClock::start(Duration::from_millis(call.limits.cpu_ms));
     let mut sandbox = Sandbox::new(vfs);
-    sandbox.set_interrupt(interrupt);
+    let mut folder = None;
+    if let Some(grant) = call.grants.files {
+        let fetched = Folder::fetch(&base, (grant, open_files), gateway.as_ref(), &interrupt, &share);
+        let (vfs, own) = fetched.map_err(no_folder)?;
+        sandbox.set_folder(vfs);
+        folder = Some(own);
+    }
+    sandbox.set_interrupt(interrupt.clone());
     sandbox.set_env(call.env.into_iter().collect::<Vec<_>>());
     sandbox.set_args([call.tool]);
     sandbox.set_config(Arc::new(call.grants.config));
@@ -64,26 +88,37 @@ pub(super) fn run(loaded: &Loaded, job: Job) -> Result<(ToolOutcome, Leftover), 
     if let Some(gateway) = gateway {
         sandbox.set_gateway(gateway);
     }
-    let clock = CpuClock::start(Duration::from_millis(call.limits.cpu_ms));
-    let limiter = Limiter::new(call.limits.memory_bytes);
+    let ample = function.as_ref().is_some_and(|f| f.lists) && share.grow_amply(LIST_BYTES);
+    let limiter = Limiter::new(call.limits.memory_bytes, share.clone());
     let mut store = Store::new(loaded.component.engine(), ToolState { sandbox, limiter, clock });
     store.limiter(|state| &mut state.limiter);
-    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_hostcall_fuel(if ample { LIST_BYTES } else { PLAIN_BYTES });
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|context| {
         let state = context.data();
         state.clock.tick(state.sandbox.interrupt())
     });
-    let returned = enter(loaded, &mut store, function.as_deref(), &arguments);
+    let mut entered = false;
+    let returned = enter(loaded, &mut store, function.as_deref(), &arguments, &mut entered);
     drop(arguments);
     let state = store.data();
-    let ended = match (returned, &function) {
+    if returned.is_err() && !entered && state.limiter.full {
+        return Err(crowded().into());
+    }
+    let mut ended = match (returned, &function) {
         (Ok(value), Some(function)) => {
             ended_well(function.signature.returned(value.as_ref(), MAX_RESULT_BYTES), &call.limits)
         }
         (Ok(_), None) => Ended { status: Status::Ok, result: None, error: None },
         (Err(error), _) => broken(&error, state, &call.limits),
     };
+    // Only what ends well leaves something behind.
+    if ended.status == Status::Ok
+        && let (Some(folder), Some(vfs)) = (folder, state.sandbox.folder())
+        && let Err(error) = folder.keep(vfs, &interrupt, &share)
+    {
+        ended = not_kept(error, state, &call.limits);
+    }
     let usage = Usage {
         wall_ms: started.elapsed(),
         cpu_ms: state.clock.used(),
@@ -93,14 +128,61 @@ pub(super) fn run(loaded: &Loaded, job: Job) -> Result<(ToolOutcome, Leftover), 
     Ok((ToolOutcome { id: call.id, status, result, error, logs: logs.take(), usage }, store))
 }
 
+fn crowded() -> Problem {
+    Problem::overloaded("The worker's memory for all calls of tools is used up; try again in a second.")
+}
+
+/// The values to call it with, counted as they come.
+fn arguments(function: &Function, json: &RawValue, share: &Share) -> Result<Vec<Val>, Error> {
+    let (room, refused) = (share.clone(), Arc::new(AtomicBool::new(false)));
+    let told = Arc::clone(&refused);
+    let room = move |bytes| {
+        let taken = room.grow(bytes);
+        told.store(!taken, Ordering::Relaxed);
+        taken
+    };
+    function.signature.arguments_within(json, Box::new(room)).map_err(|error| {
+        let problem = if refused.load(Ordering::Relaxed) { crowded() } else { Problem::invalid(error.to_string()) };
+        problem.into()
+    })
+}
+
+/// Nothing has run yet: another worker may do it, or the same one later.
+fn no_folder(error: FolderError) -> Error {
+    match error {
+        // A token whose time is over is nothing that the caller could mend.
+        FolderError::Refused(problem) if problem.status != 401 => problem.into(),
+        FolderError::Memory => crowded().into(),
+        FolderError::Archive(error) => {
+            Problem::internal(format!("The tool's folder cannot be read ({error}); delete the tool to be rid of it."))
+                .into()
+        }
+        error => Problem::unavailable(format!("The tool's folder could not be fetched: {error}.")).into(),
+    }
+}
+
+/// The tool did its part, and its changes are lost all the same.
+fn not_kept(error: FolderError, state: &ToolState, limits: &Limits) -> Ended {
+    match error {
+        FolderError::Interrupted(why) => broken(&why.into(), state, limits),
+        FolderError::Refused(problem) if problem.kind() == "conflict" => {
+            raised("conflict", problem.detail, String::new())
+        }
+        FolderError::Memory => limit(LimitName::HostMemory, limits, ": there was no room to keep the tool's folder"),
+        error => raised("files", format!("the tool's folder could not be kept: {error}"), String::new()),
+    }
+}
+
 /// Instantiates, and calls the function if there is one.
 fn enter(
     loaded: &Loaded,
     store: &mut Store<ToolState>,
     function: Option<&Function>,
     arguments: &[Val],
+    entered: &mut bool,
 ) -> wasmtime::Result<Option<Val>> {
     let instance = loaded.pre.instantiate(&mut *store)?;
+    *entered = true;
     let Some(function) = function else { return Ok(None) };
     let callee = instance.get_func(&mut *store, function.index);
     let callee = callee.ok_or_else(|| wasmtime::Error::msg("the instance lacks the function"))?;
@@ -144,6 +226,9 @@ fn broken(error: &wasmtime::Error, state: &ToolState, limits: &Limits) -> Ended 
         },
         // Whatever it did then, it was out of something.
         Broken::Exited(_) | Broken::Crashed(_) if state.limiter.denied => limit(LimitName::MemoryBytes, limits, ""),
+        Broken::Exited(_) | Broken::Crashed(_) if state.limiter.full => {
+            limit(LimitName::HostMemory, limits, ": the worker's memory for all calls was used up")
+        }
         Broken::Exited(code) => {
             let message = format!("the tool ended itself with exit code {code} before it returned");
             raised("ToolExit", message, String::new())
@@ -151,10 +236,17 @@ fn broken(error: &wasmtime::Error, state: &ToolState, limits: &Limits) -> Ended 
         Broken::Crashed(reason) if reason.contains(TOO_MUCH_AT_ONCE) => {
             limit(LimitName::HostMemory, limits, ": too much was passed between the tool and the host at once")
         }
-        Broken::Crashed(reason) => match state.sandbox.vfs().exceeded() {
-            Some(which) => limit(which, limits, ""),
-            None => raised("Trap", shortened(&reason), traceback.unwrap_or_default()),
-        },
+        Broken::Crashed(reason) => {
+            let sandbox = &state.sandbox;
+            match (sandbox.vfs().exceeded(), sandbox.folder().and_then(Vfs::exceeded)) {
+                (Some(which), _) => limit(which, limits, ""),
+                (None, Some(which)) => {
+                    let message = format!("stopped by the limit {which} of the tool's own folder (grants.files)");
+                    limited(which, message)
+                }
+                (None, None) => raised("Trap", shortened(&reason), traceback.unwrap_or_default()),
+            }
+        }
     }
 }
 
@@ -167,8 +259,11 @@ fn limit(which: LimitName, limits: &Limits, more: &str) -> Ended {
         LimitName::Files => format!(" ({})", limits.files),
         LimitName::OutputBytes | LimitName::OpenFiles | LimitName::Stack | LimitName::HostMemory => String::new(),
     };
+    limited(which, format!("stopped by the limit {which}{bound}{more}"))
+}
+
+fn limited(which: LimitName, message: String) -> Ended {
     let status = if which == LimitName::WallMs { Status::Timeout } else { Status::Limit };
-    let message = format!("stopped by the limit {which}{bound}{more}");
     let error = RunError { name: which.as_str().to_owned(), message, traceback: String::new() };
     Ended { status, result: None, error: Some(error) }
 }

@@ -16,18 +16,23 @@ use super::state::ToolState;
 use crate::artifact::{ArtifactCache, component_key, engine_key};
 use crate::error::Error;
 use crate::tool::Signature;
+use crate::tool::compile::instance_bytes;
 
 /// A function of a component, ready to be called.
 pub(super) struct Function {
     pub(super) index: ComponentExportIndex,
     pub(super) signature: Signature,
     pub(super) results: usize,
+    /// Whether what it returns has lists in it.
+    pub(super) lists: bool,
 }
 
 /// A component that can be instantiated at once.
 pub(super) struct Loaded {
     pub(super) component: Component,
     pub(super) pre: InstancePre<ToolState>,
+    /// What an instance of it takes beside memories and tables.
+    pub(super) instance_bytes: usize,
     /// Those that were called: what a component exports is bounded by its size.
     functions: Mutex<HashMap<ExportPath, Arc<Function>>>,
 }
@@ -49,7 +54,8 @@ impl Loaded {
         };
         let signature = Signature::of(&about)
             .map_err(|unfit| Problem::not_found(format!("The function cannot be called as a tool: {unfit}.")))?;
-        let function = Arc::new(Function { index, signature, results: about.results().len() });
+        let lists = signature.returns_lists();
+        let function = Arc::new(Function { index, signature, results: about.results().len(), lists });
         lock(&self.functions).insert(path.clone(), Arc::clone(&function));
         Ok(function)
     }
@@ -170,13 +176,14 @@ impl Components {
         let missing = || Error::from(Problem::component_missing(format!("The worker has no component {digest}.")));
         let key = component_key(&self.engine_key, digest).ok_or_else(missing)?;
         let bytes = size(&self.cache.path(&key, "code")).ok_or_else(missing)?;
+        let instance_bytes = instance_bytes(&self.cache, &key).ok_or_else(missing)?;
         let component = self.cache.load(&self.engine, &key).map_err(|error| {
             // It is asked for again, and compiled again, as if it had never been there.
             tracing::warn!(digest, %error, "a compiled component cannot be used");
             missing()
         })?;
         let pre = self.linkers.link(&component, capabilities)?;
-        Ok((Arc::new(Loaded { component, pre, functions: Mutex::default() }), bytes))
+        Ok((Arc::new(Loaded { component, pre, instance_bytes, functions: Mutex::default() }), bytes))
     }
 }
 

@@ -7,8 +7,10 @@
 mod call;
 mod components;
 mod config;
+mod folder;
 mod linkers;
 mod logs;
+mod memory;
 mod metrics;
 mod routes;
 mod state;
@@ -24,8 +26,8 @@ use cofferdam_contract::Problem;
 use cofferdam_contract::tool::MAX_CALL_DEPTH;
 use cofferdam_host_api::{Base, Budget, Mounts, SystemClock};
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
 use crate::artifact::ArtifactCache;
@@ -34,9 +36,10 @@ use crate::engine::{TOOL_STACK, start_ticker, tool_engine};
 use crate::error::Error;
 use crate::uplink::Uplinks;
 use crate::worker::admission::Admission;
-use crate::worker::{MOST_LANES, lanes, raise_open_files, watch};
+use crate::worker::{raise_open_files, serve_until_told, watch};
 use components::Components;
 pub use config::ToolWorkerConfig;
+use memory::Memory;
 use metrics::Metrics;
 
 /// The stack of a thread that runs tools: the guest's own and what the host functions need below it.
@@ -50,6 +53,7 @@ struct ToolWorker {
     admission: Vec<Admission>,
     uplinks: Uplinks,
     base: Arc<Base>,
+    memory: Arc<Memory>,
     metrics: Metrics,
     /// The runtime of what may block for long.
     background: Handle,
@@ -70,6 +74,7 @@ impl ToolWorker {
             components,
             admission: (0..=MAX_CALL_DEPTH).map(|_| Admission::new(config.max_calls, config.max_waiting)).collect(),
             uplinks: Uplinks::default(),
+            memory: Memory::new(config.memory_bytes),
             base: Arc::new(Base { mounts: Arc::new(Mounts::new()), budget, clock: Arc::new(SystemClock) }),
             metrics: Metrics::new(),
             background,
@@ -111,29 +116,11 @@ pub fn serve(listener: UnixListener, config: ToolWorkerConfig) -> Result<(), Err
         .build()
         .map_err(Error::io("the tool worker's threads"))?;
     let worker = ToolWorker::new(config, components, runtime.handle().clone());
-    runtime.block_on(serve_until_told(listener, Arc::new(worker)))
-}
-
-async fn serve_until_told(listener: UnixListener, worker: Arc<ToolWorker>) -> Result<(), Error> {
-    listener.set_nonblocking(true).map_err(Error::io("the tool worker's listener"))?;
-    let listener = tokio::net::UnixListener::from_std(listener).map_err(Error::io("the tool worker's listener"))?;
-    let mut term = signal(SignalKind::terminate()).map_err(Error::io("signals"))?;
-    let mut int = signal(SignalKind::interrupt()).map_err(Error::io("signals"))?;
-    let stop = tokio_util::sync::CancellationToken::new();
-    let lanes = (worker.config.max_calls * 2 + 16).min(MOST_LANES);
-    let router = routes::router(Arc::clone(&worker));
-    let mut serving = tokio::spawn(lanes::serve(listener, router, lanes, stop.clone()));
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-        ended = &mut serving => {
-            let source = std::io::Error::other(format!("it ended by itself: {ended:?}"));
-            return Err(Error::Io { context: "the tool worker's server", source });
-        }
-    }
-    tracing::info!("draining");
-    stop.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(worker.config.drain_s), &mut serving).await;
-    worker.admission.iter().for_each(Admission::close);
-    Ok(())
+    runtime.block_on(async {
+        let worker = Arc::new(worker);
+        let (router, drain) = (routes::router(Arc::clone(&worker)), Duration::from_secs(worker.config.drain_s));
+        serve_until_told(listener, router, worker.config.max_calls, drain, &CancellationToken::new()).await?;
+        worker.admission.iter().for_each(Admission::close);
+        Ok(())
+    })
 }

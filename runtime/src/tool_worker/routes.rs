@@ -81,8 +81,12 @@ async fn call(
             let done = blocking(work).await;
             drop(watched);
             let (result, after) = done.map_err(|_| broke_off())?;
-            // Comes once the answer is written: this thread's own tasks wait until its connection does.
-            tokio::spawn(async move { drop(after) });
+            // Comes once the answer is written: this thread's own tasks wait until its connection does. Taking the instance
+            // down goes to another thread, because a quick caller's next request is here before it is done.
+            let background = worker.background.clone();
+            tokio::spawn(async move {
+                background.spawn_blocking(move || drop(after));
+            });
             result
         }
         None => {
@@ -119,7 +123,8 @@ pub(super) fn carry_out(
         error => Problem::internal(format!("the sandbox's files could not be made: {error}")),
     })?;
     let gateway = worker.uplinks.handle(call.token.as_deref())?;
-    call::run(&loaded, Job { call, interrupt, gateway, vfs })
+    let (base, open_files, memory) = (Arc::clone(&worker.base), worker.config.open_files, Arc::clone(&worker.memory));
+    call::run(&loaded, Job { call, interrupt, gateway, vfs, base, open_files, memory })
 }
 
 fn json(outcome: &ToolOutcome) -> Response {

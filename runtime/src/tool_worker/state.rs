@@ -3,10 +3,12 @@
 use cofferdam_host_api::{Sandbox, SandboxView};
 use wasmtime::ResourceLimiter;
 
+use super::memory::Share;
 use crate::bounds::CpuClock;
 
-/// Elements of all tables together.
+/// Elements of all tables together, and what one takes at most.
 const TABLE_ELEMENTS: usize = 1 << 20;
+const ELEMENT_BYTES: usize = 16;
 /// Core instances, memories and tables of one call. Compositions of many components need many of the first.
 const INSTANCES: usize = 1_000;
 const MEMORIES: usize = 32;
@@ -24,18 +26,31 @@ impl SandboxView for ToolState {
     }
 }
 
-/// Bounds all memories together and all tables together, and remembers that it did.
+/// Bounds all memories together and all tables together, by the call's limits and by what is left for all calls, and
+/// remembers that it did.
 #[derive(Debug)]
 pub(super) struct Limiter {
     most: usize,
     held: usize,
     elements: usize,
+    /// What the call has of the memory of all.
+    pub(super) share: Share,
+    /// The call's own limit stood in the way.
     pub(super) denied: bool,
+    /// What other calls have did.
+    pub(super) full: bool,
 }
 
 impl Limiter {
-    pub(super) fn new(memory_bytes: u64) -> Self {
-        Self { most: usize::try_from(memory_bytes).unwrap_or(usize::MAX), held: 0, elements: 0, denied: false }
+    pub(super) fn new(memory_bytes: u64, share: Share) -> Self {
+        let most = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
+        Self { most, held: 0, elements: 0, share, denied: false, full: false }
+    }
+
+    fn shared(&mut self, bytes: usize) -> bool {
+        let taken = self.share.grow(bytes);
+        self.full |= !taken;
+        taken
     }
 
     /// Memories never shrink: what is held is the most there was.
@@ -46,19 +61,23 @@ impl Limiter {
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let held = self.held.saturating_add(desired.saturating_sub(current));
-        let granted = held <= self.most;
+        let more = desired.saturating_sub(current);
+        let held = self.held.saturating_add(more);
+        if held > self.most {
+            self.denied = true;
+            return Ok(false);
+        }
+        let granted = self.shared(more);
         if granted {
             self.held = held;
-        } else {
-            self.denied = true;
         }
         Ok(granted)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let elements = self.elements.saturating_add(desired.saturating_sub(current));
-        let granted = elements <= TABLE_ELEMENTS;
+        let more = desired.saturating_sub(current);
+        let elements = self.elements.saturating_add(more);
+        let granted = elements <= TABLE_ELEMENTS && self.shared(more.saturating_mul(ELEMENT_BYTES));
         if granted {
             self.elements = elements;
         }
@@ -80,11 +99,13 @@ impl ResourceLimiter for Limiter {
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::Memory;
     use super::*;
 
     #[test]
     fn all_memories_count_together_and_so_do_tables() {
-        let mut limiter = Limiter::new(100);
+        let memory = Memory::new(1 << 30);
+        let mut limiter = Limiter::new(100, memory.share(0).unwrap());
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 30, None).unwrap(), "another memory");
         assert!(!limiter.denied);
@@ -94,5 +115,18 @@ mod tests {
         assert_eq!(limiter.peak(), 100);
         assert!(limiter.table_growing(0, TABLE_ELEMENTS, None).unwrap());
         assert!(!limiter.table_growing(0, 1, None).unwrap(), "another table");
+        assert_eq!(memory.used(), 100 + TABLE_ELEMENTS * ELEMENT_BYTES);
+    }
+
+    #[test]
+    fn other_calls_count_too() {
+        let memory = Memory::new(100);
+        let mut one = Limiter::new(1_000, memory.share(0).unwrap());
+        let mut other = Limiter::new(1_000, memory.share(0).unwrap());
+        assert!(one.memory_growing(0, 60, None).unwrap());
+        assert!(!other.memory_growing(0, 50, None).unwrap() && !other.table_growing(0, 3, None).unwrap());
+        assert!(other.full && !other.denied && !one.full);
+        drop(one);
+        assert!(other.memory_growing(0, 50, None).unwrap());
     }
 }

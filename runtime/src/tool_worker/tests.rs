@@ -14,6 +14,8 @@ use super::*;
 use crate::kernel::manifest::hex;
 use crate::tool;
 
+mod folder;
+mod large;
 mod wire;
 
 const TOOL: &str = r#"(component
@@ -74,11 +76,14 @@ fn bench() -> &'static Bench {
 
 /// Compiles a component and gives its digest.
 fn deployed(text: &str) -> String {
-    let bytes = wat::parse_str(text).unwrap();
-    let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
+    deployed_bytes(&wat::parse_str(text).unwrap())
+}
+
+fn deployed_bytes(bytes: &[u8]) -> String {
+    let digest = format!("sha256:{}", hex(&Sha256::digest(bytes)));
     let cache_dir = bench().worker.config.cache_dir.clone();
     let job = tool::compile::Job { cache_dir, digest: digest.clone(), confine: false };
-    assert_eq!(tool::compile(&job, &mut &*bytes).unwrap().digest, digest);
+    assert_eq!(tool::compile(&job, &mut &bytes[..]).unwrap().digest, digest);
     digest
 }
 

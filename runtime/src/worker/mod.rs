@@ -17,8 +17,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use cofferdam_host_api::Budget;
 use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::artifact::ArtifactCache;
 use crate::confine::{Profile, confine};
@@ -36,7 +39,7 @@ use metrics::Metrics;
 /// The stack of a thread that runs guests: the guest's own and what the host functions need below it.
 const THREAD_STACK: usize = crate::engine::GUEST_STACK + (8 << 20);
 /// Connections with a thread of their own at most; each costs five open files and some memory.
-pub(crate) const MOST_LANES: usize = 512;
+const MOST_LANES: usize = 512;
 /// How many runs' files are kept.
 const KEPT_RUNS: usize = 256;
 
@@ -94,7 +97,7 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
         config,
         background,
     });
-    runtime.block_on(serve_until_told(listener, worker))
+    runtime.block_on(serve_worker(listener, worker))
 }
 
 /// Connections and the notes of live sessions take open files; what is usual for a login shell is too few.
@@ -106,32 +109,41 @@ pub(crate) fn raise_open_files() {
     }
 }
 
-async fn serve_until_told(listener: UnixListener, worker: Arc<Worker>) -> Result<(), Error> {
+/// Takes connections until SIGTERM or SIGINT, then none any more, and lets what is under way end within `drain`. `stop` is
+/// cancelled when that begins. `calls`: as many connections as those and those that wait have threads, as long as they
+/// are not very many.
+pub(crate) async fn serve_until_told(
+    listener: UnixListener,
+    router: Router,
+    calls: usize,
+    drain: Duration,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
     listener.set_nonblocking(true).map_err(Error::io("the worker's listener"))?;
     let listener = tokio::net::UnixListener::from_std(listener).map_err(Error::io("the worker's listener"))?;
-    let mut term =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(Error::io("signals"))?;
-    let mut int =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(Error::io("signals"))?;
-    let stop = tokio_util::sync::CancellationToken::new();
-    let tending = tokio::spawn(tend(Arc::clone(&worker), stop.clone()));
-    // Those that wait for a place have a thread, too, as long as they are not very many.
-    let lanes = (worker.config.max_runs * 2 + 16).min(MOST_LANES);
-    let router = routes::router(Arc::clone(&worker));
+    let mut term = signal(SignalKind::terminate()).map_err(Error::io("signals"))?;
+    let mut int = signal(SignalKind::interrupt()).map_err(Error::io("signals"))?;
+    let lanes = calls.saturating_mul(2).saturating_add(16).min(MOST_LANES);
     let mut serving = tokio::spawn(lanes::serve(listener, router, lanes, stop.clone()));
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
         ended = &mut serving => {
-            return Err(Error::Io {
-                context: "the worker's server",
-                source: std::io::Error::other(format!("it ended by itself: {ended:?}")),
-            });
+            let source = std::io::Error::other(format!("it ended by itself: {ended:?}"));
+            return Err(Error::Io { context: "the worker's server", source });
         }
     }
     tracing::info!("draining");
     stop.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(worker.config.drain_s), &mut serving).await;
+    let _ = tokio::time::timeout(drain, &mut serving).await;
+    Ok(())
+}
+
+async fn serve_worker(listener: UnixListener, worker: Arc<Worker>) -> Result<(), Error> {
+    let stop = CancellationToken::new();
+    let tending = tokio::spawn(tend(Arc::clone(&worker), stop.clone()));
+    let (router, drain) = (routes::router(Arc::clone(&worker)), Duration::from_secs(worker.config.drain_s));
+    serve_until_told(listener, router, worker.config.max_runs, drain, &stop).await?;
     worker.admission.close();
     let failed = worker.sessions.suspend_all().await;
     if failed > 0 {
@@ -142,7 +154,7 @@ async fn serve_until_told(listener: UnixListener, worker: Arc<Worker>) -> Result
 }
 
 /// Once a second: idle sessions to disk, old ones away, old files away.
-async fn tend(worker: Arc<Worker>, stop: tokio_util::sync::CancellationToken) {
+async fn tend(worker: Arc<Worker>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

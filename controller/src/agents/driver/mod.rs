@@ -144,6 +144,8 @@ impl Driver {
         for (key, handle) in &self.keepers {
             if !held.contains(key) {
                 handle.lost.cancel();
+                // Whoever has it now reads its log too, from the last line that is stored.
+                self.app.logs.leave(&key.0, &key.1);
             }
         }
         // Those whose keeper broke.

@@ -75,13 +75,21 @@ pub async fn call_function(
     if depth > MAX_CALL_DEPTH {
         return Err(Problem::denied(format!("Tools may call each other {MAX_CALL_DEPTH} deep, not deeper.")).into());
     }
+    let wall = Duration::from_millis(tool.limits.wall_ms);
+    // Those that only read see what was there when they began, and wait for nobody.
+    let _turn = match tool.grants.files {
+        Some(grant) if !grant.read_only => {
+            Some(app.tools.turns.take(&caller.organization, &tool.row.tool, wall).await?)
+        }
+        _ => None,
+    };
     let admitted = app.gateway.admit(Pass {
         caller: caller.clone(),
         tool: Some(tool.row.tool.clone()),
         session: None,
         grants: tool.grants.clone(),
         depth,
-        deadline: Instant::now() + Duration::from_millis(tool.limits.wall_ms) + BESIDE,
+        deadline: Instant::now() + wall + BESIDE,
     })?;
     let mut env = tool.grants.config.clone();
     env.extend(admitted.env.clone());

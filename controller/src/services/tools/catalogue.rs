@@ -179,18 +179,19 @@ impl Catalogue {
         let heads = self.store.tool_heads(organization).await?;
         let mut tools = BTreeMap::new();
         let mut missing = Vec::new();
-        for (name, number) in heads {
-            match old.tools.get(&name).filter(|tool| tool.row.number == number) {
-                Some(same) => drop(tools.insert(name, Arc::clone(same))),
-                None => missing.push((name, number)),
+        for head in heads {
+            let same = |tool: &&Arc<Tool>| (tool.row.number, tool.row.made) == (head.number, head.made);
+            match old.tools.get(&head.tool).filter(same) {
+                Some(same) => drop(tools.insert(head.tool, Arc::clone(same))),
+                None => missing.push(head),
             }
         }
         let rows = if missing.len() > ONE_BY_ONE {
             self.store.tools(organization).await?
         } else {
             let mut rows = Vec::with_capacity(missing.len());
-            for (name, number) in missing {
-                rows.extend(self.store.tool_version(organization, &name, number).await?);
+            for head in missing {
+                rows.extend(self.store.tool_version(organization, &head.tool, head.number).await?);
             }
             rows
         };

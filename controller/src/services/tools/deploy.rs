@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cofferdam_contract::grants::{MAX_FOLDER_BYTES, MAX_FOLDER_FILES};
 use cofferdam_contract::tool::{ExportPath, MAX_COMPONENT_BYTES, ToolCall};
 use cofferdam_contract::{Grants, Limits, LimitsRequest, Problem, RunId, Status, ToolOutcome};
 
@@ -12,6 +13,7 @@ use super::names;
 use crate::Error;
 use crate::auth::Caller;
 use crate::clock::{now, random_bits};
+use crate::gateway::NO_MODELS;
 use crate::policy::{self, ToolPolicy};
 use crate::services::App;
 use crate::store::{Switched, ToolVersionRow};
@@ -55,10 +57,13 @@ impl Wanted {
             }
             (None, None) => ToolPolicy::default(),
         };
-        if asked.grants.files.is_some() {
-            // Better refused than granted and not kept.
-            let detail = "Folders that last between calls (grants.files, or storage in a policy) are not built yet; a \
-                          tool keeps things with grants.keyvalue, and has an empty folder in memory for each call.";
+        if let Some(files) = asked.grants.files
+            && (files.max_bytes > MAX_FOLDER_BYTES || files.max_files > MAX_FOLDER_FILES)
+        {
+            let detail = format!(
+                "grants.files: max_bytes is at most {MAX_FOLDER_BYTES} and max_files at most {MAX_FOLDER_FILES}, \
+                 because each call gets the whole folder; a tool that keeps more uses grants.keyvalue or a server."
+            );
             return Err(Problem::invalid(detail).into());
         }
         asked.limits = over(self.limits, asked.limits);
@@ -115,8 +120,12 @@ pub async fn deploy(app: &App, caller: &Caller, name: &str, what: Deployment) ->
         source: what.source,
         created_at: now(),
         current: false,
+        made: 0,
     };
     let mut tool = Tool::new(row, &app.policy, &app.config.limits);
+    if tool.grants.llm.is_some() && !app.gateway.has_models() {
+        tool.row.warnings.push(format!("grants.llm: {NO_MODELS}"));
+    }
     try_out(app, &mut tool, what.component).await?;
     let done = app.store.deploy_tool(&tool.row, &names::published(name, tool.functions())).await?;
     switched(app, tool.row, done).await

@@ -6,6 +6,7 @@ mod catalogue;
 mod deploy;
 mod names;
 mod shown;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use cofferdam_contract::Problem;
 pub use call::{arguments, call, call_function};
 pub use catalogue::{Catalogue, Shelf, Tool};
 pub use deploy::{Deployment, Wanted, deploy, rollback};
-pub use shown::{Asked, FunctionSummary, ToolInfo, ToolSummary, VersionInfo};
+pub use shown::{Asked, FolderInfo, FunctionSummary, ToolInfo, ToolSummary, VersionInfo};
 
 use super::App;
 use crate::Error;
@@ -24,7 +25,7 @@ use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::oci::Pushed;
 use crate::policy::OperatorPolicy;
-use crate::store::{Namespace, Store};
+use crate::store::Store;
 
 /// How often components that no version needs are removed.
 pub const SWEEP: Duration = Duration::from_secs(3_600);
@@ -33,6 +34,8 @@ pub const SWEEP: Duration = Duration::from_secs(3_600);
 pub struct Tools {
     pub catalogue: Catalogue,
     pub blobs: Blobs,
+    /// Who has which tool's folder.
+    pub turns: turns::Turns,
 }
 
 impl Tools {
@@ -40,7 +43,8 @@ impl Tools {
     /// A data folder that cannot be written.
     pub fn open(config: &Config, store: &Store, policy: &Arc<OperatorPolicy>) -> Result<Self, Error> {
         let catalogue = Catalogue::new(store.clone(), Arc::clone(policy), config.limits);
-        Ok(Self { catalogue, blobs: Blobs::open(config.data_dir.join("blobs"))? })
+        let blobs = Blobs::open(config.data_dir.join("blobs"))?;
+        Ok(Self { catalogue, blobs, turns: turns::Turns::default() })
     }
 }
 
@@ -75,11 +79,14 @@ pub async fn show(app: &App, caller: &Caller, name: &str) -> Result<ToolInfo, Er
     let shelf = app.tools.catalogue.shelf(&caller.organization).await?;
     let tool = shelf.tools.get(name).ok_or_else(|| no_tool(name))?;
     let mut info = ToolInfo::from(&**tool);
+    if info.grants.files.is_some() {
+        info.folder = app.store.folder_size(&caller.organization, name).await?.map(FolderInfo::from);
+    }
     info.versions = app.store.tool_versions(&caller.organization, name).await?.iter().map(VersionInfo::from).collect();
     Ok(info)
 }
 
-/// Deletes a tool with all its versions. Calls that are under way end as they would have.
+/// Deletes a tool with all its versions and all that it kept. Calls that are under way end as they would have.
 ///
 /// # Errors
 /// [`Problem::not_found`].
@@ -87,8 +94,6 @@ pub async fn delete(app: &App, caller: &Caller, name: &str) -> Result<(), Error>
     if !app.store.delete_tool(&caller.organization, name).await? {
         return Err(no_tool(name));
     }
-    // Whoever makes a tool of that name next does not find what this one kept.
-    app.store.drop_values(&Namespace { organization: &caller.organization, owner: name }).await?;
     app.tools.catalogue.refresh(&caller.organization).await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::catalogue::Tool;
 use crate::policy::Limited;
-use crate::store::ToolVersionRow;
+use crate::store::{FolderSize, ToolVersionRow};
 
 /// A tool: the version that serves and what it may do.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -31,6 +31,9 @@ pub struct ToolInfo {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
     pub size_bytes: u64,
+    /// Its own folder, where it is granted one and has used it; only where one tool is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderInfo>,
     /// Unix time in seconds.
     pub created_at: i64,
     /// Those that are kept, the newest first; only where one tool is shown.
@@ -42,6 +45,21 @@ pub struct ToolInfo {
 pub struct Asked {
     pub grants: Grants,
     pub limits: LimitsRequest,
+}
+
+/// What lasts between a tool's calls.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct FolderInfo {
+    /// As it is kept: contents, names and times.
+    pub bytes: u64,
+    /// Unix time in seconds.
+    pub updated_at: i64,
+}
+
+impl From<FolderSize> for FolderInfo {
+    fn from(size: FolderSize) -> Self {
+        Self { bytes: size.bytes, updated_at: size.updated_at }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -97,6 +115,7 @@ impl From<&Tool> for ToolInfo {
             warnings: row.warnings.iter().chain(&row.component.warnings).cloned().collect(),
             source: row.source.clone(),
             size_bytes: row.component.size_bytes,
+            folder: None,
             created_at: row.created_at,
             versions: Vec::new(),
         }

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::expect_used, clippy::print_stderr)]
 
 mod bodies;
+mod files;
 mod grants;
 mod keyvalue;
+mod llm;
 mod rig;
 mod secrets;
 mod secrets_api;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -15,10 +15,9 @@ use cofferdam_contract::{Grants, OrganizationId, Problem};
 use cofferdam_controller::auth::{Caller, Scope, Scopes};
 use cofferdam_controller::config::{Config, Flags};
 use cofferdam_controller::gateway::{Admitted, Pass, Resolve, SystemResolver, Uplink, keep_uplink};
-use cofferdam_controller::metrics::Metrics;
-use cofferdam_controller::services::{App, Controller};
+use cofferdam_controller::services::{App, Controller, Parts};
 use cofferdam_controller::store::Store;
-use cofferdam_controller::workers::{Registry, ToolWorkers, Worker};
+use cofferdam_controller::workers::{Registry, Worker};
 use cofferdam_controller::{api, auth};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -138,16 +137,8 @@ impl Rig {
         let store = Store::open(&config.database).await.unwrap();
         auth::accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await.unwrap();
         let (worker, mut more) = worker(folder.path());
-        let app = Controller::with_resolver(
-            config,
-            store,
-            Registry::new(vec![Arc::clone(&worker)]),
-            ToolWorkers::new(Vec::new()),
-            Arc::new(Metrics::default()),
-            Arc::new(RwLock::new(String::new())),
-            names,
-        );
-        let app = app.await.unwrap();
+        let workers = Registry::new(vec![Arc::clone(&worker)]);
+        let app = Controller::new(Parts { workers, resolver: names, ..Parts::new(config, store) }).await.unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(keep_uplink(Arc::clone(&app), Uplink::Snippets(worker), stop.clone()));
         let uplink = tokio::time::timeout(Duration::from_secs(5), more.recv()).await.unwrap().unwrap();

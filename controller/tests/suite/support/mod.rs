@@ -1,18 +1,19 @@
 //! An API over a fake worker: a server on a Unix socket that speaks the worker's wire and does what the code says.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod fake_tools;
 pub mod fake_worker;
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use cofferdam_controller::config::{Config, Flags};
-use cofferdam_controller::metrics::Metrics;
-use cofferdam_controller::services::{App, Controller};
+use cofferdam_controller::services::{App, Controller, Parts};
 use cofferdam_controller::store::Store;
-use cofferdam_controller::workers::{Registry, ToolWorkers, Worker};
+use cofferdam_controller::workers::{Registry, ToolWorker, ToolWorkers, Worker};
 use cofferdam_controller::{api, auth, server};
+use fake_tools::FakeTools;
 use fake_worker::FakeWorker;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -78,15 +79,26 @@ impl TestApp {
             worker.set_health(Some(worker.ping(Duration::from_secs(3)).await.unwrap()));
             known.push(worker);
         }
-        Self::serve(folder, env, known, fakes).await
+        Self::serve(folder, env, (known, vec![]), fakes).await
     }
 
     /// Over workers that are known already.
     pub async fn over(known: Vec<Arc<Worker>>) -> Self {
-        Self::serve(tempfile::tempdir().unwrap(), &[], known, vec![]).await
+        Self::serve(tempfile::tempdir().unwrap(), &[], (known, vec![]), vec![]).await
     }
 
-    async fn serve(folder: TempDir, env: &[(&str, &str)], known: Vec<Arc<Worker>>, workers: Vec<FakeWorker>) -> Self {
+    /// Over a fake worker of tools, with these settings.
+    pub async fn with_tools(tools: &FakeTools, env: &[(&str, &str)]) -> Self {
+        Self::serve(tempfile::tempdir().unwrap(), env, (vec![], vec![tools.worker().await]), vec![]).await
+    }
+
+    async fn serve(
+        folder: TempDir,
+        env: &[(&str, &str)],
+        known: (Vec<Arc<Worker>>, Vec<Arc<ToolWorker>>),
+        workers: Vec<FakeWorker>,
+    ) -> Self {
+        let (known, tools) = known;
         let env: Vec<(String, String)> = env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let look = move |name: &str| match name {
             "COFFERDAM_API_KEY" => Some(ADMIN.to_owned()),
@@ -96,11 +108,9 @@ impl TestApp {
         let config = Config::parse(&flags, &look, None).unwrap();
         let store = Store::open(&config.database).await.unwrap();
         auth::accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await.unwrap();
-        let progress = Arc::new(RwLock::new(String::new()));
-        let metrics = Arc::new(Metrics::default());
-        let app = Controller::new(config, store, Registry::new(known), ToolWorkers::new(Vec::new()), metrics, progress)
-            .await
-            .unwrap();
+        let (snippets, tools) = (Registry::new(known), ToolWorkers::new(tools));
+        let parts = Parts { workers: snippets, tool_workers: tools, ..Parts::new(config, store) };
+        let app = Controller::new(parts).await.unwrap();
         let (router, document) = api::router(&app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -108,6 +118,16 @@ impl TestApp {
         tokio::spawn(server::accept(listener, router, stop.clone(), Duration::from_secs(1)));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { app, base, workers, client, document: serde_json::to_value(document).unwrap(), folder, stop }
+    }
+
+    /// Another controller over the same database and the same worker of tools.
+    pub async fn beside(&self, tools: &FakeTools) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = format!("sqlite://{}", self.folder.path().join("cofferdam.db").display());
+        let blobs = folder.path().join("blobs");
+        std::os::unix::fs::symlink(self.folder.path().join("blobs"), blobs).unwrap();
+        let known = (vec![], vec![tools.worker().await]);
+        Self::serve(folder, &[("DATABASE_URL", &database)], known, vec![]).await
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

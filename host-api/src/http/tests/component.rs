@@ -111,7 +111,7 @@ fn run(sandbox: Sandbox, capabilities: Capabilities) -> wasmtime::Result<i32> {
     go.call(&mut store, ()).map(|(value,)| value)
 }
 
-const HTTP_ONLY: Capabilities = Capabilities { http: true, keyvalue: false };
+const HTTP_ONLY: Capabilities = Capabilities { http: true, keyvalue: false, tools: false };
 
 #[test]
 fn a_component_fetches() {

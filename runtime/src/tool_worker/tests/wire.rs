@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::UnixStream;
 
 use super::*;
+use crate::worker::lanes;
 
 /// A socket on which the shared worker answers, with so many threads of connections' own.
 fn socket(lanes: usize) -> (TempDir, PathBuf) {

@@ -23,7 +23,11 @@ const LINE: usize = 1_000;
 impl Act {
     async fn see(&self, environment: &Environment) -> Result<Seen, ClusterError> {
         let id = workload_id(&self.row);
-        self.call(environment, async |cluster| cluster.see(&id).await).await
+        let seen = self.call(environment, async |cluster| cluster.see(&id).await).await;
+        if matches!(seen, Ok(Seen::Starting { .. } | Seen::Ready { .. } | Seen::Failed(_))) {
+            self.collect(environment).await;
+        }
+        seen
     }
 
     /// A failure of the cluster's, with the secrets taken out of it.

@@ -3,6 +3,7 @@
 
 mod apply;
 mod carry;
+mod collect;
 mod crash;
 mod look;
 mod remove;

@@ -24,6 +24,7 @@ pub async fn remove(act: &Act) -> Result<Next, Error> {
         Err(error) => return Err(error),
     };
     let id = workload_id(&act.row);
+    act.app.logs.drain(&id).await;
     match act.call(&environment, async |cluster| cluster.remove(&id).await).await {
         Ok(()) => gone(act).await,
         Err(ClusterError::None(_)) => gone(act).await,

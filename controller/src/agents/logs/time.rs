@@ -1,0 +1,83 @@
+//! Times of lines: RFC 3339 as clusters write it, and what callers say for `since`. Pure but for the clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use k8s_openapi::jiff::Timestamp;
+
+/// Longer texts are no time.
+const LONGEST: usize = 40;
+
+/// Nanoseconds of Unix time.
+pub fn nanos(text: &str) -> Option<i64> {
+    let parsed: Timestamp = (text.len() <= LONGEST).then(|| text.parse().ok())??;
+    i64::try_from(parsed.as_nanosecond()).ok()
+}
+
+/// RFC 3339 in UTC.
+pub fn text(nanos: i64) -> String {
+    Timestamp::from_nanosecond(i128::from(nanos)).map_or_else(|_| String::new(), |time| time.to_string())
+}
+
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// What `since` may be: RFC 3339, Unix seconds, or how long ago, such as `90s`, `10m`, `1h30m` or `2d`.
+pub fn since(text: &str, now: i64) -> Option<i64> {
+    if let Some(time) = nanos(text) {
+        return Some(time);
+    }
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(i64::from(seconds) * 1_000_000_000);
+    }
+    let (mut ago, mut number) = (0_i64, None::<i64>);
+    for letter in text.chars() {
+        let unit = match letter {
+            '0'..='9' => {
+                let digit = i64::from(letter.to_digit(10)?);
+                number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(digit)?);
+                continue;
+            }
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        ago = ago.checked_add(number.take()?.checked_mul(unit)?.checked_mul(1_000_000_000)?)?;
+    }
+    (number.is_none() && !text.is_empty()).then(|| now.saturating_sub(ago))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_clusters_are_read() {
+        assert_eq!(nanos("1970-01-01T00:00:01.000000002Z"), Some(1_000_000_002));
+        assert_eq!(nanos("1970-01-01T02:00:01.5+02:00"), Some(1_500_000_000));
+        assert_eq!(nanos("yesterday"), None);
+        assert_eq!(nanos(&"1".repeat(1_000)), None);
+        assert_eq!(text(1_500_000_000), "1970-01-01T00:00:01.5Z");
+        assert!(nanos(&text(now())).is_some_and(|time| time > 1_700_000_000_000_000_000));
+    }
+
+    #[test]
+    fn since_is_a_time_or_an_age() {
+        let now = 1_000_000 * 1_000_000_000;
+        for (text, seconds) in [
+            ("1970-01-01T00:00:09Z", 9),
+            ("12345", 12_345),
+            ("90s", 1_000_000 - 90),
+            ("1h30m", 1_000_000 - 5_400),
+            ("2d", 1_000_000 - 172_800),
+        ] {
+            assert_eq!(since(text, now), Some(seconds * 1_000_000_000), "{text}");
+        }
+        for bad in ["", "h", "5", "10x", "-5m", "1h5", "99999999999999999999d", "5 m"] {
+            assert_eq!(since(bad, now).is_some(), bad == "5", "{bad}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Tools' folders: each one archive, replaced as a whole in one transaction, by whoever knows the version that is there.
+//! Never looks into an archive.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use cofferdam_contract::OrganizationId;
+use sqlx::{Any, Row, Transaction, query};
+
+use super::{Store, signed, unsigned};
+use crate::Error;
+use crate::clock::{now, random_bits};
+
+/// Bytes of an archive in one row.
+const PIECE: usize = 1 << 20;
+
+/// A folder as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderRow {
+    pub version: i64,
+    /// An archive; empty where nothing was saved yet.
+    pub archive: Bytes,
+}
+
+/// How large a folder's archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FolderSize {
+    pub bytes: u64,
+    /// Unix time in seconds.
+    pub updated_at: i64,
+}
+
+fn damaged(error: impl std::fmt::Display) -> Error {
+    Error::Row(format!("a piece of a tool's folder: {error}"))
+}
+
+impl Store {
+    /// A tool's folder; an empty one is begun where there is none. None where there is no such tool.
+    pub async fn load_folder(&self, organization: &OrganizationId, tool: &str) -> Result<Option<FolderRow>, Error> {
+        if let Some(found) = self.find_folder(organization, tool).await? {
+            return Ok(Some(found));
+        }
+        // Anywhere, so that what was read of a folder before the tool was deleted cannot be saved into the next one.
+        let first = i64::try_from(random_bits()? >> 68).unwrap_or_default();
+        query(
+            "INSERT INTO tool_folders (organization, tool, version, byte_count, updated_at) \
+             SELECT organization, name, $3, 0, $4 FROM tools WHERE organization = $1 AND name = $2 \
+             ON CONFLICT (organization, tool) DO NOTHING",
+        )
+        .bind(organization.as_str())
+        .bind(tool)
+        .bind(first)
+        .bind(now())
+        .execute(&self.pool)
+        .await?;
+        self.find_folder(organization, tool).await
+    }
+
+    async fn find_folder(&self, organization: &OrganizationId, tool: &str) -> Result<Option<FolderRow>, Error> {
+        // One statement sees one state.
+        let rows = query(
+            "SELECT f.version, f.byte_count, p.content FROM tool_folders f LEFT JOIN tool_folder_pieces p \
+             ON p.organization = f.organization AND p.tool = f.tool \
+             WHERE f.organization = $1 AND f.tool = $2 ORDER BY p.number",
+        )
+        .bind(organization.as_str())
+        .bind(tool)
+        .fetch_all(&self.pool)
+        .await?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let (version, bytes) = (first.try_get("version")?, unsigned(first.try_get("byte_count")?));
+        let mut archive = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
+        for row in &rows {
+            if let Some(content) = row.try_get::<Option<&str>, _>("content")? {
+                BASE64_STANDARD.decode_vec(content, &mut archive).map_err(damaged)?;
+            }
+        }
+        if archive.len() as u64 != bytes {
+            return Err(damaged(format!("{} bytes instead of {bytes}", archive.len())));
+        }
+        Ok(Some(FolderRow { version, archive: archive.into() }))
+    }
+
+    /// Puts an archive in the place of the one of that version; whether it was still there.
+    pub async fn save_folder(
+        &self,
+        organization: &OrganizationId,
+        tool: &str,
+        version: i64,
+        archive: &[u8],
+    ) -> Result<bool, Error> {
+        let mut transaction = self.pool.begin().await?;
+        let taken = query(
+            "UPDATE tool_folders SET version = version + 1, byte_count = $1, updated_at = $2 \
+             WHERE organization = $3 AND tool = $4 AND version = $5",
+        )
+        .bind(signed(archive.len() as u64))
+        .bind(now())
+        .bind(organization.as_str())
+        .bind(tool)
+        .bind(version)
+        .execute(&mut *transaction)
+        .await?;
+        if taken.rows_affected() != 1 {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
+        drop_pieces(&mut transaction, organization, tool).await?;
+        for (number, piece) in archive.chunks(PIECE).enumerate() {
+            query("INSERT INTO tool_folder_pieces (organization, tool, number, content) VALUES ($1, $2, $3, $4)")
+                .bind(organization.as_str())
+                .bind(tool)
+                .bind(signed(number as u64))
+                .bind(BASE64_STANDARD.encode(piece))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// How large a tool's folder is; none where it has none.
+    pub async fn folder_size(&self, organization: &OrganizationId, tool: &str) -> Result<Option<FolderSize>, Error> {
+        let row = query("SELECT byte_count, updated_at FROM tool_folders WHERE organization = $1 AND tool = $2")
+            .bind(organization.as_str())
+            .bind(tool)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let bytes = unsigned(row.try_get("byte_count")?);
+        Ok(Some(FolderSize { bytes, updated_at: row.try_get("updated_at")? }))
+    }
+}
+
+/// Forgets a folder, with its tool.
+pub(super) async fn drop_folder(
+    transaction: &mut Transaction<'static, Any>,
+    organization: &OrganizationId,
+    tool: &str,
+) -> Result<(), Error> {
+    drop_pieces(transaction, organization, tool).await?;
+    query("DELETE FROM tool_folders WHERE organization = $1 AND tool = $2")
+        .bind(organization.as_str())
+        .bind(tool)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+async fn drop_pieces(
+    transaction: &mut Transaction<'static, Any>,
+    organization: &OrganizationId,
+    tool: &str,
+) -> Result<(), Error> {
+    query("DELETE FROM tool_folder_pieces WHERE organization = $1 AND tool = $2")
+        .bind(organization.as_str())
+        .bind(tool)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! Container agents over HTTP: uploads, deployments, links, environments. The pipeline behind uploads is the tests' own, so
+//! that it does what a registry does only now and then; there is no cluster and no driver.
+
+mod contract;
+mod environments;
+mod events;
+mod lifecycle;
+mod links;
+mod resume;
+mod rig;
+mod uploads;

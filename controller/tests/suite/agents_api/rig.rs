@@ -1,0 +1,235 @@
+//! An API whose uploads go into memory, and clients that break off where a test wants them to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use cofferdam_contract::{FailureReason, OrganizationId};
+use cofferdam_controller::agents::PushedImage;
+use cofferdam_controller::agents::uploads::{Incoming, Pipeline, PushFailure, Pushed};
+use cofferdam_controller::auth::hash;
+use cofferdam_controller::environments::Environment;
+use cofferdam_controller::services::App;
+use cofferdam_controller::store::{DeploymentRow, KeyRow};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use crate::support::{ADMIN, Answer, TestApp};
+
+/// What uploads ended in, by deployment; and how it goes on from piece to piece.
+pub struct Registry {
+    pub arrived: Mutex<HashMap<String, Vec<u8>>>,
+    pub began: Mutex<usize>,
+    /// A piece is taken for each permit.
+    pub gate: Semaphore,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { arrived: Mutex::default(), began: Mutex::default(), gate: Semaphore::new(Semaphore::MAX_PERMITS) }
+    }
+}
+
+/// An archive that begins so ends so.
+fn judged(content: &[u8]) -> Result<(), PushFailure> {
+    let failure = |reason, detail| Err(PushFailure::new(reason, detail));
+    if content.starts_with(b"bad") {
+        return failure(FailureReason::BadImage, "This is no image archive: send what `docker save` writes.");
+    }
+    if content.starts_with(b"full") {
+        return failure(FailureReason::Registry, "The registry r.example: it answered 507. Free storage.");
+    }
+    if content.starts_with(b"down") {
+        return failure(FailureReason::Registry, "The registry r.example: it answered 503.")
+            .map_err(PushFailure::once_more);
+    }
+    Ok(())
+}
+
+pub struct Memory(pub Arc<Registry>);
+
+impl Pipeline for Memory {
+    fn push(
+        &self,
+        _: App,
+        deployment: DeploymentRow,
+        environment: Arc<Environment>,
+        mut incoming: Incoming,
+    ) -> BoxFuture<'static, Result<Pushed, PushFailure>> {
+        let registry = Arc::clone(&self.0);
+        *registry.began.lock().unwrap() += 1;
+        async move {
+            let (mut content, mut digest, mut size) = (Vec::new(), Sha256::new(), 0);
+            loop {
+                let permit = registry.gate.acquire().await.unwrap();
+                let Some(piece) = incoming.next().await else { break };
+                permit.forget();
+                let piece = piece.unwrap();
+                digest.update(&piece);
+                size += piece.len() as u64;
+                // Of a large one the beginning is enough.
+                content.extend_from_slice(&piece[..piece.len().min((1 << 20) - content.len().min(1 << 20))]);
+                judged(&content)?;
+            }
+            let digest = format!("sha256:{:x}", digest.finalize());
+            let repository = environment.repository(&deployment.organization, &deployment.agent).unwrap();
+            registry.arrived.lock().unwrap().insert(deployment.id.to_string(), content);
+            let reference = format!("{repository}@{digest}");
+            let image = PushedImage { reference, digest, architecture: "amd64".into(), run_as: None, size_bytes: size };
+            Ok(Pushed { image, layers: 2, skipped: 1, sent_bytes: size, notes: vec![] })
+        }
+        .boxed()
+    }
+}
+
+pub struct Rig {
+    pub test: TestApp,
+    pub registry: Arc<Registry>,
+}
+
+impl Rig {
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    pub async fn with(env: &[(&str, &str)]) -> Self {
+        let mut all = vec![("COFFERDAM_IMAGES", "http://registry.test:5000/agents")];
+        all.extend_from_slice(env);
+        let test = TestApp::with(0, &all).await;
+        let registry = Arc::new(Registry::default());
+        test.app.uploads.set_pipeline(Arc::new(Memory(Arc::clone(&registry))));
+        Self { test, registry }
+    }
+
+    pub async fn agent(&self, id: &str) {
+        let answer = self.test.call(ADMIN, "POST", "/v1/agents", Some(json!({"id": id, "name": id}))).await;
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    }
+
+    pub async fn act(&self, body: Value) -> Answer {
+        self.test.call(ADMIN, "POST", "/api/deploy-agent", Some(body)).await
+    }
+
+    /// An upload's answer.
+    pub async fn upload(&self, id: &str) -> Value {
+        let answer = self.act(json!({"agent_id": id, "action": "upload"})).await;
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        answer.json()
+    }
+
+    /// The path of a new upload's link, and its deployment's number.
+    pub async fn link(&self, id: &str) -> (String, u64) {
+        let upload = self.upload(id).await;
+        let link = upload["link"].as_str().unwrap().strip_prefix(&self.test.base).unwrap().to_owned();
+        (link, upload["version"].as_u64().unwrap())
+    }
+
+    /// A request to a link: no key.
+    pub async fn send(&self, method: &str, link: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = self.test.request("", method, link);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.test.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub async fn put(&self, link: &str, body: impl Into<Body>) -> Answer {
+        self.send("PUT", link, &[], body).await
+    }
+
+    pub async fn offset(&self, link: &str) -> u64 {
+        let answer = self.send("HEAD", link, &[], Body::empty()).await;
+        assert_eq!(answer.status, 204);
+        answer.headers["upload-offset"].to_str().unwrap().parse().unwrap()
+    }
+
+    pub async fn deployment(&self, agent: &str, number: u64) -> Value {
+        self.test.call(ADMIN, "GET", &format!("/v1/agents/{agent}/deployments/{number}"), None).await.json()
+    }
+
+    /// Waits until a deployment is in that state.
+    pub async fn becomes(&self, agent: &str, number: u64, state: &str) -> Value {
+        for _ in 0..500 {
+            let deployment = self.deployment(agent, number).await;
+            if deployment["state"] == state {
+                return deployment;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it did not become {state}: {}", self.deployment(agent, number).await);
+    }
+
+    /// Waits until so much has come.
+    pub async fn reaches(&self, link: &str, offset: u64) {
+        for _ in 0..500 {
+            if self.offset(link).await == offset {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the offset is {}, not {offset}", self.offset(link).await);
+    }
+
+    /// Waits until no upload is under way.
+    pub async fn idle(&self) {
+        for _ in 0..500 {
+            if self.test.app.uploads.count() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} uploads are under way", self.test.app.uploads.count());
+    }
+
+    /// A connection that has sent this, and sends no more by itself.
+    pub async fn raw(&self, head: &str, body: &[u8]) -> TcpStream {
+        let address = self.test.base.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("{head}\r\nhost: {address}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body).await.unwrap();
+        stream
+    }
+
+    /// A key of another organization.
+    pub async fn stranger(&self) -> String {
+        let key = "a-key-of-another-organization";
+        let organization = OrganizationId::parse("stranger").unwrap();
+        self.test.app.store.ensure_organization(&organization).await.unwrap();
+        let row = KeyRow {
+            id: "key_stranger".into(),
+            organization,
+            name: "stranger".into(),
+            hash: hash(key).iter().map(|byte| format!("{byte:02x}")).collect(),
+            scopes: "admin".into(),
+            created_at: 0,
+        };
+        self.test.app.store.put_key(&row).await.unwrap();
+        self.test.app.keys.refresh().await.unwrap();
+        key.to_owned()
+    }
+}
+
+/// What a connection has answered within some seconds, as text.
+pub async fn answered(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    let read = async {
+        loop {
+            let size = stream.read(&mut buffer).await.unwrap_or(0);
+            text.extend_from_slice(&buffer[..size]);
+            if size == 0 || text.ends_with(b"}") {
+                return;
+            }
+        }
+    };
+    // What has come until then is the answer.
+    let _ = tokio::time::timeout(Duration::from_secs(5), read).await;
+    String::from_utf8(text).unwrap()
+}

@@ -1,0 +1,134 @@
+//! Manifests, a registry that answers as it is told, and Debian's.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::fake_tools::digest;
+use crate::support::{ADMIN, Answer, TestApp};
+
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const CONFIG: &str = "application/vnd.wasm.config.v0+json";
+pub const WASM: &str = "application/wasm";
+
+pub fn descriptor(kind: &str, bytes: &[u8]) -> Value {
+    json!({"mediaType": kind, "digest": digest(bytes), "size": bytes.len()})
+}
+
+/// The manifest of a component, in the Wasm OCI artifact layout.
+pub fn manifest(component: &[u8]) -> Value {
+    let (config, layers) = (descriptor(CONFIG, b"{}"), [descriptor(WASM, component)]);
+    json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers})
+}
+
+pub async fn pull(app: &TestApp, tool: &str, reference: &str) -> Answer {
+    app.call(ADMIN, "PUT", &format!("/v1/tools/{tool}"), Some(json!({ "oci": reference }))).await
+}
+
+/// What a request gets: by its method and path, and whether it carried credentials.
+pub type Answers = Arc<dyn Fn(&str, &str, Option<&str>) -> Response<Body> + Send + Sync>;
+
+/// A registry on loopback that answers as it is told.
+pub async fn registry(answers: Answers) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let handler = move |request: Request<Body>| {
+        let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        let answer = answers(request.method().as_str(), request.uri().path(), authorization.as_deref());
+        async move { answer }
+    };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(handler)).await });
+    address
+}
+
+pub fn reply(status: u16, kind: &str, body: impl Into<Body>) -> Response<Body> {
+    Response::builder().status(status).header("content-type", kind).body(body.into()).unwrap()
+}
+
+/// Debian's registry, with an empty store.
+pub struct DockerRegistry {
+    child: Child,
+    pub host: String,
+    client: Client<hyper_util::client::legacy::connect::HttpConnector, Body>,
+    _folder: TempDir,
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl DockerRegistry {
+    /// None where it is not installed, which is said.
+    pub async fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (config, root) = (folder.path().join("config.yml"), folder.path().join("data"));
+        let text = format!(
+            "version: 0.1\nlog: {{accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+             http: {{addr: '127.0.0.1:{port}'}}\n",
+            root.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let Ok(child) = command.spawn() else {
+            eprintln!("SKIPPED: docker-registry is not installed");
+            return None;
+        };
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let registry = Self { child, host: format!("127.0.0.1:{port}"), client, _folder: folder };
+        let until = Instant::now() + Duration::from_secs(20);
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(Instant::now() < until, "docker-registry does not listen");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Some(registry)
+    }
+
+    async fn send(&self, method: &str, url: &str, kind: &str, body: Bytes) -> Response<Bytes> {
+        let request = Request::builder().method(method).uri(url).header("content-type", kind);
+        let response = self.client.request(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        Response::from_parts(head, body.collect().await.unwrap().to_bytes())
+    }
+
+    pub async fn push_blob(&self, repository: &str, bytes: &[u8]) {
+        let begin = format!("http://{}/v2/{repository}/blobs/uploads/", self.host);
+        let begun = self.send("POST", &begin, "application/octet-stream", Bytes::new()).await;
+        assert_eq!(begun.status(), StatusCode::ACCEPTED);
+        let place = begun.headers()["location"].to_str().unwrap();
+        let sign = if place.contains('?') { '&' } else { '?' };
+        let place = format!("{place}{sign}digest={}", digest(bytes));
+        let done = self.send("PUT", &place, "application/octet-stream", Bytes::copy_from_slice(bytes)).await;
+        assert_eq!(done.status(), StatusCode::CREATED);
+    }
+
+    /// Pushes a manifest of the kind that it says it is; its digest.
+    pub async fn push_manifest(&self, repository: &str, reference: &str, manifest: &Value) -> String {
+        let (bytes, kind) = (manifest.to_string().into_bytes(), manifest["mediaType"].as_str().unwrap());
+        let url = format!("http://{}/v2/{repository}/manifests/{reference}", self.host);
+        let done = self.send("PUT", &url, kind, Bytes::from(bytes.clone())).await;
+        assert_eq!(done.status(), StatusCode::CREATED, "{}", String::from_utf8_lossy(done.body()));
+        digest(&bytes)
+    }
+
+    /// Pushes a component; its manifest's digest.
+    pub async fn push_component(&self, repository: &str, tag: &str, component: &[u8]) -> String {
+        self.push_blob(repository, b"{}").await;
+        self.push_blob(repository, component).await;
+        self.push_manifest(repository, tag, &manifest(component)).await
+    }
+}
