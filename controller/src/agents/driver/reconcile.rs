@@ -69,7 +69,7 @@ async fn list(app: &App, places: &Places, place: &Place) -> Option<Vec<WorkloadI
     if matches!(environment.cluster, ClusterAccess::None(_)) {
         return None;
     }
-    let _place = places.place(&place.0, &place.1).await;
+    let _place = places.place(&place.0, &place.1, false).await;
     let listed = tokio::time::timeout(app.config.agents.timing.call, async {
         app.agents.connect(&environment).await?.list().await
     });

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use cofferdam_contract::DeploymentState as State;
 
-use super::apply::workload_id;
 use super::write::Failed;
 use super::{Act, Next};
 use crate::Error;
 use crate::agents::ask::{again, enter};
 use crate::agents::lifecycle::version_before;
 use crate::clock::now_ms;
-use crate::store::Because;
+use crate::store::{Because, DeploymentRow, Source};
 
 /// After so many crashes without a quiet time between them it is not made again.
 const MOST: u64 = 5;
+/// So often a version before it comes back in its place.
+const TRIES: usize = 2;
 const WAIT_MOST: Duration = Duration::from_secs(300);
 
 pub async fn crash(act: &Act, failed: Failed) -> Result<Next, Error> {
@@ -31,8 +32,13 @@ pub async fn crash(act: &Act, failed: Failed) -> Result<Next, Error> {
         crashes = row.crashes, "a version that served has ended");
     let rows = change.deployments().await?;
     let comes = rows.iter().any(|other| other.turn > row.turn && !other.is_over() && !other.image.is_empty());
+    // Those that came back before and failed themselves.
+    let back = |other: &&DeploymentRow| {
+        matches!(other.source, Source::Version { because: Because::Crash, .. }) && other.turn > row.turn
+    };
+    let tried = rows.iter().filter(back).count();
     let older = version_before(&rows, rows.iter().find(|other| other.number == row.number)).cloned();
-    let goes_back = !comes && (early || row.crashes >= MOST);
+    let goes_back = !comes && tried < TRIES && (early || row.crashes >= MOST);
     match older {
         Some(older) if goes_back => {
             change.put(&mut row, true).await?;
@@ -61,8 +67,7 @@ pub async fn crash(act: &Act, failed: Failed) -> Result<Next, Error> {
 /// Takes away what is left of a version that crashed, and makes it again.
 pub async fn recover(act: &Act) -> Result<Next, Error> {
     let environment = act.environment().await?;
-    let id = workload_id(&act.row);
-    match act.call(&environment, async |cluster| cluster.remove(&id).await).await {
+    match act.take_away(&environment).await {
         Ok(()) => act.to(State::Applying, "It is made again after it ended.").await,
         Err(error) => act.later(super::apply::sentence(&error.to_string())).await,
     }

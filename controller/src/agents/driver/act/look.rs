@@ -111,6 +111,11 @@ async fn up(act: &Act, pod: &str) -> Result<Next, Error> {
         && let Some(mut old) = change.deployment(before).await?
         && !old.is_over()
     {
+        if old.turn > row.turn {
+            // One that was asked for after it was faster: the next plan gives this one up.
+            change.abandon().await?;
+            return Ok(Next::soon());
+        }
         // What crashed is remembered as that.
         let state = if old.state == State::CrashLoop { State::Failed } else { State::Stopping };
         let why = match state {
@@ -120,7 +125,7 @@ async fn up(act: &Act, pod: &str) -> Result<Next, Error> {
         enter(&mut old, state, why);
         change.put(&mut old, true).await?;
     }
-    enter(&mut row, State::Up, format!("It serves, in pod {pod}."));
+    enter(&mut row, State::Up, serves_in(pod));
     (row.reason, row.exit_code) = (None, None);
     row.last_lines.clear();
     if row.up_at_ms == 0 {
@@ -133,12 +138,17 @@ async fn up(act: &Act, pod: &str) -> Result<Next, Error> {
     Ok(Next::now())
 }
 
+fn serves_in(pod: &str) -> String {
+    format!("It serves, in pod {pod}.")
+}
+
 /// Of the version that serves.
 pub async fn watch(act: &Act) -> Result<Next, Error> {
     let timing = act.app.config.agents.timing;
     let environment = act.environment().await?;
     match act.see(&environment).await {
-        Ok(Seen::Ready { for_s, .. }) => {
+        Ok(Seen::Ready { for_s, pod, .. }) => {
+            say(act, &serves_in(&pod)).await?;
             if act.row.crashes > 0 && Duration::from_secs(for_s) >= timing.probation {
                 // It has recovered: what was is no reason not to come back to it.
                 if let Some((mut change, mut row)) = act.take().await? {
@@ -167,6 +177,10 @@ pub async fn watch(act: &Act) -> Result<Next, Error> {
         }
         Err(error) => {
             tracing::debug!(agent = %act.agent.id, %error, "a version that serves cannot be looked at");
+            if !error.is_retryable() {
+                // It may serve on; somebody has to do something for us to see it.
+                say(act, &format!("it cannot be looked at: {error}")).await?;
+            }
             Ok(Next { after: timing.watch, unready: act.unready })
         }
     }

@@ -77,7 +77,20 @@ impl Act {
     where
         F: AsyncFnOnce(AnyCluster) -> Result<T, ClusterError>,
     {
-        let _place = self.places.place(&self.agent.organization, &environment.name).await;
+        self.placed(environment, false, call).await
+    }
+
+    /// Takes everything of the deployment away, which waits for its pods to end.
+    async fn take_away(&self, environment: &Environment) -> Result<(), ClusterError> {
+        let id = apply::workload_id(&self.row);
+        self.placed(environment, true, async |cluster| cluster.remove(&id).await).await
+    }
+
+    async fn placed<T, F>(&self, environment: &Environment, waits: bool, call: F) -> Result<T, ClusterError>
+    where
+        F: AsyncFnOnce(AnyCluster) -> Result<T, ClusterError>,
+    {
+        let _place = self.places.place(&self.agent.organization, &environment.name, waits).await;
         let most = self.app.config.agents.timing.call;
         let whole = async {
             let cluster = self.app.agents.connect(environment).await?;

@@ -2,7 +2,7 @@
 
 use cofferdam_contract::DeploymentState as State;
 
-use super::apply::{sentence, workload_id};
+use super::apply::sentence;
 use super::{Act, Next};
 use crate::Error;
 use crate::agents::ask::enter;
@@ -23,9 +23,8 @@ pub async fn remove(act: &Act) -> Result<Next, Error> {
         Err(Error::Refused(_)) => return gone(act).await,
         Err(error) => return Err(error),
     };
-    let id = workload_id(&act.row);
     act.app.logs.drain(&id).await;
-    match act.call(&environment, async |cluster| cluster.remove(&id).await).await {
+    match act.take_away(&environment).await {
         Ok(()) => gone(act).await,
         Err(ClusterError::None(_)) => gone(act).await,
         Err(error) if act.agent.wanted == Wanted::Delete && now_ms() - act.row.since_ms > GIVE_UP_MS => {
