@@ -83,6 +83,7 @@ impl Act {
     /// Takes everything of the deployment away, which waits for its pods to end.
     async fn take_away(&self, environment: &Environment) -> Result<(), ClusterError> {
         let id = apply::workload_id(&self.row);
+        self.app.logs.drain(&id).await;
         self.placed(environment, true, async |cluster| cluster.remove(&id).await).await
     }
 

@@ -23,7 +23,6 @@ pub async fn remove(act: &Act) -> Result<Next, Error> {
         Err(Error::Refused(_)) => return gone(act).await,
         Err(error) => return Err(error),
     };
-    act.app.logs.drain(&id).await;
     match act.take_away(&environment).await {
         Ok(()) => gone(act).await,
         Err(ClusterError::None(_)) => gone(act).await,
