@@ -60,8 +60,8 @@ const WIT: &str = "package t:t; world w {
 }";
 
 /// The error's number where there is no such file, and where it cannot be changed.
-const NO_ENTRY: i32 = -44;
-const READ_ONLY: i32 = -69;
+const NO_ENTRY: i64 = -44;
+const READ_ONLY: i64 = -69;
 
 fn deploy(server: &Server, name: &str, grants: &Value) -> Answer {
     let component = wrapped(&wat::parse_str(LOG).unwrap(), WIT).unwrap();
@@ -104,7 +104,7 @@ fn what_a_call_leaves_the_next_one_finds() {
     let server = Server::shared();
     let made = deploy(&server, "diary", &writable()).expect(201);
     assert_eq!(made["grants"]["files"], json!({"read_only": false, "max_bytes": 10_000, "max_files": 5}), "{made:#}");
-    assert_eq!(number(&server, "diary", "look"), NO_ENTRY.into());
+    assert_eq!(number(&server, "diary", "look"), NO_ENTRY);
     for lines in 1..=3 {
         assert_eq!(number(&server, "diary", "append"), lines * 5);
     }
@@ -118,19 +118,19 @@ fn what_a_call_leaves_the_next_one_finds() {
     // Another version of the tool has the same folder; one that may only read sees it.
     deploy(&server, "diary", &json!({"allow": [{"uri": "fs://data", "access": ["read"]}]})).expect(200);
     assert_eq!(number(&server, "diary", "look"), 15);
-    assert_eq!(number(&server, "diary", "append"), READ_ONLY.into());
+    assert_eq!(number(&server, "diary", "append"), READ_ONLY);
     // One without a grant has an empty folder of the call's own, at no place of its own.
     deploy(&server, "diary", &json!({"allow": []})).expect(200);
     assert!(number(&server, "diary", "look") < 0);
     deploy(&server, "diary", &writable()).expect(200);
     assert_eq!(number(&server, "diary", "append"), 20);
     deploy(&server, "diary-two", &writable()).expect(201);
-    assert_eq!(number(&server, "diary-two", "look"), NO_ENTRY.into(), "another tool's");
+    assert_eq!(number(&server, "diary-two", "look"), NO_ENTRY, "another tool's");
     // The file, and folders up to five.
     assert_eq!(number(&server, "diary", "many"), 4);
     delete(&server, "diary");
     deploy(&server, "diary", &writable()).expect(201);
-    assert_eq!(number(&server, "diary", "look"), NO_ENTRY.into(), "it went with the tool");
+    assert_eq!(number(&server, "diary", "look"), NO_ENTRY, "it went with the tool");
     delete(&server, "diary");
     delete(&server, "diary-two");
 }
@@ -179,7 +179,7 @@ fn the_operator_has_the_last_word() {
     let server = Server::with(Setup::default().env("COFFERDAM_POLICY", path.display()));
     let made = deploy(&server, "ruled", &writable()).expect(201);
     assert_eq!(made["grants"]["files"], json!({"read_only": true, "max_bytes": 1_000, "max_files": 5}), "{made:#}");
-    assert_eq!(number(&server, "ruled", "append"), READ_ONLY.into());
+    assert_eq!(number(&server, "ruled", "append"), READ_ONLY);
     let snippet = json!({"language": "python", "code": "1", "grants": {"files": {}}});
     let detail = server.post("/v1/runs", &snippet).problem(422, "invalid-request");
     assert!(detail.contains("grants.files is for deployed tools"), "{detail}");
