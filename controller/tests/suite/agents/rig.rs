@@ -1,7 +1,7 @@
 //! A controller with a driver that can be stopped anywhere, over a database of its own and the tests' cluster.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_contract::{AgentId, DeploymentState, OrganizationId};
@@ -10,10 +10,8 @@ use cofferdam_controller::agents::{
 };
 use cofferdam_controller::auth::{Caller, Scope, Scopes};
 use cofferdam_controller::config::{Config, DatabaseConfig, Flags, Secret, Timing};
-use cofferdam_controller::metrics::Metrics;
-use cofferdam_controller::services::{App, Controller};
+use cofferdam_controller::services::{App, Controller, Parts};
 use cofferdam_controller::store::Store;
-use cofferdam_controller::workers::{Registry, ToolWorkers};
 use cofferdam_controller::{Error, cluster::ClusterError};
 use futures_util::future::BoxFuture;
 use sqlx::{AssertSqlSafe, query};
@@ -158,9 +156,7 @@ pub async fn controller(database: DatabaseConfig, folder: &TempDir, timing: Timi
     config.agents.timing = timing;
     config.database = database;
     let store = Store::open(&config.database).await.unwrap();
-    let (metrics, progress) = (Arc::new(Metrics::default()), Arc::new(RwLock::new(String::new())));
-    let (workers, tools) = (Registry::new(vec![]), ToolWorkers::new(vec![]));
-    let app = Controller::new(config, store, workers, tools, metrics, progress).await.unwrap();
+    let app = Controller::new(Parts::new(config, store)).await.unwrap();
     app.agents.set_resolver(Arc::new(FakeRegistry));
     app
 }
