@@ -15,7 +15,10 @@ use crate::tar::shown;
 #[derive(Debug, Clone)]
 pub(super) enum Found {
     Missing,
-    TooLarge,
+    /// Larger than a document may be, or than all may be together.
+    TooLarge {
+        limit: usize,
+    },
     /// Something else than JSON.
     Other,
     Json(Bytes),
@@ -26,12 +29,7 @@ pub(super) trait Documents {
 }
 
 /// One that has to be there.
-pub(super) fn need(
-    documents: &mut dyn Documents,
-    limits: &Limits,
-    what: &str,
-    path: &str,
-) -> Result<Bytes, ArchiveError> {
+pub(super) fn need(documents: &mut dyn Documents, what: &str, path: &str) -> Result<Bytes, ArchiveError> {
     let shown = shown(path.as_bytes());
     match documents.find(path)? {
         Found::Json(bytes) => Ok(bytes),
@@ -39,10 +37,10 @@ pub(super) fn need(
             "{what} {shown} is missing from the archive; save the image again, all of it"
         ))),
         Found::Other => Err(ArchiveError::Bad(format!("{what} {shown} is not JSON; save the image again"))),
-        Found::TooLarge => Err(ArchiveError::TooMuch {
-            what: format!("{what} {shown}"),
-            limit: size(limits.json_bytes as u64),
-            advice: "; a manifest or configuration is never so large: save the image again",
+        Found::TooLarge { limit } => Err(ArchiveError::TooMuch {
+            what: format!("{what} {shown}, or all JSON of the archive together,"),
+            limit: size(limit as u64),
+            advice: "; save the image again, alone",
         }),
     }
 }
@@ -68,10 +66,13 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whether a document of this size can be kept beside the others.
-    pub fn has_room(&self, bytes: u64, limits: &Limits) -> bool {
+    /// The limit that a document of this size is over, if it cannot be kept beside the others.
+    pub fn over(&self, bytes: u64, limits: &Limits) -> Option<usize> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        bytes <= limits.json_bytes && self.bytes.saturating_add(bytes) <= limits.json_total_bytes
+        if bytes > limits.json_bytes {
+            return Some(limits.json_bytes);
+        }
+        (self.bytes.saturating_add(bytes) > limits.json_total_bytes).then_some(limits.json_total_bytes)
     }
 
     pub fn keep(&mut self, path: String, bytes: Bytes) -> Result<(), ArchiveError> {

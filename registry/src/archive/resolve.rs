@@ -86,7 +86,7 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn need(&mut self, what: &str, path: &str) -> Result<Bytes, ArchiveError> {
         let path = self.links.follow(path)?;
-        need(self.documents, self.limits, what, path)
+        need(self.documents, what, path)
     }
 
     fn count(&mut self) -> Result<(), ArchiveError> {

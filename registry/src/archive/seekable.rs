@@ -172,8 +172,9 @@ impl Seekable {
 impl Documents for Seekable {
     fn find(&mut self, path: &str) -> Result<Found, ArchiveError> {
         let Some(range) = self.open(path)? else { return Ok(Found::Missing) };
-        let Some(length) = usize::try_from(range.left).ok().filter(|&length| length <= self.limits.json_bytes) else {
-            return Ok(Found::TooLarge);
+        let limit = self.limits.json_bytes;
+        let Some(length) = usize::try_from(range.left).ok().filter(|&length| length <= limit) else {
+            return Ok(Found::TooLarge { limit });
         };
         let mut bytes = vec![0; length];
         read_at(&range.file, &mut bytes, range.at, path)?;

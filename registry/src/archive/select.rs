@@ -42,7 +42,9 @@ pub(super) fn select(
         candidates.retain(|candidate| candidate.names.iter().any(|has| is_called(has, name)));
         if candidates.is_empty() {
             let name = shown(name.as_bytes());
-            return Err(ArchiveError::Bad(format!("the archive has no image {name}, only: {names}")));
+            return Err(ArchiveError::Bad(format!(
+                "the archive has no image {name}, only: {names}; ask for one of those, or save that one"
+            )));
         }
     }
     let there = list(candidates.iter().map(|candidate| candidate.platform.to_string()));

@@ -59,13 +59,13 @@ fn file(
     }
     let is_main = matches!(path.as_str(), "manifest.json" | "index.json");
     if is_main || looks_like_json(&head) && !is_legacy(&path) {
-        if kept.has_room(bytes, intake.limits) {
+        let Some(limit) = kept.over(bytes, intake.limits) else {
             let document = entries.whole(bytes)?;
             return kept.keep(path, document);
-        }
-        kept.note(path.clone(), Found::TooLarge);
+        };
+        kept.note(path.clone(), Found::TooLarge { limit });
         if is_main {
-            need(kept, intake.limits, "the manifest", &path)?;
+            need(kept, "the manifest", &path)?;
         }
     } else {
         kept.note(path, Found::Other);

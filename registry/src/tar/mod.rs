@@ -160,7 +160,8 @@ impl Tar {
     /// never within an entry.
     pub fn may_end(&self, lenient: bool) -> bool {
         match self.state {
-            State::After | State::Zeros => true,
+            State::After => true,
+            State::Zeros => self.partial.iter().all(|&byte| byte == 0),
             State::Data { left: 0, size } => lenient && padding_of(size) == 0,
             State::Header => lenient && self.partial.is_empty() && !self.is_extended(),
             _ => false,

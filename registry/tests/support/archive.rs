@@ -79,6 +79,20 @@ pub struct Built {
     pub layers: Vec<Digest>,
 }
 
+struct Counted<'a>(&'a mut dyn Write, usize);
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.0.write(bytes)?;
+        self.1 += count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
 fn blank() -> Entry {
     Entry {
         path: Bytes::Text(String::new()),
@@ -118,16 +132,16 @@ impl Description {
         let mut names = BTreeMap::new();
         let mut layers = Vec::new();
         let mut files = self.image(&mut names, &mut layers)?;
+        let remove: Vec<String> = self.remove.iter().map(|path| replace(path, &names)).collect();
+        let all = files.len();
+        files.retain(|(_, path, _)| !remove.contains(path));
+        if all != files.len() + remove.len() {
+            return Err(format!("not all of {remove:?} was there"));
+        }
         for entry in &self.entry {
             let (path, data) = fill(entry, &mut names)?;
             let place = if entry.first { 0 } else { files.len() };
             files.insert(place, (entry.clone(), path, data));
-        }
-        let remove: Vec<String> = self.remove.iter().map(|path| replace(path, &names)).collect();
-        let removed = files.len();
-        files.retain(|(_, path, _)| !remove.contains(path));
-        if removed < files.len() + remove.len() {
-            return Err(format!("not all of {remove:?} was there"));
         }
         for (path, data) in &self.replace {
             let path = replace(path, &names);
@@ -137,25 +151,25 @@ impl Description {
         if self.reverse {
             files.reverse();
         }
-        let mut bytes = Vec::new();
-        for (entry, path, data) in &files {
-            let link = replace(&entry.link, &names);
-            for number in 0..entry.count.unwrap_or(1) {
-                let path = path.replace("{}", &number.to_string());
-                write_entry(&mut bytes, entry, path.as_bytes(), &link, data).map_err(|e| e.to_string())?;
+        let mut end = 0;
+        let (mut bytes, _) = squeeze(self.compress, |out| {
+            let mut counted = Counted(out, 0);
+            for (entry, path, data) in &files {
+                let link = replace(&entry.link, &names);
+                for number in 0..entry.count.unwrap_or(1) {
+                    let path = path.replace("{}", &number.to_string());
+                    write_entry(&mut counted, entry, path.as_bytes(), &link, data)?;
+                }
             }
-        }
-        let mut end = bytes.len();
-        if !self.no_end {
-            bytes.resize(bytes.len() + 1024, 0);
-        }
-        if let Some(after) = &self.after {
-            bytes.extend(after.bytes()?);
-        }
-        if self.compress != Compress::None {
-            bytes = squeeze(self.compress, |out| out.write_all(&bytes))?.0;
-            end = bytes.len();
-        }
+            end = counted.1;
+            if !self.no_end {
+                counted.write_all(&[0; 1024])?;
+            }
+            match &self.after {
+                Some(after) => counted.write_all(&after.bytes().map_err(std::io::Error::other)?),
+                None => Ok(()),
+            }
+        })?;
         bytes.truncate(self.cut.unwrap_or(bytes.len()));
         Ok(Built { bytes, end, layers })
     }
@@ -315,7 +329,7 @@ fn squeeze(
             Ok((out.0, out.1.finish()))
         }
         Compress::Gzip => {
-            let inner = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            let inner = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
             let mut out = Hashed(inner, Hasher::new());
             write(&mut out).map_err(failed)?;
             Ok((out.0.finish().map_err(failed)?, out.1.finish()))
