@@ -1,8 +1,11 @@
 //! Against Debian's `docker-registry`, with `skopeo` as the witness of what arrived.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod common;
 
 use std::process::Command;
+use std::time::Duration;
 
 use cofferdam_registry::client::Client;
 use cofferdam_registry::client::credentials::Credentials;
@@ -234,7 +237,8 @@ async fn a_restarted_registry_gets_the_rest() {
     }
     let mut real = Real::start(&Setup::default());
     let mut place = target(&real.address, "restart/agent:1");
-    place.patience.attempts = 12;
+    place.patience.attempts = 60;
+    (place.patience.first, place.patience.longest) = (Duration::from_millis(100), Duration::from_millis(500));
     let client = Client::new(&place).unwrap();
     let bytes = bytes::Bytes::from(noise(5, 24 << 20));
     let mut upload = client.begin_upload().await.unwrap();
@@ -245,7 +249,7 @@ async fn a_restarted_registry_gets_the_rest() {
     let (sent, real) = tokio::join!(
         sending,
         tokio::task::spawn_blocking(move || {
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
             real.start_again();
             real
         })

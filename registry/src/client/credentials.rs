@@ -102,12 +102,12 @@ mod tests {
     #[test]
     fn nothing_shows_them() {
         for credentials in [
-            Credentials::basic("me", "hunter2"),
+            Credentials::basic("alice", "hunter2"),
             Credentials::Identity(Zeroizing::new("hunter2".into())),
             Credentials::Bearer(Zeroizing::new("hunter2".into())),
         ] {
             let shown = format!("{credentials:?} {:#?}", Some(&credentials));
-            assert!(!shown.contains("hunter2") && !shown.contains("me"), "{shown}");
+            assert!(!shown.contains("hunter2") && !shown.contains("alice"), "{shown}");
             assert!(credentials.secrets().iter().any(|secret| secret.as_str() == "hunter2"));
         }
     }

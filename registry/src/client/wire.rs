@@ -158,20 +158,9 @@ impl Wire {
 
     /// A library's error in our words: its own would repeat addresses with a registry's upload tokens in them.
     fn failure(&self, error: &reqwest::Error, about: &str) -> ClientError {
-        let mut cause = error.source();
-        let (mut tls, mut io) = (None, None);
-        while let Some(inner) = cause {
-            if let Some(found) = inner.downcast_ref::<std::io::Error>() {
-                io = io.or(Some(found.kind()));
-                if let Some(inside) = found.get_ref().and_then(|e| e.downcast_ref::<tokio_rustls::rustls::Error>()) {
-                    tls = Some(inside.to_string());
-                }
-            }
-            if let Some(found) = inner.downcast_ref::<tokio_rustls::rustls::Error>() {
-                tls = Some(found.to_string());
-            }
-            cause = inner.source();
-        }
+        let mut causes = Causes::default();
+        causes.look(error.source(), 16);
+        let Causes { tls, io } = causes;
         if let Some(why) = tls {
             let why = shown(&why, std::iter::empty()).unwrap_or_default();
             return self.error(Kind::Tls, format!("no TLS connection: {why}"));
@@ -232,6 +221,30 @@ impl Answer {
     /// Reads a short rest, so that the connection can be used again.
     pub async fn done(self) {
         let _ = self.bytes(MAX_ERROR_BODY).await;
+    }
+}
+
+/// What stands behind a failed request.
+#[derive(Default)]
+struct Causes {
+    tls: Option<String>,
+    io: Option<std::io::ErrorKind>,
+}
+
+impl Causes {
+    fn look(&mut self, cause: Option<&(dyn std::error::Error + 'static)>, deep: usize) {
+        let Some(cause) = cause.filter(|_| deep > 0) else { return };
+        if let Some(tls) = cause.downcast_ref::<tokio_rustls::rustls::Error>() {
+            self.tls = Some(tls.to_string());
+        }
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            self.io = self.io.or(Some(io.kind()));
+            // Its `source` is not what it wraps, but the source of that.
+            if let Some(inner) = io.get_ref() {
+                self.look(Some(inner), deep - 1);
+            }
+        }
+        self.look(cause.source(), deep - 1);
     }
 }
 
