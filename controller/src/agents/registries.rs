@@ -35,7 +35,16 @@ async fn resolve(access: &RegistryAccess, text: &str, architecture: &str) -> Res
     if let Some((name, password)) = &access.credentials {
         target.credentials = Credentials::basic(name, password.expose());
     }
-    let client = Client::new(&target).map_err(upstream)?;
+    ask(&target, architecture).await
+}
+
+/// What the target's reference stands for now.
+///
+/// # Errors
+/// The registry's, or an image that cannot run there.
+pub(super) async fn ask(target: &Target, architecture: &str) -> Result<PushedImage, Error> {
+    let reference = &target.reference;
+    let client = Client::new(target).map_err(upstream)?;
     let resolved = match tokio::time::timeout(WHOLE, client.resolve()).await {
         Ok(resolved) => resolved.map_err(upstream)?,
         Err(_) => {

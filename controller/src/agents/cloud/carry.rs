@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cofferdam_contract::FailureReason;
-use cofferdam_registry::client::Client;
 use cofferdam_registry::{Credentials, Reference};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryStreamExt};
@@ -14,7 +13,7 @@ use futures_util::{FutureExt, TryStreamExt};
 use super::{Bucket, CloudError, Ecr};
 use crate::Error;
 use crate::agents::uploads::{Presign, PushFailure, push};
-use crate::agents::{Carrier, NotCarried, PushedImage};
+use crate::agents::{Carrier, NotCarried, PushedImage, registries};
 use crate::clock::now;
 use crate::environments::{Cloud, Environment, Kind};
 use crate::services::App;
@@ -124,20 +123,10 @@ async fn carried_before(
 ) -> Result<PushedImage, NotCarried> {
     let mut target = push::target(row, environment)?;
     target.credentials = credentials.unwrap_or(target.credentials);
-    let nothing = || {
-        let detail = "Nothing was uploaded to the link. Send the archive with PUT, then deploy again.";
-        NotCarried::from(CloudError::NothingThere(detail.to_owned()))
-    };
-    let client = Client::new(&target).map_err(|_| nothing())?;
     // A tag is written last, and it is this deployment's own.
-    let found = client.resolve().await.map_err(|_| nothing())?;
-    let digest = found.manifest.digest;
-    let layers = found.images.iter().flat_map(|image| &image.layers);
-    Ok(PushedImage {
-        reference: format!("{}/{}@{digest}", target.reference.registry(), target.reference.repository()),
-        digest: digest.to_string(),
-        architecture: environment.architecture.clone(),
-        size_bytes: layers.map(|layer| layer.size).sum(),
+    registries::ask(&target, &environment.architecture).await.map_err(|_| {
+        let nothing = "Nothing was uploaded to the link. Send the archive with PUT, then deploy again.";
+        CloudError::NothingThere(nothing.to_owned()).into()
     })
 }
 

@@ -2,6 +2,7 @@
 //! of it there.
 
 use cofferdam_contract::{DeploymentState as State, FailureReason};
+use futures_util::FutureExt;
 
 use super::write::Failed;
 use super::{Act, Next};
@@ -56,7 +57,7 @@ pub async fn apply(act: &Act) -> Result<Next, Error> {
         change.put(&mut row, false).await?;
         change.commit().await?;
     }
-    let applied = act.call(&environment, async |cluster| cluster.apply(&workload).await).await;
+    let applied = act.call(&environment, |cluster| async move { cluster.apply(&workload).await }.boxed()).await;
     match applied {
         Ok(()) => act.to(State::Starting, "Its Job is made.").await,
         Err(error) => refused(act, error).await,

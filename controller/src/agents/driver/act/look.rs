@@ -2,6 +2,7 @@
 //! after it has been ready for a few seconds; the old one is taken away after that.
 
 use cofferdam_contract::{DeploymentState as State, FailureReason};
+use futures_util::FutureExt;
 use tokio::time::{Duration, Instant};
 
 use super::apply::{refused, workload_id};
@@ -23,7 +24,7 @@ const LINE: usize = 1_000;
 impl Act {
     async fn see(&self, environment: &Environment) -> Result<Seen, ClusterError> {
         let id = workload_id(&self.row);
-        let seen = self.call(environment, async |cluster| cluster.see(&id).await).await;
+        let seen = self.call(environment, |cluster| async move { cluster.see(&id).await }.boxed()).await;
         if matches!(seen, Ok(Seen::Starting { .. } | Seen::Ready { .. } | Seen::Failed(_))) {
             self.collect(environment).await;
         }

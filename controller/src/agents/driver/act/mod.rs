@@ -12,6 +12,8 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::places::Places;
@@ -59,6 +61,9 @@ impl Next {
     }
 }
 
+/// One question to a cluster, on its way.
+type Call<T> = BoxFuture<'static, Result<T, ClusterError>>;
+
 impl Act {
     /// When a step is due, as far as the row says.
     pub fn due(row: &DeploymentRow, action: Action, now: Instant) -> Instant {
@@ -73,10 +78,11 @@ impl Act {
     }
 
     /// A call of the cluster: with a place among those of its environment, and within bounded time.
-    async fn call<T, F>(&self, environment: &Environment, call: F) -> Result<T, ClusterError>
-    where
-        F: AsyncFnOnce(AnyCluster) -> Result<T, ClusterError>,
-    {
+    async fn call<T>(
+        &self,
+        environment: &Environment,
+        call: impl FnOnce(AnyCluster) -> Call<T>,
+    ) -> Result<T, ClusterError> {
         self.placed(environment, false, call).await
     }
 
@@ -84,13 +90,15 @@ impl Act {
     async fn take_away(&self, environment: &Environment) -> Result<(), ClusterError> {
         let id = apply::workload_id(&self.row);
         self.app.logs.drain(&id).await;
-        self.placed(environment, true, async |cluster| cluster.remove(&id).await).await
+        self.placed(environment, true, |cluster| async move { cluster.remove(&id).await }.boxed()).await
     }
 
-    async fn placed<T, F>(&self, environment: &Environment, waits: bool, call: F) -> Result<T, ClusterError>
-    where
-        F: AsyncFnOnce(AnyCluster) -> Result<T, ClusterError>,
-    {
+    async fn placed<T>(
+        &self,
+        environment: &Environment,
+        waits: bool,
+        call: impl FnOnce(AnyCluster) -> Call<T>,
+    ) -> Result<T, ClusterError> {
         let _place = self.places.place(&self.agent.organization, &environment.name, waits).await;
         let most = self.app.config.agents.timing.call;
         let whole = async {
