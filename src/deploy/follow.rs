@@ -20,16 +20,16 @@ const FIRST_LINES: usize = 10;
 /// Waits until it is up, has failed, or the time is over.
 pub async fn wait(server: &Server, deployment: Deployment, until: Instant) -> anyhow::Result<(Ended, Deployment)> {
     let place = path(&deployment.agent, deployment.number);
-    let mut last = String::new();
+    let (mut last, mut said) = (String::new(), String::new());
     loop {
         let left = until.saturating_duration_since(Instant::now());
         // A stream that ends early is opened again, from where it was.
-        let _ = tokio::time::timeout(left, events(server, &place, &mut last)).await;
+        let _ = tokio::time::timeout(left, events(server, &place, &mut last, &mut said)).await;
         match look(server, &deployment.agent, deployment.number).await {
             Ok(deployment) => match deployment.state.as_str() {
                 "Up" => return Ok((Ended::Done, deployment)),
                 "Failed" | "CrashLoop" | "Stopped" | "Stopping" => {
-                    why(&deployment);
+                    why(&deployment, &said);
                     return Ok((Ended::NotUp, deployment));
                 }
                 state if Instant::now() >= until => {
@@ -46,7 +46,7 @@ pub async fn wait(server: &Server, deployment: Deployment, until: Instant) -> an
 }
 
 /// Shows changes as they happen, until it is settled or the stream ends.
-async fn events(server: &Server, place: &str, last: &mut String) -> anyhow::Result<()> {
+async fn events(server: &Server, place: &str, last: &mut String, said: &mut String) -> anyhow::Result<()> {
     let from = if last.is_empty() { String::new() } else { format!("?after={last}") };
     let path = format!("{place}/events{from}");
     let mut body = server.send(Method::GET, &path, Vec::new(), "text/event-stream").await?.into_body();
@@ -59,6 +59,7 @@ async fn events(server: &Server, place: &str, last: &mut String) -> anyhow::Resu
             let Ok(event) = serde_json::from_str::<Event>(&frame.data) else { continue };
             let detail = if event.detail.is_empty() { String::new() } else { format!("  {}", event.detail) };
             eprintln!("{:<10}{detail}", event.state);
+            *said = event.detail;
             if matches!(event.state.as_str(), "Up" | "Failed" | "CrashLoop" | "Stopped") {
                 return Ok(());
             }
@@ -76,8 +77,9 @@ async fn next(body: &mut Incoming) -> anyhow::Result<Option<bytes::Bytes>> {
     }
 }
 
-fn why(deployment: &Deployment) {
-    if !deployment.detail.is_empty() {
+/// Why it did not come up, beside what was said last.
+fn why(deployment: &Deployment, said: &str) {
+    if deployment.detail != said {
         eprintln!("{}", deployment.detail);
     }
     if let Some(code) = deployment.exit_code {
