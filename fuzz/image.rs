@@ -7,7 +7,9 @@ use cofferdam_registry::{
     Archive, ArchiveError, LayerEnd, LayerStart, Limits, Rules, Sink, SinkError, Source, Want, read_archive,
 };
 
-pub const IMAGE_TARGETS: [(&str, fn(&[u8])); 2] = [("image_archive", image_archive), ("image_headers", image_headers)];
+pub type Target = fn(&[u8]);
+
+pub const IMAGE_TARGETS: [(&str, Target); 2] = [("image_archive", image_archive), ("image_headers", image_headers)];
 
 /// Takes everything, and does nothing with it.
 #[derive(Default)]

@@ -44,7 +44,7 @@ impl Store {
         let first = i64::try_from(random_bits()? >> 68).unwrap_or_default();
         query(
             "INSERT INTO tool_folders (organization, tool, version, byte_count, updated_at) \
-             SELECT organization, name, $3, 0, $4 FROM tools WHERE organization = $1 AND name = $2 \
+             SELECT organization, name, CAST($3 AS BIGINT), 0, CAST($4 AS BIGINT) FROM tools WHERE organization = $1 AND name = $2 \
              ON CONFLICT (organization, tool) DO NOTHING",
         )
         .bind(organization.as_str())
@@ -71,7 +71,7 @@ impl Store {
         let (version, bytes) = (first.try_get("version")?, unsigned(first.try_get("byte_count")?));
         let mut archive = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
         for row in &rows {
-            if let Some(content) = row.try_get::<Option<&str>, _>("content")? {
+            if let Some(content) = row.try_get::<Option<String>, _>("content")? {
                 BASE64_STANDARD.decode_vec(content, &mut archive).map_err(damaged)?;
             }
         }

@@ -46,7 +46,7 @@ pub(super) fn need(documents: &mut dyn Documents, what: &str, path: &str) -> Res
 }
 
 /// A blob has to be what its name says.
-pub(super) fn check_blob(path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+fn check_blob(path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
     match blob_digest(path) {
         Some(expected) => check(path, Some(expected), Digest::of(bytes)),
         None => Ok(()),

@@ -16,6 +16,9 @@ use crate::tar::shown;
 
 /// How deep indexes refer to indexes.
 const DEPTH: usize = 4;
+/// Names of one image, and bytes of what it runs or says of itself.
+const MOST_NAMES: usize = 64;
+const MOST_WORDS: usize = 128 << 10;
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
@@ -92,13 +95,34 @@ impl Resolver<'_> {
     fn count(&mut self) -> Result<(), ArchiveError> {
         self.read = self.read.saturating_add(1);
         if self.read > self.limits.manifests {
-            return Err(ArchiveError::TooMuch {
-                what: "the number of manifests in the archive".to_owned(),
-                limit: self.limits.manifests.to_string(),
-                advice: "; save fewer images into one archive",
-            });
+            return Err(self.too_many_manifests());
         }
         Ok(())
+    }
+
+    /// The manifests of an index, if there are not far more than an image has.
+    fn few(&self, index: Index) -> Result<Vec<Descriptor>, ArchiveError> {
+        let few = index.manifests.len() <= self.limits.manifests;
+        few.then_some(index.manifests).ok_or_else(|| self.too_many_manifests())
+    }
+
+    fn too_many_manifests(&self) -> ArchiveError {
+        ArchiveError::TooMuch {
+            what: "the number of manifests in the archive".to_owned(),
+            limit: self.limits.manifests.to_string(),
+            advice: "; save fewer images into one archive",
+        }
+    }
+
+    fn few_layers(&self, path: &str, layers: usize) -> Result<(), ArchiveError> {
+        if layers <= self.limits.layers {
+            return Ok(());
+        }
+        Err(ArchiveError::TooMuch {
+            what: format!("the number of layers of the image {}", shown(path.as_bytes())),
+            limit: self.limits.layers.to_string(),
+            advice: "; build it with fewer steps",
+        })
     }
 
     fn skip(&mut self, what: String, why: &str) {
@@ -113,9 +137,11 @@ impl Resolver<'_> {
             let config = self.need("the configuration", &path)?;
             let digest = Digest::of(&config);
             layer::check(&path, config_digest(&path), digest)?;
+            let layers = saved.layers.unwrap_or_default();
+            self.few_layers(&path, layers.len())?;
             let listed =
                 |name: &String| Ok(Listed { path: clean(name.as_bytes())?, blob: None, size: None, encoding: None });
-            let layers = saved.layers.unwrap_or_default().iter().map(listed).collect::<Result<_, ArchiveError>>()?;
+            let layers = layers.iter().map(listed).collect::<Result<_, ArchiveError>>()?;
             let names = saved.repo_tags.unwrap_or_default();
             self.candidate(&path, config, digest, layers, names)?;
         }
@@ -125,21 +151,26 @@ impl Resolver<'_> {
     fn layout(&mut self) -> Result<(), ArchiveError> {
         let bytes = self.need("the index", "index.json")?;
         let top: Index = parse("the index", "index.json", &bytes)?;
-        // Deepest last, so that what is found first stands first.
-        let mut waiting: Vec<(Descriptor, Vec<String>, usize)> =
-            top.manifests.into_iter().rev().map(|descriptor| (descriptor, Vec::new(), 0)).collect();
+        let mut first: Vec<(Descriptor, Vec<String>, usize)> = Vec::new();
+        for descriptor in self.few(top)? {
+            let names = own_names(&descriptor);
+            match first.iter_mut().find(|(same, ..)| same.digest == descriptor.digest) {
+                Some((_, known, _)) => known.extend(names),
+                None => first.push((descriptor, names, 0)),
+            }
+        }
+        // What is found first stands first.
+        let mut waiting: Vec<_> = first.into_iter().rev().collect();
         let mut seen = HashSet::new();
         let mut missing = Ok(());
         while let Some((descriptor, mut names, depth)) = waiting.pop() {
-            let annotations = descriptor.annotations.clone().unwrap_or_default();
-            for name in NAMES.iter().filter_map(|key| annotations.get(*key)) {
-                if !names.contains(name) {
-                    names.push(name.clone());
-                }
+            if depth > 0 {
+                names.extend(own_names(&descriptor));
             }
+            let annotations = descriptor.annotations.as_ref();
             let path = blob_path(&descriptor.digest);
             let shown = descriptor.digest.to_string();
-            if annotations.contains_key(REFERENCE_TYPE) {
+            if annotations.is_some_and(|annotations| annotations.contains_key(REFERENCE_TYPE)) {
                 self.skip(shown, "it is an attestation");
                 continue;
             }
@@ -148,7 +179,7 @@ impl Resolver<'_> {
                 self.skip(shown, &why);
                 continue;
             }
-            if !seen.insert((descriptor.digest, names.clone())) {
+            if !seen.insert(descriptor.digest) {
                 continue;
             }
             self.count()?;
@@ -171,7 +202,8 @@ impl Resolver<'_> {
                 }
                 let index: Index = parse("the index", &path, &bytes)?;
                 let next = depth.saturating_add(1);
-                waiting.extend(index.manifests.into_iter().rev().map(|inner| (inner, names.clone(), next)));
+                let inner = self.few(index)?;
+                waiting.extend(inner.into_iter().rev().map(|inner| (inner, names.clone(), next)));
             } else {
                 self.manifest(&path, &descriptor, bytes, names)?;
             }
@@ -201,6 +233,7 @@ impl Resolver<'_> {
             self.skip(descriptor.digest.to_string(), "it is no container image");
             return Ok(());
         }
+        self.few_layers(path, manifest.layers.len())?;
         let config_path = blob_path(&manifest.config.digest);
         let config = self.need("the configuration", &config_path)?;
         let listed = |layer: &Descriptor| {
@@ -225,7 +258,11 @@ impl Resolver<'_> {
             )));
         }
         candidate.config_media_type = Some(config_type);
-        candidate.annotations = manifest.annotations.unwrap_or_default();
+        // Larger ones stay where they are, in the manifest.
+        let length = |all: &BTreeMap<String, String>| -> usize {
+            all.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum()
+        };
+        candidate.annotations = manifest.annotations.filter(|all| length(all) <= MOST_WORDS).unwrap_or_default();
         candidate.manifest = Some(StoredManifest { bytes, digest: descriptor.digest, media_type });
         Ok(())
     }
@@ -240,14 +277,8 @@ impl Resolver<'_> {
     ) -> Result<&mut Candidate, ArchiveError> {
         let config: Config = parse("the configuration", path, &bytes)?;
         let diff_ids = config.rootfs.diff_ids.unwrap_or_default();
+        self.few_layers(path, layers.len())?;
         let path = shown(path.as_bytes());
-        if layers.len() > self.limits.layers {
-            return Err(ArchiveError::TooMuch {
-                what: format!("the number of layers of the image {path}"),
-                limit: self.limits.layers.to_string(),
-                advice: "; build it with fewer steps",
-            });
-        }
         if diff_ids.len() != layers.len() {
             return Err(ArchiveError::Bad(format!(
                 "the manifest lists {} layers, the configuration {path} {}; save the image again",
@@ -262,6 +293,13 @@ impl Resolver<'_> {
             user: run.user.unwrap_or_default(),
             working_dir: run.working_dir.unwrap_or_default(),
         };
+        let words = entry_point.entrypoint.iter().chain(&entry_point.cmd).map(String::len).sum::<usize>();
+        if words > MOST_WORDS || entry_point.user.len().max(entry_point.working_dir.len()) > self.limits.path_bytes {
+            return Err(ArchiveError::Bad(format!(
+                "the configuration {path} has an entry point, user or folder longer than any system takes; build it \
+                 again with shorter ones"
+            )));
+        }
         let platform =
             claimed(&ClaimedPlatform { os: config.os, architecture: config.architecture, variant: config.variant });
         let candidate = Candidate {
@@ -272,7 +310,7 @@ impl Resolver<'_> {
             entry_point,
             diff_ids,
             layers,
-            names,
+            names: names.into_iter().filter(|name| is_name(name)).take(MOST_NAMES).collect(),
             manifest: None,
             annotations: BTreeMap::new(),
         };
@@ -280,9 +318,28 @@ impl Resolver<'_> {
     }
 }
 
+/// The names that a descriptor gives.
+fn own_names(descriptor: &Descriptor) -> Vec<String> {
+    let annotations = descriptor.annotations.as_ref();
+    let named = |key: &&str| annotations.and_then(|annotations| annotations.get(*key));
+    let mut names: Vec<String> = NAMES.iter().filter_map(named).filter(|name| is_name(name)).cloned().collect();
+    names.dedup();
+    names
+}
+
+/// Names are shown and compared: what could not be one is left out.
+fn is_name(name: &str) -> bool {
+    (1..=300).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn claimed(platform: &ClaimedPlatform) -> Platform {
-    let variant = platform.variant.as_deref().filter(|variant| !variant.is_empty());
-    Platform::new(&platform.os, &platform.architecture, variant)
+    let word = |text: &str| {
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let good = (1..=32).contains(&text.len()) && text.bytes().all(good);
+        if good { text.to_owned() } else { "unknown".to_owned() }
+    };
+    let variant = platform.variant.as_deref().filter(|variant| !variant.is_empty()).map(word);
+    Platform::new(&word(&platform.os), &word(&platform.architecture), variant.as_deref())
 }
 
 fn is_index(media_type: &str, bytes: &[u8]) -> bool {

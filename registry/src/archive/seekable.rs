@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::buffers::{Buffers, PIECE};
-use super::documents::{Documents, Found, check_blob, looks_like_json};
+use super::documents::{Documents, Found, Kept, looks_like_json};
 use super::intake::{Intake, Pieces};
 use super::stream::{Paths, damaged, tar_limits};
 use super::{Archive, ArchiveError, LayerStart};
@@ -24,12 +24,12 @@ const BLOCK: usize = 512;
 pub(super) fn read_tar(file: File, mut intake: Intake<'_>) -> Result<Archive, ArchiveError> {
     let places = index(&file, &mut intake)?;
     let limits = *intake.limits;
-    read(Seekable { place: Place::Tar { file, places }, limits, read: 0 }, intake)
+    read(Seekable::new(Place::Tar { file, places }, limits), intake)
 }
 
 pub(super) fn read_directory(path: PathBuf, intake: Intake<'_>) -> Result<Archive, ArchiveError> {
     let limits = *intake.limits;
-    let mut seekable = Seekable { place: Place::Directory(path), limits, read: 0 };
+    let mut seekable = Seekable::new(Place::Directory(path), limits);
     if matches!(seekable.find("index.json")?, Found::Missing) {
         return Err(ArchiveError::NotAnArchive { looks: "is a folder without `index.json`, so no OCI layout" });
     }
@@ -132,6 +132,8 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64, path: &str) -> Result<(), Ar
 struct Seekable {
     place: Place,
     limits: Limits,
+    /// What was read so far: it is asked for more than once.
+    kept: Kept,
     /// Bytes of layers and documents so far.
     read: u64,
 }
@@ -146,6 +148,10 @@ enum Place {
 }
 
 impl Seekable {
+    fn new(place: Place, limits: Limits) -> Self {
+        Self { place, limits, kept: Kept::default(), read: 0 }
+    }
+
     fn open(&self, path: &str) -> Result<Option<Range>, ArchiveError> {
         match &self.place {
             Place::Tar { file, places } => {
@@ -171,16 +177,22 @@ impl Seekable {
 
 impl Documents for Seekable {
     fn find(&mut self, path: &str) -> Result<Found, ArchiveError> {
+        match self.kept.find(path)? {
+            Found::Missing => {}
+            found => return Ok(found),
+        }
         let Some(range) = self.open(path)? else { return Ok(Found::Missing) };
-        let limit = self.limits.json_bytes;
-        let Some(length) = usize::try_from(range.left).ok().filter(|&length| length <= limit) else {
+        if let Some(limit) = self.kept.over(range.left, &self.limits) {
             return Ok(Found::TooLarge { limit });
-        };
-        let mut bytes = vec![0; length];
+        }
+        let mut bytes = vec![0; usize::try_from(range.left).unwrap_or_default()];
         read_at(&range.file, &mut bytes, range.at, path)?;
-        self.read = self.read.saturating_add(length as u64);
-        check_blob(path, &bytes)?;
-        Ok(if looks_like_json(&bytes) { Found::Json(bytes.into()) } else { Found::Other })
+        self.read = self.read.saturating_add(range.left);
+        if !looks_like_json(&bytes) {
+            return Ok(Found::Other);
+        }
+        self.kept.keep(path.to_owned(), bytes.into())?;
+        self.kept.find(path)
     }
 }
 

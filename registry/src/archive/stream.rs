@@ -236,7 +236,12 @@ impl Pieces for Entries {
 }
 
 pub(super) fn tar_limits(limits: &Limits) -> TarLimits {
-    TarLimits { path_bytes: limits.path_bytes, pax_bytes: limits.pax_bytes, entries: limits.archive_entries as u64 }
+    TarLimits {
+        // They are all remembered, and in no form of archive they are long.
+        path_bytes: limits.path_bytes.min(1_024),
+        pax_bytes: limits.pax_bytes,
+        entries: limits.archive_entries as u64,
+    }
 }
 
 pub(super) fn damaged(error: TarError) -> ArchiveError {

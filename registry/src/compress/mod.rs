@@ -48,7 +48,8 @@ pub enum Compression {
 }
 
 impl Compression {
-    pub const GZIP: Self = Self::Gzip(3);
+    /// About as small as what Docker and skopeo make, in a third of their time: levels above cost far more than they save.
+    pub const GZIP: Self = Self::Gzip(1);
     pub const ZSTD: Self = Self::Zstd(3);
 
     pub fn encoding(self) -> Encoding {

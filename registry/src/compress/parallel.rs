@@ -25,25 +25,30 @@ struct Job {
     done: SyncSender<Packed>,
 }
 
-/// Threads that compress, for one layer after another. They end when the pool is dropped.
-#[derive(Debug)]
+/// Most threads of a pool: each has a few blocks in memory.
+const MOST_THREADS: usize = 16;
+
+/// Threads that compress, for one layer after another. They end when the pool and what it started are dropped; nobody
+/// waits for that.
+#[derive(Debug, Clone)]
 pub struct Pool {
-    jobs: Option<SyncSender<Job>>,
-    threads: Vec<JoinHandle<()>>,
+    jobs: SyncSender<Job>,
+    threads: usize,
 }
 
 impl Pool {
     pub fn new(threads: usize) -> Result<Self, CompressError> {
-        let threads = threads.clamp(1, 64);
+        let threads = threads.clamp(1, MOST_THREADS);
         let (jobs, queue) = sync_channel::<Job>(threads);
         let queue = Arc::new(Mutex::new(queue));
-        let start = |number| {
+        for number in 0..threads {
             let queue = Arc::clone(&queue);
-            let work = move || work(&queue);
-            std::thread::Builder::new().name(format!("compress-{number}")).spawn(work).map_err(CompressError::Start)
-        };
-        let threads = (0..threads).map(start).collect::<Result<_, _>>()?;
-        Ok(Self { jobs: Some(jobs), threads })
+            std::thread::Builder::new()
+                .name(format!("compress-{number}"))
+                .spawn(move || work(&queue))
+                .map_err(CompressError::Start)?;
+        }
+        Ok(Self { jobs, threads })
     }
 
     /// Begins a layer. `output` gets the compressed bytes in order, on a thread of its own; when it fails, so does the
@@ -54,25 +59,15 @@ impl Pool {
         output: impl FnMut(Bytes) -> Result<(), SinkError> + Send + 'static,
     ) -> Result<Compressor, CompressError> {
         let compression = compression.check()?;
-        let jobs = self.jobs.clone().ok_or(CompressError::Gone)?;
+        let jobs = self.jobs.clone();
         // As many blocks may wait for their turn to be put out as there are threads, and one more.
-        let (order, ordered) = sync_channel(self.threads.len() + 1);
+        let (order, ordered) = sync_channel(self.threads.saturating_add(1));
         let output: Output = Box::new(output);
         let collector = std::thread::Builder::new()
             .name("compressed".to_owned())
             .spawn(move || collect(&ordered, output))
             .map_err(CompressError::Start)?;
         Ok(Compressor { jobs, order, collector, compression, block: BytesMut::new(), read: 0, blocks: 0 })
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has been missed already: its block never came.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -209,5 +204,74 @@ impl Packer {
         self.out.reserve(zstd::zstd_safe::compress_bound(block.len()));
         let size = compressor.compress_to_buffer(block, &mut self.out).map_err(failed)?;
         Ok(Bytes::copy_from_slice(self.out.get(..size).unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::compress::{DecodeLimits, Decoder};
+
+    /// Compresses in pieces of odd sizes.
+    fn compress(bytes: &[u8], compression: Compression, threads: usize, piece: usize) -> (Vec<u8>, Compressed) {
+        let pool = Pool::new(threads).unwrap();
+        let (sender, output) = std::sync::mpsc::channel();
+        let send = move |bytes| sender.send(bytes).map_err(SinkError::new);
+        let mut compressor = pool.start(compression, send).unwrap();
+        bytes.chunks(piece).for_each(|piece| compressor.write(piece).unwrap());
+        let compressed = compressor.finish().unwrap();
+        (output.iter().flatten().collect(), compressed)
+    }
+
+    fn some_bytes(count: usize) -> Vec<u8> {
+        (0..count as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> (24 + n / 70_000 % 8)) as u8).collect()
+    }
+
+    #[test]
+    fn what_comes_out_is_what_went_in_and_the_same_every_time() {
+        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 17] {
+            let bytes = some_bytes(length);
+            for compression in [Compression::None, Compression::Gzip(1), Compression::Gzip(6), Compression::Zstd(3)] {
+                let (packed, compressed) = compress(&bytes, compression, 1, 100_003);
+                assert_eq!((Digest::of(&packed), packed.len() as u64), (compressed.digest, compressed.size));
+                assert_eq!((compressed.read, compressed.encoding), (length as u64, compression.encoding()));
+                assert_eq!(compress(&bytes, compression, 3, 8_191).0, packed);
+                let limits = DecodeLimits { bytes: 1 << 30, ratio: 10_000, ratio_after: 0, window_log: 23 };
+                let mut decoder = Decoder::new(compression.encoding(), packed.as_slice(), limits).unwrap();
+                let mut back = vec![0; length + 1];
+                assert_eq!(decoder.fill(&mut back).unwrap(), length);
+                assert!(back[..length] == bytes);
+            }
+        }
+        // By a library that has nothing to do with the one that compressed.
+        let (packed, _) = compress(b"hello", Compression::Gzip(9), 1, 2);
+        let mut back = String::new();
+        flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_string(&mut back).unwrap();
+        assert_eq!(back, "hello");
+    }
+
+    #[test]
+    fn an_output_that_fails_stops_the_layer_and_not_the_pool() {
+        let pool = Pool::new(2).unwrap();
+        let mut compressor = pool.start(Compression::GZIP, |_| Err(SinkError::new("the registry is full"))).unwrap();
+        let block = some_bytes(BLOCK);
+        let stopped = (0..1_000).find_map(|_| compressor.write(&block).err());
+        assert!(matches!(stopped, Some(CompressError::Gone)));
+        let error = compressor.finish().unwrap_err();
+        assert_eq!(error.to_string(), "the registry is full");
+        let mut next = pool.start(Compression::ZSTD, |_| Ok(())).unwrap();
+        next.write(&block).unwrap();
+        drop(pool);
+        assert_eq!(next.finish().unwrap().read, BLOCK as u64);
+    }
+
+    #[test]
+    fn levels_that_there_are_not_are_refused() {
+        let pool = Pool::new(1).unwrap();
+        for compression in [Compression::Gzip(0), Compression::Gzip(13), Compression::Zstd(-1), Compression::Zstd(20)] {
+            assert!(matches!(pool.start(compression, |_| Ok(())), Err(CompressError::Level { .. })));
+        }
     }
 }

@@ -118,7 +118,9 @@ async fn a_folder_has_a_quota_and_may_shrink() {
     save(&rig, &small, &version(&loaded), vec![1; 90_000]).await.good();
     let at = version(&load(&rig, &large).await.good());
     let answer = save(&rig, &large, &at, vec![1; 80 << 20]).await;
-    assert_eq!(answer.refused(), Some("too-large"), "{}", answer.text());
+    // Where all of it was not read, the refusal may come or the stream break off.
+    assert!(answer.refused() == Some("too-large") || answer.broken.is_some(), "{}", answer.text());
+    assert_eq!(load(&rig, &large).await.good().body.len(), 90_000);
 }
 
 #[tokio::test]

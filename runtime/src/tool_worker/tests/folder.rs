@@ -137,21 +137,23 @@ fn it_is_fetched_and_kept() {
 #[test]
 fn what_cannot_be_had_or_kept_is_said() {
     let grant = FilesGrant::default();
-    for (load, kind) in [
-        ((|| Ok(response(200, "no archive"))) as fn() -> Answered, "internal"),
+    let loads: [(fn() -> Answered, &str); 5] = [
+        (|| Ok(response(200, "no archive")), "internal"),
         (|| Ok(response(200, vec![b'x'; 80 << 20])), "unavailable"),
         (|| refusal(&Problem::not_found("The tool was deleted.")), "not-found"),
         (|| Ok(response(StatusCode::BAD_GATEWAY.as_u16(), "?")), "internal"),
         (|| Err(GatewayError::Unreachable), "unavailable"),
-    ] {
+    ];
+    for (load, kind) in loads {
         let fake = Arc::new(Fake { load: Some(load), ..Fake::default() });
         assert_eq!(run(&fake, "make", grant).unwrap_err().to_problem().kind(), kind);
     }
-    for (save, name) in [
-        ((|| refusal(&Problem::conflict("changed"))) as fn() -> Answered, "conflict"),
+    let saves: [(fn() -> Answered, &str); 3] = [
+        (|| refusal(&Problem::conflict("changed")), "conflict"),
         (|| refusal(&Problem::internal("x")), "files"),
         (|| Err(GatewayError::Broken), "files"),
-    ] {
+    ];
+    for (save, name) in saves {
         let fake = Arc::new(Fake { save: Some(save), ..Fake::default() });
         let outcome = run(&fake, "make", grant).unwrap();
         assert_eq!((outcome.status, error(&outcome).1, outcome.result.is_none()), (Status::Error, name, true));

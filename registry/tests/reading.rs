@@ -1,0 +1,190 @@
+//! What a sink is told, and what it can leave out: of good archives, in every form, from every kind of source.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::io::{Cursor, Read, Seek, Write};
+use std::path::Path;
+
+use cofferdam_registry::{
+    Archive, ArchiveError, Digest, Fault, LayerEnd, LayerStart, Limits, Rules, Sink, SinkError, Source, Want,
+    read_archive,
+};
+use support::archive::{Description, Form};
+use support::sink::Checking;
+use support::tar::Compress;
+
+fn described(form: Form, layer_compress: Compress, compress: Compress) -> Description {
+    Description { form, layer_compress, compress, ..Description::default() }
+}
+
+fn stream(bytes: &[u8]) -> Source {
+    Source::Stream(Box::new(Cursor::new(bytes.to_vec())))
+}
+
+fn file(bytes: &[u8]) -> Source {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    Source::File(file)
+}
+
+fn read(source: Source, sink: &mut dyn Sink) -> Result<Archive, ArchiveError> {
+    read_archive(source, &Limits::default(), &Rules::default(), sink)
+}
+
+#[test]
+fn every_form_from_every_source_is_the_same_image() {
+    for form in [Form::Docker, Form::DockerOld, Form::Oci] {
+        for layer_compress in [Compress::None, Compress::Gzip, Compress::Zstd] {
+            for compress in [Compress::None, Compress::Gzip, Compress::Zstd] {
+                let built = described(form, layer_compress, compress).build().unwrap();
+                for (kind, source) in [("stream", stream(&built.bytes)), ("file", file(&built.bytes))] {
+                    let mut sink = Checking::default();
+                    let archive = read(source, &mut sink).unwrap();
+                    let image = &archive.images[0];
+                    assert_eq!(image.layers[0].diff_id, built.layers[0], "{kind} {form:?}");
+                    assert_eq!(image.layers[0].blob, sink.ends[0].blob);
+                    assert_eq!(image.entry_point.entrypoint, ["/bin/hello"]);
+                    assert_eq!((sink.ends.len(), archive.unreferenced.len()), (1, 0));
+                    assert_eq!(image.manifest.is_some(), form == Form::Oci);
+                    let seekable = kind == "file" && compress == Compress::None;
+                    assert_eq!(sink.starts[0].seekable, seekable);
+                    if seekable {
+                        assert_eq!(sink.starts[0].diff_id, Some(built.layers[0]));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_that_is_vouched_for_is_not_read_where_that_is_possible() {
+    let mut large = described(Form::Oci, Compress::None, Compress::None);
+    large.layers[0][0].zeros = Some(3_000_000);
+    let built = large.build().unwrap();
+    let vouch = |layer: &LayerStart| Want::Nothing { diff_id: layer.diff_id.unwrap() };
+    let mut sink = Checking::wanting(vouch);
+    let archive = read(file(&built.bytes), &mut sink).unwrap();
+    assert!(archive.bytes_read < 5_000, "{}", archive.bytes_read);
+    assert_eq!((archive.images[0].layers[0].diff_id, sink.ends.len()), (built.layers[0], 0));
+    let archive = read(stream(&built.bytes), &mut Checking::wanting(vouch)).unwrap();
+    assert_eq!(archive.images[0].layers[0].diff_id, built.layers[0]);
+    // Vouching for another layer than the image has makes no image.
+    let other = Digest::of(b"another");
+    let error = read(file(&built.bytes), &mut Checking::wanting(move |_| Want::Nothing { diff_id: other }));
+    assert!(matches!(error, Err(ArchiveError::Digest { found, .. }) if found == other));
+    // Only hashed: nothing is handed on, everything is checked.
+    let mut sink = Checking::wanting(|_| Want::HashOnly);
+    read(stream(&built.bytes), &mut sink).unwrap();
+    assert_eq!(sink.ends[0].diff_id, built.layers[0]);
+}
+
+#[test]
+fn hints_come_with_the_names_that_have_them() {
+    for (form, diff, blob) in [(Form::Docker, true, true), (Form::DockerOld, false, false), (Form::Oci, true, true)] {
+        let built = described(form, Compress::None, Compress::Gzip).build().unwrap();
+        let mut sink = Checking::default();
+        read(stream(&built.bytes), &mut sink).unwrap();
+        let start = &sink.starts[0];
+        assert_eq!((start.diff_id.is_some(), start.blob.is_some()), (diff, blob), "{form:?}");
+        assert_eq!(start.head.len(), 2048);
+    }
+}
+
+/// A layout in a folder, of the entries of an archive.
+fn unpack(bytes: &[u8], folder: &Path) {
+    let mut at = 0;
+    while bytes[at] != 0 {
+        let name = std::str::from_utf8(&bytes[at..at + 100]).unwrap().trim_end_matches('\0');
+        let size = std::str::from_utf8(&bytes[at + 124..at + 135]).unwrap();
+        let size = usize::from_str_radix(size, 8).unwrap();
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, &bytes[at + 512..at + 512 + size]).unwrap();
+        at += 512 + size.next_multiple_of(512);
+    }
+}
+
+#[test]
+fn a_folder_is_read_too() {
+    let built = described(Form::Oci, Compress::Gzip, Compress::None).build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    unpack(&built.bytes, folder.path());
+    let layout = || Source::Directory(folder.path().to_owned());
+    let archive = read(layout(), &mut Checking::default()).unwrap();
+    assert_eq!(archive.images[0].layers[0].diff_id, built.layers[0]);
+    // A named pipe instead of a blob is not waited for.
+    let blob = folder.path().join("blobs/sha256").join(archive.images[0].layers[0].blob.hex());
+    std::fs::remove_file(&blob).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&blob).status().unwrap().success());
+    let error = read(layout(), &mut Checking::default()).unwrap_err();
+    assert!(error.to_string().contains("missing"), "{error}");
+    std::fs::remove_file(folder.path().join("index.json")).unwrap();
+    let error = read(layout(), &mut Checking::default()).unwrap_err();
+    assert!(error.to_string().contains("without `index.json`"), "{error}");
+}
+
+/// The registry is gone after the first bytes.
+struct Failing;
+
+impl Sink for Failing {
+    fn begin(&mut self, _: &LayerStart) -> Result<Want, SinkError> {
+        Ok(Want::Bytes)
+    }
+
+    fn bytes(&mut self, _: bytes::Bytes) -> Result<(), SinkError> {
+        Err(SinkError::new("the registry is gone"))
+    }
+
+    fn end(&mut self, _: &LayerEnd) -> Result<(), SinkError> {
+        unreachable!("there was an error before")
+    }
+}
+
+#[test]
+fn a_sink_that_fails_ends_it_though_the_stream_goes_on_for_ever() {
+    let built = described(Form::Docker, Compress::None, Compress::None).build().unwrap();
+    // The layer first, then names without end.
+    let endless = Cursor::new(built.bytes[..2560].to_vec()).chain(std::io::repeat(b'x'));
+    let error = read(Source::Stream(Box::new(endless)), &mut Failing).unwrap_err();
+    assert_eq!((error.fault(), error.to_string().as_str()), (Fault::Sink, "the registry is gone"));
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_the_connections_fault() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::ConnectionReset.into())
+        }
+    }
+    for compress in [Compress::None, Compress::Gzip, Compress::Zstd] {
+        let built = described(Form::Docker, Compress::None, compress).build().unwrap();
+        let half = Cursor::new(built.bytes[..built.bytes.len() / 2].to_vec()).chain(Broken);
+        let error = read(Source::Stream(Box::new(half)), &mut Checking::default()).unwrap_err();
+        assert_eq!(error.fault(), Fault::Transfer, "{error}");
+    }
+}
+
+#[test]
+fn endless_streams_end() {
+    // Zeros after the end marker, and a tar of entries without end.
+    let error = read(Source::Stream(Box::new(std::io::repeat(0))), &mut Checking::default()).unwrap_err();
+    assert!(error.to_string().contains("after its end"), "{error}");
+    let built = described(Form::Docker, Compress::None, Compress::None).build().unwrap();
+    let header = built.bytes[..512].to_vec();
+    struct Cycle(Vec<u8>, usize);
+    impl Read for Cycle {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            for byte in buffer.iter_mut() {
+                *byte = self.0[self.1];
+                self.1 = (self.1 + 1) % self.0.len();
+            }
+            Ok(buffer.len())
+        }
+    }
+    let error = read(Source::Stream(Box::new(Cycle(header, 0))), &mut Checking::default()).unwrap_err();
+    assert_eq!(error.fault(), Fault::Archive, "{error}");
+}
