@@ -24,7 +24,7 @@ int main(void) {
     /* A line reaches the log when it is written, not when a buffer is full. */
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("hello, I am agent %s of %s, user %d\n", variable("COFFERDAM_AGENT_ID", "nobody"),
-           variable("COFFERDAM_ORGANIZATION", "nowhere"), (int)getuid());
+           variable("COFFERDAM_ORGANIZATION_ID", "nowhere"), (int)getuid());
     printf("greeting: %s\n", variable("GREETING", "none; set GREETING to change this"));
     for (long beat = 1; !ended; beat++) {
         printf("beat %ld\n", beat);
