@@ -89,8 +89,9 @@ async fn stream(server: &Server, agent: &str, args: &Logs, last: &mut Option<Str
 fn show(frame: &Frame, args: &Logs) -> anyhow::Result<()> {
     match frame.event.as_str() {
         "log" | "" => {}
-        "error" => bail!("the server: {}", plain(&frame.data)),
-        // A gap, or the end: said beside the lines.
+        "failed" => bail!("the server: {}", plain(&frame.data)),
+        "end" => return Ok(()),
+        // A gap: said beside the lines.
         other => {
             eprintln!("[{other}] {}", plain(&frame.data));
             return Ok(());

@@ -23,6 +23,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// After an error of ours, at first and at most.
 const RETRY: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(30);
+/// Removing a deleted agent's log.
+const FORGET: Duration = Duration::from_secs(30);
 
 pub struct Keeper {
     app: App,
@@ -189,6 +191,12 @@ impl Keeper {
             return Ok(Pass::At(Instant::now()));
         }
         change.delete_agent().await?;
+        // What stays of its log goes when it is too old.
+        match tokio::time::timeout(FORGET, self.app.logs.forget(organization, id)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(agent = %id, %error, "a deleted agent's log could not be removed"),
+            Err(_) => tracing::warn!(agent = %id, "a deleted agent's log could not be removed in time"),
+        }
         crate::agents::tell_listeners(&self.app, organization, id);
         tracing::info!(%organization, agent = %id, "an agent is deleted");
         Ok(Pass::Over)

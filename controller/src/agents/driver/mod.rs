@@ -52,6 +52,8 @@ pub async fn drive(app: App, stop: CancellationToken) -> Result<(), Error> {
     }
     driver.run(&stop).await;
     driver.tasks.shutdown().await;
+    // Stored before another one may take the agents, so that it does not read the same lines again.
+    driver.app.logs.close().await;
     log("giving agents back", driver.app.store.release_agents(Some(&driver.lease.owner)).await);
     Ok(())
 }

@@ -32,14 +32,21 @@ pub struct Ended {
     pub key: KeyBlock,
 }
 
+/// Whether a reader waits for the cluster, or the cluster for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    Yes,
+    No,
+}
+
 /// What is read, and for whom.
 pub struct Reading {
     pub log: Arc<AgentLog>,
     pub cluster: AnyCluster,
     pub redactor: Arc<Redactor>,
     pub pod: PodName,
-    /// Told of each chunk.
-    pub moved: Box<dyn Fn() + Send + Sync>,
+    /// Told when it begins to wait for lines, and when it has some to work on.
+    pub moved: Box<dyn Fn(Waits) + Send + Sync>,
 }
 
 impl Reading {
@@ -61,14 +68,15 @@ impl Reading {
             () = stop.cancelled() => return Ok(()),
         };
         let mut chunks = opened.map_err(|e| e.to_string())?.ready_chunks(CHUNK);
-        (self.moved)();
         let (mut replay, mut left_out) = (Replay::new(behind), LeftOut::default());
         loop {
+            (self.moved)(Waits::Yes);
             let chunk = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 chunk = tokio::time::timeout(SILENCE, chunks.next()) => chunk,
             };
+            (self.moved)(Waits::No);
             let Ok(chunk) = chunk else { return Ok(()) };
             let ended = chunk.is_none();
             let (incoming, error) = self.prepare(chunk.unwrap_or_default(), &mut replay, key, &mut left_out);
@@ -79,7 +87,6 @@ impl Reading {
             if !incoming.is_empty() {
                 *count += incoming.iter().filter(|line| line.read).count() as u64;
                 self.log.append(&container, incoming).await.map_err(|e| e.chain())?;
-                (self.moved)();
             }
             if let Some(error) = error {
                 return Err(error.to_string());

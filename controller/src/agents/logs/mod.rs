@@ -51,7 +51,7 @@ use shelf::{Cache, Shelf};
 use watch::Watch;
 
 /// Reading what a workload wrote before it is taken away.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(10);
 /// All watches together, at the end of the process.
 const CLOSE: Duration = Duration::from_secs(4);
 /// Followers of this process.
@@ -150,19 +150,29 @@ impl Logs {
         });
     }
 
-    pub fn is_watched(&self, id: &WorkloadId) -> bool {
+    /// Whether a workload is collected here. If so, it goes on through this cluster: it may be reached in another way by
+    /// now.
+    pub fn is_watched(&self, id: &WorkloadId, cluster: &AnyCluster) -> bool {
         let watches = self.watches();
-        watches.get(id).is_some_and(|watch| !watch.ended.is_cancelled() && !watch.stop.is_cancelled())
+        let watch = watches.get(id).filter(|watch| !watch.ended.is_cancelled() && !watch.stop.is_cancelled());
+        watch.is_some_and(|watch| {
+            watch.set_cluster(cluster);
+            watch.is_ending(false);
+            true
+        })
     }
 
     /// Stops collecting an agent's log without storing more of it: another controller has the lease. Returns at once.
     pub fn leave(&self, organization: &OrganizationId, agent: &AgentId) {
-        for (id, watch) in self.watches().iter() {
-            if id.organization == *organization && id.agent == *agent {
-                watch.write.store(false, Ordering::Relaxed);
-                watch.stop.cancel();
-            }
+        for watch in self.watches_of(organization, agent) {
+            watch.write.store(false, Ordering::Relaxed);
+            watch.stop.cancel();
         }
+    }
+
+    fn watches_of(&self, organization: &OrganizationId, agent: &AgentId) -> Vec<Arc<Watch>> {
+        let of_agent = |id: &WorkloadId| id.organization == *organization && id.agent == *agent;
+        self.watches().iter().filter(|(id, _)| of_agent(id)).map(|(_, watch)| Arc::clone(watch)).collect()
     }
 
     /// Before a workload is taken away: reads what it wrote so far, within seconds, and stores it. What it writes while it

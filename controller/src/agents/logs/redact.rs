@@ -48,7 +48,10 @@ impl Redactor {
     /// # Errors
     /// More values than can be looked for.
     pub fn for_env(env: &BTreeMap<String, Secret>) -> Result<Self, TooManySecrets> {
-        let secret = env.iter().filter(|(name, value)| sounds_secret(name) || !is_everyday(value.expose()));
+        // Ids and addresses that we give every container.
+        let ours = |name: &str| name.starts_with("COFFERDAM_") || name.starts_with("XPANDER_");
+        let is_secret = |name: &str, value: &str| sounds_secret(name) || !(ours(name) || is_everyday(value));
+        let secret = env.iter().filter(|(name, value)| is_secret(name, value.expose()));
         Self::new(secret.map(|(_, value)| value.expose()))
     }
 
@@ -223,16 +226,19 @@ mod tests {
             ("PASSWORD", "password"),
             ("DATABASE", "postgres://u:p4ssw0rd@db/x"),
             ("OTHER", "x7Gh29fKq1"),
+            ("COFFERDAM_AGENT_ID", "3f2504e0-4f89-11d3"),
+            ("XPANDER_API_KEY", "xp-0123456789"),
         ]
         .map(|(name, value)| (name.to_owned(), Secret::new(value)))
         .into();
         let redactor = Redactor::for_env(&env).unwrap();
-        let line = "8080 production https://api.example.com/v1 /home/agent";
+        let line = "8080 production https://api.example.com/v1 /home/agent 3f2504e0-4f89-11d3";
         assert_eq!(redactor.line(line.into()), line);
         assert_eq!(
             redactor.line("password x7Gh29fKq1 postgres://u:p4ssw0rd@db/x".into()),
             "[redacted] [redacted] [redacted]"
         );
+        assert_eq!(redactor.line("xp-0123456789".into()), MARK);
         assert!(!format!("{redactor:?}").contains("p4ss"));
     }
 

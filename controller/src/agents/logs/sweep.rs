@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_contract::{AgentId, OrganizationId};
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use object_store::ObjectMeta;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStoreExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::shelf::{ROOT, ShelfError};
@@ -71,6 +71,10 @@ impl Logs {
     /// # Errors
     /// A store that fails; what is left goes at the next try, or when it is too old.
     pub async fn forget(&self, organization: &OrganizationId, agent: &AgentId) -> Result<(), ShelfError> {
+        self.leave(organization, agent);
+        for watch in self.watches_of(organization, agent) {
+            watch.ended.cancelled().await;
+        }
         let folder = folder(&AgentKey { organization: organization.clone(), agent: agent.clone() });
         let mut listed = self.objects.list(Some(&folder));
         let mut found = Vec::new();
@@ -80,11 +84,13 @@ impl Logs {
         self.remove(found).await.map(|_| ())
     }
 
+    /// Many at once, where the store can.
     async fn remove(&self, paths: Vec<Path>) -> Result<usize, ShelfError> {
         let count = paths.len();
-        for path in paths {
-            match self.objects.delete(&path).await.map_err(ShelfError::from) {
-                Ok(()) | Err(ShelfError::Gone) => {}
+        let mut removed = self.objects.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
+        while let Some(one) = removed.next().await {
+            match one.map_err(ShelfError::from) {
+                Ok(_) | Err(ShelfError::Gone) => {}
                 Err(error) => return Err(error),
             }
         }

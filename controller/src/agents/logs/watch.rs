@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Handle;
-use super::container::{Ended, Reading};
+use super::container::{Ended, Reading, Waits};
 use super::positions::Container;
 use super::redact::{KeyBlock, Redactor};
 use crate::cluster::{AnyCluster, PodName, WorkloadId};
@@ -44,6 +44,8 @@ const QUIET: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 struct Stand {
     reading: bool,
+    /// The reader waits for lines, since then.
+    waits: bool,
     moved: Instant,
     /// Not before then again.
     rest: Instant,
@@ -64,7 +66,8 @@ impl Table {
 
 pub struct Watch {
     id: WorkloadId,
-    cluster: AnyCluster,
+    /// Changes with its environment's settings.
+    cluster: RwLock<AnyCluster>,
     redactor: Arc<Redactor>,
     handle: Handle,
     table: Arc<Table>,
@@ -83,7 +86,7 @@ impl Watch {
     pub(super) fn new(id: &WorkloadId, cluster: AnyCluster, redactor: Arc<Redactor>, handle: Handle) -> Self {
         Self {
             id: id.clone(),
-            cluster,
+            cluster: RwLock::new(cluster),
             redactor,
             handle,
             table: Arc::default(),
@@ -96,6 +99,15 @@ impl Watch {
         }
     }
 
+    fn cluster(&self) -> AnyCluster {
+        Arc::clone(&self.cluster.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Streams that begin from now on come from there.
+    pub fn set_cluster(&self, cluster: &AnyCluster) {
+        *self.cluster.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(cluster);
+    }
+
     pub fn is_ending(&self, ending: bool) {
         self.ending.store(ending, Ordering::Relaxed);
     }
@@ -106,7 +118,7 @@ impl Watch {
         self.now.notify_one();
         while begun.elapsed() < patience && !self.ended.is_cancelled() {
             let quiet = self.table.lock().values().all(|stand| {
-                let idle = stand.moved.elapsed() > QUIET && begun.elapsed() > QUIET;
+                let idle = stand.waits && stand.moved.elapsed() > QUIET && begun.elapsed() > QUIET;
                 if stand.reading { idle } else { stand.ends > 0 || stand.breaks > 0 }
             });
             if quiet && self.looks.load(Ordering::Relaxed) > looks {
@@ -186,8 +198,9 @@ impl Watch {
 
     /// Begins what streams there should be; how many containers there are.
     async fn look(self: &Arc<Self>, streams: &mut JoinSet<(Container, Ended)>) -> Option<usize> {
+        let cluster = self.cluster();
         let pods = tokio::select! {
-            pods = tokio::time::timeout(LIST, self.cluster.pods(&self.id)) => pods,
+            pods = tokio::time::timeout(LIST, cluster.pods(&self.id)) => pods,
             () = self.stop.cancelled() => return None,
         };
         let mut pods = match pods {
@@ -218,23 +231,31 @@ impl Watch {
         let (container, now) = (Container::from(&pod), Instant::now());
         let key = {
             let mut table = self.table.lock();
-            let fresh = Stand { reading: false, moved: now, rest: now, ends: 0, breaks: 0, key: KeyBlock::default() };
+            let fresh = Stand {
+                reading: false,
+                waits: false,
+                moved: now,
+                rest: now,
+                ends: 0,
+                breaks: 0,
+                key: KeyBlock::default(),
+            };
             let stand = table.entry(container.clone()).or_insert(fresh);
             if stand.reading || stand.rest > now || streams.len() >= 2 * MOST_STREAMS {
                 return;
             }
-            (stand.reading, stand.moved) = (true, now);
+            (stand.reading, stand.waits, stand.moved) = (true, false, now);
             std::mem::take(&mut stand.key)
         };
         let (table, moving) = (Arc::clone(&self.table), container.clone());
-        let moved = move || {
+        let moved = move |waits: Waits| {
             if let Some(stand) = table.lock().get_mut(&moving) {
-                stand.moved = Instant::now();
+                (stand.waits, stand.moved) = (waits == Waits::Yes, Instant::now());
             }
         };
         let reading = Reading {
             log: Arc::clone(&self.handle.log),
-            cluster: Arc::clone(&self.cluster),
+            cluster: self.cluster(),
             redactor: Arc::clone(&self.redactor),
             pod,
             moved: Box::new(moved),

@@ -139,7 +139,7 @@ async fn followers_that_do_not_read_cost_nothing_and_lose_nothing() {
     }
     let mut live = Reader::new(&logs, "a", ask(LogQuery { tail: Some(0), ..LogQuery::default() }));
     let before = memory();
-    const LINES: usize = 200_000;
+    const LINES: usize = 60_000;
     let writer = tokio::spawn(async move {
         for n in 0..LINES / 500 {
             pod.write_all((0..500).map(|k| format!("{} {}", n * 500 + k, "z".repeat(80))));
@@ -150,11 +150,11 @@ async fn followers_that_do_not_read_cost_nothing_and_lose_nothing() {
     in_order(&lines);
     writer.await.unwrap();
     drop(lines);
-    // The script itself keeps all lines: 200,000 of about 200 bytes. Lines kept for a thousand followers would be 100
+    // The script itself keeps all lines: 60,000 of about 200 bytes. Lines kept for a thousand followers would be 100
     // times as much.
     let grown = memory().saturating_sub(before);
     assert!(grown < 256, "{grown} MiB more");
-    for reader in stalled.iter_mut().take(3) {
+    for reader in stalled.iter_mut().take(2) {
         for n in 0..LINES {
             let line = reader.line().await;
             assert!(line.line.starts_with(&format!("{n} z")), "{n}: {}", line.line);

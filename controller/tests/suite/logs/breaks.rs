@@ -54,7 +54,7 @@ fn a_killed_controller_is_followed_by_one_that_refills() {
         runtime.block_on(async {
             let logs = place.logs().await;
             watch(&logs, &id, &any);
-            let mut reader = Reader::new(&logs, "a", ask(LogQuery { tail: Some(0), ..LogQuery::default() }));
+            let mut reader = Reader::new(&logs, "a", ask(LogQuery::default()));
             for _ in 0..40 {
                 pod.write(&written.to_string());
                 written += 1;

@@ -9,11 +9,13 @@ use std::time::Duration;
 use cofferdam_contract::{AgentId, OrganizationId};
 use cofferdam_controller::agents::logs::LogQuery;
 use cofferdam_controller::config::{DatabaseConfig, LogsConfig, Secret};
-use cofferdam_controller::objects::AnyObjects;
+use cofferdam_controller::objects::{AnyObjects, S3, s3};
 use cofferdam_controller::store::Store;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
@@ -259,6 +261,50 @@ async fn old_logs_that_nobody_uses_are_swept() {
     }
     assert_eq!(logs.sweep().await.unwrap(), 1);
     assert_eq!((history(&logs, "old").await.len(), history(&logs, "young").await.len()), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_keeps_logs() {
+    let Ok(endpoint) = std::env::var("COFFERDAM_TEST_AWS") else {
+        eprintln!("SKIPPED: COFFERDAM_TEST_AWS names no server that speaks S3");
+        return;
+    };
+    let bucket = format!("logs-{}", std::process::id());
+    let client = Client::builder(TokioExecutor::new()).build_http::<axum::body::Body>();
+    let request = http::Request::put(format!("{endpoint}/{bucket}")).body(axum::body::Body::empty()).unwrap();
+    assert!(client.request(request).await.unwrap().status().is_success());
+    let settings = S3 {
+        bucket,
+        region: "us-east-1".to_owned(),
+        endpoint: Some(endpoint),
+        credentials: Some(("test".to_owned(), Secret::new("test"))),
+    };
+    let (mut place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    place.objects = Arc::new(s3(&settings).unwrap());
+    let (logs, other) = (place.logs().await, place.logs().await);
+    let id = workload("a", 1);
+    let pod = cluster.pod(&id, "p", 0);
+    watch(&logs, &id, &any);
+    let mut elsewhere = Reader::new(&other, "a", ask(LogQuery::default()));
+    for round in 0..3 {
+        pod.write_all((0..2_000).map(|n| format!("{} {}", round * 2_000 + n, "v".repeat(120))));
+        for n in 0..2_000 {
+            let line = elsewhere.line().await;
+            assert!(line.line.starts_with(&format!("{} v", round * 2_000 + n)), "{}", line.line);
+        }
+    }
+    logs.close().await;
+    let again = place.logs().await;
+    let stored = history(&again, "a").await;
+    assert_eq!(stored.len(), 6_000);
+    in_order(&stored);
+    watch(&again, &id, &any);
+    pod.write("goes on");
+    let query = LogQuery::default().understand(Some(&stored[5_998].seq.to_string())).unwrap();
+    let lines = Reader::new(&again, "a", query).lines(2).await;
+    assert_eq!((lines[0] == stored[5_999], lines[1].line.as_str()), (true, "goes on"));
+    again.forget(&id.organization, &id.agent).await.unwrap();
+    assert_eq!(place.stored().await, "");
 }
 
 async fn numbers(config: &DatabaseConfig) {

@@ -13,7 +13,11 @@ impl Act {
     /// Nothing happens where it is collected already.
     pub(super) async fn collect(&self, environment: &Environment) {
         let id = workload_id(&self.row);
-        if self.app.logs.is_watched(&id) {
+        let cluster = match self.app.agents.connect(environment).await {
+            Ok(cluster) => cluster,
+            Err(error) => return self.uncollected(&error.to_string()),
+        };
+        if self.app.logs.is_watched(&id, &cluster) {
             return;
         }
         // Without knowing its secrets nothing of it may be shown.
@@ -21,12 +25,8 @@ impl Act {
             Ok(values) => values,
             Err(error) => return self.uncollected(&error.chain()),
         };
-        let redactor = match Redactor::for_env(&values) {
-            Ok(redactor) => redactor,
-            Err(error) => return self.uncollected(&error.to_string()),
-        };
-        match self.app.agents.connect(environment).await {
-            Ok(cluster) => self.app.logs.watch(&id, &cluster, Arc::new(redactor)),
+        match Redactor::for_env(&values) {
+            Ok(redactor) => self.app.logs.watch(&id, &cluster, Arc::new(redactor)),
             Err(error) => self.uncollected(&error.to_string()),
         }
     }
