@@ -167,7 +167,7 @@ async fn every_hostile_registry() {
     files.sort();
     let only = std::env::var("CASE").unwrap_or_default();
     let (mut failures, mut count) = (Vec::new(), 0);
-    let mut running = tokio::task::JoinSet::new();
+    let mut running: tokio::task::JoinSet<Result<(), String>> = tokio::task::JoinSet::new();
     for path in files {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         if !name.contains(&only) {
