@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
@@ -14,10 +14,8 @@ use cofferdam_controller::cluster::{
     AnyCluster, Cluster, ClusterError, Lines, PodName, RawLine, Seen, Workload, WorkloadId,
 };
 use cofferdam_controller::config::{Config, Flags};
-use cofferdam_controller::metrics::Metrics;
-use cofferdam_controller::services::{App, Controller};
+use cofferdam_controller::services::{App, Controller, Parts};
 use cofferdam_controller::store::Store;
-use cofferdam_controller::workers::{Registry, ToolWorkers};
 use cofferdam_controller::{api, auth, server};
 use futures_util::future::{BoxFuture, ready};
 use futures_util::{FutureExt, StreamExt, stream};
@@ -98,9 +96,7 @@ impl Service {
         let config = Config::parse(&flags, &look, None)?;
         let store = Store::open(&config.database).await?;
         auth::accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await?;
-        let (metrics, progress) = (Arc::new(Metrics::default()), Arc::new(RwLock::new(String::new())));
-        let (workers, tools) = (Registry::new(Vec::new()), ToolWorkers::new(Vec::new()));
-        let app = Controller::new(config, store, workers, tools, metrics, progress).await?;
+        let app = Controller::new(Parts::new(config, store)).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (address, stop) = (listener.local_addr()?, CancellationToken::new());
         tokio::spawn(server::accept(listener, api::router(&app).0, stop.clone(), Duration::from_secs(1)));
