@@ -66,11 +66,11 @@ pub struct Took {
     pub written_mib: f64,
 }
 
+/// Writes a program's standard input.
+pub type Feed = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>;
+
 /// Runs it to its end, which has to be a good one. What `feed` writes is its standard input.
-pub fn watch(
-    mut command: Command,
-    feed: Option<Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>>,
-) -> anyhow::Result<Took> {
+pub fn watch(mut command: Command, feed: Option<Feed>) -> anyhow::Result<Took> {
     let name = format!("{:?}", command.get_program());
     command.stdin(if feed.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::null()).stderr(Stdio::piped());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
-use cofferdam_registry::Platform;
+use cofferdam_registry::{Platform, Reference};
 
 /// Push container images to a registry without Docker, and inspect them.
 ///
@@ -60,8 +60,8 @@ pub struct Push {
     #[arg(value_name = "PATH|-")]
     pub path: PathBuf,
     /// REGISTRY/REPOSITORY:TAG
-    #[arg(value_name = "REF")]
-    pub reference: String,
+    #[arg(value_name = "REF", value_parser = Reference::parse_familiar)]
+    pub reference: Reference,
     #[command(flatten)]
     pub registry: Registry,
     /// Push the image for this platform only, such as linux/amd64

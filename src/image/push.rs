@@ -4,11 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use cofferdam_registry::compress::Compression;
+use cofferdam_registry::compress::{CompressError, Compression};
 use cofferdam_registry::push::cache::{FileCache, LayerCache, MemoryCache};
 use cofferdam_registry::push::error::PushError;
-use cofferdam_registry::{Allow, Options, Pushed, Reference, Rules};
+use cofferdam_registry::{Allow, Options, Pushed, Rules};
 
 use super::progress::Shown;
 use super::{CANCELLED, Failure, source, target};
@@ -16,12 +15,18 @@ use crate::commands::image::{Compression as Named, Push};
 use crate::folders::env;
 
 const LEVEL: i32 = 3;
+const WRONG_LINE: u8 = 2;
 
 pub async fn push(args: &Push) -> anyhow::Result<ExitCode> {
-    let reference = Reference::parse_familiar(&args.reference)?;
-    let (target, helper) = target(reference, &args.registry)?;
+    let options = match options(args) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("cofferdam: --level: {error}");
+            return Ok(ExitCode::from(WRONG_LINE));
+        }
+    };
+    let (target, helper) = target(args.reference.clone(), &args.registry)?;
     let (source, size) = source(&args.path)?;
-    let options = options(args)?;
     let shown = Shown::start(size, args.json);
     let progress = shown.progress();
     let pushing = cofferdam_registry::push(source, &target, &options, cache(args.no_cache), &progress);
@@ -49,7 +54,7 @@ fn failure(error: &PushError) -> Failure {
     Failure { fault: error.fault(), text: error.to_string(), retriable: error.is_retriable() }
 }
 
-fn options(args: &Push) -> anyhow::Result<Options> {
+fn options(args: &Push) -> Result<Options, CompressError> {
     let level = args.level.unwrap_or(LEVEL);
     let compression = match args.compression {
         Named::Gzip => Compression::Gzip(level),
@@ -62,7 +67,7 @@ fn options(args: &Push) -> anyhow::Result<Options> {
         allow: Allow { secrets: args.allow.clone(), devices: args.allow_devices },
         ..Rules::default()
     };
-    Ok(Options { compression: compression.check().context("--level")?, rules, ..Options::default() })
+    Ok(Options { compression: compression.check()?, rules, ..Options::default() })
 }
 
 fn cache(none: bool) -> Arc<dyn LayerCache> {
