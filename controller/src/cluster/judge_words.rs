@@ -99,10 +99,19 @@ pub(super) fn wrong_processor(architecture: &str) -> String {
     )
 }
 
+/// A node's words without the image's name and addresses, which may be called anything.
+fn without_names(text: &str) -> String {
+    let unquoted: Vec<&str> = text.split('"').step_by(2).collect();
+    let words: Vec<&str> =
+        unquoted.iter().flat_map(|part| part.split(' ')).filter(|word| !word.contains('/')).collect();
+    words.join(" ")
+}
+
 /// An image that a node cannot pull, with the registry's own words.
 pub(super) fn pull(reason: &str, said: &str, architecture: &str) -> Pull {
     let said = clean(said);
-    let low = said.to_lowercase();
+    let low = without_names(&said.to_lowercase());
+    let word = |word: &str| low.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == word);
     let any = |texts: &[&str]| texts.iter().any(|text| low.contains(text));
     let (todo, for_good) = if reason == "InvalidImageName" {
         ("its name is not one of an image".to_owned(), true)
@@ -125,16 +134,19 @@ pub(super) fn pull(reason: &str, said: &str, architecture: &str) -> Pull {
             format!("it has no variant for the node's processor ({architecture}): build it for linux/{architecture}"),
             true,
         )
-    } else if any(&["toomanyrequests", "429", "rate limit"]) {
+    } else if any(&["toomanyrequests", "rate limit"]) || word("429") {
         ("the registry lets the node pull only so much: wait, or pull with credentials".to_owned(), false)
-    } else if any(&["unauthorized", "401", "authentication required", "no basic auth", "denied", "403", "forbidden"]) {
+    } else if any(&["unauthorized", "authentication required", "no basic auth", "denied", "forbidden"])
+        || word("401")
+        || word("403")
+    {
         (
             "the registry does not let the node in: name a pull secret of the namespace in the environment \
              (image_pull_secrets), with credentials that are right and not expired"
                 .to_owned(),
             true,
         )
-    } else if any(&["not found", "manifest unknown", "404", "name unknown", "does not exist"]) {
+    } else if any(&["not found", "manifest unknown", "name unknown", "does not exist"]) || word("404") {
         (
             "the registry has no such image under the name that nodes use: see the environment's pull_repository, and whether the \
              registry's garbage collection took it"
@@ -147,7 +159,9 @@ pub(super) fn pull(reason: &str, said: &str, architecture: &str) -> Pull {
                 .to_owned(),
             true,
         )
-    } else if any(&["timeout", "connection refused", "no route to host", "unreachable", "deadline exceeded", "eof"]) {
+    } else if any(&["timeout", "connection refused", "no route to host", "unreachable", "deadline exceeded"])
+        || word("eof")
+    {
         ("the node does not reach the registry: is it up, and does a firewall let nodes through?".to_owned(), false)
     } else if any(&["no space left"]) {
         ("the node has no space left for it".to_owned(), false)
@@ -237,4 +251,26 @@ pub(super) fn no_sandbox(said: &str, node: &str, no_runtime: bool) -> String {
         "the node cannot make pods: its network plugin or storage may be at fault"
     };
     format!("The pod cannot be made on node {node}: {todo}. The node says: {said}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An image may be called as an error is, and a digest has all numbers in it.
+    #[test]
+    fn names_of_images_are_not_taken_for_errors() {
+        let name = "r.example:5000/certificate/unauthorized-denied@sha256:401403404429";
+        for (said, says) in [
+            (format!("Failed to pull image \"{name}\": dial tcp 10.0.0.5:443: i/o timeout"), "does not reach"),
+            (format!("failed to resolve {name}: {name}: not found"), "no such image"),
+            (format!("Head \"https://{name}\": x509: certificate signed by unknown authority"), "does not trust"),
+            (format!("Failed to pull \"{name}\": unexpected status code 403"), "does not let the node in"),
+            (format!("Failed to pull \"{name}\": EOF"), "does not reach"),
+            (format!("Failed to pull \"{name}\": something else"), "see what the node says"),
+        ] {
+            let words = pull("ErrImagePull", &said, "amd64").words;
+            assert!(words.contains(says), "{said}: {words}");
+        }
+    }
 }

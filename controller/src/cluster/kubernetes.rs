@@ -36,6 +36,12 @@ impl Kubernetes {
             };
             let server = server(&config);
             let secrets = credentials(&config);
+            if secrets.iter().any(|secret| http::HeaderValue::from_str(secret.expose()).is_err()) {
+                return Err(ClusterError::Settings(
+                    "The kubeconfig's token or password has letters that cannot be sent, such as a line's end"
+                        .to_owned(),
+                ));
+            }
             Ok(Wire::new(dial::client(config, guard)?, server, secrets))
         });
         let made = tokio::time::timeout(super::wire::ANSWER, making).await;

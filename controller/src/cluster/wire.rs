@@ -126,9 +126,9 @@ impl Wire {
             return Ok(response);
         }
         let bytes = self.whole(response).await?;
-        let mut status: Status = match serde_json::from_slice(&bytes) {
-            Ok(status) => status,
-            Err(_) => return Err(Failure::Other(words::not_of_an_api(code, &self.server))),
+        let status = serde_json::from_slice::<Status>(&bytes).ok().filter(|status| status.status.is_some());
+        let Some(mut status) = status else {
+            return Err(Failure::Other(words::not_of_an_api(code, &self.server)));
         };
         status.code = code.as_u16();
         Err(Failure::Api(Box::new(status)))

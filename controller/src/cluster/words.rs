@@ -163,7 +163,8 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)
 fn tls(error: &rustls::Error, server: &str) -> ClusterError {
     let text = match error {
         rustls::Error::InvalidCertificate(error) => match error {
-            CertificateError::UnknownIssuer => format!(
+            // Authorities of clusters are often named alike: then it is the signature that does not fit.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                 "The certificate of {server} is not of an authority that is trusted. Put the cluster's own into the kubeconfig as \
                  certificate-authority-data"
             ),

@@ -252,6 +252,12 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     tokio::time::sleep(Duration::from_millis(played.after_ms)).await;
     let piece = Bytes::from(played.body.clone());
     let pieces = futures_util::stream::iter(0..played.repeat.unwrap_or(1)).map(move |_| Ok(Frame::data(piece.clone())));
+    let breaks = played.breaks;
+    let pieces = pieces.chain(futures_util::stream::once(async move {
+        // What was sent so far gets there first.
+        tokio::time::sleep(Duration::from_millis(if breaks { 200 } else { 0 })).await;
+        Ok(Frame::data(Bytes::new()))
+    }));
     let mut response = Response::builder().status(played.status.max(200)).header("content-type", "application/json");
     for (name, value) in &played.headers {
         response = response.header(name, value);

@@ -15,6 +15,7 @@ use super::api::{Answer, Api, TOKEN, id, workload};
 struct Attack {
     about: String,
     ask: String,
+    #[serde(default)]
     answers: Vec<Answer>,
     expect: Expect,
 }
