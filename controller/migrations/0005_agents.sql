@@ -20,7 +20,7 @@ CREATE TABLE agents (
     serving BIGINT NOT NULL,
     -- 1 where the driver has something to do or to watch.
     active BIGINT NOT NULL,
-    -- 1 where it was changed since the driver looked last.
+    -- How often it was changed since the driver looked last.
     dirty BIGINT NOT NULL,
     -- Who drives it, and until when nobody else does.
     lease_owner TEXT NOT NULL,

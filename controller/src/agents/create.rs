@@ -53,7 +53,7 @@ pub async fn create(app: &App, caller: &Caller, request: CreateAgent, once: &Onc
         last_turn: 0,
         serving: 0,
         active: false,
-        dirty: false,
+        dirty: 0,
         lease_owner: String::new(),
         lease_until_ms: 0,
         created_at: at,

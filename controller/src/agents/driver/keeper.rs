@@ -101,10 +101,6 @@ impl Keeper {
         let (organization, id) = &self.key;
         let store = &self.app.store;
         let Some(agent) = store.agent(organization, id).await? else { return Ok(Pass::Over) };
-        if agent.dirty {
-            // Before the rows are read: what changes after this makes it dirty again.
-            store.clean_agent(organization, id, &self.lease.owner).await?;
-        }
         let rows = store.live_deployments(organization, id).await?;
         if rows.is_empty() && self.busy.is_empty() {
             if agent.wanted == Wanted::Delete {
@@ -147,6 +143,10 @@ impl Keeper {
             };
             let task = self.busy.spawn(act(act_on, action));
             self.numbers.insert(task.id(), number);
+        }
+        // Not before what is due has begun: nobody waits for this. Until then the driver is only told once more.
+        if agent.dirty > 0 && self.busy.is_empty() {
+            self.app.store.clean_agent(&self.key.0, &self.key.1, &self.lease.owner, agent.dirty).await?;
         }
         Ok(Pass::At(next))
     }

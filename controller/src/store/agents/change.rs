@@ -50,7 +50,7 @@ impl Store {
                 .await?
             }
             None => {
-                query("UPDATE agents SET updated_at = $1, dirty = 1 WHERE organization = $2 AND id = $3 RETURNING *")
+                query("UPDATE agents SET updated_at = $1, dirty = dirty + 1 WHERE organization = $2 AND id = $3 RETURNING *")
                     .bind(now())
                     .bind(organization.as_str())
                     .bind(id.as_str())

@@ -81,19 +81,26 @@ impl Store {
 
     /// An owner's agents that somebody has changed.
     pub async fn dirty_agents(&self, owner: &str) -> Result<Vec<(OrganizationId, AgentId)>, Error> {
-        let rows = query("SELECT organization, id FROM agents WHERE lease_owner = $1 AND dirty = 1 LIMIT 1000")
+        let rows = query("SELECT organization, id FROM agents WHERE lease_owner = $1 AND dirty > 0 LIMIT 1000")
             .bind(owner)
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(key).collect()
     }
 
-    /// Notes that the driver looks now: changes after this make it dirty again.
-    pub async fn clean_agent(&self, organization: &OrganizationId, id: &AgentId, owner: &str) -> Result<(), Error> {
-        query("UPDATE agents SET dirty = 0 WHERE organization = $1 AND id = $2 AND lease_owner = $3")
+    /// Notes that the driver has seen this many changes; nothing where there were more meanwhile.
+    pub async fn clean_agent(
+        &self,
+        organization: &OrganizationId,
+        id: &AgentId,
+        owner: &str,
+        seen: u64,
+    ) -> Result<(), Error> {
+        query("UPDATE agents SET dirty = 0 WHERE organization = $1 AND id = $2 AND lease_owner = $3 AND dirty = $4")
             .bind(organization.as_str())
             .bind(id.as_str())
             .bind(owner)
+            .bind(signed(seen))
             .execute(&self.pool)
             .await?;
         Ok(())

@@ -62,7 +62,8 @@ pub struct AgentRow {
     /// 0 where none serves.
     pub serving: u64,
     pub active: bool,
-    pub dirty: bool,
+    /// How often it was changed since its driver looked last.
+    pub dirty: u64,
     pub lease_owner: String,
     pub lease_until_ms: i64,
     pub created_at: i64,
@@ -225,7 +226,7 @@ fn read_agent(row: &AnyRow) -> Result<AgentRow, Error> {
         last_turn: number(row, "last_turn")?,
         serving: number(row, "serving")?,
         active: flag(row, "active")?,
-        dirty: flag(row, "dirty")?,
+        dirty: number(row, "dirty")?,
         lease_owner: row.try_get("lease_owner")?,
         lease_until_ms: row.try_get("lease_until_ms")?,
         created_at: row.try_get("created_at")?,

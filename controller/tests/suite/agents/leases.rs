@@ -71,7 +71,11 @@ async fn who_has_lost_the_lease_writes_nothing() {
         assert!(store.change_agent(organization, id, Some("b")).await.unwrap().is_none());
         store.change_agent(organization, id, Some("a")).await.unwrap().unwrap().abandon().await.unwrap();
         assert_eq!(store.dirty_agents("a").await.unwrap().len(), 1);
-        store.clean_agent(organization, id, "a").await.unwrap();
+        let seen = store.agent(organization, id).await.unwrap().unwrap().dirty;
+        store.clean_agent(organization, id, "a", seen - 1).await.unwrap();
+        store.clean_agent(organization, id, "b", seen).await.unwrap();
+        assert_eq!(store.dirty_agents("a").await.unwrap().len(), 1, "changed meanwhile, or not theirs");
+        store.clean_agent(organization, id, "a", seen).await.unwrap();
         assert!(store.dirty_agents("a").await.unwrap().is_empty());
         // It has run out: whoever comes next has it, and the first may neither write nor prolong.
         assert!(store.claim_agent(organization, id, "b", now + 60_001, now + 120_000).await.unwrap());

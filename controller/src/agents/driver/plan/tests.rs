@@ -16,7 +16,7 @@ fn agent(wanted: Wanted, serving: u64) -> AgentRow {
         last_turn: 9,
         serving,
         active: true,
-        dirty: false,
+        dirty: 0,
         lease_owner: String::new(),
         lease_until_ms: 0,
         created_at: 0,
