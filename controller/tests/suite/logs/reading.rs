@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cofferdam_contract::{AgentId, OrganizationId};
 use cofferdam_controller::agents::logs::{LogQuery, Query};
@@ -59,7 +59,9 @@ async fn filters_say_what_a_model_says() {
     let pod = cluster.pod(&id, "p", 0);
     // Enough for several segments, and for memory to have lost the first of them.
     let text = |n: usize| format!("{n} {} {}", if n.is_multiple_of(7) { "seven" } else { "other" }, "é\"\\".repeat(30));
-    let base = 1_700_000_000_000_000_000;
+    // Young enough for retention.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let base = i64::try_from(now.as_secs() - 60).unwrap() * 1_000_000_000;
     for round in 0..6 {
         for n in round * 4_000..(round + 1) * 4_000 {
             pod.write_at(base + i64::try_from(n).unwrap() * 1_000_000, &text(n));
@@ -78,7 +80,7 @@ async fn filters_say_what_a_model_says() {
     assert!(names > 3, "{names} segments");
 
     let not = || Some("false".to_owned());
-    let since = "2023-11-14T22:13:38.5Z"; // base + 18.5 s
+    let since = k8s_openapi::jiff::Timestamp::from_nanosecond((base + 18_500_000_000).into()).unwrap().to_string();
     type Wanted = Box<dyn Fn(usize) -> bool>;
     let cases: Vec<(LogQuery, Wanted)> = vec![
         (LogQuery { follow: not(), tail: Some(10), ..LogQuery::default() }, Box::new(|n| n >= 23_990)),
@@ -97,13 +99,13 @@ async fn filters_say_what_a_model_says() {
             LogQuery { follow: not(), grep: Some("never".into()), tail: Some(5), ..LogQuery::default() },
             Box::new(|_| false),
         ),
-        (LogQuery { follow: not(), since: Some(since.into()), ..LogQuery::default() }, Box::new(|n| n >= 18_500)),
+        (LogQuery { follow: not(), since: Some(since.clone()), ..LogQuery::default() }, Box::new(|n| n >= 18_500)),
         (
-            LogQuery { follow: not(), since: Some(since.into()), tail: Some(9_000), ..LogQuery::default() },
+            LogQuery { follow: not(), since: Some(since.clone()), tail: Some(9_000), ..LogQuery::default() },
             Box::new(|n| n >= 18_500),
         ),
         (
-            LogQuery { follow: not(), since: Some(since.into()), tail: Some(9), ..LogQuery::default() },
+            LogQuery { follow: not(), since: Some(since.clone()), tail: Some(9), ..LogQuery::default() },
             Box::new(|n| n >= 23_991),
         ),
         (LogQuery { follow: not(), version: Some(2), ..LogQuery::default() }, Box::new(|_| false)),
