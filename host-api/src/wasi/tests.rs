@@ -253,12 +253,15 @@ fn a_folder_that_lasts_is_a_second_root() {
     assert_eq!(folders.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["/", "/data"]);
     let (data, root) = (folders.remove(1).0, folders.remove(0).0);
     let kept = open(&mut sandbox, &data, "kept").unwrap();
-    assert_eq!(sandbox.read(again(&kept), 100, 0).unwrap().0, b"before");
+    assert_eq!(HostDescriptor::read(&mut sandbox, again(&kept), 100, 0).unwrap().0, b"before");
     assert!(
-        matches!(sandbox.write(again(&kept), vec![0; 11], 0), Err(Failure::Guest(FsError::NoSpace))),
+        matches!(
+            HostDescriptor::write(&mut sandbox, again(&kept), vec![0; 11], 0),
+            Err(Failure::Guest(FsError::NoSpace))
+        ),
         "its own quota"
     );
-    sandbox.write(kept, b"after!".to_vec(), 0).unwrap();
+    HostDescriptor::write(&mut sandbox, kept, b"after!".to_vec(), 0).unwrap();
     open(&mut sandbox, &root, "home/user/scratch").unwrap();
     let across = sandbox.rename_at(again(&root), "home/user/scratch".to_owned(), again(&data), "x".to_owned());
     assert!(matches!(across, Err(Failure::Guest(FsError::CrossDevice))));
