@@ -49,14 +49,14 @@ impl Store {
                 .fetch_optional(&mut *tx)
                 .await?
             }
-            None => {
-                query("UPDATE agents SET updated_at = $1, dirty = dirty + 1 WHERE organization = $2 AND id = $3 RETURNING *")
-                    .bind(now())
-                    .bind(organization.as_str())
-                    .bind(id.as_str())
-                    .fetch_optional(&mut *tx)
-                    .await?
-            }
+            None => query(
+                "UPDATE agents SET updated_at = $1, dirty = dirty + 1 WHERE organization = $2 AND id = $3 RETURNING *",
+            )
+            .bind(now())
+            .bind(organization.as_str())
+            .bind(id.as_str())
+            .fetch_optional(&mut *tx)
+            .await?,
         };
         let Some(row) = row else {
             tx.rollback().await?;

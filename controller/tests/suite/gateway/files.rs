@@ -28,6 +28,7 @@ async fn tool(rig: &Rig, name: &str) {
         limits: LimitsRequest::default(),
         warnings: vec![],
         source: String::new(),
+        made: 0,
         created_at: 1,
         current: false,
     };
