@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::generate::wrapped;
+use crate::support::component::wrapped;
 use crate::support::{Answer, Call, Server, Setup};
 
 /// Appends a line to `/data/log` and answers how many bytes that has then, or minus the error's number; does so and then

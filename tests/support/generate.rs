@@ -1,8 +1,6 @@
 //! Large or odd bytes that a case describes instead of holding.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::process::Command;
 
 use serde::Deserialize;
 
@@ -61,30 +59,9 @@ impl Made {
             bytes.extend_from_slice(&unit);
         }
         if !self.wat.is_empty() {
-            bytes.extend(self.component()?);
+            bytes.extend(super::component::made(&self.wat, &self.wit, &self.parts, self.cut, &self.flip)?);
         }
         bytes.extend_from_slice(self.after.as_bytes());
-        Ok(bytes)
-    }
-
-    fn component(&self) -> Result<Vec<u8>, String> {
-        let mut text = self.wat.clone();
-        while let Some((before, rest)) = text.split_once("${many ") {
-            let (what, after) = rest.split_once('}').ok_or("`${many` without an end")?;
-            let (name, times) = what.split_once(' ').ok_or("`${many NAME N}`")?;
-            let part = self.parts.get(name).ok_or_else(|| format!("no part {name:?}"))?;
-            let times: usize = times.parse().map_err(|e| format!("{times:?}: {e}"))?;
-            text = format!("{before}{}{after}", part.repeat(times));
-        }
-        let mut bytes = wat::parse_str(&text).map_err(|e| e.to_string())?;
-        if !self.wit.is_empty() {
-            bytes = wrapped(&bytes, &self.wit)?;
-        }
-        bytes.truncate(bytes.len().saturating_sub(self.cut));
-        for (at, mask) in &self.flip {
-            let at = if *at < 0 { bytes.len().checked_add_signed(*at) } else { usize::try_from(*at).ok() };
-            *at.and_then(|at| bytes.get_mut(at)).ok_or("a flip beyond the end")? ^= mask;
-        }
         Ok(bytes)
     }
 }
@@ -93,18 +70,4 @@ fn unhex(text: &str) -> Result<Vec<u8>, String> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
     let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or("?"));
     pairs.map(|pair| u8::from_str_radix(pair, 16).map_err(|e| format!("hex {pair:?}: {e}"))).collect()
-}
-
-/// The component that `cofferdam tool wrap` makes of a module for a world of its own.
-pub fn wrapped(module: &[u8], wit: &str) -> Result<Vec<u8>, String> {
-    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let [core, world, output] = ["core.wasm", "world.wit", "component.wasm"].map(|name| folder.path().join(name));
-    fs::write(&core, module).and_then(|()| fs::write(&world, wit)).map_err(|e| e.to_string())?;
-    let mut wrap = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
-    wrap.args(["tool", "wrap"]).arg(&core).arg("--wit").arg(&world).arg("--output").arg(&output);
-    let done = wrap.output().map_err(|e| e.to_string())?;
-    if !done.status.success() {
-        return Err(format!("tool wrap: {}", String::from_utf8_lossy(&done.stderr)));
-    }
-    fs::read(&output).map_err(|e| e.to_string())
 }

@@ -5,6 +5,7 @@
 
 pub mod case;
 pub mod cases;
+pub mod component;
 pub mod docker_registry;
 pub mod generate;
 pub mod http;

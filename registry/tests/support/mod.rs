@@ -7,3 +7,18 @@ pub mod case;
 pub mod generate;
 pub mod sink;
 pub mod tar;
+
+/// Cases of tools have components in them; images have none.
+pub mod component {
+    use std::collections::BTreeMap;
+
+    pub fn made(
+        _: &str,
+        _: &str,
+        _: &BTreeMap<String, String>,
+        _: usize,
+        _: &[(isize, u8)],
+    ) -> Result<Vec<u8>, String> {
+        Err("an image has no component".to_owned())
+    }
+}
