@@ -165,8 +165,11 @@ async fn once(
         Ok((archive, std::mem::take(&mut sink.arrived)))
     })
     .await
-    // Where nobody took its bytes, the shipment knows why.
-    .map_err(|error| if matches!(error, PushError::Cancelled) { failure.take().unwrap_or(error) } else { error })?;
+    .map_err(|error| match error {
+        // Nobody took its bytes any more: the shipment knows why.
+        PushError::Cancelled | PushError::Compress(_) | PushError::Thread => failure.take().unwrap_or(error),
+        error => error,
+    })?;
     for layer in &mut arrived {
         if let Some(shipment) = layer.shipment.take() {
             let carried = shipment.await.ok().flatten();

@@ -49,6 +49,8 @@ pub(super) struct Arrived {
 }
 
 pub(super) struct PushSink {
+    /// Stands before `pool`, whose end waits for the compressor in here to be gone: fields are dropped in order.
+    now: Option<Now>,
     pub client: Arc<Client>,
     pub cache: Arc<dyn LayerCache>,
     pub scope: String,
@@ -67,7 +69,6 @@ pub(super) struct PushSink {
     sent: Arc<AtomicU64>,
     budget: Arc<Semaphore>,
     slots: Arc<Semaphore>,
-    now: Option<Now>,
     count: usize,
 }
 

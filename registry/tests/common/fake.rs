@@ -214,7 +214,8 @@ fn respond(state: &mut State, request: &Request, body: &[u8], other: bool) -> An
             return plain(401);
         }
         let wanted = request.query.get("scope").cloned().unwrap_or_default();
-        let token = if auth == basic { format!("{TOKEN}-{wanted}") } else { "anonymous".to_owned() };
+        state.next += 1;
+        let token = if auth == basic { format!("{TOKEN}-{}-{wanted}", state.next) } else { "anonymous".to_owned() };
         return (200, Vec::new(), format!(r#"{{"token":"{token}","expires_in":300}}"#).into_bytes());
     }
     if !other {
