@@ -54,14 +54,14 @@ async fn a_body_has_any_size_with_or_without_a_length() {
     let rig = Rig::new().await;
     rig.agent("hello").await;
     // Far more than any other body may have; one piece at a time is in memory.
-    let piece = Bytes::from(vec![7; 1 << 20]);
+    let piece = Bytes::from(vec![7_u8; 1 << 20]);
     let chunked = Body::from_stream(stream::repeat(piece).take(200).map(Ok::<_, std::io::Error>));
     let (link, _) = rig.link("hello").await;
     let answer = rig.put(&link, chunked).await;
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
     assert_eq!(answer.json()["received_bytes"], 200 << 20);
     let (link, _) = rig.link("hello").await;
-    assert_eq!(rig.put(&link, vec![7; 50 << 20]).await.json()["received_bytes"], 50 << 20);
+    assert_eq!(rig.put(&link, vec![7_u8; 50 << 20]).await.json()["received_bytes"], 50 << 20);
     for type_of in ["application/gzip", "application/octet-stream", "application/x-www-form-urlencoded"] {
         let (link, _) = rig.link("hello").await;
         assert_eq!(rig.send("PUT", &link, &[("content-type", type_of)], "x").await.status, 200, "{type_of}");
@@ -108,7 +108,7 @@ async fn a_bad_archive_is_answered_while_it_is_still_being_sent() {
     assert_eq!(rig.send("HEAD", &link, &[], Body::empty()).await.status, 422);
     // A client that reads only after all is sent gets the answer, too.
     let (link, _) = rig.link("hello").await;
-    let large = [b"bad".to_vec(), vec![0; 20 << 20]].concat();
+    let large = [b"bad".to_vec(), vec![0_u8; 20 << 20]].concat();
     rig.put(&link, large).await.problem(422, "bad-image");
     rig.idle().await;
 }
