@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::cache::Memo;
 use super::error::PushError;
@@ -18,6 +20,9 @@ use crate::digest::Digest;
 pub(super) const CHUNK: usize = 8 << 20;
 /// A registry that wants more than this at once does not get it: it would be our memory.
 const MAX_CHUNK: u64 = 16 << 20;
+
+/// Pieces that are larger are cut: a piece must fit the memory that all layers share.
+const MAX_PIECE: usize = 1 << 20;
 
 pub(super) enum Piece {
     /// With its share of the memory that all layers have together.
@@ -146,7 +151,7 @@ impl Shipment {
 impl Drop for Shipment {
     /// A push that is cancelled leaves no half of a layer behind, if the registry can be told in time.
     fn drop(&mut self) {
-        if let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(upload), Ok(runtime)) = (self.upload.take(), Handle::try_current()) {
             let client = Arc::clone(&self.client);
             runtime.spawn(async move { client.abandon(&upload).await });
         }
@@ -184,5 +189,37 @@ impl Held {
 
     fn give(&mut self) -> (Bytes, Vec<OwnedSemaphorePermit>) {
         (std::mem::take(&mut self.bytes).freeze(), std::mem::take(&mut self.permits))
+    }
+}
+
+/// Into a shipment, with a share of the memory for every byte.
+pub(super) struct Pipe {
+    pub pieces: mpsc::Sender<Piece>,
+    pub budget: Arc<Semaphore>,
+    pub runtime: Handle,
+    pub cancel: CancellationToken,
+}
+
+impl Pipe {
+    pub fn send(&self, piece: &Bytes) -> Result<(), PushError> {
+        let mut rest = piece.clone();
+        while !rest.is_empty() {
+            let part = rest.split_to(rest.len().min(MAX_PIECE));
+            let share = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            let sent = async {
+                let permit =
+                    Arc::clone(&self.budget).acquire_many_owned(share).await.map_err(|_| PushError::Cancelled)?;
+                self.pieces.send(Piece::Bytes(part, permit)).await.map_err(|_| PushError::Cancelled)
+            };
+            self.runtime.block_on(async {
+                tokio::select! {
+                    () = self.cancel.cancelled() => Err(PushError::Cancelled),
+                    // Its end has closed the channel, and the memory it held may never come back to us.
+                    () = self.pieces.closed() => Err(PushError::Cancelled),
+                    sent = sent => sent,
+                }
+            })?;
+        }
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::{Known, LayerCache, Memo, Stored, head_key, layer_key};
 use super::error::PushError;
-use super::layer::{Carried, Failure, Piece, Shipment};
+use super::layer::{Carried, Failure, Piece, Pipe, Shipment};
 use super::progress::{Event, Progress};
 use crate::archive::{ArchiveError, LayerEnd, LayerStart, Sink, SinkError, Want};
 use crate::client::{Client, Mounted, Upload};
@@ -23,8 +23,6 @@ use crate::digest::Digest;
 const BUDGET: usize = 24 << 20;
 /// Layers whose last bytes are still under way while the next one is read.
 const SHIPMENTS: usize = 3;
-/// Pieces that are larger are cut: a piece must fit the budget.
-const MAX_PIECE: usize = 1 << 20;
 
 /// How a layer came to be in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -372,37 +370,5 @@ impl Sink for PushSink {
 
     fn end(&mut self, layer: &LayerEnd) -> Result<(), SinkError> {
         self.ended(layer).map_err(SinkError::new)
-    }
-}
-
-/// Into a shipment, with a share of the memory for every byte.
-struct Pipe {
-    pieces: mpsc::Sender<Piece>,
-    budget: Arc<Semaphore>,
-    runtime: Handle,
-    cancel: CancellationToken,
-}
-
-impl Pipe {
-    fn send(&self, piece: &Bytes) -> Result<(), PushError> {
-        let mut rest = piece.clone();
-        while !rest.is_empty() {
-            let part = rest.split_to(rest.len().min(MAX_PIECE));
-            let share = u32::try_from(part.len()).unwrap_or(u32::MAX);
-            let sent = async {
-                let permit =
-                    Arc::clone(&self.budget).acquire_many_owned(share).await.map_err(|_| PushError::Cancelled)?;
-                self.pieces.send(Piece::Bytes(part, permit)).await.map_err(|_| PushError::Cancelled)
-            };
-            self.runtime.block_on(async {
-                tokio::select! {
-                    () = self.cancel.cancelled() => Err(PushError::Cancelled),
-                    // Its end has closed the channel, and the memory it held may never come back to us.
-                    () = self.pieces.closed() => Err(PushError::Cancelled),
-                    sent = sent => sent,
-                }
-            })?;
-        }
-        Ok(())
     }
 }
