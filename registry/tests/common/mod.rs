@@ -23,8 +23,8 @@ pub fn quick() -> Patience {
         longest: Duration::from_millis(20),
         longest_retry_after: Duration::from_secs(2),
         connect: Duration::from_secs(2),
-        answer: Duration::from_millis(1_500),
-        chunk: Duration::from_millis(3_000),
+        answer: Duration::from_secs(5),
+        chunk: Duration::from_secs(8),
     }
 }
 
