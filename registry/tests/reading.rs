@@ -6,9 +6,9 @@ mod support;
 use std::io::{Cursor, Read, Seek, Write};
 use std::path::Path;
 
+use cofferdam_registry::archive::Fault;
 use cofferdam_registry::{
-    Archive, ArchiveError, Digest, Fault, LayerEnd, LayerStart, Limits, Rules, Sink, SinkError, Source, Want,
-    read_archive,
+    Archive, ArchiveError, Digest, LayerEnd, LayerStart, Limits, Rules, Sink, SinkError, Source, Want, read_archive,
 };
 use support::archive::{Description, Form};
 use support::sink::Checking;
