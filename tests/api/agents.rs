@@ -54,7 +54,7 @@ fn waits_for_a_cluster(deployment: &Value, registry: &DockerRegistry, repository
         "{deployment:#}"
     );
     let detail = deployment["detail"].as_str().unwrap();
-    assert!(detail.contains("cluster") && detail.contains("KUBECONFIG"), "{detail}");
+    assert!(detail.contains("cluster") && detail.to_lowercase().contains("kubeconfig"), "{detail}");
     let image = deployment["image"].as_str().unwrap();
     let digest = deployment["digest"].as_str().unwrap();
     assert_eq!(image, format!("{}/{repository}@{digest}", registry.host()));
@@ -105,7 +105,7 @@ fn what_cannot_run_is_refused_and_says_why() {
     );
     let folder = tempfile::tempdir().unwrap();
     server.post("/v1/agents", &json!({"id": "one"})).expect(201);
-    let key = "text=-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n";
+    let key = "text=-----BEGIN RSA PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ\n";
     for (values, word) in [
         (vec!["entrypoint="], "entry"),
         (vec!["path=app/.env", "text=KEY=1"], ".env"),

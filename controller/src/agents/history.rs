@@ -8,7 +8,7 @@ use crate::Error;
 use crate::auth::Caller;
 use crate::environments::{self, Environment};
 use crate::services::App;
-use crate::store::DeploymentRow;
+use crate::store::{DeploymentRow, Wanted};
 
 const MAX_PAGE: u64 = 200;
 
@@ -67,7 +67,8 @@ pub async fn events_after(
 pub async fn find_deployment(app: &App, id: &DeploymentId) -> Result<(DeploymentRow, Environment), Error> {
     let gone = || Error::from(Problem::not_found("There is no such deployment any more."));
     let row = app.store.deployment_by_id(id).await?.ok_or_else(gone)?;
-    let agent = app.store.agent(&row.organization, &row.agent).await?.ok_or_else(gone)?;
+    let agent = app.store.agent(&row.organization, &row.agent).await?;
+    let agent = agent.filter(|agent| agent.wanted != Wanted::Delete).ok_or_else(gone)?;
     let environment = environments::find(app, &row.organization, &agent.environment).await?;
     Ok((row, environment))
 }

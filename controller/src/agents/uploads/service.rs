@@ -266,7 +266,8 @@ pub async fn send(app: &App, token: &str, sending: Sending, body: &mut Body) -> 
     let most = live.limits().image_bytes;
     let start = if let At::Offset(offset) = sending.from { offset } else { 0 };
     let announced = sending.body_length.map(|length| start.saturating_add(length));
-    if sending.length.max(announced).is_some_and(|length| length > most) {
+    // An offset that cannot be is refused with the right one below.
+    if start <= most && sending.length.max(announced).is_some_and(|length| length > most) {
         return Err(too_large(most).into());
     }
     if let (Some(length), Some(announced)) = (sending.length, announced)

@@ -233,9 +233,10 @@ impl Rig {
     pub async fn until(&self, number: u64, state: DeploymentState) -> DeploymentInfo {
         let begun = Instant::now();
         loop {
-            let info = self.version(number).await;
-            if info.state == state {
-                return info;
+            // It may not have been made yet.
+            let info = agents::deployment(&self.app, &self.caller, &self.agent, number).await.ok();
+            if let Some(info) = info.as_ref().filter(|info| info.state == state) {
+                return info.clone();
             }
             assert!(
                 begun.elapsed() < Duration::from_secs(15),

@@ -27,7 +27,7 @@ async fn what_is_written_is_read() {
         assert!(agent.active && agent.dirty > 0);
         let read = store.deployment(&rig.caller.organization, &rig.agent, 1).await.unwrap().unwrap();
         assert_eq!(read, row);
-        assert!(read.detail.len() <= 4_100 && read.detail.contains('\u{fffd}'));
+        assert!(read.detail.len() <= 4_110 && read.detail.contains('\u{fffd}'));
         assert_eq!(store.deployment_by_id(&row.id).await.unwrap().unwrap(), row);
         let page = store.agents(&rig.caller.organization, "", 10).await.unwrap();
         let both = store.agents_deployments(&rig.caller.organization, &page).await.unwrap();

