@@ -8,7 +8,7 @@ use cofferdam_controller::agents::logs::{LogQuery, Redactor};
 use cofferdam_controller::config::LogsConfig;
 
 use super::cluster::{FakeCluster, workload};
-use super::{Event, Place, Reader, ask, history, in_order, watch};
+use super::{Place, Reader, ask, history, in_order, watch};
 
 /// Private memory of this process in MiB.
 fn memory() -> u64 {
