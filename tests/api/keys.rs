@@ -14,7 +14,8 @@ fn every_address_but_those_that_are_open_wants_a_key() {
     let document = server.get("/openapi.json").expect(200);
     let mut seen = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
-        for method in item.as_object().unwrap().keys() {
+        // The answer to HEAD has no body to look at.
+        for method in item.as_object().unwrap().keys().filter(|method| method.as_str() != "head") {
             let segment = |part: &str| if part.starts_with('{') { "x".to_owned() } else { part.to_owned() };
             let path = path.split('/').map(segment).collect::<Vec<_>>().join("/");
             let call = Call::new(&method.to_uppercase(), &path).header("x-api-key", "wrong");
