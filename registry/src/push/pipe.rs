@@ -2,21 +2,26 @@
 //! read.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::{Event, Progress};
 use crate::archive::Source;
 
-/// Pieces that may wait; pieces of a request's body have some 16 KiB.
-const WAITING: usize = 64;
+/// Bytes that may wait, or one piece that is longer; and pieces, where they are tiny.
+const WAITING: u32 = 2 << 20;
+const PIECES: usize = 256;
 const SAY_EVERY: u64 = 1 << 20;
 
 /// Where the bytes of an archive go in. Dropped without `end`, the archive counts as broken off.
 #[derive(Debug, Clone)]
-pub struct Feed(mpsc::Sender<io::Result<Bytes>>);
+pub struct Feed {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    room: Arc<Semaphore>,
+}
 
 /// The push wants no more: it has ended, and says why itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +30,10 @@ pub struct PipeError;
 
 /// A source that is fed: from a request's body, from another store.
 pub fn pipe() -> (Feed, Source) {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    (Feed(sender), Source::Stream(Box::new(Fed { receiver, now: Bytes::new(), ended: false })))
+    let (sender, receiver) = mpsc::channel(PIECES);
+    let room = Arc::new(Semaphore::new(WAITING as usize));
+    let fed = Fed { receiver, room: Arc::clone(&room), now: Bytes::new(), taken: 0, ended: false };
+    (Feed { sender, room }, Source::Stream(Box::new(fed)))
 }
 
 impl Feed {
@@ -38,7 +45,8 @@ impl Feed {
         if piece.is_empty() {
             return Ok(());
         }
-        self.0.send(Ok(piece)).await.map_err(|_| PipeError)
+        self.room.acquire_many(weight(&piece)).await.map_err(|_| PipeError)?.forget();
+        self.sender.send(Ok(piece)).await.map_err(|_| PipeError)
     }
 
     /// The archive is complete.
@@ -46,27 +54,45 @@ impl Feed {
     /// # Errors
     /// The push has ended already.
     pub async fn end(self) -> Result<(), PipeError> {
-        self.0.send(Ok(Bytes::new())).await.map_err(|_| PipeError)
+        self.sender.send(Ok(Bytes::new())).await.map_err(|_| PipeError)
     }
 
     /// The archive will never be complete, because of that.
     pub async fn fail(self, why: io::Error) {
         // Whoever has ended does not want to know.
-        let _ = self.0.send(Err(why)).await;
+        let _ = self.sender.send(Err(why)).await;
     }
+}
+
+fn weight(piece: &Bytes) -> u32 {
+    u32::try_from(piece.len()).unwrap_or(WAITING).min(WAITING)
 }
 
 struct Fed {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
+    room: Arc<Semaphore>,
     now: Bytes,
+    /// The weight of the piece that is being read.
+    taken: u32,
     ended: bool,
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        // Who waits for room is told.
+        self.room.close();
+    }
 }
 
 impl Read for Fed {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.now.is_empty() && !self.ended {
+            self.room.add_permits(std::mem::take(&mut self.taken) as usize);
             match self.receiver.blocking_recv() {
-                Some(piece) => self.now = piece?,
+                Some(piece) => {
+                    self.now = piece?;
+                    self.taken = weight(&self.now);
+                }
                 None => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the upload broke off")),
             }
             self.ended = self.now.is_empty();
@@ -150,5 +176,31 @@ mod tests {
         let (feed, source) = pipe();
         drop(source);
         assert_eq!(feed.send(Bytes::from_static(b"x")).await, Err(PipeError));
+    }
+
+    #[tokio::test]
+    async fn little_waits_and_who_waits_is_told_of_the_end() {
+        let (feed, source) = pipe();
+        let piece = Bytes::from(vec![b'x'; 300 << 10]);
+        let mut waiting = 0;
+        let soon = std::time::Duration::from_millis(100);
+        while let Ok(sent) = tokio::time::timeout(soon, feed.send(piece.clone())).await {
+            sent.unwrap();
+            waiting += piece.len();
+        }
+        assert!((1..=WAITING as usize).contains(&waiting), "{waiting}");
+        let mut reader = reader(source);
+        let read = tokio::task::spawn_blocking(move || {
+            reader.read_exact(&mut vec![0; 1 << 20]).unwrap();
+            reader
+        });
+        let reader = read.await.unwrap();
+        // One that is longer than everything that may wait goes through when nothing else does.
+        let long = Bytes::from(vec![b'y'; 3 << 20]);
+        let sending = tokio::spawn(async move { feed.send(long).await });
+        tokio::time::sleep(soon).await;
+        assert!(!sending.is_finished());
+        drop(reader);
+        assert_eq!(sending.await.unwrap(), Err(PipeError));
     }
 }

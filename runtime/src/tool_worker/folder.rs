@@ -41,6 +41,8 @@ struct Kept {
     version: HeaderValue,
     digest: [u8; 32],
     changes: u64,
+    /// Nothing was.
+    empty: bool,
 }
 
 /// A folder while a call has it.
@@ -68,7 +70,8 @@ impl Folder {
             Some((archive, version)) => {
                 let vfs = opened(base, quota, &archive)?;
                 share.shrink(archive.len());
-                let kept = Kept { version, digest: Sha256::digest(&archive).into(), changes: vfs.changes() };
+                let (digest, empty) = (Sha256::digest(&archive).into(), archive.is_empty());
+                let kept = Kept { version, digest, changes: vfs.changes(), empty };
                 (vfs, Some(kept))
             }
             None => (opened(base, quota, &[])?, None),
@@ -86,6 +89,10 @@ impl Folder {
             return Ok(());
         }
         let usage = vfs.usage();
+        // What failed counts as a change, too.
+        if kept.empty && usage.files == 0 {
+            return Ok(());
+        }
         let size = FilesGrant { max_bytes: usage.bytes, max_files: usage.files, ..self.grant }.archive_bytes();
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         if !share.grow(size) {

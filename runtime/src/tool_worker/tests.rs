@@ -171,7 +171,7 @@ fn limits_stop_it() {
     let deep = call("deep", "{}").unwrap();
     assert_eq!(error(&deep).1, name(LimitName::Stack));
     let flood = call("flood", "{}").unwrap();
-    assert_eq!((flood.status, error(&flood).1), (Status::Limit, name(LimitName::HostMemory)));
+    assert_eq!((flood.status, error(&flood).1), (Status::Limit, name(LimitName::OutputBytes)));
 
     let mut spin = to_call(&the_tool(), Some("spin"), "{}");
     spin.limits.cpu_ms = 50;

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use serde_json::json;
 
 use super::rig::{Rig, Server};
+use crate::support::alone;
 
 fn endless() -> Body {
     Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 16 << 10]))))
@@ -93,6 +94,9 @@ fn resident() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_body_passes_in_little_memory() {
+    if alone("gateway::bodies::a_long_body_passes_in_little_memory") {
+        return;
+    }
     const LONG: u64 = 256 << 20;
     let (rig, server) = (Rig::new().await, server().await);
     let most = json!({"host": server.host(), "max_response_bytes": LONG + (1 << 20), "max_request_bytes": LONG, "timeout_ms": 60_000});
@@ -111,8 +115,7 @@ async fn a_long_body_passes_in_little_memory() {
     }
     drop(body);
     eprintln!("{} MiB down in {:?}, {} MiB more", LONG >> 20, started.elapsed(), (peak - before) >> 20);
-    // Other tests of this program run beside it; a body that is collected is 256 MiB.
-    assert!(peak - before < 128 << 20, "{} MiB", (peak - before) >> 20);
+    assert!(peak - before < 64 << 20, "{} MiB", (peak - before) >> 20);
     let started = Instant::now();
     let pieces = stream::iter((0..LONG >> 16).map(|_| Ok::<_, Infallible>(Bytes::from_static(&[b'y'; 64 << 10]))));
     let request: Request<Body> =

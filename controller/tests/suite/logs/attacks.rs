@@ -8,7 +8,8 @@ use cofferdam_controller::agents::logs::{LogQuery, Redactor};
 use cofferdam_controller::config::LogsConfig;
 
 use super::cluster::{FakeCluster, workload};
-use super::{Place, Reader, ask, history, in_order, watch};
+use super::{Event, Place, Reader, ask, history, in_order, watch};
+use crate::support::alone;
 
 /// Private memory of this process in MiB.
 fn memory() -> u64 {
@@ -127,6 +128,9 @@ async fn one_that_writes_too_fast_is_cut_down_and_said_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn followers_that_do_not_read_cost_nothing_and_lose_nothing() {
+    if alone("logs::attacks::followers_that_do_not_read_cost_nothing_and_lose_nothing") {
+        return;
+    }
     let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
     let logs = place.logs_with(LogsConfig { rate: 1 << 30, ..LogsConfig::default() }).await;
     let id = workload("a", 1);
@@ -137,7 +141,7 @@ async fn followers_that_do_not_read_cost_nothing_and_lose_nothing() {
     for reader in &mut stalled {
         assert_eq!(reader.line().await.line, "first");
     }
-    let mut live = Reader::new(&logs, "a", ask(LogQuery { tail: Some(0), ..LogQuery::default() }));
+    let mut live = Reader::new(&logs, "a", ask(LogQuery { tail: Some(0), ..LogQuery::default() })).begun().await;
     let before = memory();
     const LINES: usize = 60_000;
     let writer = tokio::spawn(async move {
@@ -160,5 +164,56 @@ async fn followers_that_do_not_read_cost_nothing_and_lose_nothing() {
             assert!(line.line.starts_with(&format!("{n} z")), "{n}: {}", line.line);
         }
     }
+    logs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_retention_removed_is_told_as_a_gap() {
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let logs = place.logs_with(LogsConfig { bytes: 100_000, rate: 1 << 30, ..LogsConfig::default() }).await;
+    let id = workload("a", 1);
+    let pod = cluster.pod(&id, "p", 0);
+    watch(&logs, &id, &any);
+    let mut reader = Reader::new(&logs, "a", ask(LogQuery::default()));
+    pod.write("first");
+    let first = reader.line().await;
+    let mut random = 7_u64;
+    let mut noise = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        format!("{random:016x}")
+    };
+    for _ in 0..40 {
+        pod.write_all((0..1_000).map(|_| (0..8).map(|_| noise()).collect::<String>()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    pod.write("last");
+    logs.drain(&id).await;
+    let (mut gap, mut last) = (None, first.seq);
+    loop {
+        match reader.event().await.unwrap() {
+            Event::Gap(data) => {
+                let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+                assert!(data["from"].as_u64().unwrap() > last, "{data}");
+                gap = data["to"].as_u64();
+            }
+            Event::Line(line) => {
+                assert!(line.seq > last && gap.is_none_or(|gap| line.seq > gap));
+                last = line.seq;
+                if line.line == "last" {
+                    break;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(gap.is_some(), "lines are gone and nobody said so");
+    let files = std::fs::read_dir(place.folder.path().join("objects/logs/default/a")).unwrap();
+    let size: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(size < 1_000_000, "{size}");
+    // Who comes back with an old id is told, too; who comes new is not.
+    let query = LogQuery { follow: Some("false".into()), ..LogQuery::default() };
+    let mut back = Reader::new(&logs, "a", query.understand(Some(&first.seq.to_string())).unwrap());
+    assert!(matches!(back.event().await, Some(Event::Gap(_))));
+    assert!(matches!(Reader::new(&logs, "a", ask(query)).event().await, Some(Event::Line(_))));
     logs.close().await;
 }

@@ -85,19 +85,29 @@ impl Reader {
         Self { follower, waiting: Default::default() }
     }
 
-    /// The next event; none at the end of the stream.
-    pub async fn event(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.waiting.pop_front() {
-                return Some(event);
-            }
-            let bytes = tokio::time::timeout(PATIENCE, self.follower.next()).await.expect("nothing comes")?;
-            let text = std::str::from_utf8(&bytes).unwrap();
-            assert!(text.ends_with("\n\n"), "{text:?}");
-            for event in text.split_terminator("\n\n") {
-                self.waiting.extend(parse(event));
-            }
+    /// Has it begun: where it stands is settled by its first bytes, not when it is made.
+    pub async fn begun(mut self) -> Self {
+        assert!(self.more().await && self.waiting.is_empty());
+        self
+    }
+
+    async fn more(&mut self) -> bool {
+        let Some(bytes) = self.follower.next().await else { return false };
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert!(text.ends_with("\n\n"), "{text:?}");
+        for event in text.split_terminator("\n\n") {
+            self.waiting.extend(parse(event));
         }
+        true
+    }
+
+    /// The next event; none at the end of the stream. Comments that keep the connection open are none.
+    pub async fn event(&mut self) -> Option<Event> {
+        let event = async {
+            while self.waiting.is_empty() && self.more().await {}
+            self.waiting.pop_front()
+        };
+        tokio::time::timeout(PATIENCE, event).await.expect("nothing comes")
     }
 
     /// The next line; anything else is wrong.

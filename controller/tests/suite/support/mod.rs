@@ -24,6 +24,20 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+/// Runs this test once more in a process of its own, where nobody else's memory is counted: false there.
+pub fn alone(test: &str) -> bool {
+    const ALONE: &str = "COFFERDAM_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return false;
+    }
+    let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = program.args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    eprint!("{text}");
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    true
+}
+
 pub const ADMIN: &str = "an-admin-key-for-tests";
 
 pub struct TestApp {
