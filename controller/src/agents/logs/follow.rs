@@ -141,7 +141,8 @@ impl Follower {
             match (self.query.after, self.query.tail, self.query.since) {
                 (Some(after), _, _) => {
                     self.cursor = after.min(last);
-                    let oldest = state.index().first().map_or(state.floor() + 1, |info| info.first);
+                    let floor = state.floor() + 1;
+                    let oldest = state.index().first().map_or(floor, |info| info.first.min(floor));
                     if self.cursor > 0 && self.cursor + 1 < oldest {
                         gap = Some((self.cursor + 1, oldest - 1));
                         self.cursor = oldest - 1;
@@ -157,7 +158,7 @@ impl Follower {
                     // Two back: lines of two pods are not quite in the order of their times.
                     let later = state.index().partition_point(|info| info.first_ms <= ms);
                     let begin = state.index().get(later.saturating_sub(2)).map_or(0, |info| info.first);
-                    self.cursor = begin.saturating_sub(1);
+                    self.cursor = begin.saturating_sub(1).min(state.floor());
                 }
                 (None, None, None) => {}
             }
@@ -246,8 +247,9 @@ impl Follower {
             (state.place(wanted), state.index().first().map_or(0, |info| info.first))
         };
         let Some(place) = place.filter(|place| place.segment.first <= floor) else {
-            self.cursor = floor;
-            return Step::Again;
+            // All segments up to there are gone. One who has seen nothing yet misses nothing.
+            let was = std::mem::replace(&mut self.cursor, floor);
+            return if was > 0 { Step::Show(gap_event(wanted, floor)) } else { Step::Again };
         };
         let end = place.next.map_or(floor, |next| next - 1);
         if place.segment.first > wanted && self.cursor > 0 && place.segment.first == oldest {
