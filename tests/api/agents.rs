@@ -101,7 +101,8 @@ fn what_cannot_run_is_refused_and_says_why() {
     let Some(registry) = DockerRegistry::start() else { return };
     let server = Server::with(
         Setup { unready: true, ..Setup::default() }
-            .env("COFFERDAM_IMAGES", format!("http://{}/agents", registry.host())),
+            .env("COFFERDAM_IMAGES", format!("http://{}/agents", registry.host()))
+            .env("COFFERDAM_ALLOW_IN_IMAGES", "app/test/*, other"),
     );
     let folder = tempfile::tempdir().unwrap();
     server.post("/v1/agents", &json!({"id": "one"})).expect(201);
@@ -119,6 +120,10 @@ fn what_cannot_run_is_refused_and_says_why() {
         let deployment = settled(&server, "one", upload["version"].as_u64().unwrap());
         assert_eq!(deployment["reason"], "bad_image", "{deployment:#}");
     }
+    let allowed = std::fs::read(archive(folder.path(), "allowed.tar", &["path=app/test/.env", "text=KEY=1"])).unwrap();
+    let upload = ask(&server, json!({"agent_id": "one", "action": "upload"})).expect(200);
+    let sent = put(upload["link"].as_str().unwrap(), &allowed);
+    assert_eq!(sent.status, 200, "what the operator allows at this path: {}", sent.text());
     let image = std::fs::read(archive(folder.path(), "good.tar", &[])).unwrap();
     for body in [&image[..image.len() / 2], b"not an archive", b""] {
         let upload = ask(&server, json!({"agent_id": "one", "action": "upload"})).expect(200);

@@ -33,6 +33,8 @@ pub struct LocalEnvironment {
     pub architecture: String,
     pub runtime_class: Option<String>,
     pub image_pull_secrets: Vec<String>,
+    /// Where in layers `.env` files and private keys are let through.
+    pub allow_in_images: Vec<String>,
     pub cluster: LocalCluster,
 }
 
@@ -139,7 +141,10 @@ impl LocalEnvironment {
         if !is_label(&namespace) {
             return Err(ConfigError::value("COFFERDAM_NAMESPACE", format!("{namespace:?} is not a namespace's name")));
         }
-        let listed = source.text("COFFERDAM_IMAGE_PULL_SECRETS").unwrap_or_default();
+        let listed = |name: &str| -> Vec<String> {
+            let text = source.text(name).unwrap_or_default();
+            text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+        };
         Ok(Self {
             images: place("COFFERDAM_IMAGES", images)?,
             images_pull: place("COFFERDAM_IMAGES_PULL", source.text("COFFERDAM_IMAGES_PULL"))?,
@@ -147,7 +152,8 @@ impl LocalEnvironment {
             namespace,
             architecture,
             runtime_class: source.text("COFFERDAM_RUNTIME_CLASS"),
-            image_pull_secrets: listed.split(',').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect(),
+            image_pull_secrets: listed("COFFERDAM_IMAGE_PULL_SECRETS"),
+            allow_in_images: listed("COFFERDAM_ALLOW_IN_IMAGES"),
             cluster: LocalCluster::find(source),
         })
     }
@@ -218,6 +224,7 @@ impl Default for LocalEnvironment {
             architecture: own_architecture().to_owned(),
             runtime_class: None,
             image_pull_secrets: Vec::new(),
+            allow_in_images: Vec::new(),
             cluster: LocalCluster::None,
         }
     }

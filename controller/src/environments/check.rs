@@ -11,6 +11,8 @@ use crate::config::{images_place, is_label};
 const MAX_CA: usize = 256 << 10;
 const MAX_TEXT: usize = 1 << 10;
 const MAX_LIST: usize = 16;
+/// Of one path.
+const MAX_PATTERN: usize = 512;
 pub(super) const MAX_VARIABLES: usize = 256;
 
 pub(super) fn invalid(field: &str, why: impl std::fmt::Display) -> Error {
@@ -35,6 +37,11 @@ pub(super) fn check(request: &EnvironmentRequest) -> Result<(), Error> {
     if settings.image_pull_secrets.len() > MAX_LIST || named.into_iter().any(|name| !is_name(name)) {
         let why = format!("at most {MAX_LIST} names, each of a-z, 0-9, `-` and `.`");
         return Err(invalid("image_pull_secrets and runtime_class", why));
+    }
+    let bad = |pattern: &String| pattern.is_empty() || pattern.len() > MAX_PATTERN;
+    if settings.allow_in_images.len() > MAX_LIST || settings.allow_in_images.iter().any(bad) {
+        let why = format!("at most {MAX_LIST} paths, each of 1 to {MAX_PATTERN} bytes");
+        return Err(invalid("allow_in_images", why));
     }
     texts(request)?;
     if settings.ca.as_deref().is_some_and(|ca| ca.len() > MAX_CA || !ca.contains("-----BEGIN CERTIFICATE-----")) {

@@ -23,6 +23,7 @@ pub(super) fn local(config: &Config) -> Environment {
             plain_http: local.plain_http,
             credentials,
             ca: None,
+            allow: local.allow_in_images.clone(),
         },
         cluster: match &local.cluster {
             LocalCluster::Kubeconfig(path, context) => {

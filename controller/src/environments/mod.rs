@@ -72,6 +72,8 @@ pub struct Images {
     pub credentials: Option<(String, Secret)>,
     /// PEM; beside the system's own.
     pub ca: Option<String>,
+    /// Where in layers `.env` files and private keys are let through.
+    pub allow: Vec<String>,
 }
 
 /// How the cluster is reached.

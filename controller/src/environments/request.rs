@@ -61,6 +61,10 @@ pub struct Settings {
     /// Names of Secrets in the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<String>,
+    /// Paths in image layers where `.env` files and private keys are let through, which are refused otherwise. `*`
+    /// stands for any characters: `app/test/*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_in_images: Vec<String>,
     /// What an agent gets that asks for nothing.
     #[serde(default)]
     pub resources: Resources,

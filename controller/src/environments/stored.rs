@@ -78,6 +78,7 @@ fn environment(name: String, settings: Settings, secrets: Secrets) -> Result<Env
             plain_http: settings.plain_http,
             credentials: settings.username.zip(secrets.password.map(Secret::new)),
             ca: settings.ca,
+            allow: settings.allow_in_images,
         },
         cluster,
         namespace: settings.namespace.unwrap_or_else(|| "cofferdam-agents".to_owned()),
@@ -210,6 +211,7 @@ fn built_in(app: &App) -> EnvironmentInfo {
             architecture: Some(local.architecture),
             runtime_class: local.runtime_class,
             image_pull_secrets: local.image_pull_secrets,
+            allow_in_images: local.images.allow,
             resources: local.resources,
             ..Settings::default()
         },

@@ -8,7 +8,7 @@ use cofferdam_contract::FailureReason;
 use cofferdam_registry::client::error::Fault;
 use cofferdam_registry::push::error::PushError;
 use cofferdam_registry::push::progress::Progress;
-use cofferdam_registry::{ArchiveError, Credentials, Limits, Options, Platform, Reference, Rules, Target};
+use cofferdam_registry::{Allow, ArchiveError, Credentials, Limits, Options, Platform, Reference, Rules, Target};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
 
@@ -50,7 +50,11 @@ pub(in crate::agents) async fn push(
     let uploads = &app.config.uploads;
     let options = Options {
         limits: Limits { archive_bytes: uploads.max_image_bytes, ..Limits::default() },
-        rules: Rules { accepted: vec![Platform::new("linux", &environment.architecture, None)], ..Rules::default() },
+        rules: Rules {
+            accepted: vec![Platform::new("linux", &environment.architecture, None)],
+            allow: Allow { secrets: environment.images.allow.clone(), devices: false },
+            ..Rules::default()
+        },
         scope: row.organization.to_string(),
         whole: uploads.whole,
         ..Options::default()

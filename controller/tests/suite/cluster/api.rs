@@ -176,7 +176,14 @@ pub fn environment(kubeconfig: &Value) -> Environment {
     Environment {
         name: "tests".to_owned(),
         kind: Kind::SelfDeployed,
-        images: Images { repository: None, pull_repository: None, plain_http: false, credentials: None, ca: None },
+        images: Images {
+            repository: None,
+            pull_repository: None,
+            plain_http: false,
+            credentials: None,
+            ca: None,
+            allow: Vec::new(),
+        },
         cluster: ClusterAccess::Kubeconfig { yaml: Secret::new(kubeconfig.to_string()), context: None },
         namespace: NAMESPACE.to_owned(),
         architecture: "amd64".to_owned(),
