@@ -20,11 +20,21 @@ pub(super) struct Asked<'a> {
     pub namespace: &'a str,
 }
 
-/// A text of somebody else's: on one line, bounded.
+/// The most of them that is looked at.
+const MOST_READ: usize = 64 << 10;
+
+/// A text of somebody else's: on one line, bounded. Of a long one beginning and end, where an API server says why after
+/// it has repeated what it was given.
 pub(super) fn clean(text: &str) -> String {
-    let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST_WORDS + 1).collect();
+    let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST_READ).collect();
     let flat = flat.split_whitespace().collect::<Vec<_>>().join(" ");
-    if flat.chars().count() <= MOST_WORDS { flat } else { flat.chars().take(MOST_WORDS).collect::<String>() + "..." }
+    let count = flat.chars().count();
+    if count <= MOST_WORDS {
+        return flat;
+    }
+    let half = MOST_WORDS / 2;
+    let (begin, end) = (flat.chars().take(half), flat.chars().skip(count - half));
+    begin.chain(" ... ".chars()).chain(end).collect()
 }
 
 /// An API server's refusal.
@@ -35,14 +45,15 @@ pub(super) fn refused(
     scrub: impl Fn(&str) -> String,
 ) -> ClusterError {
     let said = clean(&scrub(&status.message));
+    let says = |words: &str| status.message.contains(words);
     let Asked { verb, kind, namespace } = asked;
     match status.code {
         401 => ClusterError::Refused(format!(
             "The cluster at {server} does not accept our credentials (401): the token or certificate of the kubeconfig is wrong \
              or has expired. Give the environment a new one"
         )),
-        403 => forbidden(&said, asked),
-        404 if said.contains("namespaces ") => ClusterError::Refused(format!(
+        403 => forbidden(&said, says, asked),
+        404 if says("namespaces ") => ClusterError::Refused(format!(
             "The cluster has no namespace {namespace}: `kubectl create namespace {namespace}`, or name another in the environment"
         )),
         404 => {
@@ -50,11 +61,15 @@ pub(super) fn refused(
         }
         409 => ClusterError::Conflict(format!("The {kind} in namespace {namespace} changed meanwhile: {said}")),
         413 => ClusterError::Refused(format!("The {kind} is too large for the cluster (413): {said}")),
-        422 if said.contains("immutable") => ClusterError::Refused(format!(
+        422 if says("field is immutable") => ClusterError::Refused(format!(
             "There is a {kind} of this version in namespace {namespace} that was made otherwise, and it cannot be changed: deploy \
              again, which makes a new version. The cluster says: {said}"
         )),
         400 | 422 => ClusterError::Refused(format!("The cluster does not take the {kind} ({}): {said}", status.code)),
+        // A value that it cannot read is a failure of its own to it.
+        500 if says("unable to convert") || says("failed to create typed") => {
+            ClusterError::Refused(format!("The cluster does not take the {kind} (500): {said}"))
+        }
         408 | 429 | 500..=599 => ClusterError::Unreachable(format!(
             "The cluster at {server} could not {verb} the {kind} ({}): {said}. That may pass",
             status.code
@@ -63,15 +78,15 @@ pub(super) fn refused(
     }
 }
 
-fn forbidden(said: &str, Asked { verb, kind, namespace }: &Asked<'_>) -> ClusterError {
-    if said.contains("is being terminated") {
+fn forbidden(said: &str, says: impl Fn(&str) -> bool, Asked { verb, kind, namespace }: &Asked<'_>) -> ClusterError {
+    if says("is being terminated") {
         return ClusterError::Conflict(format!("The namespace {namespace} is being deleted: {said}"));
     }
-    let todo = if said.contains("exceeded quota") || said.contains("failed quota") {
+    let todo = if says("exceeded quota") || says("failed quota") {
         format!("The quota of namespace {namespace} does not allow it: stop something, ask for less, or have it raised")
-    } else if said.contains("PodSecurity") {
+    } else if says("PodSecurity") {
         format!("The pod security standard of namespace {namespace} does not allow it")
-    } else if said.contains("admission webhook") || said.contains("ValidatingAdmissionPolicy") {
+    } else if says("admission webhook") || says("ValidatingAdmissionPolicy") {
         "A rule of the cluster does not allow it".to_owned()
     } else {
         format!(
