@@ -173,6 +173,35 @@ pub struct Resources {
     pub ephemeral_storage: Option<String>,
 }
 
+impl Resources {
+    /// Whether each is a quantity of Kubernetes; the name of the first that is none.
+    ///
+    /// # Errors
+    /// What stands there instead, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let all = [("cpu", &self.cpu), ("memory", &self.memory), ("ephemeral_storage", &self.ephemeral_storage)];
+        match all.into_iter().find(|(_, text)| text.as_deref().is_some_and(|text| !is_quantity(text))) {
+            Some((field, _)) => Err(format!("resources.{field}: a quantity of Kubernetes, such as `500m` or `512Mi`")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// More than nothing, by the grammar of Kubernetes' `resource.Quantity`, without signs.
+fn is_quantity(text: &str) -> bool {
+    const MOST: usize = 32;
+    const UNITS: [&str; 15] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi"];
+    let number = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let digits = text.get(..text.len() - number.len()).unwrap_or_default();
+    let exponent = number.strip_prefix(['e', 'E']).map(|power| power.strip_prefix(['+', '-']).unwrap_or(power));
+    let scaled = exponent.is_some_and(|power| !power.is_empty() && power.bytes().all(|b| b.is_ascii_digit()));
+    text.len() <= MOST
+        && digits.matches('.').count() <= 1
+        && digits.bytes().any(|b| b.is_ascii_digit())
+        && digits.bytes().any(|b| (b'1'..=b'9').contains(&b))
+        && (scaled || number == "Ei" || UNITS.contains(&number))
+}
+
 /// One line that an agent wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -191,6 +220,21 @@ pub struct LogLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantities_are_what_a_cluster_reads() {
+        for good in ["1", "0.5", "500m", "512Mi", "2Gi", "1e3", "1E3", "1E", "12e-3", ".5", "5.", "100u", "1Ei"] {
+            assert!(is_quantity(good), "{good}");
+        }
+        for bad in
+            ["", "lots", "5x", "m", "-1", "+1", "1 Gi", "1gi", "1KB", "1.2.3", "1e", "1e+", "0", "0.0m", ".", "1Mi5"]
+        {
+            assert!(!is_quantity(bad), "{bad}");
+        }
+        assert!(!is_quantity(&"1".repeat(33)));
+        let named = Resources { memory: Some("lots".to_owned()), ..Resources::default() };
+        assert!(named.check().unwrap_err().contains("resources.memory") && Resources::default().check().is_ok());
+    }
 
     #[test]
     fn ids_are_names_that_kubernetes_and_registries_take() {

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use cofferdam_contract::Resources;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Map, Value, json};
@@ -148,6 +149,9 @@ fn spec(args: &Args) -> anyhow::Result<Map<String, Value>> {
             resources.insert(name.to_owned(), json!(quantity));
         }
     }
+    // The server would say the same, but after the upload.
+    let checked: Resources = serde_json::from_value(Value::Object(resources.clone()))?;
+    checked.check().map_err(anyhow::Error::msg)?;
     let mut spec = Map::new();
     for (name, value) in [("env", env), ("resources", resources)] {
         if !value.is_empty() {

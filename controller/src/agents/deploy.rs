@@ -13,7 +13,6 @@ use crate::store::{AgentChange, Because, DeploymentRow, Source, Spec};
 /// Of one deployment.
 const MAX_VARIABLES: usize = 256;
 const MAX_SECRETS: usize = 64;
-const MAX_QUANTITY: usize = 32;
 
 /// Begins an upload: a deployment that waits for its image.
 ///
@@ -55,16 +54,8 @@ async fn check(app: &App, caller: &Caller, request: &DeployRequest) -> Result<()
     for (name, value) in &request.env {
         variables::check_name(name).and_then(|()| variables::check_value(name, value))?;
     }
-    let resources = &request.resources;
-    for (field, text) in
-        [("cpu", &resources.cpu), ("memory", &resources.memory), ("ephemeral_storage", &resources.ephemeral_storage)]
-    {
-        let Some(text) = text else { continue };
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.';
-        let digit = text.bytes().next().is_some_and(|b| b.is_ascii_digit());
-        if !digit || text.len() > MAX_QUANTITY || !text.bytes().all(plain) {
-            return invalid(format!("resources.{field}: a quantity of Kubernetes, such as `500m` or `512Mi`"));
-        }
+    if let Err(detail) = request.resources.check() {
+        return invalid(detail);
     }
     compose::check_secrets(app, &caller.organization, request.secrets.iter()).await
 }

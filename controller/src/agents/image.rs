@@ -76,6 +76,15 @@ fn access(
     if environment.name != LOCAL && places().any(|place| place.split('/').next() == Some(host)) {
         return Ok(own(images));
     }
+    // Of a registry that is shared, only the part that is ours is.
+    if let Some(place) = places().find(|place| place.split('/').next() == Some(host)) {
+        let ours = format!("{place}/{}", path_part(organization));
+        let detail = format!(
+            "image: of {host} only {ours}/... is this organization's own. Deploy an image from there or from an archive; \
+             the operator opens all of it by naming {host} among the registries (COFFERDAM_REGISTRIES)."
+        );
+        return Err(Problem::denied(detail).into());
+    }
     let detail = format!(
         "image: {host} is not among the registries that the operator names (COFFERDAM_REGISTRIES, or [registries] in \
          the configuration file), nor is it the environment's own."

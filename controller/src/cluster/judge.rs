@@ -18,6 +18,10 @@ const MOST_ENDED_PODS: usize = 3;
 const NEW_NODE: Duration = Duration::from_secs(600);
 /// A sandbox that cannot be made (a network plugin that is starting) gets so long.
 const SANDBOX: Duration = Duration::from_secs(90);
+/// What a kubelet says of a container that it cannot make yet, and makes at its next try: its own caches have not caught
+/// up, or its runtime is slow. One that stays so fails by its time to start.
+const TRANSIENT: [&str; 4] =
+    ["failed to sync secret cache", "failed to sync configmap cache", "context deadline exceeded", "is reserved for"];
 
 pub(super) struct Facts<'a> {
     pub job: &'a Job,
@@ -228,6 +232,9 @@ fn started(facts: &Facts<'_>, pod: &Pod) -> Seen {
             // The state says why in its own words, or the restart before does.
             let before = last_end(pod).and_then(|end| end.message.as_deref()).unwrap_or_default();
             let said = if said.is_empty() { before } else { said };
+            if TRANSIENT.iter().any(|words| said.contains(words)) {
+                return starting(format!("{} makes its container: {}", on(pod), clean(said)));
+            }
             let words = say::cannot_run(said, architecture(pod));
             let code = last_end(pod).map(|end| end.exit_code);
             Seen::Failed(failure(Some(pod), FailureReason::CannotStart, words, code))
@@ -268,7 +275,7 @@ fn prepared(facts: &Facts<'_>, pod: &Pod) -> Seen {
         }
     }
     let Some(event) = newest(facts.events, &["FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume"]) else {
-        return starting(format!("node {} makes its container, or pulls its image", node(pod)));
+        return starting(format!("{} makes its container, or pulls its image", on(pod)));
     };
     let said = clean(event.message.as_deref().unwrap_or_default());
     let age = pod.metadata.creation_timestamp.as_ref().map_or(0, |time| seconds(time.0, facts.now));
@@ -276,7 +283,7 @@ fn prepared(facts: &Facts<'_>, pod: &Pod) -> Seen {
     if no_runtime || age >= SANDBOX.as_secs() {
         return failed(FailureReason::CannotStart, say::no_sandbox(&said, node(pod), no_runtime));
     }
-    starting(format!("node {} makes its pod: {said}", node(pod)))
+    starting(format!("{} makes its pod: {said}", on(pod)))
 }
 
 fn newest<'a>(events: &'a [Event], reasons: &[&str]) -> Option<&'a Event> {
@@ -299,6 +306,14 @@ fn condition<'a>(pod: &'a Pod, name: &str) -> Option<&'a PodCondition> {
 
 pub(super) fn node(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("?")
+}
+
+/// The node as the subject of a sentence.
+fn on(pod: &Pod) -> String {
+    match pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
+        Some(name) => format!("node {name}"),
+        None => "a node".to_owned(),
+    }
 }
 
 pub(super) fn architecture(pod: &Pod) -> &str {

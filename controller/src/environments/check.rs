@@ -43,6 +43,7 @@ pub(super) fn check(request: &EnvironmentRequest) -> Result<(), Error> {
         let why = format!("at most {MAX_LIST} paths, each of 1 to {MAX_PATTERN} bytes");
         return Err(invalid("allow_in_images", why));
     }
+    settings.resources.check().map_err(|why| invalid("resources", why))?;
     texts(request)?;
     if settings.ca.as_deref().is_some_and(|ca| ca.len() > MAX_CA || !ca.contains("-----BEGIN CERTIFICATE-----")) {
         return Err(invalid("ca", "certificates in PEM, at most 256 KiB"));

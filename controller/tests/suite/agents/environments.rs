@@ -74,6 +74,7 @@ async fn what_cannot_be_is_refused_by_field() {
         (json!({"env": {"COFFERDAM_X": "hush"}}), "COFFERDAM_"),
         (json!({"image_pull_secrets": ["a b"]}), "image_pull_secrets"),
         (json!({"allow_in_images": [""]}), "allow_in_images"),
+        (json!({"resources": {"cpu": "5x"}}), "resources.cpu"),
         (json!({"allow_in_images": ["x".repeat(600)]}), "allow_in_images"),
         (json!({"kind": "cloud", "bucket": "b", "region": "r", "images": "x.test", "endpoint": "ftp://x"}), "endpoint"),
     ] {
