@@ -45,7 +45,7 @@ answer is compared, too. It takes the least time of all rounds on either side.
 ## How to repeat
 
 ```
-make bench                                              # all of it, six to twelve minutes on two cores
+make bench                                              # all of it, twenty to thirty minutes on two cores
 cargo bench --workspace --bench service -- --list       # the rows' names
 cargo bench --workspace --bench service -- --row pandas # one row, printed; this file stays
 cargo bench --workspace --bench service -- --quick      # few samples: shows that it works, proves nothing
