@@ -90,7 +90,7 @@ fn measure(options: &Options) -> anyhow::Result<()> {
     if options.row.is_empty() && !options.quick {
         let docs = bench::root().join("docs");
         std::fs::create_dir_all(&docs).context("the docs folder")?;
-        std::fs::write(docs.join("benchmarks.md"), report::markdown(&machine, &findings, took))?;
+        std::fs::write(docs.join("benchmarks.md"), report::markdown(&machine, &findings, took, busy.p50() / 100.0))?;
         std::fs::write(docs.join("benchmarks.svg"), chart::svg(&findings))?;
         eprintln!("[{:>4.0} s] written: docs/benchmarks.md, docs/benchmarks.svg", took.as_secs_f64());
     } else {

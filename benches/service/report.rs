@@ -17,6 +17,9 @@ the median of the blocks' ratios.
 ![Times of ours and of the peers on a logarithmic scale](benchmarks.svg)
 ";
 
+/// Above this, times are not to be trusted.
+const BUSY: f64 = 0.25;
+
 const OUTRO: &str = "\
 ## What is measured, and what is not
 
@@ -55,9 +58,18 @@ It needs the tools of `make examples`, `python3` on the path, and `node` for the
 Python with pandas and matplotlib is made in `target/bench-venv`.
 ";
 
-pub fn markdown(machine: &[(&str, String)], findings: &[Finding], took: Duration) -> String {
+/// `busy`: the part of the processors that others took.
+pub fn markdown(machine: &[(&str, String)], findings: &[Finding], took: Duration, busy: f64) -> String {
     let reached = |wanted| findings.iter().filter(|finding| finding.reached() == Some(wanted)).count();
     let mut out = String::from(INTRO);
+    if busy > BUSY {
+        let _ = writeln!(
+            out,
+            "\n**This run was on a busy machine: other work took {:.0}% of the processors. What is held against a peer \
+             stands; what is held against milliseconds or against `/health` is worse than on an idle one.**",
+            busy * 100.0
+        );
+    }
     let _ = writeln!(out, "\n{} of {} targets reached.\n", reached(true), reached(true) + reached(false));
     out.push_str(&table(findings));
     let missed: Vec<_> = findings.iter().filter_map(|finding| Some((finding, finding.missed()?))).collect();
