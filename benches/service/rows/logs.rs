@@ -177,7 +177,10 @@ fn follow(
             clients.spawn(client(address, lines.clone(), begin, Arc::clone(&ready)));
         }
         let all = u32::try_from(followers)?;
-        tokio::time::timeout(PATIENCE, ready.acquire_many(all)).await.context("not all followers are let in")??;
+        tokio::time::timeout(PATIENCE, ready.acquire_many(all))
+            .await
+            .context("not all followers are let in")??
+            .forget();
         let mut tick = tokio::time::interval(Duration::from_millis(1_000) / u32::try_from(RATE)?);
         let mut peak = 0.0_f64;
         for n in lines {
