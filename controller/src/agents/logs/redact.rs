@@ -67,10 +67,13 @@ impl Redactor {
                 return Ok(());
             }
             total += value.len();
-            match total {
-                ..=MOST_IN_ALL_FORMS => texts.extend(forms(value.as_bytes())),
-                ..=MOST => texts.push(value.as_bytes().to_vec()),
-                _ => return Err(TooManySecrets),
+            if total > MOST {
+                return Err(TooManySecrets);
+            }
+            if total > MOST_IN_ALL_FORMS {
+                texts.push(value.as_bytes().to_vec());
+            } else {
+                texts.extend(forms(value.as_bytes()));
             }
             Ok(())
         };

@@ -90,7 +90,7 @@ pub async fn suite(store: &Store, unique: &str) {
 
     let stranger = OrganizationId::parse("stranger").unwrap();
     assert!(store.tools(&stranger).await.unwrap().is_empty());
-    folders(&store, &organization, &a).await;
+    folders(store, &organization, &a).await;
     assert!(store.delete_tool(&organization, &a).await.unwrap());
     assert_eq!(store.load_folder(&organization, &a).await.unwrap(), None);
     assert!(!store.delete_tool(&organization, &a).await.unwrap());

@@ -39,14 +39,15 @@ fn maker() -> String {
 }
 
 type Answered = Result<Response<GatewayBody>, GatewayError>;
+type Does = fn() -> Answered;
 
 /// What is kept, how often it was saved, and what it answers instead.
 #[derive(Default)]
 struct Fake {
     archive: Mutex<Vec<u8>>,
     saved: Mutex<usize>,
-    load: Option<fn() -> Answered>,
-    save: Option<fn() -> Answered>,
+    load: Option<Does>,
+    save: Option<Does>,
 }
 
 fn response(status: u16, body: impl Into<Bytes>) -> Response<GatewayBody> {
@@ -137,7 +138,7 @@ fn it_is_fetched_and_kept() {
 #[test]
 fn what_cannot_be_had_or_kept_is_said() {
     let grant = FilesGrant::default();
-    let loads: [(fn() -> Answered, &str); 5] = [
+    let loads: [(Does, &str); 5] = [
         (|| Ok(response(200, "no archive")), "internal"),
         (|| Ok(response(200, vec![b'x'; 80 << 20])), "unavailable"),
         (|| refusal(&Problem::not_found("The tool was deleted.")), "not-found"),
@@ -148,7 +149,7 @@ fn what_cannot_be_had_or_kept_is_said() {
         let fake = Arc::new(Fake { load: Some(load), ..Fake::default() });
         assert_eq!(run(&fake, "make", grant).unwrap_err().to_problem().kind(), kind);
     }
-    let saves: [(fn() -> Answered, &str); 3] = [
+    let saves: [(Does, &str); 3] = [
         (|| refusal(&Problem::conflict("changed")), "conflict"),
         (|| refusal(&Problem::internal("x")), "files"),
         (|| Err(GatewayError::Broken), "files"),

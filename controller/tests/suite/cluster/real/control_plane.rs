@@ -229,7 +229,7 @@ async fn rights(place: Place) {
     }
     cluster.apply(&place.workload()).await.unwrap();
     let id = place.workload().id;
-    assert_eq!(cluster.list().await.unwrap(), [id.clone()]);
+    assert_eq!(cluster.list().await.unwrap(), std::slice::from_ref(&id));
     pod_of(&place).await;
     cluster.see(&id).await.unwrap();
     assert_eq!(cluster.pods(&id).await.unwrap().len(), 1);
