@@ -65,8 +65,9 @@ pub fn markdown(machine: &[(&str, String)], findings: &[Finding], took: Duration
     if busy > BUSY {
         let _ = writeln!(
             out,
-            "\n**This run was on a busy machine: other work took {:.0}% of the processors. What is held against a peer \
-             stands; what is held against milliseconds or against `/health` is worse than on an idle one.**",
+            "\n**This run was on a busy machine: other work took {:.0}% of the processors. Bounds in \
+             milliseconds and against `/health` are missed that an idle machine keeps; rates beside two native loops come \
+             out too well. Only ratios of turns taken one after the other are worth something.**",
             busy * 100.0
         );
     }

@@ -190,16 +190,15 @@ impl Resources {
 /// More than nothing, by the grammar of Kubernetes' `resource.Quantity`, without signs.
 fn is_quantity(text: &str) -> bool {
     const MOST: usize = 32;
-    const UNITS: [&str; 15] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi"];
+    const UNITS: [&str; 16] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let number = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     let digits = text.get(..text.len() - number.len()).unwrap_or_default();
     let exponent = number.strip_prefix(['e', 'E']).map(|power| power.strip_prefix(['+', '-']).unwrap_or(power));
     let scaled = exponent.is_some_and(|power| !power.is_empty() && power.bytes().all(|b| b.is_ascii_digit()));
     text.len() <= MOST
         && digits.matches('.').count() <= 1
-        && digits.bytes().any(|b| b.is_ascii_digit())
         && digits.bytes().any(|b| (b'1'..=b'9').contains(&b))
-        && (scaled || number == "Ei" || UNITS.contains(&number))
+        && (scaled || UNITS.contains(&number))
 }
 
 /// One line that an agent wrote.

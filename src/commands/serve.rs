@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use cofferdam_controller::auth::KeySource;
 use cofferdam_controller::config::{Config, Flags};
-use cofferdam_controller::server::{self, Announce, Programs, Started};
+use cofferdam_controller::server::{self, Announce, Door, Programs, Started};
 use cofferdam_runtime::tool_worker::ToolWorkerConfig;
 use cofferdam_runtime::worker::WorkerConfig;
 
@@ -27,7 +27,8 @@ pub struct Args {
     /// [default: $XDG_DATA_HOME/cofferdam] [env: COFFERDAM_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Parts to run: `controller` or `api` (with COFFERDAM_WORKERS), or `code-runner`; all without it
+    /// Parts to run: `controller` or `api` (with COFFERDAM_WORKERS), `code-runner`, `aws-operator` (images from S3 to
+    /// ECR, with DATABASE_URL); all without it
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
     roles: Vec<String>,
     /// A TOML file with further settings
@@ -121,13 +122,17 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
 
 fn greet(started: &Started) {
     let url = format!("http://{}", started.address);
-    let (place, key) = match &started.key {
-        None => {
+    let (place, key) = match &started.door {
+        Door::CodeRunner => {
             println!("Cofferdam's code-runner listens on {url} for controllers that know COFFERDAM_WORKER_TOKEN.");
             return;
         }
-        Some(KeySource::Environment) => ("COFFERDAM_API_KEY".to_owned(), "$COFFERDAM_API_KEY".to_owned()),
-        Some(KeySource::File(path)) => (path.display().to_string(), format!("$(cat '{}')", path.display())),
+        Door::AwsOperator => {
+            println!("Cofferdam's aws-operator brings images from S3 to ECR; {url} has /health, /ready and /metrics.");
+            return;
+        }
+        Door::Api(KeySource::Environment) => ("COFFERDAM_API_KEY".to_owned(), "$COFFERDAM_API_KEY".to_owned()),
+        Door::Api(KeySource::File(path)) => (path.display().to_string(), format!("$(cat '{}')", path.display())),
     };
     println!(
         "Cofferdam listens on {url}

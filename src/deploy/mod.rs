@@ -143,20 +143,15 @@ fn spec(args: &Args) -> anyhow::Result<Map<String, Value>> {
     for text in &args.variables {
         variable(text, "--env")?;
     }
-    let mut resources = Map::new();
-    for (name, quantity) in [("cpu", &args.cpu), ("memory", &args.memory)] {
-        if let Some(quantity) = quantity {
-            resources.insert(name.to_owned(), json!(quantity));
-        }
-    }
+    let resources = Resources { cpu: args.cpu.clone(), memory: args.memory.clone(), ..Resources::default() };
     // The server would say the same, but after the upload.
-    let checked: Resources = serde_json::from_value(Value::Object(resources.clone()))?;
-    checked.check().map_err(anyhow::Error::msg)?;
+    resources.check().map_err(anyhow::Error::msg)?;
     let mut spec = Map::new();
-    for (name, value) in [("env", env), ("resources", resources)] {
-        if !value.is_empty() {
-            spec.insert(name.to_owned(), Value::Object(value));
-        }
+    if !env.is_empty() {
+        spec.insert("env".to_owned(), Value::Object(env));
+    }
+    if resources != Resources::default() {
+        spec.insert("resources".to_owned(), json!(resources));
     }
     if !args.secrets.is_empty() {
         spec.insert("secrets".to_owned(), json!(args.secrets));

@@ -42,9 +42,10 @@ pub fn child_with(parent_pid: u32, word: &str) -> Option<u32> {
     })
 }
 
-/// How many file handles a process has open.
-pub fn open_handles(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+/// What the file handles of a process are of.
+pub fn open_handles(pid: u32) -> Vec<String> {
+    let Ok(list) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    list.filter_map(|entry| Some(fs::read_link(entry.ok()?.path()).ok()?.display().to_string())).collect()
 }
 
 /// Private memory of a process in KiB: anonymous pages, what is copied of files, and what is swapped.

@@ -3,7 +3,7 @@
 use cofferdam_contract::{DeploymentId, DeploymentState, FailureReason, Problem};
 
 use super::ask::enter;
-use super::{DeploymentInfo, PushedImage, tell};
+use super::{DeploymentInfo, PushedImage, tell, tell_listeners};
 use crate::Error;
 use crate::clock::now;
 use crate::services::App;
@@ -19,7 +19,7 @@ async fn take(app: &App, id: &DeploymentId) -> Result<(AgentChange, DeploymentRo
     Ok((change, row))
 }
 
-fn awaits_image(row: &DeploymentRow) -> bool {
+pub(super) fn awaits_image(row: &DeploymentRow) -> bool {
     row.image.is_empty() && matches!(row.state, DeploymentState::Uploading | DeploymentState::Pushing)
 }
 
@@ -100,6 +100,28 @@ pub async fn upload_failed(
     tell(app, &row.organization, &row.agent);
     tracing::info!(organization = %row.organization, agent = %row.agent, version = row.number, ?reason, "an upload failed");
     Ok((&row).into())
+}
+
+/// Its image is still on its way: notes what is to be said of that; how many attempts there were, with a new failed one.
+///
+/// # Errors
+/// The store's failure; [`Problem::not_found`].
+pub(super) async fn on_its_way(app: &App, id: &DeploymentId, why: &str, failed: bool) -> Result<u32, Error> {
+    let (mut change, mut row) = take(app, id).await?;
+    let attempts = u32::try_from(row.attempts).unwrap_or(u32::MAX).saturating_add(failed.into());
+    if !awaits_image(&row) || (row.detail == why && !failed) {
+        change.abandon().await?;
+        return Ok(attempts);
+    }
+    row.attempts = attempts.into();
+    let told = row.detail != why;
+    why.clone_into(&mut row.detail);
+    change.put(&mut row, told).await?;
+    change.commit().await?;
+    if told {
+        tell_listeners(app, &row.organization, &row.agent);
+    }
+    Ok(attempts)
 }
 
 /// Gives an upload up that nothing was heard of since `before`.

@@ -73,11 +73,11 @@ fn access(
         let (plain_http, credentials) = (known.plain_http, known.credentials.clone());
         return Ok(RegistryAccess { plain_http, credentials, ca: None });
     }
-    if environment.name != LOCAL && places().any(|place| place.split('/').next() == Some(host)) {
-        return Ok(own(images));
-    }
-    // Of a registry that is shared, only the part that is ours is.
     if let Some(place) = places().find(|place| place.split('/').next() == Some(host)) {
+        if environment.name != LOCAL {
+            return Ok(own(images));
+        }
+        // Of a registry that is shared, only the part that is ours is.
         let ours = format!("{place}/{}", path_part(organization));
         let detail = format!(
             "image: of {host} only {ours}/... is this organization's own. Deploy an image from there or from an archive; \

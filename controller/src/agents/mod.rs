@@ -22,11 +22,12 @@ pub mod uploads;
 pub mod variables;
 mod wire;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
 use cofferdam_contract::{AgentId, OrganizationId, Problem};
 use futures_util::future::BoxFuture;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 pub use arrived::{image_arrived, pushing, upload_failed, upload_progress};
 pub use changes::{Changed, Listener};
@@ -59,12 +60,13 @@ pub trait Clusters: Send + Sync {
 
 /// Brings an image that was uploaded elsewhere into an environment's registry: S3 to ECR.
 pub trait Carrier: Send + Sync {
-    /// Idempotent: it may be begun again after it was stopped anywhere.
+    /// Idempotent: it may be begun again after it was stopped anywhere. `received` tells how much of it has come.
     fn carry<'a>(
         &'a self,
         app: &'a App,
         environment: &'a Environment,
         deployment: &'a DeploymentRow,
+        received: &'a AtomicU64,
     ) -> BoxFuture<'a, Result<PushedImage, NotCarried>>;
 }
 
@@ -83,6 +85,8 @@ pub struct Agents {
     clusters: RwLock<Arc<dyn Clusters>>,
     carrier: RwLock<Option<Arc<dyn Carrier>>>,
     resolver: RwLock<Arc<dyn Resolve>>,
+    /// An image was asked for that lies in a bucket.
+    pub(crate) carriage: Notify,
     /// Agents that were changed in this process.
     changed: broadcast::Sender<Changed>,
 }
@@ -96,6 +100,7 @@ impl Agents {
             clusters: RwLock::new(clusters),
             carrier: RwLock::new(None),
             resolver: RwLock::new(Arc::new(registries::Registries)),
+            carriage: Notify::new(),
             changed: broadcast::Sender::new(BEHIND),
         }
     }

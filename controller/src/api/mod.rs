@@ -22,6 +22,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
+use axum::routing::get;
 use cofferdam_contract::Problem;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -103,6 +104,21 @@ pub fn router(app: &App) -> (Router, OpenApi) {
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(app.clone());
     (router, document)
+}
+
+/// What a process answers that does its work unasked: whether it lives and can work, and its metrics.
+pub fn operations(app: &App) -> Router {
+    Router::new()
+        .route("/health", get(system::health))
+        .route("/ready", get(system::operator_ready))
+        .route("/metrics", get(system::metrics))
+        .fallback(no_api)
+        .layer(from_fn_with_state(app.metrics.clone(), observe))
+        .with_state(app.clone())
+}
+
+async fn no_api() -> impl IntoResponse {
+    Error::from(Problem::not_found("This process is an aws-operator: there are /health, /ready and /metrics."))
 }
 
 async fn no_route(State(_): State<App>) -> impl IntoResponse {

@@ -60,6 +60,17 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
     (status, Json(Ready { ready, workers: workers.collect(), progress }))
 }
 
+/// Can an aws-operator find its work?
+pub async fn operator_ready(State(app): State<App>) -> StatusCode {
+    match app.store.free_carriages(0, 1).await {
+        Ok(_) => StatusCode::OK,
+        Err(error) => {
+            tracing::warn!(error = %error.chain(), "the database does not answer");
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}
+
 /// Prometheus metrics, the local workers' after our own. From other machines it needs a key with scope `read`.
 #[utoipa::path(get, path = "/metrics", tag = "system",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]

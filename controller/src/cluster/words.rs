@@ -12,6 +12,8 @@ use super::wire::ANSWER;
 
 /// The most of a cluster's own words that is passed on.
 const MOST_WORDS: usize = 600;
+/// The most of them that is looked at.
+const MOST_READ: usize = 64 << 10;
 
 /// What was asked, for words.
 pub(super) struct Asked<'a> {
@@ -19,9 +21,6 @@ pub(super) struct Asked<'a> {
     pub kind: &'a str,
     pub namespace: &'a str,
 }
-
-/// The most of them that is looked at.
-const MOST_READ: usize = 64 << 10;
 
 /// A text of somebody else's: on one line, bounded. Of a long one beginning and end, where an API server says why after
 /// it has repeated what it was given.

@@ -41,8 +41,8 @@ pub enum ConfigError {
     #[error("the configuration file is refused: {0}")]
     File(String),
     #[error(
-        "there is no role {0:?} in this version: there are `controller` and `api` (the HTTP API) and `code-runner` (a \
-         worker for other machines); without --role everything runs together"
+        "there is no role {0:?} in this version: there are `controller` and `api` (the HTTP API), `code-runner` (a worker \
+         for other machines) and `aws-operator` (brings images from S3 to ECR); without --role everything runs together"
     )]
     Role(String),
     #[error("--role {0} needs {1}")]
@@ -110,16 +110,24 @@ impl Config {
         if roles.front_only() && workers.token.is_none() {
             return Err(ConfigError::Needs("code-runner", "COFFERDAM_WORKER_TOKEN, which its controllers send"));
         }
-        if !roles.local_worker() && workers.remote.is_empty() {
+        if roles.serves() && !roles.local_worker() && workers.remote.is_empty() {
             return Err(ConfigError::Needs("controller", "COFFERDAM_WORKERS, the addresses of its code-runners"));
+        }
+        let (database, gateway) =
+            (DatabaseConfig::parse(&source, &file, &data_dir)?, GatewayConfig::parse(&source, &file));
+        if roles.carries_only() && database.is_file() {
+            return Err(ConfigError::Needs("aws-operator", "DATABASE_URL, the PostgreSQL database of its controllers"));
+        }
+        if roles.carries_only() && gateway.encryption_key.is_none() {
+            return Err(ConfigError::Needs("aws-operator", "COFFERDAM_ENCRYPTION_KEY, the one of its controllers"));
         }
         Ok(Self {
             listen,
             api_key: source.text("COFFERDAM_API_KEY").map(Secret::new),
-            database: DatabaseConfig::parse(&source, &file, &data_dir)?,
+            database,
             limits: LimitsConfig::parse(&source, &file)?,
             sessions: SessionsConfig::parse(&source, &file)?,
-            gateway: GatewayConfig::parse(&source, &file),
+            gateway,
             objects: ObjectsConfig::parse(&source, &file, &data_dir)?,
             logs: LogsConfig::parse(&source, &file)?,
             policy: source.text("COFFERDAM_POLICY").map(PathBuf::from).or_else(|| file.policy.clone()),

@@ -7,6 +7,7 @@ pub enum Role {
     Controller,
     Api,
     CodeRunner,
+    AwsOperator,
 }
 
 /// The roles of this process; none named means everything in one process tree.
@@ -19,6 +20,7 @@ impl Roles {
             "controller" => Ok(Role::Controller),
             "api" => Ok(Role::Api),
             "code-runner" => Ok(Role::CodeRunner),
+            "aws-operator" => Ok(Role::AwsOperator),
             other => Err(ConfigError::Role(other.to_owned())),
         });
         let roles = Self(roles.collect::<Result<_, _>>()?);
@@ -36,5 +38,20 @@ impl Roles {
     /// Whether this process is no more than a worker with a door for other machines.
     pub fn front_only(&self) -> bool {
         self.0.contains(&Role::CodeRunner)
+    }
+
+    /// Whether it brings images from the cloud's buckets into its registry.
+    pub fn carries(&self) -> bool {
+        self.0.is_empty() || self.0.contains(&Role::AwsOperator)
+    }
+
+    /// Whether it does nothing else.
+    pub fn carries_only(&self) -> bool {
+        self.carries() && !self.serves()
+    }
+
+    /// Whether it has the HTTP API and drives agents.
+    pub fn serves(&self) -> bool {
+        self.0.is_empty() || self.0.iter().any(|role| matches!(role, Role::Controller | Role::Api))
     }
 }

@@ -62,3 +62,15 @@ fn workers_are_named_by_their_address_and_secrets_are_not_shown() {
     assert!(!config.roles.local_worker());
     assert!(!format!("{config:?}").contains("hush"));
 }
+
+#[test]
+fn an_aws_operator_needs_its_controllers_database_and_key_and_no_workers() {
+    let flags = || Flags { roles: vec!["aws-operator".into()], ..Flags::default() };
+    let database = ("DATABASE_URL", "postgres://db/cofferdam");
+    assert!(parse(flags(), &[], None).expect_err("no database").contains("DATABASE_URL"));
+    assert!(parse(flags(), &[database], None).expect_err("no key").contains("COFFERDAM_ENCRYPTION_KEY"));
+    let config = parse(flags(), &[database, ("COFFERDAM_ENCRYPTION_KEY", "k")], None).unwrap();
+    assert!(config.roles.carries_only() && !config.roles.serves() && !config.roles.local_worker());
+    let all = parse(Flags::default(), &[], None).unwrap().roles;
+    assert!(all.carries() && all.serves() && !all.carries_only());
+}

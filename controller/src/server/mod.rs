@@ -8,4 +8,4 @@ mod signals;
 
 pub use accept::accept;
 pub use code_runner::front;
-pub use serve::{Announce, Programs, Started, serve};
+pub use serve::{Announce, Door, Programs, Started, serve};

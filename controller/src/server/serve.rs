@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::accept::accept;
 use super::{code_runner, signals};
-use crate::agents::driver;
+use crate::agents::{cloud, driver};
 use crate::auth::{KeySource, accept_serve_key};
 use crate::config::Config;
 use crate::gateway::{keep_uplink, uplinks};
@@ -34,8 +34,17 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What is there when the listener is open.
 pub struct Started {
     pub address: SocketAddr,
-    /// Where the key is; none for a code-runner, which has a token.
-    pub key: Option<KeySource>,
+    pub door: Door,
+}
+
+/// What listens there.
+pub enum Door {
+    /// The API, and where its key is.
+    Api(KeySource),
+    /// Workers, for controllers that have the token.
+    CodeRunner,
+    /// Health and metrics of what does its work unasked.
+    AwsOperator,
 }
 
 /// Tells a person what happens.
@@ -93,15 +102,18 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     }
     let parts =
         Parts { workers: workers.clone(), tools, metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) };
-    let (drain, listen) = (config.drain, config.listen);
-    let (router, key, store) = parts.router(config, &tasks, &draining, &stop).await?;
+    let (drain, listen, unasked) = (config.drain, config.listen, config.roles.carries_only());
+    let (router, door, store) = parts.router(config, &tasks, &draining, &stop).await?;
 
     let failed = |source| Error::Listen { address: listen.to_string(), source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let signals = tokio::spawn(signals::listen(draining.clone())?);
-    (announce.started)(&Started { address, key });
-    tasks.spawn(tell_ready(workers, stop.clone(), announce.ready));
+    (announce.started)(&Started { address, door });
+    match unasked {
+        true => (announce.ready)(),
+        false => drop(tasks.spawn(tell_ready(workers, stop.clone(), announce.ready))),
+    }
 
     let supervised = supervise(local, metrics, progress, announce.progress, stop.clone(), drain);
     let mut supervisor = tokio::spawn(supervised);
@@ -142,15 +154,16 @@ impl Parts {
         tasks: &TaskTracker,
         draining: &CancellationToken,
         stop: &CancellationToken,
-    ) -> Result<(Router, Option<KeySource>, Option<Store>), Error> {
+    ) -> Result<(Router, Door, Option<Store>), Error> {
         if let (true, Some(worker), Some(token)) =
             (config.roles.front_only(), self.workers.first(), &config.workers.token)
         {
             let tools = self.tools.first().cloned();
-            return Ok((code_runner::front(Arc::clone(worker), tools, token), None, None));
+            return Ok((code_runner::front(Arc::clone(worker), tools, token), Door::CodeRunner, None));
         }
         let store = Store::open(&config.database).await?;
-        let key = accept_serve_key(config.api_key.as_ref(), &config.data_dir, &store).await?;
+        let roles = config.roles.clone();
+        let (key, folder) = (config.api_key.clone(), config.data_dir.clone());
         let parts = services::Parts {
             workers: Registry::new(self.workers),
             tool_workers: ToolWorkers::new(self.tools),
@@ -159,23 +172,36 @@ impl Parts {
             ..services::Parts::new(config, store.clone())
         };
         let app = Controller::new(parts).await?;
+        if roles.carries() {
+            let name = "bringing images";
+            tasks.spawn(keep_going(name, Arc::clone(&app), cloud::operate, stop.clone()));
+        }
+        if !roles.serves() {
+            return Ok((api::operations(&app), Door::AwsOperator, Some(store)));
+        }
+        let key = accept_serve_key(key.as_ref(), &folder, &store).await?;
         tasks.spawn(reaper::keep_up(Arc::clone(&app), stop.clone()));
-        tasks.spawn(drive_agents(Arc::clone(&app), stop.clone()));
+        tasks.spawn(keep_going("driving agents", Arc::clone(&app), driver::drive, stop.clone()));
         tasks.spawn(Arc::clone(&app.logs).run(draining.clone(), stop.clone()));
         for uplink in uplinks(&app) {
             tasks.spawn(keep_uplink(Arc::clone(&app), uplink, stop.clone()));
         }
-        Ok((api::router(&app).0, Some(key), Some(store)))
+        Ok((api::router(&app).0, Door::Api(key), Some(store)))
     }
 }
 
-/// The driver ends only where it breaks, which takes no other part down: it is started again.
-async fn drive_agents(app: App, stop: CancellationToken) {
+/// Such a part ends only where it breaks, which takes no other part down: it is started again.
+async fn keep_going<F: Future<Output = Result<(), Error>> + Send + 'static>(
+    name: &'static str,
+    app: App,
+    part: fn(App, CancellationToken) -> F,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
-        match tokio::spawn(driver::drive(Arc::clone(&app), stop.clone())).await {
+        match tokio::spawn(part(Arc::clone(&app), stop.clone())).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = %error.chain(), "the agents' driver did not start"),
-            Err(error) => tracing::error!(%error, "the agents' driver broke"),
+            Ok(Err(error)) => tracing::error!(error = %error.chain(), "{name} did not start"),
+            Err(error) => tracing::error!(%error, "{name} broke; it is started again"),
         }
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}

@@ -45,8 +45,11 @@ impl Feed {
         if piece.is_empty() {
             return Ok(());
         }
-        self.room.acquire_many(weight(&piece)).await.map_err(|_| PipeError)?.forget();
-        self.sender.send(Ok(piece)).await.map_err(|_| PipeError)
+        let room = self.room.acquire_many(weight(&piece)).await.map_err(|_| PipeError)?;
+        self.sender.send(Ok(piece)).await.map_err(|_| PipeError)?;
+        // The reader gives it back. Given up before this, it is free again.
+        room.forget();
+        Ok(())
     }
 
     /// The archive is complete.

@@ -2,7 +2,7 @@
 //! that are in the registry already are not sent twice, and the archive is deleted only when its image is complete.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cofferdam_contract::FailureReason;
@@ -36,8 +36,9 @@ impl Carrier for S3ToRegistry {
         app: &'a App,
         environment: &'a Environment,
         deployment: &'a DeploymentRow,
+        received: &'a AtomicU64,
     ) -> BoxFuture<'a, Result<PushedImage, NotCarried>> {
-        carry(app, environment, deployment).boxed()
+        carry(app, environment, deployment, received).boxed()
     }
 }
 
@@ -82,7 +83,12 @@ fn cloud(environment: &Environment) -> Result<&Cloud, NotCarried> {
     }
 }
 
-async fn carry(app: &App, environment: &Environment, row: &DeploymentRow) -> Result<PushedImage, NotCarried> {
+async fn carry(
+    app: &App,
+    environment: &Environment,
+    row: &DeploymentRow,
+    received: &AtomicU64,
+) -> Result<PushedImage, NotCarried> {
     let cloud = cloud(environment)?;
     let bucket = Bucket::open(cloud)?;
     let place = bucket.place(&row.organization, &row.agent, &row.id);
@@ -97,7 +103,11 @@ async fn carry(app: &App, environment: &Environment, row: &DeploymentRow) -> Res
         return carried_before(environment, row, credentials).await;
     }
     let broke = AtomicBool::new(false);
-    let stream = bucket.read(&place).await?.map_err(|error| {
+    received.store(0, Ordering::Relaxed);
+    let counted = |piece: &bytes::Bytes| {
+        received.fetch_add(piece.len() as u64, Ordering::Relaxed);
+    };
+    let stream = bucket.read(&place).await?.inspect_ok(counted).map_err(|error| {
         broke.store(true, Ordering::Relaxed);
         std::io::Error::other(error)
     });

@@ -4,6 +4,7 @@
 mod bucket;
 mod carry;
 mod ecr;
+mod operator;
 
 use std::sync::Once;
 
@@ -12,6 +13,7 @@ use cofferdam_contract::FailureReason;
 pub use bucket::Bucket;
 pub use carry::S3ToRegistry;
 pub use ecr::Ecr;
+pub use operator::{BROUGHT, operate};
 
 /// What the cloud did not do.
 #[derive(Debug, thiserror::Error)]

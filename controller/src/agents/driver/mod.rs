@@ -20,7 +20,9 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+pub(in crate::agents) use self::act::{is_final, safe};
 use self::keeper::Keeper;
+pub(in crate::agents) use self::keeper::backoff;
 use self::lease::Lease;
 use self::places::Places;
 use crate::Error;
@@ -220,6 +222,6 @@ impl Driver {
     }
 }
 
-fn millis(time: Duration) -> i64 {
+pub(in crate::agents) fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

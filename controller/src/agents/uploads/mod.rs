@@ -25,7 +25,7 @@ pub use push::Registries;
 pub use receive::{Stopped, receive};
 pub use service::{Presign, Refusal, Sending, Sent, UploadLink, Uploaded, Uploads, begin, progress, send};
 pub use session::{Hold, Incoming, Progress, Session, Work};
-pub use slots::Full;
+pub use slots::{Full, Slots};
 pub use work::Pipeline;
 
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! Agents, their deployments and what happened to each: rows, and how they are read. What is changed is changed in a
 //! [`AgentChange`]; what is decided is decided in `crate::agents`.
 
+mod carriages;
 mod change;
 mod layers;
 mod leases;

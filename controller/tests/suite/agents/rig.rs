@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use cofferdam_contract::{AgentId, DeploymentState, OrganizationId};
 use cofferdam_controller::agents::{
-    self, AgentInfo, CreateAgent, DeployRequest, DeploymentInfo, Once, PushedImage, RegistryAccess, Resolve, driver,
+    self, AgentInfo, CreateAgent, DeployRequest, DeploymentInfo, Once, PushedImage, RegistryAccess, Resolve, cloud,
+    driver,
 };
 use cofferdam_controller::auth::{Caller, Scope, Scopes};
 use cofferdam_controller::config::{Config, DatabaseConfig, Flags, Secret, Timing};
@@ -189,6 +190,14 @@ impl Rig {
         let stop = CancellationToken::new();
         let told = stop.clone();
         let task = tokio::spawn(async move { driver::drive(app, told).await.unwrap() });
+        self.drivers.push((task, stop));
+    }
+
+    /// A process with the role `aws-operator` on the same store.
+    pub fn start_operator(&mut self) {
+        let (app, stop) = (Arc::clone(&self.app), CancellationToken::new());
+        let told = stop.clone();
+        let task = tokio::spawn(async move { cloud::operate(app, told).await.unwrap() });
         self.drivers.push((task, stop));
     }
 

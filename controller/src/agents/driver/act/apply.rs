@@ -102,12 +102,12 @@ async fn workload(act: &Act, environment: &Environment) -> Result<Workload, Erro
 }
 
 /// Whether trying again does not help.
-pub(super) fn is_final(error: &Error) -> bool {
+pub fn is_final(error: &Error) -> bool {
     matches!(error, Error::Refused(_) | Error::Sealed(_))
 }
 
 /// What may be shown of an error.
-pub(super) fn safe(error: &Error) -> String {
+pub fn safe(error: &Error) -> String {
     match error {
         Error::Refused(problem) => problem.detail.clone(),
         Error::Sealed(why) => sentence(why),

@@ -9,6 +9,8 @@ mod look;
 mod remove;
 mod write;
 
+pub use apply::{is_final, safe};
+
 use std::sync::Arc;
 use std::time::Duration;
 
