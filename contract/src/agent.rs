@@ -157,6 +157,27 @@ pub enum FailureReason {
     Internal,
 }
 
+impl FailureReason {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadImage => "bad_image",
+            Self::UploadLost => "upload_lost",
+            Self::Registry => "registry",
+            Self::Cluster => "cluster",
+            Self::NoCluster => "no_cluster",
+            Self::ImagePull => "image_pull",
+            Self::Unschedulable => "unschedulable",
+            Self::CannotStart => "cannot_start",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Exited => "exited",
+            Self::NotReady => "not_ready",
+            Self::Superseded => "superseded",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// What a container gets. Kubernetes quantities, as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -244,6 +265,15 @@ mod tests {
             assert!(AgentId::parse(bad).is_err(), "{bad:?}");
         }
         assert!(serde_json::from_str::<AgentId>("\"../x\"").is_err());
+    }
+
+    #[test]
+    fn a_reason_is_named_as_it_is_written() {
+        let names = ["bad_image", "upload_lost", "registry", "cluster", "no_cluster", "image_pull", "unschedulable"];
+        for name in names.into_iter().chain(["cannot_start", "out_of_memory", "exited", "not_ready", "superseded"]) {
+            let reason: FailureReason = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(reason.name(), name);
+        }
     }
 
     #[test]

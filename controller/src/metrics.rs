@@ -36,6 +36,21 @@ pub struct GatewayLabels {
     pub outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DeploymentLabels {
+    /// `up`, or why it failed.
+    pub outcome: &'static str,
+}
+
+/// Of agents' logs. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct LogMetrics {
+    pub lines: Counter,
+    pub left_out: Counter,
+    pub write_failures: Counter,
+    pub followers: Gauge,
+}
+
 pub struct Metrics {
     registry: Registry,
     pub requests: Family<RequestLabels, Counter>,
@@ -45,6 +60,9 @@ pub struct Metrics {
     pub tool_restarts: Family<RestartLabels, Counter>,
     pub workers_ready: Gauge<i64, AtomicI64>,
     pub gateway: Family<GatewayLabels, Counter>,
+    pub deployments: Family<DeploymentLabels, Counter>,
+    pub deployment_durations: Histogram,
+    pub logs: LogMetrics,
 }
 
 fn durations() -> Histogram {
@@ -62,6 +80,9 @@ impl Default for Metrics {
             tool_restarts: Family::default(),
             workers_ready: Gauge::default(),
             gateway: Family::default(),
+            deployments: Family::default(),
+            deployment_durations: Histogram::new([0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0]),
+            logs: LogMetrics::default(),
             registry: Registry::default(),
         };
         registry.register("requests", "Requests answered", metrics.requests.clone());
@@ -74,11 +95,26 @@ impl Default for Metrics {
         registry.register("workers_ready", "Workers that take runs", metrics.workers_ready.clone());
         let help = "What sandboxes asked of the gateway, and how it ended";
         registry.register("gateway_requests", help, metrics.gateway.clone());
+        let help = "Versions of agents that came up for the first time, or failed";
+        registry.register("deployments", help, metrics.deployments.clone());
+        let help = "Time from the making of a version until it serves, its upload included";
+        registry.register_with_unit("deployment", help, Unit::Seconds, metrics.deployment_durations.clone());
+        registry.register("log_lines", "Lines of agents' logs that were collected", metrics.logs.lines.clone());
+        let help = "Lines of agents' logs beyond the rate that is kept";
+        registry.register("log_lines_left_out", help, metrics.logs.left_out.clone());
+        let help = "Writes of agents' logs that the object store did not take";
+        registry.register("log_write_failures", help, metrics.logs.write_failures.clone());
+        registry.register("log_followers", "Those who follow agents' logs", metrics.logs.followers.clone());
         Self { registry, ..metrics }
     }
 }
 
 impl Metrics {
+    /// A version of an agent has come to this.
+    pub fn deployed(&self, outcome: &'static str) {
+        self.deployments.get_or_create(&DeploymentLabels { outcome }).inc();
+    }
+
     /// Our own text, and the workers' texts after it, under one end mark.
     pub fn text(&self, workers: &[&str]) -> String {
         let mut text = String::new();

@@ -98,6 +98,7 @@ pub async fn upload_failed(
     change.put(&mut row, true).await?;
     change.commit().await?;
     tell(app, &row.organization, &row.agent);
+    app.metrics.deployed(reason.name());
     tracing::info!(organization = %row.organization, agent = %row.agent, version = row.number, ?reason, "an upload failed");
     Ok((&row).into())
 }
@@ -146,5 +147,6 @@ pub(super) async fn expire(app: &App, row: &DeploymentRow, before: i64) -> Resul
     change.put(&mut row, true).await?;
     change.commit().await?;
     tell(app, &row.organization, &row.agent);
+    app.metrics.deployed(FailureReason::UploadLost.name());
     Ok(())
 }

@@ -106,11 +106,10 @@ impl AgentsConfig {
     pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<Self, ConfigError> {
         let timing = Timing::default();
         let start = source.number("COFFERDAM_AGENT_START_S", None, timing.start.as_secs())?;
-        let listed = source.text("COFFERDAM_AGENT_EGRESS").unwrap_or_default();
-        let ranges = listed.split(',').map(str::trim).filter(|range| !range.is_empty());
+        let ranges = source.list("COFFERDAM_AGENT_EGRESS").unwrap_or_default();
         let wrong = |reason: String| ConfigError::value("COFFERDAM_AGENT_EGRESS", reason);
         Ok(Self {
-            egress: ranges.map(|range| Cidr::parse(range).map_err(wrong)).collect::<Result<_, _>>()?,
+            egress: ranges.iter().map(|range| Cidr::parse(range).map_err(wrong)).collect::<Result<_, _>>()?,
             local: LocalEnvironment::parse(source, file)?,
             max: source.number("COFFERDAM_MAX_AGENTS", None, 1_000)?,
             max_unsettled: source.number("COFFERDAM_MAX_DEPLOYMENTS", None, 100)?,
@@ -141,10 +140,7 @@ impl LocalEnvironment {
         if !is_label(&namespace) {
             return Err(ConfigError::value("COFFERDAM_NAMESPACE", format!("{namespace:?} is not a namespace's name")));
         }
-        let listed = |name: &str| -> Vec<String> {
-            let text = source.text(name).unwrap_or_default();
-            text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
-        };
+        let listed = |name: &str| source.list(name).unwrap_or_default();
         Ok(Self {
             images: place("COFFERDAM_IMAGES", images)?,
             images_pull: place("COFFERDAM_IMAGES_PULL", source.text("COFFERDAM_IMAGES_PULL"))?,

@@ -46,9 +46,8 @@ impl RegistriesConfig {
             check(host)?;
             known.insert(host.clone(), RegistryAccess { plain_http: section.plain_http, credentials });
         }
-        let listed = source.text("COFFERDAM_REGISTRIES").unwrap_or_default();
-        for entry in listed.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            let (host, plain_http) = entry.strip_prefix("http://").map_or((entry, false), |host| (host, true));
+        for entry in source.list("COFFERDAM_REGISTRIES").unwrap_or_default() {
+            let (host, plain_http) = entry.strip_prefix("http://").map_or((&*entry, false), |host| (host, true));
             check(host)?;
             known.entry(host.to_owned()).or_insert(RegistryAccess { plain_http, credentials: None });
         }

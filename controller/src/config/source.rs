@@ -16,6 +16,12 @@ impl<'a> Source<'a> {
         (self.env)(name).filter(|text| !text.is_empty())
     }
 
+    /// What is listed with commas in between; none where it is not set.
+    pub fn list(&self, name: &str) -> Option<Vec<String>> {
+        let text = self.text(name)?;
+        Some(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    }
+
     /// A whole number of at least 1: from the environment, else the file, else the default.
     ///
     /// # Errors

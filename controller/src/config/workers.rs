@@ -21,10 +21,8 @@ pub struct RemoteWorker {
 
 impl WorkersConfig {
     pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<Self, ConfigError> {
-        let addresses = match source.text("COFFERDAM_WORKERS") {
-            Some(text) => text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(),
-            None => file.workers.addresses.clone().unwrap_or_default(),
-        };
+        let listed = source.list("COFFERDAM_WORKERS");
+        let addresses = listed.unwrap_or_else(|| file.workers.addresses.clone().unwrap_or_default());
         let remote = addresses.iter().map(|address| RemoteWorker::parse(address)).collect::<Result<Vec<_>, _>>()?;
         let token = source.text("COFFERDAM_WORKER_TOKEN").map(Secret::new);
         if !remote.is_empty() && token.is_none() {

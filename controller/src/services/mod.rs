@@ -98,7 +98,7 @@ impl Controller {
         let roots = config.gateway.ca_file.as_deref().map(read_roots).transpose()?.unwrap_or_default();
         let settings = GatewaySettings::new(Arc::clone(&policy), roots);
         let objects = objects::open(&config.objects.url)?;
-        let logs = Logs::new(store.clone(), Arc::clone(&objects), config.logs.clone());
+        let logs = Logs::new(store.clone(), Arc::clone(&objects), config.logs.clone(), metrics.logs.clone());
         let models = Models::new(&config.gateway)?;
         let gateway = Gateway::new(settings, vault.derive("placeholders"), resolver, models)?;
         let uploads = Uploads::new(&config, &vault);

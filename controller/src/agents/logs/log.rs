@@ -17,6 +17,7 @@ use super::state::State;
 use super::writer::Open;
 use crate::Error;
 use crate::config::LogsConfig;
+use crate::metrics::LogMetrics;
 use crate::store::Store;
 
 /// Lines that are in no segment, of one agent. At this, reading from the cluster waits.
@@ -74,10 +75,11 @@ pub struct AgentLog {
     /// Something was written.
     pub(super) room: Notify,
     followers: AtomicUsize,
+    pub(super) metrics: LogMetrics,
 }
 
 impl AgentLog {
-    pub fn new(key: AgentKey, shelf: Shelf, store: Store, limits: LogsConfig) -> Self {
+    pub fn new(key: AgentKey, shelf: Shelf, store: Store, limits: LogsConfig, metrics: LogMetrics) -> Self {
         let bucket = Mutex::new(Bucket::new(limits.rate));
         Self {
             key,
@@ -94,6 +96,7 @@ impl AgentLog {
             full: Notify::new(),
             room: Notify::new(),
             followers: AtomicUsize::new(0),
+            metrics,
         }
     }
 
@@ -111,10 +114,12 @@ impl AgentLog {
 
     pub fn follower_comes(&self) {
         self.followers.fetch_add(1, Ordering::Relaxed);
+        self.metrics.followers.inc();
     }
 
     pub fn follower_goes(&self) {
         self.followers.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.followers.dec();
     }
 
     pub fn followers(&self) -> usize {
@@ -158,6 +163,8 @@ impl AgentLog {
         self.wait_for_room().await;
         let mut numbers = self.numbers.lock().await;
         let mut seq = self.take(&mut numbers, count).await?;
+        self.metrics.lines.inc_by(count);
+        self.metrics.left_out.inc_by(lines.len() as u64 - count);
         let now = Instant::now();
         let mut state = self.lock();
         let was_empty = state.unflushed_since.is_none();

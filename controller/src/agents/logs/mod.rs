@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::cluster::{AnyCluster, WorkloadId};
 use crate::config::LogsConfig;
+use crate::metrics::LogMetrics;
 use crate::objects::AnyObjects;
 use crate::store::Store;
 
@@ -68,6 +69,7 @@ pub struct Logs {
     store: Store,
     objects: AnyObjects,
     limits: LogsConfig,
+    metrics: LogMetrics,
     cache: Arc<Cache>,
     used: Mutex<HashMap<AgentKey, Used>>,
     watches: Mutex<HashMap<WorkloadId, Arc<Watch>>>,
@@ -94,11 +96,12 @@ impl Drop for Handle {
 }
 
 impl Logs {
-    pub fn new(store: Store, objects: AnyObjects, limits: LogsConfig) -> Arc<Self> {
+    pub fn new(store: Store, objects: AnyObjects, limits: LogsConfig, metrics: LogMetrics) -> Arc<Self> {
         Arc::new(Self {
             store,
             objects,
             limits,
+            metrics,
             cache: Arc::default(),
             used: Mutex::default(),
             watches: Mutex::default(),
@@ -119,7 +122,8 @@ impl Logs {
         let mut used = self.used();
         let one = used.entry(key.clone()).or_insert_with(|| {
             let shelf = Shelf::new(Arc::clone(&self.objects), Arc::clone(&self.cache), &key);
-            let log = Arc::new(AgentLog::new(key, shelf, self.store.clone(), self.limits.clone()));
+            let log =
+                Arc::new(AgentLog::new(key, shelf, self.store.clone(), self.limits.clone(), self.metrics.clone()));
             Used { log, users: 0 }
         });
         one.users += 1;

@@ -125,6 +125,7 @@ impl AgentLog {
                 retry = RETRY;
                 continue;
             };
+            self.metrics.write_failures.inc();
             let (organization, agent) = (&self.key.organization, &self.key.agent);
             tracing::warn!(%organization, %agent, %error, retry_s = retry.as_secs(), "lines of a log could not be stored");
             tokio::select! {

@@ -14,6 +14,7 @@ use cofferdam_contract::{AgentId, LogLine, OrganizationId};
 use cofferdam_controller::agents::logs::{Follower, LogQuery, Logs, Query, Redactor};
 use cofferdam_controller::cluster::{AnyCluster, WorkloadId};
 use cofferdam_controller::config::{DatabaseConfig, LogsConfig};
+use cofferdam_controller::metrics::LogMetrics;
 use cofferdam_controller::objects::{self, AnyObjects};
 use cofferdam_controller::store::Store;
 use futures_util::TryStreamExt as _;
@@ -40,7 +41,7 @@ impl Place {
 
     pub async fn logs_with(&self, limits: LogsConfig) -> Arc<Logs> {
         let store = Store::open(&DatabaseConfig::sqlite(&self.folder.path().join("a.db"))).await.unwrap();
-        Logs::new(store, Arc::clone(&self.objects), limits)
+        Logs::new(store, Arc::clone(&self.objects), limits, LogMetrics::default())
     }
 
     /// All that is stored, as text.

@@ -129,12 +129,18 @@ async fn up(act: &Act, pod: &str) -> Result<Next, Error> {
     enter(&mut row, State::Up, serves_in(pod));
     (row.reason, row.exit_code) = (None, None);
     row.last_lines.clear();
-    if row.up_at_ms == 0 {
+    let first = row.up_at_ms == 0;
+    if first {
         row.up_at_ms = row.since_ms;
     }
     change.agent.serving = row.number;
     change.put(&mut row, true).await?;
     act.done(change).await?;
+    if first {
+        act.app.metrics.deployed("up");
+        let took_s = row.up_at_ms / 1_000 - row.created_at;
+        act.app.metrics.deployment_durations.observe(u32::try_from(took_s).unwrap_or(0).into());
+    }
     tracing::info!(organization = %row.organization, agent = %row.agent, version = row.number, "a version serves");
     Ok(Next::now())
 }

@@ -94,6 +94,7 @@ impl Act {
         }
         change.put(&mut row, true).await?;
         self.done(change).await?;
+        self.app.metrics.deployed(row.reason.unwrap_or(FailureReason::Internal).name());
         Ok(Next::now())
     }
 }
