@@ -6,6 +6,7 @@ mod bench;
 mod causes;
 mod chart;
 mod client;
+mod cluster;
 mod finding;
 mod machine;
 mod peers;

@@ -169,20 +169,24 @@ fn the_command_deploys_and_its_exit_status_says_how_it_ended() {
     assert_eq!(code, 0, "{text}");
 }
 
-#[test]
-fn a_cloud_environment_answers_the_same() {
-    let Some(aws) = std::env::var("COFFERDAM_TEST_AWS").ok() else {
+/// A server that speaks S3's and ECR's protocols, with a bucket; and a registry.
+fn cloud() -> Option<(String, DockerRegistry)> {
+    let Ok(aws) = std::env::var("COFFERDAM_TEST_AWS") else {
         eprintln!("SKIPPED: there is no server that speaks S3's and ECR's protocols (COFFERDAM_TEST_AWS)");
-        return;
+        return None;
     };
-    let Some(registry) = DockerRegistry::start() else { return };
+    let registry = DockerRegistry::start()?;
     let place: std::net::SocketAddr = aws.strip_prefix("http://").unwrap().parse().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     while Call::new("PUT", "/images").send_to(place).map_or(true, |answer| answer.status != 200) {
         assert!(Instant::now() < until, "the S3 server does not answer");
         std::thread::sleep(Duration::from_millis(200));
     }
-    let server = Server::with(Setup { unready: true, ..Setup::default() });
+    Some((aws, registry))
+}
+
+/// An environment of that cloud, and an agent in it.
+fn cloud_agent(server: &Server, aws: &str, registry: &DockerRegistry) {
     let environment = json!({
         "kind": "cloud", "images": format!("{}/cloud", registry.host()), "plain_http": true,
         "bucket": "images", "bucket_prefix": "in/", "region": "eu-central-1", "endpoint": aws,
@@ -192,8 +196,23 @@ fn a_cloud_environment_answers_the_same() {
     assert!(matches!(made.status, 200 | 201), "{}", made.text());
     assert!(!made.text().contains("hush-canary"));
     server.post("/v1/agents", &json!({"id": "one", "environment": "cloud"})).expect(201);
-    let upload = ask(&server, json!({"agent_id": "one", "action": "upload"})).expect(200);
-    let link = upload["link"].as_str().unwrap();
+}
+
+/// Sends an image to the link of an upload.
+fn upload(server: &Server) {
+    let upload = ask(server, json!({"agent_id": "one", "action": "upload"})).expect(200);
+    let folder = tempfile::tempdir().unwrap();
+    let image = std::fs::read(archive(folder.path(), "a.tar", &[])).unwrap();
+    assert_eq!(put(upload["link"].as_str().unwrap(), &image).status, 200);
+}
+
+#[test]
+fn a_cloud_environment_answers_the_same() {
+    let Some((aws, registry)) = cloud() else { return };
+    let server = Server::with(Setup { unready: true, ..Setup::default() });
+    cloud_agent(&server, &aws, &registry);
+    let link = ask(&server, json!({"agent_id": "one", "action": "upload"})).expect(200)["link"].clone();
+    let link = link.as_str().unwrap();
     assert!(link.starts_with(&format!("{aws}/images/in/")) && link.contains("X-Amz-Signature"), "{link}");
     assert!(!link.contains("hush-canary"));
     // Deployed before anything was sent: that is said.
@@ -201,12 +220,47 @@ fn a_cloud_environment_answers_the_same() {
     let early = settled(&server, "one", early["version"].as_u64().unwrap());
     assert_eq!(early["reason"], "upload_lost", "{early:#}");
 
-    let upload = ask(&server, json!({"agent_id": "one", "action": "upload"})).expect(200);
-    let folder = tempfile::tempdir().unwrap();
-    let image = std::fs::read(archive(folder.path(), "a.tar", &[])).unwrap();
-    assert_eq!(put(upload["link"].as_str().unwrap(), &image).status, 200);
+    upload(&server);
     let deployed = ask(&server, json!({"agent_id": "one", "action": "deploy"})).expect(200);
     let deployment = settled(&server, "one", deployed["version"].as_u64().unwrap());
     waits_for_a_cluster(&deployment, &registry, "cloud/default/one");
     assert!(!server.log().contains("hush-canary"));
+}
+
+#[test]
+fn images_are_brought_by_a_process_of_its_own() {
+    let Ok(database) = std::env::var("COFFERDAM_TEST_DATABASE_URL") else {
+        eprintln!("SKIPPED: COFFERDAM_TEST_DATABASE_URL names no PostgreSQL");
+        return;
+    };
+    let Some((aws, registry)) = cloud() else { return };
+    let name = format!("operator_{}", std::process::id());
+    let made = Command::new("psql").args([&database, "-qc", &format!("CREATE DATABASE {name}")]).status();
+    assert!(made.unwrap().success());
+    let database = format!("{}/{name}", database.rsplit_once('/').unwrap().0);
+    let of = |role: &str| {
+        let setup = Setup { unready: true, ..Setup::default() }.args(&["--role", role]);
+        setup.env("DATABASE_URL", &database).env("COFFERDAM_ENCRYPTION_KEY", "1f".repeat(32))
+    };
+    let controller = of("controller").env("COFFERDAM_WORKERS", "http://127.0.0.1:1");
+    let controller = Server::with(controller.env("COFFERDAM_WORKER_TOKEN", "nobody's"));
+    cloud_agent(&controller, &aws, &registry);
+    upload(&controller);
+    let deployed = ask(&controller, json!({"agent_id": "one", "action": "deploy"})).expect(200);
+    let version = deployed["version"].as_u64().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let waits = controller.get(&format!("/v1/agents/one/deployments/{version}")).expect(200);
+    assert_eq!(waits["state"], "Pushing", "nobody brings it: {waits:#}");
+
+    let operator = Server::with(of("aws-operator"));
+    operator.wait_ready(Duration::from_secs(20));
+    let deployment = settled(&controller, "one", version);
+    waits_for_a_cluster(&deployment, &registry, "cloud/default/one");
+    // It has no API, and says what it has.
+    let refused = operator.send(Call::new("GET", "/v1/agents"));
+    assert!(refused.status == 404 && refused.text().contains("aws-operator"), "{}", refused.text());
+    assert!(operator.send(Call::new("GET", "/metrics")).text().contains("cofferdam_api_requests_total"));
+    for log in [operator.log(), controller.log()] {
+        assert!(!log.contains("hush-canary"), "{log}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The rows of the table, in its order. A row measures ours and its peer in turns and says what it found.
 
+mod agent_deploy;
 mod cpu;
 mod fork;
 mod fresh;
@@ -46,6 +47,11 @@ pub const ALL: &[Row] = &[
     Row { name: "mcp", about: "a tool through MCP beside REST", run: tool_calls::through_mcp },
     Row { name: "gateway", about: "requests of a tool through the gateway, a body of 1 GB", run: gateway::measure },
     Row { name: "logs", about: "1,000 followers of one busy agent's log", run: logs::measure },
+    Row {
+        name: "agent-deploy",
+        about: "deployment of a pushed agent image until its Job is applied",
+        run: agent_deploy::measure,
+    },
     Row { name: "many-tools", about: "1,000 deployed tools beside 10", run: many_tools::measure },
     Row { name: "image", about: "push of an image archive, new and again, beside skopeo", run: images::measure },
     Row { name: "image-pipe", about: "push of an image of 10 GB through a pipe: its memory", run: images::pipe },

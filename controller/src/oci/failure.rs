@@ -1,61 +1,43 @@
-//! What a registry did wrong, as a problem: whose registry, what happened, what to do. The library's own words stay in
-//! the log: they may repeat what a server said.
+//! What a registry did wrong, as a problem: whose registry, what happened, what to do. What the client says stays in the
+//! log: it is written for who pushes an image at a terminal, and may repeat what a server said.
 
 use cofferdam_contract::Problem;
-use oci_client::Reference;
-use oci_client::errors::{DigestError, OciDistributionError as Oci};
+use cofferdam_registry::Reference;
+use cofferdam_registry::client::error::{ClientError, Kind};
 
 use crate::Error;
 
-pub(super) fn problem(error: &Oci, reference: &Reference) -> Error {
+pub(super) fn problem(error: &ClientError, reference: &Reference) -> Error {
     let registry = reference.registry();
     tracing::info!(registry, repository = reference.repository(), %error, "a registry was asked in vain");
     let upstream = |what: String| Problem::bad_upstream(format!("The registry {registry}: {what}"));
-    let problem = match error {
-        Oci::AuthenticationFailure(_) | Oci::UnauthorizedError { .. } | Oci::RegistryTokenDecodeError(_) => upstream(
+    let status = error.status.unwrap_or_default();
+    let what = match error.kind {
+        Kind::NotFound => return nothing(reference).into(),
+        Kind::Unauthorized => {
             "it does not let us in (401). Are the operator's credentials for it right, and is there such a repository?"
-                .to_owned(),
-        ),
-        missing if is_missing(missing) => nothing(reference),
-        Oci::RegistryError { envelope, .. } => {
-            let codes: Vec<String> = envelope.errors.iter().take(4).map(|e| format!("{:?}", e.code)).collect();
-            upstream(format!("it refuses ({}). Are the operator's credentials for it right?", codes.join(", ")))
         }
-        Oci::ServerError { code, .. } => upstream(format!("it answered {code}.")),
-        Oci::DigestError(DigestError::VerificationError { expected, actual }) => {
-            upstream(format!("it served other bytes than asked for: expected {expected}, got {actual}."))
+        Kind::Forbidden => "it refuses (403). Are the operator's credentials for it right?",
+        Kind::Limited | Kind::Full | Kind::Broken | Kind::Refused => {
+            return upstream(format!("it answered {status}.")).into();
         }
-        Oci::IoError(e) if is_wrong(e) => upstream("it served other bytes than the manifest's digest says.".to_owned()),
-        Oci::DigestError(_) => upstream("a digest of its is none.".to_owned()),
-        Oci::ImageIndexParsingNoPlatformResolverError => Problem::invalid(format!(
-            "{reference} is an index of several images; name the digest of the one with the component."
-        )),
-        Oci::RequestError(e) if e.is_timeout() => upstream("it did not answer in time.".to_owned()),
-        Oci::RequestError(e) if e.is_connect() => upstream("it cannot be reached.".to_owned()),
-        Oci::RequestError(_) | Oci::IoError(_) => upstream("the connection broke off.".to_owned()),
-        _ => upstream("its answer is not what the OCI distribution specification says.".to_owned()),
+        Kind::TooLong => "what it serves is longer than its manifest says, or than it may be.",
+        Kind::WrongContent => "it served other bytes than asked for: they have another digest.",
+        Kind::Unreachable => "it cannot be reached.",
+        Kind::Timeout => "it did not answer in time.",
+        Kind::Dropped | Kind::Lost => "the connection broke off.",
+        Kind::Tls => "there is no TLS connection to it: is its certificate one that this machine trusts?",
+        Kind::Elsewhere => "it sends us to a place that we do not go to.",
+        Kind::Protocol | Kind::Settings => return strange(reference),
     };
-    problem.into()
+    upstream(what.to_owned()).into()
 }
 
-/// Whether the registry says that there is no such thing.
-pub(super) fn is_missing(error: &Oci) -> bool {
-    match error {
-        Oci::ImageManifestNotFoundError(_) | Oci::ServerError { code: 404, .. } => true,
-        Oci::RegistryError { envelope, .. } => envelope.errors.iter().any(|e| is_unknown(&e.code)),
-        _ => false,
-    }
-}
-
-/// The library verifies a blob as it streams, and says so as an error of the stream.
-fn is_wrong(error: &std::io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<DigestError>());
-    matches!(inner, Some(DigestError::VerificationError { .. }))
-}
-
-fn is_unknown(code: &oci_client::errors::OciErrorCode) -> bool {
-    use oci_client::errors::OciErrorCode as Code;
-    matches!(code, Code::ManifestUnknown | Code::NameUnknown | Code::BlobUnknown | Code::NotFound)
+/// What came is not what registries serve.
+pub(super) fn strange(reference: &Reference) -> Error {
+    let registry = reference.registry();
+    let detail = format!("The registry {registry}: its answer is not what the OCI distribution specification says.");
+    Problem::bad_upstream(detail).into()
 }
 
 fn nothing(reference: &Reference) -> Problem {

@@ -1,8 +1,10 @@
 //! The Wasm OCI artifact layout: a manifest with a Wasm configuration and one layer that is the component.
 
+use std::collections::BTreeMap;
+
 use cofferdam_contract::Problem;
 use cofferdam_contract::tool::MAX_COMPONENT_BYTES;
-use oci_client::manifest::{OciDescriptor, OciImageManifest};
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
@@ -13,11 +15,53 @@ pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OLD_CONFIG: &str = "application/vnd.wasm.config.v1+json";
 const OLD_LAYER: &str = "application/vnd.wasm.content.layer.v1+wasm";
 
+/// A manifest, as far as an artifact's is looked at. What it says of sizes and digests is not trusted yet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Manifest {
+    pub schema_version: u32,
+    #[serde(default)]
+    pub media_type: String,
+    pub config: Descriptor,
+    pub layers: Vec<Descriptor>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    pub media_type: String,
+    pub digest: String,
+    pub size: i64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An index has these instead of layers.
+#[derive(Deserialize)]
+struct Index {
+    #[serde(rename = "manifests")]
+    _manifests: Vec<serde::de::IgnoredAny>,
+}
+
+/// What there is under a reference.
+pub(super) enum Found {
+    Manifest(Manifest),
+    Index,
+    Neither,
+}
+
+pub(super) fn read(bytes: &[u8]) -> Found {
+    if let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) {
+        return Found::Manifest(manifest);
+    }
+    if serde_json::from_slice::<Index>(bytes).is_ok() { Found::Index } else { Found::Neither }
+}
+
 /// The layer that is the component.
 ///
 /// # Errors
 /// An artifact of another layout, or a component that is too large.
-pub(super) fn component(manifest: &OciImageManifest) -> Result<&OciDescriptor, Error> {
+pub(super) fn component(manifest: &Manifest) -> Result<&Descriptor, Error> {
     let shown = |text: &str| text.chars().take(100).collect::<String>();
     let config = manifest.config.media_type.as_str();
     if !matches!(config, CONFIG | OLD_CONFIG) {
@@ -48,10 +92,10 @@ mod tests {
 
     #[test]
     fn only_a_wasm_artifact_is_one() {
-        let good = OciImageManifest {
-            config: OciDescriptor { media_type: CONFIG.into(), ..OciDescriptor::default() },
-            layers: vec![OciDescriptor { media_type: LAYER.into(), size: 5, ..OciDescriptor::default() }],
-            ..OciImageManifest::default()
+        let good = Manifest {
+            config: Descriptor { media_type: CONFIG.into(), ..Descriptor::default() },
+            layers: vec![Descriptor { media_type: LAYER.into(), size: 5, ..Descriptor::default() }],
+            ..Manifest::default()
         };
         assert_eq!(component(&good).unwrap().size, 5);
         let mut image = good.clone();

@@ -1,17 +1,15 @@
 //! Pulls a component: the manifest, its signature where the operator trusts keys, the layer. Bounded, and every byte
 //! compared with the digest that the manifest names.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cofferdam_contract::Problem;
-use futures_util::StreamExt;
-use oci_client::client::LayerDescriptor;
-use oci_client::manifest::OciDescriptor;
+use cofferdam_registry::Digest;
 
 use super::client::{Access, WHOLE, access};
+use super::layout::{Descriptor, Found};
 use super::{failure, layout, signature};
 use crate::Error;
 use crate::auth::Caller;
-use crate::blobs;
 use crate::services::App;
 
 /// A component from a registry.
@@ -34,41 +32,32 @@ pub async fn pull(app: &App, caller: &Caller, text: &str) -> Result<Pulled, Erro
 }
 
 async fn fetch(app: &App, access: &Access) -> Result<Pulled, Error> {
-    let Access { client, auth, reference, .. } = access;
-    let pulled = client.pull_image_manifest(reference, auth).await;
-    let (manifest, digest) = pulled.map_err(|e| failure::problem(&e, reference))?;
+    let Access { client, reference } = access;
+    let served = client.manifest(&reference.which()).await.map_err(|e| failure::problem(&e, reference))?;
+    let manifest = match layout::read(&served.bytes) {
+        Found::Manifest(manifest) => manifest,
+        Found::Index => {
+            let detail =
+                format!("{reference} is an index of several images; name the digest of the one with the component.");
+            return Err(Problem::invalid(detail).into());
+        }
+        Found::Neither => return Err(failure::strange(reference)),
+    };
     let layer = layout::component(&manifest)?;
-    signature::check(app, access, &digest).await?;
+    signature::check(app, access, &served.digest).await?;
     let component = blob(access, layer).await?;
     let tag = reference.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
-    let source = format!("{}/{}{tag}@{digest}", reference.registry(), reference.repository());
+    let source = format!("{}/{}{tag}@{}", reference.registry(), reference.repository(), served.digest);
     Ok(Pulled { component, source })
 }
 
-/// A layer's bytes, as many as its descriptor says.
-pub(super) async fn blob(access: &Access, layer: &OciDescriptor) -> Result<Bytes, Error> {
-    let Access { client, reference, silence, .. } = access;
-    let wrong =
-        |what: &str| Error::from(Problem::bad_upstream(format!("The registry {}: {what}", reference.registry())));
-    if !blobs::is_digest(&layer.digest) {
-        return Err(wrong("a digest in its manifest is none of SHA-256."));
-    }
-    // Addresses that a manifest names are never asked.
-    let place = LayerDescriptor { digest: &layer.digest, urls: &None };
-    let mut stream = client.pull_blob_stream(reference, &place).await.map_err(|e| failure::problem(&e, reference))?;
+/// A layer's bytes, as many as its descriptor says. Addresses that a manifest names are never asked.
+pub(super) async fn blob(access: &Access, layer: &Descriptor) -> Result<Bytes, Error> {
+    let Access { client, reference } = access;
+    let Ok(digest) = layer.digest.parse::<Digest>() else {
+        let detail = format!("The registry {}: a digest in its manifest is none of SHA-256.", reference.registry());
+        return Err(Problem::bad_upstream(detail).into());
+    };
     let size = usize::try_from(layer.size).unwrap_or(0);
-    let mut bytes = BytesMut::with_capacity(size);
-    let late = |_| failure::late(reference);
-    while let Some(piece) = tokio::time::timeout(*silence, stream.next()).await.map_err(late)? {
-        let piece = piece.map_err(|e| failure::problem(&e.into(), reference))?;
-        if bytes.len() + piece.len() > size {
-            return Err(wrong("a blob is longer than its manifest says."));
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    let bytes = bytes.freeze();
-    if blobs::digest(&bytes) != layer.digest {
-        return Err(wrong("it served other bytes than the manifest's digest says."));
-    }
-    Ok(bytes)
+    client.layer(&digest, size).await.map_err(|e| failure::problem(&e, reference))
 }

@@ -3,12 +3,11 @@
 use bytes::Bytes;
 use cofferdam_contract::Component;
 use cofferdam_contract::Problem;
-use oci_client::client::{Config, ImageLayer};
-use oci_client::manifest::OciImageManifest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::client::{Access, WHOLE, access};
+use super::layout::{Descriptor, Manifest};
 use super::{failure, layout};
 use crate::Error;
 use crate::services::App;
@@ -35,7 +34,7 @@ pub async fn push(app: &App, text: &str, component: &Component, bytes: Bytes) ->
 }
 
 async fn send(access: &Access, component: &Component, bytes: Bytes) -> Result<Pushed, Error> {
-    let Access { client, auth, reference, .. } = access;
+    let Access { client, reference } = access;
     let exports: Vec<&str> = component.functions.iter().filter_map(|f| f.export.interface.as_deref()).collect();
     let config = serde_json::json!({
         "architecture": "wasm",
@@ -43,16 +42,23 @@ async fn send(access: &Access, component: &Component, bytes: Bytes) -> Result<Pu
         "layerDigests": [component.digest],
         "component": {"exports": dedup(exports), "imports": component.imports, "target": null},
     });
-    let config = serde_json::to_vec(&config).map_err(|e| Error::Wire(e.to_string()))?;
-    let config = Config::new(config, layout::CONFIG.to_owned(), None);
-    let layers = [ImageLayer::new(bytes, layout::LAYER.to_owned(), None)];
-    let mut manifest = OciImageManifest::build(&layers, &config, None);
-    manifest.media_type = Some(layout::MANIFEST.to_owned());
-    client.push(reference, &layers, config, auth, Some(manifest)).await.map_err(|e| failure::problem(&e, reference))?;
-    // The digest is the registry's: of the bytes as it has them.
-    let (_, digest) = client.pull_image_manifest(reference, auth).await.map_err(|e| failure::problem(&e, reference))?;
+    let config = Bytes::from(config.to_string());
+    let mut parts = Vec::new();
+    for (bytes, media_type) in [(&config, layout::CONFIG), (&bytes, layout::LAYER)] {
+        let digest = client.put_blob(bytes).await.map_err(|e| failure::problem(&e, reference))?.to_string();
+        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        parts.push(Descriptor { media_type: media_type.to_owned(), digest, size, ..Descriptor::default() });
+    }
+    let layers = parts.split_off(1);
+    let config = parts.pop().unwrap_or_default();
+    let manifest = Manifest { schema_version: 2, media_type: layout::MANIFEST.to_owned(), config, layers };
+    let manifest = serde_json::to_vec(&manifest).map_err(|e| Error::Wire(e.to_string()))?;
+    let tag = reference.which();
+    let put = client.put_manifest(&tag, layout::MANIFEST, manifest.into()).await;
+    let digest = put.map_err(|e| failure::problem(&e, reference))?.to_string();
     tracing::info!(%reference, digest, "a component was pushed");
-    Ok(Pushed { reference: format!("{reference}@{digest}"), digest })
+    let place = format!("{}/{}:{tag}", reference.registry(), reference.repository());
+    Ok(Pushed { reference: format!("{place}@{digest}"), digest })
 }
 
 fn dedup(mut names: Vec<&str>) -> Vec<&str> {

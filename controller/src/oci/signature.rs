@@ -5,15 +5,16 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cofferdam_contract::Problem;
-use oci_client::Reference;
-use oci_client::manifest::OciImageManifest;
+use cofferdam_registry::Digest;
+use cofferdam_registry::client::error::Kind;
 use p256::ecdsa::Signature;
 use p256::ecdsa::signature::Verifier;
 use serde::Deserialize;
 
 use super::client::Access;
-use super::failure;
+use super::layout::{Found, Manifest};
 use super::pull::blob;
+use super::{failure, layout};
 use crate::Error;
 use crate::policy::PublicKey;
 use crate::services::App;
@@ -49,7 +50,7 @@ struct Image {
 ///
 /// # Errors
 /// [`Problem::denied`] where no good signature is found.
-pub(super) async fn check(app: &App, access: &Access, digest: &str) -> Result<(), Error> {
+pub(super) async fn check(app: &App, access: &Access, digest: &Digest) -> Result<(), Error> {
     let signatures = &app.policy.signatures;
     if !signatures.required {
         return Ok(());
@@ -77,29 +78,26 @@ pub(super) async fn check(app: &App, access: &Access, digest: &str) -> Result<()
     }))
 }
 
-fn tag(digest: &str) -> String {
-    format!("{}.sig", digest.replace(':', "-"))
+fn tag(digest: &Digest) -> String {
+    format!("{}.sig", digest.to_string().replace(':', "-"))
 }
 
 /// The manifest under the tag for signatures.
-async fn tagged(access: &Access, digest: &str) -> Result<Option<OciImageManifest>, Error> {
-    let (registry, repository) = (access.reference.registry().to_owned(), access.reference.repository().to_owned());
-    let place = Reference::with_tag(registry, repository, tag(digest));
-    match access.client.pull_image_manifest(&place, &access.auth).await {
-        Ok((manifest, _)) => Ok(Some(manifest)),
-        Err(error) if failure::is_missing(&error) => Ok(None),
-        Err(error) => Err(failure::problem(&error, &place)),
+async fn tagged(access: &Access, digest: &Digest) -> Result<Option<Manifest>, Error> {
+    match access.client.manifest(&tag(digest)).await {
+        Ok(served) => match layout::read(&served.bytes) {
+            Found::Manifest(manifest) => Ok(Some(manifest)),
+            Found::Index | Found::Neither => Err(failure::strange(&access.reference)),
+        },
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(failure::problem(&error, &access.reference)),
     }
 }
 
 /// The manifests of signatures that refer to the artifact. A registry that knows no referrers has none.
-async fn referring(access: &Access, digest: &str) -> Vec<OciImageManifest> {
-    let at = |digest: &str| {
-        let (registry, repository) = (access.reference.registry(), access.reference.repository());
-        Reference::with_digest(registry.to_owned(), repository.to_owned(), digest.to_owned())
-    };
-    let index = match access.client.pull_referrers(&at(digest), Some(ARTIFACT)).await {
-        Ok(index) => index,
+async fn referring(access: &Access, digest: &Digest) -> Vec<Manifest> {
+    let entries = match access.client.referrers(digest, ARTIFACT).await {
+        Ok(entries) => entries,
         Err(error) => {
             tracing::debug!(%error, "a registry was asked for referrers in vain");
             return Vec::new();
@@ -107,28 +105,27 @@ async fn referring(access: &Access, digest: &str) -> Vec<OciImageManifest> {
     };
     let mut found = Vec::new();
     // Registries need not filter; what else refers to the artifact has no payload of a signature.
-    for entry in index.manifests.iter().take(MAX_REFERRERS) {
-        match access.client.pull_image_manifest(&at(&entry.digest), &access.auth).await {
-            Ok((manifest, _)) => found.push(manifest),
-            Err(error) => tracing::debug!(%error, digest = entry.digest, "a referrer cannot be read"),
+    for entry in entries.iter().take(MAX_REFERRERS) {
+        match access.client.manifest(&entry.digest.to_string()).await {
+            Ok(served) => {
+                if let Found::Manifest(manifest) = layout::read(&served.bytes) {
+                    found.push(manifest);
+                }
+            }
+            Err(error) => tracing::debug!(%error, digest = %entry.digest, "a referrer cannot be read"),
         }
     }
     found
 }
 
 /// Whether a layer of this manifest is a good signature of the artifact.
-async fn is_signed(
-    access: &Access,
-    keys: &[PublicKey],
-    manifest: &OciImageManifest,
-    digest: &str,
-) -> Result<bool, Error> {
+async fn is_signed(access: &Access, keys: &[PublicKey], manifest: &Manifest, digest: &Digest) -> Result<bool, Error> {
     for layer in manifest.layers.iter().filter(|layer| layer.media_type == PAYLOAD).take(MAX_SIGNATURES) {
         if !(1..=MAX_PAYLOAD).contains(&layer.size) {
             continue;
         }
-        let Some(signature) = layer.annotations.as_ref().and_then(|notes| notes.get(ANNOTATION)) else { continue };
-        if is_good(keys, &blob(access, layer).await?, signature, digest) {
+        let Some(signature) = layer.annotations.get(ANNOTATION) else { continue };
+        if is_good(keys, &blob(access, layer).await?, signature, &digest.to_string()) {
             return Ok(true);
         }
     }

@@ -197,8 +197,8 @@ impl Auth {
         loop {
             let error = match wire.send(&ask, authorization.clone()).await {
                 Ok(answer) if answer.status.is_success() => {
-                    let body = answer.bytes(MAX_TOKEN_ANSWER).await;
-                    return body.as_deref().and_then(read).ok_or_else(|| {
+                    let body = wire.body(answer, MAX_TOKEN_ANSWER, "an answer of its token service").await?;
+                    return read(&body).ok_or_else(|| {
                         wire.error(Kind::Protocol, "its token service's answer holds no token that can be used")
                     });
                 }

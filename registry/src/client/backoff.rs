@@ -22,6 +22,8 @@ pub struct Patience {
     pub answer: Duration,
     /// For a chunk of an upload, and for its end, when a registry may move it to its place.
     pub chunk: Duration,
+    /// The longest silence in the middle of an answer, within those times.
+    pub silence: Duration,
 }
 
 impl Default for Patience {
@@ -35,6 +37,7 @@ impl Default for Patience {
             connect: seconds(10),
             answer: seconds(60),
             chunk: seconds(300),
+            silence: seconds(60),
         }
     }
 }

@@ -49,16 +49,44 @@ impl Client {
         let url = self.path(&format!("blobs/{digest}"))?;
         let ask = Ask::new(Method::GET, url, self.wire.patience.answer, "the question for an image's configuration");
         let answer = self.read(ask, &self.pulling(), |status| status == StatusCode::OK).await?;
-        let Some(bytes) = answer.bytes(most).await else {
-            let what = format!("a configuration is longer than {most} bytes, or its bytes did not all come");
-            return Err(self.wire.error(Kind::Protocol, what));
-        };
-        if Digest::of(&bytes) != *digest {
-            return Err(self
-                .wire
-                .error(Kind::WrongContent, "a configuration has another digest than it was asked for"));
-        }
+        let bytes = self.wire.body(answer, most, "a configuration").await?;
+        self.check_digest(&bytes, digest, "a configuration")?;
         Ok(bytes)
+    }
+
+    /// A layer of at most `size` bytes, all of it in memory, its digest checked.
+    ///
+    /// # Errors
+    /// As [`Self::blob`].
+    pub async fn layer(&self, digest: &Digest, size: usize) -> Result<Bytes, ClientError> {
+        let url = self.path(&format!("blobs/{digest}"))?;
+        let ask = Ask::new(Method::GET, url, self.wire.patience.chunk, "the question for a layer");
+        let answer = self.read(ask, &self.pulling(), |status| status == StatusCode::OK).await?;
+        let bytes = self.wire.body(answer, size, "a layer").await?;
+        self.check_digest(&bytes, digest, "a layer")?;
+        Ok(bytes)
+    }
+
+    /// Sends a blob that is at hand, where the registry does not have it.
+    ///
+    /// # Errors
+    /// What the registry or the way to it did wrong.
+    pub async fn put_blob(&self, bytes: &Bytes) -> Result<Digest, ClientError> {
+        let digest = Digest::of(bytes);
+        if self.blob_size(&digest).await?.is_none() {
+            let mut upload = self.begin_upload().await?;
+            self.finish_upload(&mut upload, bytes, &digest).await?;
+        }
+        Ok(digest)
+    }
+
+    fn check_digest(&self, bytes: &[u8], digest: &Digest, what: &str) -> Result<(), ClientError> {
+        match Digest::of(bytes) == *digest {
+            true => Ok(()),
+            false => {
+                Err(self.wire.error(Kind::WrongContent, format!("{what} has another digest than it was asked for")))
+            }
+        }
     }
 
     /// Asks the registry to take a blob over from another of its repositories. What it does not want to do is no error.

@@ -38,6 +38,8 @@ pub enum Kind {
     Refused,
     /// An answer that the protocol does not know.
     Protocol,
+    /// It serves more bytes than it may.
+    TooLong,
     /// It has, or serves, other bytes than were sent or asked for.
     WrongContent,
     /// An upload that the registry forgot, or whose bytes it lost: it has to begin again.
@@ -77,6 +79,7 @@ impl ClientError {
             | Kind::Broken
             | Kind::Refused
             | Kind::Protocol
+            | Kind::TooLong
             | Kind::WrongContent
             | Kind::Lost
             | Kind::Elsewhere => Fault::Registry,
@@ -109,6 +112,7 @@ fn advice(kind: &Kind) -> &'static str {
         Kind::Broken => "It is the registry's own failure; its log says why. What it has already is not sent again",
         Kind::Refused => "It refuses this; its documentation or its owner knows why",
         Kind::Protocol => "Is it an OCI registry, and is the address right (scheme, host, port)?",
+        Kind::TooLong => "What it serves is not what was asked for, or not what a manifest says",
         Kind::WrongContent => "Something between us and its storage changes bytes; nothing was tagged",
         Kind::Lost => "Push again: layers that are there already are not sent again",
         Kind::Unreachable => "Is the address right, is it running, and can this machine reach it?",

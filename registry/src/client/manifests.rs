@@ -5,7 +5,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, StatusCode};
 
 use super::Client;
-use super::documents::{Descriptor, Document};
+use super::documents::{Descriptor, Document, OCI_INDEX};
 use super::error::{ClientError, Kind};
 use super::wire::Ask;
 use crate::digest::Digest;
@@ -52,17 +52,40 @@ impl Client {
         let media_type = answer.header("content-type").unwrap_or_default();
         let media_type: String = media_type.split(';').next().unwrap_or_default().trim().chars().take(255).collect();
         let named = answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
-        let Some(bytes) = answer.bytes(MAX_MANIFEST).await else {
-            return Err(self
-                .wire
-                .error(Kind::Protocol, "a manifest is longer than 4 MiB, or its bytes did not all come"));
-        };
+        let bytes = self.wire.body(answer, MAX_MANIFEST, "a manifest").await?;
         let digest = Digest::of(&bytes);
         let asked = which.parse::<Digest>().ok();
         if asked.or(named).is_some_and(|expected| expected != digest) {
             return Err(self.wire.error(Kind::WrongContent, "a manifest has another digest than it was asked for"));
         }
         Ok(Manifest { digest, media_type, bytes })
+    }
+
+    /// What refers to a manifest, as the registry tells it by its API, or by the tag that stands in for that.
+    ///
+    /// # Errors
+    /// What the registry or the way to it did wrong.
+    pub async fn referrers(&self, digest: &Digest, artifact_type: &str) -> Result<Vec<Descriptor>, ClientError> {
+        let mut url = self.path(&format!("referrers/{digest}"))?;
+        url.query_pairs_mut().append_pair("artifactType", artifact_type);
+        let ask = Ask::new(Method::GET, url, self.wire.patience.answer, "the question for what refers to a manifest");
+        let wanted = |status: StatusCode| status == StatusCode::OK || status == StatusCode::NOT_FOUND;
+        let answer = self.read(ask.header(ACCEPT, OCI_INDEX), &self.pulling(), wanted).await?;
+        let bytes = if answer.status == StatusCode::OK {
+            self.wire.body(answer, MAX_MANIFEST, "an index of what refers to a manifest").await?
+        } else {
+            answer.done().await;
+            match self.manifest(&digest.to_string().replace(':', "-")).await {
+                Ok(manifest) => manifest.bytes,
+                Err(error) if error.kind == Kind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            }
+        };
+        match Document::read(&bytes, OCI_INDEX) {
+            Ok(Document::Index(index)) => Ok(index.manifests),
+            Ok(Document::Manifest(_)) => Err(self.no_image("no index of what refers to a manifest")),
+            Err(why) => Err(self.no_image(&why)),
+        }
     }
 
     /// Writes a manifest under a tag or its digest.

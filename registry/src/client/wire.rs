@@ -16,6 +16,8 @@ use super::error::{ClientError, Kind, shown};
 use super::{Target, tls};
 
 const MAX_ERROR_BODY: usize = 16 << 10;
+/// For the rest of an answer that nobody needs.
+const REST: Duration = Duration::from_secs(2);
 const MAX_LOCATION: usize = 8 << 10;
 
 #[derive(Debug)]
@@ -58,6 +60,13 @@ pub(super) struct Answer {
     pub headers: HeaderMap,
     pub about: &'static str,
     response: reqwest::Response,
+}
+
+/// Why a body is not all there.
+enum Cut {
+    TooLong,
+    Dropped,
+    Silent,
 }
 
 impl Wire {
@@ -156,6 +165,15 @@ impl Wire {
         Ok(Answer { status, headers, about: ask.about, response })
     }
 
+    /// An answer's body, of at most `most` bytes. `what` says what it is: "a manifest".
+    pub async fn body(&self, answer: Answer, most: usize, what: &str) -> Result<Bytes, ClientError> {
+        answer.bytes(most, self.patience.silence).await.map_err(|cut| match cut {
+            Cut::TooLong => self.error(Kind::TooLong, format!("{what} is longer than {most} bytes")),
+            Cut::Dropped => self.error(Kind::Dropped, format!("the connection broke off in the middle of {what}")),
+            Cut::Silent => self.error(Kind::Timeout, format!("{what} did not come in time")),
+        })
+    }
+
     /// A library's error in our words: its own would repeat addresses with a registry's upload tokens in them.
     fn failure(&self, error: &reqwest::Error, about: &str) -> ClientError {
         let mut causes = Causes::default();
@@ -190,7 +208,7 @@ impl Wire {
             400..=599 => Kind::Refused,
             _ => Kind::Protocol,
         };
-        let body = answer.bytes(MAX_ERROR_BODY).await.unwrap_or_default();
+        let body = answer.bytes(MAX_ERROR_BODY, self.patience.silence).await.unwrap_or_default();
         let said = said(&body).and_then(|text| shown(&text, secrets.iter().map(|secret| secret.as_str())));
         let said = said.map(|text| format!(" ({text})")).unwrap_or_default();
         let what = format!("it answered {} to {about}{said}", status.as_u16());
@@ -203,24 +221,26 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The body; `None` where it is longer than `most` or ends early.
-    pub async fn bytes(mut self, most: usize) -> Option<Bytes> {
+    /// The body, all of it.
+    async fn bytes(mut self, most: usize, silence: Duration) -> Result<Bytes, Cut> {
         if self.response.content_length().is_some_and(|length| length > most as u64) {
-            return None;
+            return Err(Cut::TooLong);
         }
         let mut all = BytesMut::new();
-        while let Some(piece) = self.response.chunk().await.ok()? {
+        loop {
+            let piece = tokio::time::timeout(silence, self.response.chunk()).await.map_err(|_| Cut::Silent)?;
+            let piece = piece.map_err(|error| if error.is_timeout() { Cut::Silent } else { Cut::Dropped })?;
+            let Some(piece) = piece else { return Ok(all.freeze()) };
             if all.len() + piece.len() > most {
-                return None;
+                return Err(Cut::TooLong);
             }
             all.extend_from_slice(&piece);
         }
-        Some(all.freeze())
     }
 
     /// Reads a short rest, so that the connection can be used again.
     pub async fn done(self) {
-        let _ = self.bytes(MAX_ERROR_BODY).await;
+        let _ = self.bytes(MAX_ERROR_BODY, REST).await;
     }
 }
 

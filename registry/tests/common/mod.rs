@@ -25,6 +25,7 @@ pub fn quick() -> Patience {
         connect: Duration::from_secs(2),
         answer: Duration::from_secs(5),
         chunk: Duration::from_secs(8),
+        silence: Duration::from_secs(5),
     }
 }
 

@@ -95,6 +95,7 @@ async fn what_a_registry_does_wrong_is_said_and_the_version_before_serves() {
         ("a blob that is refused", good(), Does::Answers(403, json, denied), 502, "The registry"),
         ("a manifest that stalls", Does::Stalls, whole(), 502, "in time"),
         ("silence", Does::Silent, whole(), 502, "in time"),
+        ("a manifest without end", Does::Endless, whole(), 502, "longer"),
         ("a manifest that breaks off", Does::Breaks(500), whole(), 502, "broke off"),
         ("no manifest", Does::Answers(404, json, unknown), whole(), 422, "there is no"),
         ("401", Does::Answers(401, json, denied), whole(), 502, "401"),
