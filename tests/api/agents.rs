@@ -248,9 +248,13 @@ fn images_are_brought_by_a_process_of_its_own() {
     upload(&controller);
     let deployed = ask(&controller, json!({"agent_id": "one", "action": "deploy"})).expect(200);
     let version = deployed["version"].as_u64().unwrap();
+    let shown = || controller.get(&format!("/v1/agents/one/deployments/{version}")).expect(200);
+    let until = Instant::now() + Duration::from_secs(30);
+    while shown()["state"] == "Uploading" && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     std::thread::sleep(Duration::from_secs(2));
-    let waits = controller.get(&format!("/v1/agents/one/deployments/{version}")).expect(200);
-    assert_eq!(waits["state"], "Pushing", "nobody brings it: {waits:#}");
+    assert_eq!(shown()["state"], "Pushing", "nobody brings it: {:#}", shown());
 
     let operator = Server::with(of("aws-operator"));
     operator.wait_ready(Duration::from_secs(20));
