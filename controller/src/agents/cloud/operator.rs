@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use cofferdam_contract::{DeploymentId, FailureReason};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::agents::driver::{backoff, is_final, millis, safe};
+use crate::agents::driver::{backoff, every, is_final, log, millis, safe};
 use crate::agents::uploads::Slots;
 use crate::agents::{arrived, image_arrived, upload_failed, upload_progress};
 use crate::clock::{now_ms, random_bits};
@@ -44,12 +43,6 @@ pub async fn operate(app: App, stop: CancellationToken) -> Result<(), Error> {
     Ok(())
 }
 
-fn log(what: &str, result: Result<(), Error>) {
-    if let Err(error) = result {
-        tracing::warn!(error = %error.chain(), "{what} failed; it is tried again");
-    }
-}
-
 struct Operator {
     app: App,
     owner: String,
@@ -62,11 +55,6 @@ struct Operator {
 impl Operator {
     async fn run(&mut self, stop: &CancellationToken) {
         let timing = self.app.config.agents.timing;
-        let every = |period: Duration| {
-            let mut ticks = interval(period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        };
         let (mut heartbeat, mut poll) = (every(timing.heartbeat), every(timing.poll));
         let app = Arc::clone(&self.app);
         loop {

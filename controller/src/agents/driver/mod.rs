@@ -17,7 +17,7 @@ use std::time::Duration;
 use cofferdam_contract::{AgentId, OrganizationId};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::{Id, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub(in crate::agents) use self::act::{is_final, safe};
@@ -60,7 +60,8 @@ pub async fn drive(app: App, stop: CancellationToken) -> Result<(), Error> {
     Ok(())
 }
 
-fn log(what: &str, result: Result<(), Error>) {
+/// Notes a failure of what is done again anyway.
+pub(in crate::agents) fn log(what: &str, result: Result<(), Error>) {
     if let Err(error) = result {
         tracing::warn!(error = %error.chain(), "{what} failed; it is tried again");
     }
@@ -85,11 +86,6 @@ impl Driver {
     async fn run(&mut self, stop: &CancellationToken) {
         let timing = self.app.config.agents.timing;
         let mut changes = self.app.agents.changes();
-        let every = |period: Duration| {
-            let mut ticks = interval(period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        };
         let (mut heartbeat, mut poll) = (every(timing.heartbeat), every(timing.poll));
         let mut sweep = every(sweep::EVERY);
         let mut reconcile = tokio::time::interval_at(Instant::now() + timing.reconcile, timing.reconcile);
@@ -220,6 +216,13 @@ impl Driver {
         // It may have been changed while it ended.
         log("taking an agent", self.wake(key).await);
     }
+}
+
+/// Ticks that are not made up for where one came late.
+pub(in crate::agents) fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 pub(in crate::agents) fn millis(time: Duration) -> i64 {
