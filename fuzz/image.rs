@@ -1,17 +1,19 @@
-//! What reads image archives, each as a function of bytes, as in `targets.rs`; the smoke test is the registry's own.
+//! Readers of image archives, like `targets.rs`. The registry crate has the smoke test.
 
 use std::io::{Cursor, Seek, Write};
 
 use bytes::Bytes;
 use cofferdam_registry::{
-    Archive, ArchiveError, LayerEnd, LayerStart, Limits, Rules, Sink, SinkError, Source, Want, read_archive,
+    Archive, ArchiveError, ArchiveLimits, ArchiveSource, LayerEnd, LayerStart, Rules, Sink, SinkError, Want,
+    read_archive,
 };
 
-pub type Target = fn(&[u8]);
+pub(crate) type Target = fn(&[u8]);
 
-pub const IMAGE_TARGETS: [(&str, Target); 2] = [("image_archive", image_archive), ("image_headers", image_headers)];
+pub(crate) const IMAGE_TARGETS: [(&str, Target); 2] =
+    [("image_archive", image_archive), ("image_headers", image_headers)];
 
-/// Takes everything, and does nothing with it.
+/// Accepts and discards everything.
 #[derive(Default)]
 struct Nowhere {
     open: Option<u64>,
@@ -35,23 +37,23 @@ impl Sink for Nowhere {
     }
 }
 
-fn limits() -> Limits {
-    Limits { archive_bytes: 8 << 20, layer_bytes: 4 << 20, ratio_after: 1 << 20, ..Limits::default() }
+fn limits() -> ArchiveLimits {
+    ArchiveLimits { archive_bytes: 8 << 20, layer_bytes: 4 << 20, ratio_after: 1 << 20, ..ArchiveLimits::default() }
 }
 
 fn stream(bytes: &[u8]) -> Result<Archive, ArchiveError> {
-    let source = Source::Stream(Box::new(Cursor::new(bytes.to_vec())));
+    let source = ArchiveSource::Stream(Box::new(Cursor::new(bytes.to_vec())));
     read_archive(source, &limits(), &Rules::default(), &mut Nowhere::default())
 }
 
 fn file(bytes: &[u8]) -> Result<Archive, ArchiveError> {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(bytes).and_then(|()| file.rewind()).expect("a file");
-    read_archive(Source::File(file), &limits(), &Rules::default(), &mut Nowhere::default())
+    read_archive(ArchiveSource::File(file), &limits(), &Rules::default(), &mut Nowhere::default())
 }
 
-/// An archive as it is: what a stream of it is taken for, a file of it is taken for too.
-pub fn image_archive(bytes: &[u8]) {
+/// An unmodified archive. Reading it as a file must give the same result as reading it as a stream.
+pub(crate) fn image_archive(bytes: &[u8]) {
     let streamed = stream(bytes);
     let text = streamed.as_ref().err().map(ToString::to_string).unwrap_or_default();
     assert!(text.len() < 2_000 && !text.contains('\x1b'), "{text}");
@@ -62,8 +64,8 @@ pub fn image_archive(bytes: &[u8]) {
     }
 }
 
-/// An archive whose headers are given right checksums first: what a fuzzer would hardly find.
-pub fn image_headers(bytes: &[u8]) {
+/// An archive whose header checksums are corrected first, which a fuzzer would hardly find.
+pub(crate) fn image_headers(bytes: &[u8]) {
     let mut bytes = bytes.to_vec();
     for block in bytes.chunks_exact_mut(512) {
         if block[257..262] == *b"ustar" {

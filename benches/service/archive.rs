@@ -7,11 +7,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 const BLOCK: usize = 1 << 20;
-/// Of a file in a layer.
+/// The size of a file in a layer, in bytes.
 const FILE: usize = 200_000;
 
-/// Writes an image with layers of these sizes; another one for every `salt`.
-pub fn write(out: &mut impl Write, layers: &[u64], salt: u64) -> io::Result<()> {
+/// Writes an image with layers of these sizes; `salt` makes it unique.
+pub(crate) fn write(out: &mut impl Write, layers: &[u64], salt: u64) -> io::Result<()> {
     let data = Data::new(salt);
     let (mut names, mut diff_ids) = (Vec::new(), Vec::new());
     for (number, size) in (0_u64..).zip(layers) {
@@ -68,7 +68,7 @@ fn pad(out: &mut impl Write, bytes: u64) -> io::Result<()> {
     out.write_all(&vec![0; missing])
 }
 
-/// Bytes of which about two fifths are left by gzip: noise, words and zeros in turns.
+/// Bytes that gzip compresses to about two fifths: noise, words and zeros in turn.
 struct Data(Vec<u8>);
 
 impl Data {
@@ -98,7 +98,7 @@ impl Data {
         Self(bytes)
     }
 
-    /// A file that no other one is like: where it begins and what stands in every page of it depend on its number.
+    /// A unique file: its start and every page depend on its number.
     fn write(&self, out: &mut impl Write, number: u64, size: usize) -> io::Result<()> {
         let mut left = size;
         let mut at = number.wrapping_mul(7_919) as usize % BLOCK;

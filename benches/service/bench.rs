@@ -1,4 +1,4 @@
-//! What all rows share: the service, started when the first row wants it, the peers, and how much to measure.
+//! The parts that all rows share: the service, started on first use, the peers, and the number of samples.
 
 use std::path::Path;
 
@@ -10,58 +10,58 @@ use crate::peers::Peers;
 use crate::service::Service;
 
 /// The repository's root.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-pub struct Bench {
+pub(crate) struct Bench {
     pub quick: bool,
     pub peers: Peers,
     service: Option<Service>,
 }
 
 impl Bench {
-    pub fn new(quick: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(quick: bool) -> anyhow::Result<Self> {
         Ok(Self { quick, peers: Peers::find()?, service: None })
     }
 
-    /// How many times: `full`, or a tenth of it (at least 2) when it has to be quick.
-    pub fn times(&self, full: usize) -> usize {
+    /// The number of samples: `full`, or with `--quick` a tenth of it, at least 2.
+    pub(crate) fn times(&self, full: usize) -> usize {
         if self.quick { (full / 10).max(2) } else { full }
     }
 
     /// The service that most rows use together.
-    pub fn service(&mut self) -> anyhow::Result<&Service> {
+    pub(crate) fn service(&mut self) -> anyhow::Result<&Service> {
         if self.service.is_none() {
             self.service = Some(Service::start(None)?);
         }
         self.service.as_ref().context("no service")
     }
 
-    /// A service of the row's own; the shared one is ended first, so that two never share the machine.
-    pub fn fresh_service(&mut self) -> anyhow::Result<Service> {
+    /// A service of the row's own. The shared one is stopped first, so that two never share the machine.
+    pub(crate) fn fresh_service(&mut self) -> anyhow::Result<Service> {
         self.fresh_service_with(None)
     }
 
     /// The same, with an operator's policy.
-    pub fn fresh_service_with(&mut self, policy: Option<&str>) -> anyhow::Result<Service> {
+    pub(crate) fn fresh_service_with(&mut self, policy: Option<&str>) -> anyhow::Result<Service> {
         self.service = None;
         Service::start(policy)
     }
 }
 
 /// The body of a run in a fresh sandbox.
-pub fn run_body(language: &str, code: &str) -> Vec<u8> {
+pub(crate) fn run_body(language: &str, code: &str) -> Vec<u8> {
     json!({ "language": language, "code": code }).to_string().into_bytes()
 }
 
 /// The body of a run in a session.
-pub fn session_body(session: &str, code: &str) -> Vec<u8> {
+pub(crate) fn session_body(session: &str, code: &str) -> Vec<u8> {
     json!({ "session": session, "code": code }).to_string().into_bytes()
 }
 
-/// Runs and insists that the code ran to its end: the answer, and how long it took.
-pub fn run(client: &mut Client, body: &[u8]) -> anyhow::Result<(Value, f64)> {
+/// Runs code that must succeed; returns the answer and the time that it took.
+pub(crate) fn run(client: &mut Client, body: &[u8]) -> anyhow::Result<(Value, f64)> {
     let answer = client.post("/v1/runs", body)?;
     let outcome = answer.json()?;
     if outcome.get("status").and_then(Value::as_str) != Some("ok") {
@@ -70,8 +70,8 @@ pub fn run(client: &mut Client, body: &[u8]) -> anyhow::Result<(Value, f64)> {
     Ok((outcome, answer.ms))
 }
 
-/// Runs, and insists on what it prints.
-pub fn run_printing(client: &mut Client, body: &[u8], expected: &str) -> anyhow::Result<f64> {
+/// Runs code and asserts its output.
+pub(crate) fn run_printing(client: &mut Client, body: &[u8], expected: &str) -> anyhow::Result<f64> {
     let (outcome, ms) = run(client, body)?;
     match outcome.get("stdout").and_then(Value::as_str) {
         Some(text) if text.trim_end() == expected => Ok(ms),
@@ -79,12 +79,12 @@ pub fn run_printing(client: &mut Client, body: &[u8], expected: &str) -> anyhow:
     }
 }
 
-/// Makes a session and answers its id.
-pub fn session(client: &mut Client, language: &str) -> anyhow::Result<String> {
+/// Creates a session and returns its id.
+pub(crate) fn session(client: &mut Client, language: &str) -> anyhow::Result<String> {
     let answer = client.post("/v1/sessions", json!({ "language": language }).to_string().as_bytes())?;
     text(&answer.json()?, "id")
 }
 
-pub fn text(value: &Value, field: &str) -> anyhow::Result<String> {
+pub(crate) fn text(value: &Value, field: &str) -> anyhow::Result<String> {
     Ok(value.get(field).and_then(Value::as_str).with_context(|| format!("no {field} in {value}"))?.to_owned())
 }

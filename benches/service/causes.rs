@@ -1,6 +1,6 @@
-//! Why a target that is missed is missed, as far as it is known. Shown only where the run at hand missed it.
+//! The known causes of missed targets. A cause is shown only if the current run missed the target.
 
-/// By the row's name. Keep it true: a cause stands here because somebody has measured it, and goes when it is gone.
+/// Causes by row name. List only measured causes, and remove them when they no longer apply.
 const CAUSES: &[(&str, &str)] = &[
     (
         "python",
@@ -64,6 +64,6 @@ const CAUSES: &[(&str, &str)] = &[
     ),
 ];
 
-pub fn of(row: &str) -> &'static str {
+pub(crate) fn of(row: &str) -> &'static str {
     CAUSES.iter().find(|(name, _)| *name == row).map_or("The cause is not known yet.", |(_, cause)| cause)
 }

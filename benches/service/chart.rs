@@ -11,7 +11,7 @@ const TOP: f64 = 64.0;
 const BAR: f64 = 13.0;
 const GROUP: f64 = 42.0;
 
-/// Text and lines have no colour of their own beyond what the reader's scheme asks for.
+/// Text and lines follow the reader's colour scheme.
 const STYLE: &str = "<style>
 text { font: 12px system-ui, sans-serif; fill: #1f2328; }
 .title { font-size: 15px; font-weight: 600; }
@@ -42,7 +42,7 @@ fn pair(finding: &Finding) -> Option<Pair<'_>> {
     Some(Pair { work: &finding.work, name, ours, peer: *peer })
 }
 
-pub fn svg(findings: &[Finding]) -> String {
+pub(crate) fn svg(findings: &[Finding]) -> String {
     let pairs: Vec<Pair<'_>> = findings.iter().filter_map(pair).collect();
     let values = || pairs.iter().flat_map(|pair| [pair.ours, pair.peer]);
     let low = values().fold(1.0, f64::min).log10().floor();
@@ -109,9 +109,9 @@ fn tick(power: f64) -> String {
 }
 
 fn escape(text: &str) -> String {
-    // Room for so many characters left of the bars.
-    const MOST: usize = 46;
-    let mut short: String = text.chars().filter(|c| *c != '`').take(MOST).collect();
+    // The width of the labels left of the bars.
+    const MAX_LABEL: usize = 46;
+    let mut short: String = text.chars().filter(|c| *c != '`').take(MAX_LABEL).collect();
     if short.len() < text.replace('`', "").len() {
         short.pop();
         short.push('\u{2026}');

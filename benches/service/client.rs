@@ -1,16 +1,16 @@
-//! A client that costs next to nothing: HTTP/1.1 over one kept connection, blocking, no allocation per call once warm.
-//! Knows just enough of the protocol for our own server's answers.
+//! A client with minimal overhead: HTTP/1.1 over one kept connection, blocking, no allocation per call once warm. It
+//! implements just enough of the protocol for our own server's answers.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// An answer takes no longer than this, not even that of a deployment which compiles an interpreter.
-const PATIENCE: Duration = Duration::from_secs(240);
-/// The server closes connections that were idle for longer than this.
-const IDLE: Duration = Duration::from_secs(5);
+/// The timeout of an answer; long enough for a deployment that compiles an interpreter.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(240);
+/// The server closes connections that are idle for longer than this.
+const MAX_IDLE: Duration = Duration::from_secs(5);
 
-pub struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     key: String,
     stream: Option<TcpStream>,
@@ -19,15 +19,15 @@ pub struct Client {
     seen: Vec<u8>,
 }
 
-/// An answer and how long it took, in milliseconds, from before the first byte out to after the last byte in.
-pub struct Answer {
+/// An answer and its time in milliseconds, from before the first byte sent to after the last byte received.
+pub(crate) struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
     pub ms: f64,
 }
 
 impl Answer {
-    pub fn json(&self) -> anyhow::Result<serde_json::Value> {
+    pub(crate) fn json(&self) -> anyhow::Result<serde_json::Value> {
         if !(200..300).contains(&self.status) {
             anyhow::bail!("status {}: {}", self.status, String::from_utf8_lossy(&self.body));
         }
@@ -40,22 +40,22 @@ fn broken(what: &str) -> io::Error {
 }
 
 impl Client {
-    pub fn new(address: SocketAddr, key: &str) -> Self {
+    pub(crate) fn new(address: SocketAddr, key: &str) -> Self {
         let key = key.to_owned();
         Self { address, key, stream: None, last_used: Instant::now(), out: Vec::new(), seen: Vec::new() }
     }
 
-    /// One call, with JSON where there is a body.
+    /// Sends a call, with an optional JSON body.
     ///
     /// # Errors
-    /// No connection, or one that ended before the whole answer was here.
-    pub fn call(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+    /// No connection, or one that closed before the whole answer arrived.
+    pub(crate) fn call(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
         self.call_with(method, path, if body.is_empty() { "" } else { "content-type: application/json\r\n" }, body)
     }
 
-    /// One call with these header lines.
-    pub fn call_with(&mut self, method: &str, path: &str, lines: &str, body: &[u8]) -> io::Result<Answer> {
-        if self.last_used.elapsed() > IDLE {
+    /// Sends a call with these header lines.
+    pub(crate) fn call_with(&mut self, method: &str, path: &str, lines: &str, body: &[u8]) -> io::Result<Answer> {
+        if self.last_used.elapsed() > MAX_IDLE {
             self.stream = None;
         }
         let mut stream = match self.stream.take() {
@@ -79,14 +79,14 @@ impl Client {
         Ok(Answer { status, body, ms })
     }
 
-    pub fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Answer> {
+    pub(crate) fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Answer> {
         self.call("POST", path, body)
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        let stream = TcpStream::connect_timeout(&self.address, ANSWER_TIMEOUT)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(stream)
     }
 

@@ -1,5 +1,5 @@
-//! As much of a Kubernetes API server as keeps what is applied to it: over TLS, in this process, answering at once. What a
-//! deployment takes beside it is our own time. It runs nothing, so that no version ever becomes ready.
+//! A minimal Kubernetes API server that stores the applied objects: over TLS, in this process, answering at once, so
+//! that a deployment's time is our own. It runs nothing, so no version ever becomes ready.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -26,19 +26,19 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 struct State {
     /// By path.
     objects: BTreeMap<String, Value>,
     version: u64,
-    /// When a Job was there first, by its path.
+    /// The time at which each Job first appeared, by path.
     jobs: BTreeMap<String, Instant>,
     asked: usize,
 }
 
-pub struct Cluster {
+pub(crate) struct Cluster {
     state: Arc<Mutex<State>>,
     port: u16,
     authority: String,
@@ -46,7 +46,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn start() -> anyhow::Result<Self> {
+    pub(crate) fn start() -> anyhow::Result<Self> {
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
@@ -71,8 +71,8 @@ impl Cluster {
         Ok(Self { state, port, authority: authority.as_ref().pem(), _runtime: runtime })
     }
 
-    /// Writes a kubeconfig that leads here.
-    pub fn write_kubeconfig(&self, path: &Path) -> anyhow::Result<()> {
+    /// Writes a kubeconfig for this server.
+    pub(crate) fn write_kubeconfig(&self, path: &Path) -> anyhow::Result<()> {
         let text = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "bench",
             "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
@@ -85,20 +85,20 @@ impl Cluster {
         std::fs::write(path, text.to_string()).with_context(|| path.display().to_string())
     }
 
-    /// When the Job was there whose name contains this.
-    pub fn job(&self, name: &str) -> anyhow::Result<Instant> {
+    /// The time at which the Job whose name contains this first appeared.
+    pub(crate) fn job(&self, name: &str) -> anyhow::Result<Instant> {
         let started = Instant::now();
-        while started.elapsed() < PATIENCE {
+        while started.elapsed() < READY_TIMEOUT {
             if let Some((_, at)) = lock(&self.state).jobs.iter().find(|(path, _)| path.contains(name)) {
                 return Ok(*at);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        bail!("no Job for {name} came within {} s", PATIENCE.as_secs())
+        bail!("no Job for {name} came within {} s", READY_TIMEOUT.as_secs())
     }
 
     /// Requests so far.
-    pub fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         lock(&self.state).asked
     }
 }

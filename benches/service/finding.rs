@@ -1,10 +1,10 @@
-//! What a row found: ours, its peer, the target, and whether it was reached. Every figure is a measured one.
+//! A row's result: our figures, the peer's, the target, and the verdict. Every figure is measured.
 
 use crate::causes;
 use crate::stats::{Paired, Samples};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub(crate) enum Unit {
     Ms,
     PerSecond,
     Mib,
@@ -13,7 +13,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    pub fn show(self, value: f64) -> String {
+    pub(crate) fn show(self, value: f64) -> String {
         let digits = match value.abs() {
             v if v >= 100.0 || v == 0.0 || self == Self::Count => 0,
             v if v >= 10.0 => 1,
@@ -30,7 +30,7 @@ impl Unit {
     }
 }
 
-/// A bound of the target: a figure's name, its value, and what it may be.
+/// A bound of the target: a figure's name, its value, and the limit.
 #[derive(Debug, Clone)]
 struct Check {
     reached: bool,
@@ -38,7 +38,7 @@ struct Check {
 }
 
 #[derive(Debug, Clone)]
-pub struct Finding {
+pub(crate) struct Finding {
     pub row: &'static str,
     pub work: String,
     pub target: String,
@@ -49,13 +49,13 @@ pub struct Finding {
     pub ratio: Option<f64>,
     pub detail: String,
     pub failure: Option<String>,
-    /// Whether the chart shows it beside its peer.
+    /// Shown in the chart beside its peer.
     pub charted: bool,
     checks: Vec<Check>,
 }
 
 impl Finding {
-    pub fn new(row: &'static str, work: impl Into<String>, unit: Unit) -> Self {
+    pub(crate) fn new(row: &'static str, work: impl Into<String>, unit: Unit) -> Self {
         Self {
             row,
             work: work.into(),
@@ -72,45 +72,45 @@ impl Finding {
         }
     }
 
-    pub fn failed(row: &'static str, work: &str, why: &str) -> Self {
+    pub(crate) fn failed(row: &'static str, work: &str, why: &str) -> Self {
         Self { failure: Some(why.to_owned()), ..Self::new(row, work, Unit::Ms) }
     }
 
-    pub fn target(mut self, text: &str) -> Self {
+    pub(crate) fn target(mut self, text: &str) -> Self {
         text.clone_into(&mut self.target);
         self
     }
 
-    pub fn ours(mut self, samples: &Samples) -> Self {
+    pub(crate) fn ours(mut self, samples: &Samples) -> Self {
         (self.p50, self.p99) = (Some(samples.p50()), Some(samples.p99()));
         self
     }
 
-    pub fn figure(mut self, value: f64) -> Self {
+    pub(crate) fn figure(mut self, value: f64) -> Self {
         self.p50 = Some(value);
         self
     }
 
-    /// Ours and the peer's of a pairwise measurement, shown in the chart too.
-    pub fn paired(mut self, name: &str, paired: &Paired) -> Self {
+    /// Our figure and the peer's from a pairwise measurement; also shown in the chart.
+    pub(crate) fn paired(mut self, name: &str, paired: &Paired) -> Self {
         self = self.ours(&paired.ours).beside(name, paired.peer.p50());
         self.ratio = Some(paired.ratio());
         self.charted = true;
         self.add(&format!("{} of ours, {} of the peer.", paired.ours.len(), paired.peer.len()))
     }
 
-    pub fn beside(mut self, name: &str, value: f64) -> Self {
+    pub(crate) fn beside(mut self, name: &str, value: f64) -> Self {
         self.peer = Some((name.to_owned(), value));
         self.ratio = self.p50.filter(|_| value > 0.0).map(|ours| ours / value);
         self
     }
 
-    pub fn charted(mut self) -> Self {
+    pub(crate) fn charted(mut self) -> Self {
         self.charted = true;
         self
     }
 
-    pub fn add(mut self, sentence: &str) -> Self {
+    pub(crate) fn add(mut self, sentence: &str) -> Self {
         if !self.detail.is_empty() {
             self.detail.push(' ');
         }
@@ -118,31 +118,31 @@ impl Finding {
         self
     }
 
-    pub fn at_most(mut self, name: &str, unit: Unit, value: f64, bound: f64) -> Self {
+    pub(crate) fn at_most(mut self, name: &str, unit: Unit, value: f64, bound: f64) -> Self {
         let text = format!("{name} {} where at most {} is wanted", unit.show(value), unit.show(bound));
         self.checks.push(Check { reached: value <= bound, text });
         self
     }
 
-    pub fn at_least(mut self, name: &str, unit: Unit, value: f64, bound: f64) -> Self {
+    pub(crate) fn at_least(mut self, name: &str, unit: Unit, value: f64, bound: f64) -> Self {
         let text = format!("{name} {} where at least {} is wanted", unit.show(value), unit.show(bound));
         self.checks.push(Check { reached: value >= bound, text });
         self
     }
 
-    /// `None` where there is no target or nothing to hold it against.
-    pub fn reached(&self) -> Option<bool> {
+    /// `None` if there is no target, or no figure to compare with it.
+    pub(crate) fn reached(&self) -> Option<bool> {
         (!self.checks.is_empty()).then(|| self.checks.iter().all(|check| check.reached))
     }
 
-    /// What was missed, in figures, and the cause that is known.
-    pub fn missed(&self) -> Option<String> {
+    /// The missed bounds in figures, and the known cause.
+    pub(crate) fn missed(&self) -> Option<String> {
         let missed: Vec<&str> = self.checks.iter().filter(|check| !check.reached).map(|c| c.text.as_str()).collect();
         (!missed.is_empty()).then(|| format!("{}. {}", missed.join("; "), causes::of(self.row)))
     }
 
-    /// One line for a person who waits.
-    pub fn line(&self) -> String {
+    /// One line for the terminal.
+    pub(crate) fn line(&self) -> String {
         let show = |value: Option<f64>| value.map_or("-".to_owned(), |value| self.unit.show(value));
         let peer = self.peer.as_ref().map(|(name, value)| format!(", {name} {}", self.unit.show(*value)));
         let ratio = self.ratio.map(|ratio| format!(", ratio {ratio:.4}"));

@@ -1,4 +1,4 @@
-//! What the figures were measured on. No names of machines, users or folders.
+//! Describes the machine that the figures were measured on. No names of machines, users or folders.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ fn field(path: &str, name: &str) -> Option<String> {
 }
 
 /// Names and values, in the order of the report.
-pub fn facts(peers: &Peers) -> Vec<(&'static str, String)> {
+pub(crate) fn facts(peers: &Peers) -> Vec<(&'static str, String)> {
     let unknown = || "unknown".to_owned();
     let version = |native: &Option<Native>| native.as_ref().map_or("missing".to_owned(), |n| n.version.clone());
     let memory = field("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
@@ -34,8 +34,9 @@ pub fn facts(peers: &Peers) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The part of all processors' time that is taken (by others, where nobody of ours works), 0 to 1, over a moment.
-pub fn busy() -> f64 {
+/// The fraction of all processors' time that is in use, 0 to 1, over a moment. Measured while our own processes are
+/// idle, it is the load of others.
+pub(crate) fn busy() -> f64 {
     let read = || -> Option<(f64, f64)> {
         let text = fs::read_to_string("/proc/stat").ok()?;
         let times: Vec<f64> = text.lines().next()?.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();

@@ -31,16 +31,16 @@ use stats::Samples;
 /// Measures `cofferdam serve` against native peers. Without --row and --quick the results go to docs/benchmarks.md.
 #[derive(Parser)]
 struct Options {
-    /// Only rows whose name contains this; may be given more than once
+    /// Run only the rows whose name contains this; repeatable
     #[arg(long, value_name = "NAME")]
     row: Vec<String>,
-    /// Few samples: shows that it works, proves nothing
+    /// Take few samples: a smoke test, not a measurement
     #[arg(long)]
     quick: bool,
-    /// Name the rows
+    /// List the rows
     #[arg(long)]
     list: bool,
-    /// What cargo passes to every bench
+    /// Ignored: cargo passes it to every bench
     #[arg(long, hide = true)]
     bench: bool,
 }

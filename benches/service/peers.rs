@@ -1,4 +1,4 @@
-//! What we are held against: native processes that do the same work, started the way a service without us would.
+//! The peers: native processes that do the same work, started the way a service without Cofferdam would start them.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,32 +9,32 @@ use anyhow::{Context, bail};
 
 use crate::bench::root;
 
-/// What the native Python of the library rows has. Pinned, so that two runs of this program compare the same.
+/// The libraries of the native Python. Pinned, so that two runs of this program compare the same.
 const LIBRARIES: &[&str] = &["numpy==2.3.5", "pandas==2.3.3", "matplotlib==3.10.7"];
 
 #[derive(Debug, Clone)]
-pub struct Native {
+pub(crate) struct Native {
     pub program: PathBuf,
     /// As the report shows it.
     pub version: String,
 }
 
 #[derive(Debug)]
-pub struct Peers {
+pub(crate) struct Peers {
     pub python: Option<Native>,
     /// A Python of its own with [`LIBRARIES`].
     pub libraries: Option<Native>,
     pub node: Option<Native>,
 }
 
-/// What a program prints; `None` where it is not there or fails.
+/// A program's output; `None` if it is missing or fails.
 fn ask<S: AsRef<OsStr>>(program: &Path, args: &[S]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 impl Peers {
-    pub fn find() -> anyhow::Result<Self> {
+    pub(crate) fn find() -> anyhow::Result<Self> {
         let python = find_python();
         let libraries = match &python {
             Some(python) => with_libraries(python).unwrap_or_else(|error| {
@@ -62,7 +62,7 @@ fn find_python() -> Option<Native> {
     Some(Native { program: program.into(), version: format!("CPython {version} (built {built} PGO)") })
 }
 
-/// Makes `target/bench-venv` where it is not there.
+/// Creates `target/bench-venv` if it does not exist.
 fn with_libraries(python: &Native) -> anyhow::Result<Option<Native>> {
     let folder = root().join("target").join("bench-venv");
     let program = folder.join("bin").join("python");
@@ -87,8 +87,8 @@ fn with_libraries(python: &Native) -> anyhow::Result<Option<Native>> {
 }
 
 impl Native {
-    /// Starts it, reads what it prints, waits for its end: milliseconds. Insists on the output.
-    pub fn time<S: AsRef<OsStr>>(&self, args: &[S], cwd: &Path, expected: &str) -> anyhow::Result<f64> {
+    /// Starts it, reads its output, waits for its end; returns milliseconds. Asserts the output.
+    pub(crate) fn time<S: AsRef<OsStr>>(&self, args: &[S], cwd: &Path, expected: &str) -> anyhow::Result<f64> {
         let started = Instant::now();
         let output = Command::new(&self.program).args(args).current_dir(cwd).output().context("starting a peer")?;
         let ms = started.elapsed().as_secs_f64() * 1e3;
@@ -99,8 +99,8 @@ impl Native {
         Ok(ms)
     }
 
-    /// What it prints.
-    pub fn say<S: AsRef<OsStr>>(&self, args: &[S]) -> anyhow::Result<String> {
+    /// Its output.
+    pub(crate) fn say<S: AsRef<OsStr>>(&self, args: &[S]) -> anyhow::Result<String> {
         ask(&self.program, args).with_context(|| format!("{} failed", self.version))
     }
 }

@@ -1,4 +1,4 @@
-//! What the kernel says of a process: its children, its private memory, its open files.
+//! Reads a process's data from the kernel: its children, its private memory, its open files.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 
 /// The child processes of `parent`, by the kernel's table.
-pub fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let parent = parent.to_string();
@@ -21,14 +21,14 @@ pub fn children(parent: u32) -> Vec<u32> {
     pids.filter(|pid| of(pid).unwrap_or(false)).collect()
 }
 
-/// What a process was started with, its program first; nothing where it is gone.
-pub fn arguments(pid: u32) -> Vec<String> {
+/// A process's command line, program first; empty if the process is gone.
+pub(crate) fn arguments(pid: u32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split(|byte| *byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
 }
 
-/// Memory that belongs to this process alone and is in no file: `Private_Dirty` of `smaps_rollup`, in MiB.
-pub fn private_mib(pid: u32) -> anyhow::Result<f64> {
+/// Private memory that no file backs: `Private_Dirty` of `smaps_rollup`, in MiB.
+pub(crate) fn private_mib(pid: u32) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;
     let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).context("no Private_Dirty")?;
@@ -36,12 +36,12 @@ pub fn private_mib(pid: u32) -> anyhow::Result<f64> {
     Ok(kib / 1024.0)
 }
 
-pub fn open_files(pid: u32) -> anyhow::Result<usize> {
+pub(crate) fn open_files(pid: u32) -> anyhow::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd")).context("its open files")?.count())
 }
 
 /// Files and folders below a folder, and the disk space that they take, in MiB.
-pub fn usage(folder: &Path) -> (usize, f64) {
+pub(crate) fn usage(folder: &Path) -> (usize, f64) {
     use std::os::unix::fs::MetadataExt;
     let Ok(entries) = fs::read_dir(folder) else { return (0, 0.0) };
     entries.filter_map(Result::ok).fold((0, 0.0), |(count, mib), entry| {

@@ -1,76 +1,44 @@
-//! Programs that push an image, watched: how long, how much memory at most, how much they wrote to disk. And the
-//! registry that they push to: Debian's `docker-registry`, a new and empty one each time.
+//! Runs programs that push an image, and measures their time, peak memory and disk writes. They push to Debian's
+//! `docker-registry`, a new and empty one each time.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use cofferdam_testkit::DockerRegistry;
 
-use crate::service::scratch;
+const PUSH_TIMEOUT: Duration = Duration::from_secs(900);
 
-const LONGEST: Duration = Duration::from_secs(900);
-
-pub struct Registry {
-    child: Child,
+/// A new and empty registry.
+pub(crate) struct Registry {
+    _registry: DockerRegistry,
     pub address: String,
-    folder: tempfile::TempDir,
 }
 
 impl Registry {
-    pub fn start() -> anyhow::Result<Self> {
-        let folder = scratch()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let address = format!("127.0.0.1:{port}");
-        let config = folder.path().join("config.yml");
-        std::fs::write(
-            &config,
-            format!(
-                "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    \
-                 rootdirectory: {}\nhttp:\n  addr: {address}\n",
-                folder.path().join("data").display()
-            ),
-        )?;
-        let log = std::fs::File::create(folder.path().join("log"))?;
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let registry = Self { child: command.spawn().context("docker-registry")?, address, folder };
-        let started = Instant::now();
-        while TcpStream::connect(&registry.address).is_err() {
-            if started.elapsed() > Duration::from_secs(20) {
-                let log = std::fs::read_to_string(registry.folder.path().join("log")).unwrap_or_default();
-                bail!("docker-registry did not start: {log}");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(registry)
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let registry = DockerRegistry::start().context("docker-registry is not installed")?;
+        Ok(Self { address: registry.host(), _registry: registry })
     }
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What a program took.
+/// A program's resource use.
 #[derive(Debug, Clone, Copy)]
-pub struct Took {
+pub(crate) struct Took {
     pub ms: f64,
-    /// The most memory that was resident at once.
+    /// The peak of resident memory.
     pub peak_mib: f64,
-    /// What it had the kernel write to disk.
+    /// Bytes written to disk.
     pub written_mib: f64,
 }
 
 /// Writes a program's standard input.
-pub type Feed = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>;
+pub(crate) type Feed = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>;
 
-/// Runs it to its end, which has to be a good one. What `feed` writes is its standard input.
-pub fn watch(mut command: Command, feed: Option<Feed>) -> anyhow::Result<Took> {
+/// Runs it to a successful end. `feed` writes its standard input.
+pub(crate) fn watch(mut command: Command, feed: Option<Feed>) -> anyhow::Result<Took> {
     let name = format!("{:?}", command.get_program());
     command.stdin(if feed.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::null()).stderr(Stdio::piped());
@@ -80,22 +48,22 @@ pub fn watch(mut command: Command, feed: Option<Feed>) -> anyhow::Result<Took> {
     let said = child.stderr.take().map(|mut pipe| {
         std::thread::spawn(move || {
             let mut text = String::new();
-            // What is no text is not shown.
+            // Output that is not text is not shown.
             let _ = std::io::Read::read_to_string(&mut pipe, &mut text);
             text
         })
     });
     let (mut peak_mib, mut written_mib) = (0.0_f64, 0.0_f64);
     let status = loop {
-        // Both only grow, so that the last look before the end is all but exact.
+        // Both only grow, so the last sample before the end is almost exact.
         peak_mib = peak_mib.max(figure(child.id(), "status", "VmHWM:").unwrap_or(0.0) / 1024.0);
         written_mib = written_mib.max(figure(child.id(), "io", "write_bytes:").unwrap_or(0.0) / 1048576.0);
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if started.elapsed() > LONGEST {
+        if started.elapsed() > PUSH_TIMEOUT {
             child.kill()?;
-            bail!("{name} did not end within {} s", LONGEST.as_secs());
+            bail!("{name} did not end within {} s", PUSH_TIMEOUT.as_secs());
         }
         std::thread::sleep(Duration::from_millis(2));
     };
@@ -110,13 +78,13 @@ pub fn watch(mut command: Command, feed: Option<Feed>) -> anyhow::Result<Took> {
     Ok(Took { ms, peak_mib, written_mib })
 }
 
-/// The most memory that a process has had resident so far.
-pub fn peak_mib(pid: u32) -> f64 {
+/// A process's peak of resident memory so far.
+pub(crate) fn peak_mib(pid: u32) -> f64 {
     figure(pid, "status", "VmHWM:").unwrap_or(0.0) / 1024.0
 }
 
-/// What a process has had the kernel write to disk so far.
-pub fn written_mib(pid: u32) -> f64 {
+/// Bytes that a process has written to disk so far.
+pub(crate) fn written_mib(pid: u32) -> f64 {
     figure(pid, "io", "write_bytes:").unwrap_or(0.0) / 1048576.0
 }
 
@@ -128,7 +96,7 @@ fn figure(pid: u32, file: &str, name: &str) -> Option<f64> {
 }
 
 /// Ours, with a cache of layers and temporary files in this folder.
-pub fn ours(program: &Path, archive: &str, registry: &Registry, name: &str, folder: &Path) -> Command {
+pub(crate) fn ours(program: &Path, archive: &str, registry: &Registry, name: &str, folder: &Path) -> Command {
     let mut command = Command::new(program);
     let place = format!("{}/{name}", registry.address);
     command.args(["image", "push", archive, &place, "--plain-http"]);
@@ -137,7 +105,7 @@ pub fn ours(program: &Path, archive: &str, registry: &Registry, name: &str, fold
     command
 }
 
-pub fn skopeo(archive: &str, registry: &Registry, name: &str, folder: &Path) -> Command {
+pub(crate) fn skopeo(archive: &str, registry: &Registry, name: &str, folder: &Path) -> Command {
     let mut command = Command::new("skopeo");
     let place = format!("docker://{}/{name}", registry.address);
     command.args([
@@ -151,14 +119,14 @@ pub fn skopeo(archive: &str, registry: &Registry, name: &str, folder: &Path) -> 
     command
 }
 
-pub fn gunzip(archive: &str) -> Command {
+pub(crate) fn gunzip(archive: &str) -> Command {
     let mut command = Command::new("gunzip");
     command.args(["-c", archive]);
     command
 }
 
-/// A program's version, where it is installed.
-pub fn version(program: &str) -> Option<String> {
+/// A program's version, if it is installed.
+pub(crate) fn version(program: &str) -> Option<String> {
     let output = Command::new(program).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Some(text.lines().next().unwrap_or_default().trim().to_owned())

@@ -1,4 +1,4 @@
-//! `docs/benchmarks.md` from what was found. Pure.
+//! Writes `docs/benchmarks.md` from the results. Pure.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -18,14 +18,14 @@ the median of the blocks' ratios.
 ";
 
 /// Above this, times are not to be trusted.
-const BUSY: f64 = 0.25;
+const MAX_BUSY_SHARE: f64 = 0.25;
 
 const OUTRO: &str = "\
 ## What is measured, and what is not
 
 * Over HTTP: from before the first byte of the request is written until the last byte of the answer is read, with the \
-key checked, a run id made, the run sent to the worker process and its outcome sent back. Connecting is not in it: the \
-connection is kept. TLS is not in it.
+key checked, a run id made, the run sent to the worker process and its outcome sent back. Connecting is excluded, because the \
+connection is kept; so is TLS.
 * Inside the worker: from the request to the outcome, by the worker's own code in the measuring process, without HTTP \
 and JSON of the answer. Cleaning the slot comes after the answer and is given beside it; it is in the throughput rows.
 * Other work on the machine slows both sides of a pair, but where sixteen clients and a service stand against two \
@@ -39,7 +39,7 @@ one that also isolates them costs more.
 kept connections that take turns.
 * Through the gateway: a tool that is granted one server on loopback, which the operator's policy of that service allows; \
 the gateway checks, resolves and dials as for any other. All other rows have no policy.
-* p50 and p99 are of ours; the peer's figure is its p50. `-` is what was not measured.
+** p50 and p99 are our figures; the peer's figure is its p50. `-` means not measured.
 * The interpreters differ in version (see above), so the CPU row compares engines and versions at once; each program's \
 answer is compared, too. It takes the least time of all rounds on either side.
 * Memory is `Private_Dirty` of `smaps_rollup`: pages that belong to the process alone and are in no file.
@@ -51,18 +51,18 @@ answer is compared, too. It takes the least time of all rounds on either side.
 make bench                                              # all of it, twenty to thirty minutes on two cores
 cargo bench --workspace --bench service -- --list       # the rows' names
 cargo bench --workspace --bench service -- --row pandas # one row, printed; this file stays
-cargo bench --workspace --bench service -- --quick      # few samples: shows that it works, proves nothing
+cargo bench --workspace --bench service -- --quick      # few samples: a smoke test, not a measurement
 ```
 
-It needs the tools of `make examples`, `python3` on the path, and `node` for the JavaScript peers (a row whose peer or tool is missing says so). A native \
-Python with pandas and matplotlib is made in `target/bench-venv`.
+It needs the tools of `make examples`, `python3` on the path, and `node` for the JavaScript peers (a row without its peer or tool is reported as not measured). A native \
+Python with pandas and matplotlib is created in `target/bench-venv`.
 ";
 
-/// `busy`: the part of the processors that others took.
-pub fn markdown(machine: &[(&str, String)], findings: &[Finding], took: Duration, busy: f64) -> String {
+/// `busy`: the fraction of the processors that other processes used.
+pub(crate) fn markdown(machine: &[(&str, String)], findings: &[Finding], took: Duration, busy: f64) -> String {
     let reached = |wanted| findings.iter().filter(|finding| finding.reached() == Some(wanted)).count();
     let mut out = String::from(INTRO);
-    if busy > BUSY {
+    if busy > MAX_BUSY_SHARE {
         let _ = writeln!(
             out,
             "\n**This run was on a busy machine: other work took {:.0}% of the processors. Bounds in \
@@ -100,7 +100,7 @@ pub fn markdown(machine: &[(&str, String)], findings: &[Finding], took: Duration
     out
 }
 
-pub fn table(findings: &[Finding]) -> String {
+pub(crate) fn table(findings: &[Finding]) -> String {
     let mut out = String::from(
         "| work | target | ours p50 | ours p99 | peer p50 | ratio | reached |\n| --- | --- | --- | --- | --- | --- | --- |\n",
     );
@@ -127,7 +127,7 @@ pub fn table(findings: &[Finding]) -> String {
     out
 }
 
-/// Three digits that count.
+/// Three significant digits.
 fn ratio(value: f64) -> String {
     match value {
         v if v >= 100.0 => format!("{v:.0}"),

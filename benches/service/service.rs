@@ -1,4 +1,4 @@
-//! The service that is measured: the release program as a person would start it, on a data folder of its own.
+//! The service that is measured: the release program as a user would start it, on a data folder of its own.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -16,10 +16,10 @@ use crate::process;
 
 const KEY: &str = "bench-key-0123456789abcdef0123456789abcdef";
 /// The first start compiles the kernels.
-const START: Duration = Duration::from_secs(900);
-const END: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(900);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
-pub struct Service {
+pub(crate) struct Service {
     child: Child,
     address: SocketAddr,
     folder: tempfile::TempDir,
@@ -29,34 +29,34 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-pub fn kernels() -> PathBuf {
+pub(crate) fn kernels() -> PathBuf {
     std::env::var_os("COFFERDAM_KERNELS").map_or_else(|| target().join("kernels"), PathBuf::from)
 }
 
-pub fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     std::env::var_os("COFFERDAM_CACHE_DIR").map_or_else(|| target().join("cache"), PathBuf::from)
 }
 
 /// The release program; `COFFERDAM_BENCH_PROGRAM` names another build of it, to compare the two.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     std::env::var_os("COFFERDAM_BENCH_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_cofferdam").into(), PathBuf::from)
 }
 
 /// A folder on the same disk as the rest of the build, gone when it is dropped.
-pub fn scratch() -> anyhow::Result<tempfile::TempDir> {
+pub(crate) fn scratch() -> anyhow::Result<tempfile::TempDir> {
     let folder = target().join("tmp");
     std::fs::create_dir_all(&folder)?;
     Ok(tempfile::Builder::new().prefix("bench-").tempdir_in(folder)?)
 }
 
 impl Service {
-    /// Starts it and waits until it takes runs. With an operator's policy where there is one, else as it is by default.
-    pub fn start(policy: Option<&str>) -> anyhow::Result<Self> {
+    /// Starts it, with an operator's policy if given, and waits until it accepts runs.
+    pub(crate) fn start(policy: Option<&str>) -> anyhow::Result<Self> {
         Self::start_with(policy, &[])
     }
 
     /// The same, with these variables.
-    pub fn start_with(policy: Option<&str>, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+    pub(crate) fn start_with(policy: Option<&str>, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         if !kernels().join("python").is_dir() {
             bail!("there are no kernels in target/kernels; `make build` makes them");
         }
@@ -81,7 +81,7 @@ impl Service {
         let address =
             lines.find_map(|line| Some(line.split_once("http://")?.1.trim_end_matches(['.', '/']).to_owned()));
         service.address = address.with_context(|| service.said())?.parse()?;
-        // Read on, so that it never waits for us.
+        // Keep reading, so that it never blocks on its output.
         std::thread::spawn(move || lines.for_each(drop));
         service.wait_until_ready()?;
         Ok(service)
@@ -91,7 +91,7 @@ impl Service {
         let started = Instant::now();
         let mut shown = String::new();
         let mut client = self.client();
-        while started.elapsed() < START {
+        while started.elapsed() < START_TIMEOUT {
             if let Some(status) = self.child.try_wait()? {
                 bail!("`cofferdam serve` ended with {status}: {}", self.said());
             }
@@ -108,7 +108,7 @@ impl Service {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        bail!("`cofferdam serve` was not ready in {} s: {}", START.as_secs(), self.said())
+        bail!("`cofferdam serve` was not ready in {} s: {}", START_TIMEOUT.as_secs(), self.said())
     }
 
     /// The end of its log.
@@ -118,25 +118,25 @@ impl Service {
         lines.get(lines.len().saturating_sub(8)..).unwrap_or_default().join("\n")
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.address, KEY)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The process that runs the sandboxes of snippets.
-    pub fn worker(&self) -> anyhow::Result<u32> {
+    pub(crate) fn worker(&self) -> anyhow::Result<u32> {
         self.child("worker")
     }
 
     /// The process that runs tools.
-    pub fn tool_worker(&self) -> anyhow::Result<u32> {
+    pub(crate) fn tool_worker(&self) -> anyhow::Result<u32> {
         self.child("tool-worker")
     }
 
@@ -148,22 +148,22 @@ impl Service {
     }
 
     /// Its data and its temporary files.
-    pub fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 }
 
-pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
+pub(crate) fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
     Ok(kill_process(pid, signal)?)
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // A failure here only means that it is gone already.
+        // A failure only means that it has already exited.
         let _ = signal(self.pid(), Signal::TERM);
         let started = Instant::now();
-        while started.elapsed() < END {
+        while started.elapsed() < STOP_TIMEOUT {
             if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
                 return;
             }

@@ -1,4 +1,4 @@
-//! Tools for the rows: components that `make examples` has built or that are made here from text, deployed and called.
+//! Tools for the rows: components built by `make examples` or here from text, deployed and called.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,14 +10,14 @@ use crate::bench::root;
 use crate::client::Client;
 use crate::service::{program, scratch};
 
-/// What `make examples` has built.
-pub fn example(name: &str) -> anyhow::Result<Vec<u8>> {
+/// The folder of the components that `make examples` has built.
+pub(crate) fn example(name: &str) -> anyhow::Result<Vec<u8>> {
     let path = root().join("target").join("examples").join(format!("{name}.wasm"));
     std::fs::read(path).with_context(|| format!("target/examples/{name}.wasm is missing; `make examples` makes it"))
 }
 
-/// `add: func(a: s32, b: s32) -> s32`. `mark` is in a section that nobody reads: with another it is another component.
-pub fn adder(mark: &str) -> anyhow::Result<Vec<u8>> {
+/// `add: func(a: s32, b: s32) -> s32`. `mark` is in an ignored section and makes the component unique.
+pub(crate) fn adder(mark: &str) -> anyhow::Result<Vec<u8>> {
     let text = format!(
         r#"(component
           (@custom "mark" "{mark}")
@@ -29,8 +29,8 @@ pub fn adder(mark: &str) -> anyhow::Result<Vec<u8>> {
     Ok(wat::parse_str(text)?)
 }
 
-/// A component that fetches (`code/fetch.wat`), made the way an author would: `cofferdam tool wrap`.
-pub fn fetcher() -> anyhow::Result<Vec<u8>> {
+/// A component that fetches (`code/fetch.wat`), built the way an author would: `cofferdam tool wrap`.
+pub(crate) fn fetcher() -> anyhow::Result<Vec<u8>> {
     let folder = scratch()?;
     let wit = folder.path().join("wit");
     copy(&root().join("wit").join("deps"), &wit.join("deps"))?;
@@ -53,8 +53,8 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Deploys it and answers how long that took, in milliseconds.
-pub fn deploy(client: &mut Client, name: &str, component: &[u8], grants: &Value) -> anyhow::Result<f64> {
+/// Deploys it; returns the milliseconds that it took.
+pub(crate) fn deploy(client: &mut Client, name: &str, component: &[u8], grants: &Value) -> anyhow::Result<f64> {
     let grants: String = grants.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
     let path = format!("/v1/tools/{name}?grants={grants}");
     let answer = client.call_with("PUT", &path, "content-type: application/wasm\r\n", component)?;
@@ -62,26 +62,26 @@ pub fn deploy(client: &mut Client, name: &str, component: &[u8], grants: &Value)
     Ok(answer.ms)
 }
 
-/// One call over REST, again and again.
-pub struct Call {
+/// A call over REST that can be repeated.
+pub(crate) struct Call {
     path: String,
     body: Vec<u8>,
     result: Value,
 }
 
 impl Call {
-    pub fn new(tool: &str, function: &str, arguments: &Value, result: Value) -> Self {
+    pub(crate) fn new(tool: &str, function: &str, arguments: &Value, result: Value) -> Self {
         let path = format!("/v1/tools/{tool}/functions/{function}");
         Self { path, body: arguments.to_string().into_bytes(), result }
     }
 
-    /// Of [`adder`].
-    pub fn add(tool: &str) -> Self {
+    /// A call of [`adder`].
+    pub(crate) fn add(tool: &str) -> Self {
         Self::new(tool, "add", &json!({ "a": 2, "b": 3 }), json!(5))
     }
 
-    /// Insists on the result; milliseconds.
-    pub fn time(&self, client: &mut Client) -> anyhow::Result<f64> {
+    /// Calls it and asserts the result; returns milliseconds.
+    pub(crate) fn time(&self, client: &mut Client) -> anyhow::Result<f64> {
         let answer = client.post(&self.path, &self.body)?;
         let outcome = answer.json()?;
         anyhow::ensure!(outcome.get("result") == Some(&self.result), "not {}: {outcome}", self.result);
@@ -89,8 +89,8 @@ impl Call {
     }
 }
 
-/// One request over MCP: its `result`, and milliseconds.
-pub fn mcp(client: &mut Client, body: &[u8]) -> anyhow::Result<(Value, f64)> {
+/// Sends one request over MCP; returns its `result` and milliseconds.
+pub(crate) fn mcp(client: &mut Client, body: &[u8]) -> anyhow::Result<(Value, f64)> {
     const LINES: &str = "content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
                          mcp-protocol-version: 2025-06-18\r\n";
     let answer = client.call_with("POST", "/mcp", LINES, body)?;
@@ -99,6 +99,6 @@ pub fn mcp(client: &mut Client, body: &[u8]) -> anyhow::Result<(Value, f64)> {
     Ok((result.with_context(|| format!("no result: {message}"))?, answer.ms))
 }
 
-pub fn mcp_body(method: &str, params: &Value) -> Vec<u8> {
+pub(crate) fn mcp_body(method: &str, params: &Value) -> Vec<u8> {
     json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string().into_bytes()
 }

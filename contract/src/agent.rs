@@ -1,18 +1,19 @@
-//! Container agents: their names, the states of a deployment, why one failed, lines of their logs.
+//! Container agents: agent ids, deployment states, failure reasons and log lines.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest agent id. It is part of Kubernetes names and of repositories, which decides its letters.
+/// The longest agent id. Ids become part of Kubernetes names and repository names, so they use only letters that both
+/// allow.
 pub const MAX_AGENT_ID: usize = 64;
 
-/// Why a text is not an agent's id.
+/// The text is not a valid agent id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an agent id: 1 to 64 of a-z, 0-9 and `-`, with a letter or digit first and last")]
 pub struct AgentIdError(pub String);
 
-/// What an organization calls an agent: 1 to 64 of `a-z`, `0-9` and `-`, with a letter or digit first and last.
+/// An agent's name within its organization: 1 to 64 of `a-z`, `0-9` and `-`, with a letter or digit first and last.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -20,7 +21,7 @@ pub struct AgentId(String);
 
 impl AgentId {
     /// # Errors
-    /// A text with other characters, or of another length.
+    /// The text has other characters or another length.
     pub fn parse(text: &str) -> Result<Self, AgentIdError> {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         let ends = text.bytes().next().is_some_and(plain) && text.bytes().next_back().is_some_and(plain);
@@ -55,27 +56,27 @@ impl fmt::Display for AgentId {
     }
 }
 
-/// Where a deployment is. Stored and shown under these names.
+/// The state of a deployment. The database and the API use these names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum DeploymentState {
-    /// Its image is awaited, or arrives.
+    /// Waiting for the image, or receiving it.
     Uploading,
-    /// Its image goes to the registry.
+    /// Pushing the image to the registry.
     Pushing,
-    /// Its Job is made.
+    /// Creating the Job.
     Applying,
-    /// Its Job is there and not ready yet.
+    /// The Job exists and is not ready yet.
     Starting,
-    /// It serves.
+    /// Serving.
     Up,
-    /// It served and ends again and again.
+    /// It served before and now keeps exiting.
     CrashLoop,
-    /// It never served, or was given up; the version before serves where there is one.
+    /// It never served, or was given up. The previous version keeps serving if there is one.
     Failed,
-    /// Its Job is taken away.
+    /// Deleting the Job.
     Stopping,
-    /// It was stopped, or another version took its place.
+    /// Stopped by the user, or replaced by another version.
     Stopped,
 }
 
@@ -110,7 +111,7 @@ impl DeploymentState {
         Self::ALL.into_iter().find(|state| state.name() == text)
     }
 
-    /// As clients of the xpander contract know it: everything on the way up is `Starting`.
+    /// The name in the xpander contract, which shows every state on the way up as `Starting`.
     pub fn contract_name(self) -> &'static str {
         match self {
             Self::Uploading | Self::Pushing | Self::Applying | Self::Starting => "Starting",
@@ -118,47 +119,47 @@ impl DeploymentState {
         }
     }
 
-    /// Whether it changes no more without somebody's doing.
+    /// True if the state changes only when a user does something.
     pub fn is_settled(self) -> bool {
         matches!(self, Self::Up | Self::Failed | Self::Stopped)
     }
 }
 
-/// Why a deployment failed, as far as a program wants to tell cases apart.
+/// Why a deployment failed, as finely as a program needs to tell the cases apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum FailureReason {
-    /// The archive or the image in it cannot be deployed.
+    /// The archive, or the image in it, cannot be deployed.
     BadImage,
-    /// The upload ended before the archive did, or never came.
+    /// The upload broke off or never started.
     UploadLost,
-    /// The registry did not do its part.
+    /// The registry failed or refused.
     Registry,
-    /// The cluster cannot be reached, or refused: credentials, permissions, quota.
+    /// The cluster is unreachable or refused: credentials, permissions, quota.
     Cluster,
-    /// There is no cluster to run containers in.
+    /// No cluster is configured to run containers in.
     NoCluster,
     /// The nodes cannot pull the image.
     ImagePull,
     /// No node can take the pod.
     Unschedulable,
-    /// The container cannot be made: a missing secret, a command that is not there, the wrong architecture.
+    /// The container cannot be created: a missing secret, a missing command, the wrong architecture.
     CannotStart,
     /// It used more memory than its limit.
     OutOfMemory,
-    /// It ended with a status other than 0, or again and again.
+    /// It exited with a non-zero status, or kept exiting.
     Exited,
-    /// It was not ready in time.
+    /// It did not become ready in time.
     NotReady,
-    /// A newer deployment of the same agent took its turn.
+    /// A newer deployment of the same agent replaced it.
     Superseded,
-    /// We failed.
+    /// Our failure.
     Internal,
 }
 
 impl FailureReason {
-    /// As it is written.
+    /// The name as it is stored and sent.
     pub fn name(self) -> &'static str {
         match self {
             Self::BadImage => "bad_image",
@@ -178,15 +179,15 @@ impl FailureReason {
     }
 }
 
-/// What a container gets. Kubernetes quantities, as they are.
+/// The resources of a container, as Kubernetes quantities.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Resources {
-    /// Such as `500m` or `2`.
+    /// CPU, such as `500m` or `2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    /// Such as `512Mi`; limit and request in one, so that nothing is promised that is not there.
+    /// Memory, such as `512Mi`. Used as both request and limit, so the node never overcommits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
     /// Scratch space on the node, such as `1Gi`.
@@ -195,45 +196,47 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Whether each is a quantity of Kubernetes; the name of the first that is none.
+    /// Checks that each value is a Kubernetes quantity.
     ///
     /// # Errors
-    /// What stands there instead, in words.
+    /// A message that names the first invalid field.
     pub fn check(&self) -> Result<(), String> {
         let all = [("cpu", &self.cpu), ("memory", &self.memory), ("ephemeral_storage", &self.ephemeral_storage)];
         match all.into_iter().find(|(_, text)| text.as_deref().is_some_and(|text| !is_quantity(text))) {
-            Some((field, _)) => Err(format!("resources.{field}: a quantity of Kubernetes, such as `500m` or `512Mi`")),
+            Some((field, _)) => {
+                Err(format!("resources.{field}: must be a Kubernetes quantity, such as `500m` or `512Mi`"))
+            }
             None => Ok(()),
         }
     }
 }
 
-/// More than nothing, by the grammar of Kubernetes' `resource.Quantity`, without signs.
+/// A quantity above zero in the grammar of Kubernetes' `resource.Quantity`, without a sign.
 fn is_quantity(text: &str) -> bool {
-    const MOST: usize = 32;
+    const MAX_BYTES: usize = 32;
     const UNITS: [&str; 16] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let number = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     let digits = text.get(..text.len() - number.len()).unwrap_or_default();
     let exponent = number.strip_prefix(['e', 'E']).map(|power| power.strip_prefix(['+', '-']).unwrap_or(power));
     let scaled = exponent.is_some_and(|power| !power.is_empty() && power.bytes().all(|b| b.is_ascii_digit()));
-    text.len() <= MOST
+    text.len() <= MAX_BYTES
         && digits.matches('.').count() <= 1
         && digits.bytes().any(|b| (b'1'..=b'9').contains(&b))
         && (scaled || UNITS.contains(&number))
 }
 
-/// One line that an agent wrote.
+/// One line of an agent's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LogLine {
-    /// Counts up within an agent, over pods and versions; what `Last-Event-ID` carries.
+    /// Increases within an agent, across pods and versions. `Last-Event-ID` carries it.
     pub seq: u64,
-    /// When it was written, RFC 3339 with nanoseconds as the cluster says it.
+    /// When the line was written, as the cluster reports it: RFC 3339 with nanoseconds.
     pub time: String,
     pub pod: String,
-    /// The number of the deployment.
+    /// The deployment's version number.
     pub version: u64,
-    /// Without its end; secrets replaced.
+    /// The text without its line ending, with secrets redacted.
     pub line: String,
 }
 

@@ -1,12 +1,13 @@
-//! What a component says of its own functions through `cofferdam:tool/describe`, laid over what its types say. The
-//! component is foreign: what it says is bounded, and what belongs to no function is left out with a warning.
+//! Merges the descriptions that a component gives of its own functions (`cofferdam:tool/describe`) into those derived
+//! from its types. The component is untrusted, so its texts are bounded, and an entry that matches no function becomes
+//! a warning.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::tool::Component;
 
-/// Texts and examples of one function.
+/// Bounds for one function.
 const MAX_DESCRIPTION_BYTES: usize = 8 << 10;
 const MAX_EXAMPLES: usize = 16;
 const MAX_EXAMPLE_BYTES: usize = 4 << 10;
@@ -24,7 +25,7 @@ pub struct FunctionInfo {
 }
 
 impl Component {
-    /// Takes in what the component said of its functions; what cannot be used becomes a warning.
+    /// Applies the component's own descriptions. An unusable one becomes a warning.
     pub fn take_in(&mut self, said: Vec<FunctionInfo>) {
         for info in said {
             let named = |function: &&mut crate::ToolFunction| {
@@ -33,8 +34,9 @@ impl Component {
             let mut found: Vec<_> = self.functions.iter_mut().filter(named).collect();
             let [function] = found.as_mut_slice() else {
                 let name: String = info.name.chars().take(64).collect();
-                let why = if found.is_empty() { "none of its functions has that name" } else { "several of them do" };
-                self.warnings.push(format!("it describes a function {name:?}, but {why}"));
+                let why =
+                    if found.is_empty() { "no function has that name" } else { "several functions have that name" };
+                self.warnings.push(format!("the description of {name:?} was ignored: {why}"));
                 continue;
             };
             if let Some(text) = info.description {
@@ -48,8 +50,8 @@ impl Component {
             let examples: Vec<Value> = info.examples.iter().take(MAX_EXAMPLES).filter_map(good).collect();
             if examples.len() < info.examples.len() {
                 self.warnings.push(format!(
-                    "some examples of {} were left out: an example is a JSON object of at most {MAX_EXAMPLE_BYTES} bytes, \
-                     and there are at most {MAX_EXAMPLES}",
+                    "some examples of {} were left out: each must be a JSON object of at most {MAX_EXAMPLE_BYTES} bytes, \
+                     and at most {MAX_EXAMPLES} are kept",
                     function.name
                 ));
             }

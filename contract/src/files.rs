@@ -1,4 +1,4 @@
-//! Files that go into a sandbox and come out of it, and the one rule for their names.
+//! Files that go into and come out of a sandbox, and the rule for their paths.
 
 mod read;
 
@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
-/// The longest path that is accepted, in bytes.
+/// The longest accepted path, in bytes.
 pub const MAX_PATH_BYTES: usize = 1_024;
-/// The longest name between two slashes, in bytes.
+/// The longest path segment, in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
-/// The deepest nesting of folders.
+/// The deepest accepted nesting of folders.
 pub const MAX_DEPTH: usize = 32;
 
-/// Why a path is not one that a sandbox can have.
+/// The path is not allowed in a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     #[error("a file needs a name")]
@@ -33,7 +33,7 @@ pub enum PathError {
     Character,
 }
 
-/// Checks a path relative to a sandbox's working folder and gives it back, with doubled slashes folded.
+/// Checks a path relative to the sandbox's working folder and returns it with repeated slashes collapsed.
 pub fn normalize_path(path: &str) -> Result<String, PathError> {
     if path.is_empty() {
         return Err(PathError::Empty);
@@ -63,7 +63,7 @@ pub fn normalize_path(path: &str) -> Result<String, PathError> {
     Ok(names.join("/"))
 }
 
-/// A file that a request brings: text in `content`, or bytes in `content_base64`.
+/// A file in a request: text in `content`, or bytes in `content_base64`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -77,7 +77,7 @@ pub struct FileInput {
 }
 
 impl FileInput {
-    /// A file of any bytes: as text where it is UTF-8, else as base64.
+    /// Makes a file from any bytes: text if they are UTF-8, else base64.
     pub fn new(path: impl Into<String>, bytes: Vec<u8>) -> Self {
         let path = path.into();
         match String::from_utf8(bytes) {
@@ -86,7 +86,7 @@ impl FileInput {
         }
     }
 
-    /// The bytes; `Err` says what is wrong with them.
+    /// The decoded bytes, or a message that says what is wrong.
     pub fn bytes(&self) -> Result<Vec<u8>, String> {
         match (&self.content, &self.content_base64) {
             (Some(text), None) => Ok(text.clone().into_bytes()),
@@ -124,7 +124,7 @@ impl FilesInput {
         }
     }
 
-    /// Every file with its checked path and its bytes; `Err` names the first that is wrong.
+    /// Checks every path and decodes every file. The error names the first invalid one.
     pub fn decode(&self) -> Result<Vec<(String, Vec<u8>)>, String> {
         let check = |path: &str| normalize_path(path).map_err(|e| format!("files: {path:?}: {e}"));
         match self {
@@ -142,14 +142,14 @@ pub struct FileEntry {
     pub path: String,
     /// In bytes.
     pub size: u64,
-    /// The content in base64, where all of the run's files together fit in the answer
-    /// ([`crate::run::INLINE_FILES_BYTES`]); otherwise fetch it from `/v1/runs/{id}/files/{path}` or the session.
+    /// The content in base64, if all of the run's files together fit into the answer
+    /// ([`crate::run::INLINE_FILES_BYTES`]). Otherwise fetch it from `/v1/runs/{id}/files/{path}` or from the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_base64: Option<String>,
 }
 
 impl FileEntry {
-    /// The inline content, if the answer has it.
+    /// The inline content, if there is any.
     pub fn bytes(&self) -> Option<Vec<u8>> {
         BASE64_STANDARD.decode(self.content_base64.as_ref()?).ok()
     }

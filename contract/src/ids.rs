@@ -1,10 +1,10 @@
-//! Newtype ids. They are opaque outside this file; who makes one supplies the randomness (this crate has none).
+//! Newtype ids, opaque outside this file. Callers supply the randomness, because this crate has none.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is not an id.
+/// The text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a valid id: 1 to 64 letters, digits, '-' or '_'")]
 pub struct IdError(pub String);
@@ -62,18 +62,18 @@ id!(
     /// One execution of one snippet.
     RunId, "run_");
 id!(
-    /// A stateful context: an interpreter that is kept between runs.
+    /// A stateful interpreter that is kept between runs.
     SessionId, "ses_");
 id!(
-    /// The tenant that everything belongs to. The first start makes `default`.
+    /// The tenant that owns everything. The first start creates `default`.
     OrganizationId, "org_");
 
 id!(
-    /// One deployment of an agent: a version of it, from its upload to its end.
+    /// One deployment of an agent: one version, from its upload to its end.
     DeploymentId, "dep_");
 
 impl OrganizationId {
-    /// The organization that the first start makes.
+    /// The organization that the first start creates.
     pub fn default_organization() -> Self {
         Self("default".to_owned())
     }

@@ -1,12 +1,13 @@
-//! Which imports of a component are there for it: always, by a grant, or not at all. Never links anything.
+//! Decides which of a component's imports are always available, available by a grant, or unavailable. Never links
+//! anything.
 
-use crate::grants::Grants;
+use crate::grants::{GrantKind, Grants};
 
-/// An import that nothing covers.
+/// An import that no grant covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uncovered {
     pub import: String,
-    /// What would help, as the end of a sentence that begins with the import.
+    /// The fix, as the end of a sentence that begins with the import.
     pub remedy: String,
 }
 
@@ -16,18 +17,20 @@ impl std::fmt::Display for Uncovered {
     }
 }
 
-/// What a package needs to be linked.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The grant that a package needs.
 enum Need {
     Nothing,
-    Http,
-    KeyValue,
-    Tools,
-    /// Its functions are there and deny everything.
+    /// A grant of this kind, with the remedy if there is none.
+    Grant(GrantKind, &'static str),
+    /// Linked, but every function denies access.
     Denied,
 }
 
-/// Packages, the version of each, its interfaces.
+const HTTP: Need = Need::Grant(GrantKind::Http, "grant it with `grants.http`, the list of hosts it may reach");
+const KEYVALUE: Need = Need::Grant(GrantKind::KeyValue, "grant it with `grants.keyvalue`");
+const TOOLS: Need = Need::Grant(GrantKind::Tools, "grant it with `grants.tools`, the names of the tools it may call");
+
+/// Package, version, interfaces and the grant it needs.
 const PACKAGES: &[(&str, &str, &[&str], Need)] = &[
     (
         "wasi:cli",
@@ -52,9 +55,9 @@ const PACKAGES: &[(&str, &str, &[&str], Need)] = &[
     ("wasi:random", "0.2", &["random", "insecure", "insecure-seed"], Need::Nothing),
     ("wasi:config", "0.2.0-rc.1", &["store"], Need::Nothing),
     ("wasi:logging", "0.1.0-draft", &["logging"], Need::Nothing),
-    ("wasi:http", "0.2", &["types", "outgoing-handler"], Need::Http),
-    ("wasi:keyvalue", "0.2.0-draft2", &["store", "atomics", "batch"], Need::KeyValue),
-    ("cofferdam:tool", "0.1", &["call"], Need::Tools),
+    ("wasi:http", "0.2", &["types", "outgoing-handler"], HTTP),
+    ("wasi:keyvalue", "0.2.0-draft2", &["store", "atomics", "batch"], KEYVALUE),
+    ("cofferdam:tool", "0.1", &["call"], TOOLS),
     (
         "wasi:sockets",
         "0.2",
@@ -63,10 +66,17 @@ const PACKAGES: &[(&str, &str, &[&str], Need)] = &[
     ),
 ];
 
-/// The imports that are neither always there nor covered by these grants, each with what would help.
+/// The imports that are neither always available nor covered by `grants`, each with a remedy.
 pub fn uncovered(imports: &[String], grants: &Grants) -> Vec<Uncovered> {
     let uncovered = |import: &String| Some(Uncovered { import: import.clone(), remedy: remedy(import, grants)? });
     imports.iter().filter_map(uncovered).collect()
+}
+
+/// The interfaces, as `package/interface`, that a grant of this kind makes available.
+pub fn covered_by(kind: GrantKind) -> Vec<String> {
+    let covers = |need: &Need| matches!(need, Need::Grant(covered, _) if *covered == kind);
+    let packages = PACKAGES.iter().filter(|(_, _, _, need)| covers(need));
+    packages.flat_map(|(package, _, names, _)| names.iter().map(move |name| format!("{package}/{name}"))).collect()
 }
 
 fn remedy(import: &str, grants: &Grants) -> Option<String> {
@@ -74,29 +84,24 @@ fn remedy(import: &str, grants: &Grants) -> Option<String> {
     let (package, interface) = name.split_once('/').unwrap_or((name, ""));
     let Some((_, ours, interfaces, need)) = PACKAGES.iter().find(|known| known.0 == package) else {
         return Some(
-            "there is nothing here that provides it; compose the component with one that does (`wac plug`), or leave \
-             the import out"
+            "nothing here provides it; compose the component with one that does (`wac plug`), or leave the import out"
                 .to_owned(),
         );
     };
     if !is_compatible(version, ours) {
-        return Some(format!("{package} is here in version {ours}; build the component with that"));
+        return Some(format!("{package} is provided in version {ours}; build the component against that version"));
     }
     if !interfaces.contains(&interface) {
-        return Some(format!("of {package}, only {} can be imported", interfaces.join(", ")));
+        return Some(format!("{package} provides only {}", interfaces.join(", ")));
     }
     match need {
         Need::Nothing | Need::Denied => None,
-        Need::Http if grants.reaches_http() => None,
-        Need::KeyValue if grants.keyvalue.is_some() => None,
-        Need::Tools if !grants.tools.is_empty() => None,
-        Need::Http => Some("grant it with `grants.http`, a list of the hosts that it may reach".to_owned()),
-        Need::KeyValue => Some("grant it with `grants.keyvalue`".to_owned()),
-        Need::Tools => Some("grant it with `grants.tools`, the names of the tools that it may call".to_owned()),
+        Need::Grant(kind, _) if grants.provides(*kind) => None,
+        Need::Grant(_, remedy) => Some((*remedy).to_owned()),
     }
 }
 
-/// A draft is only itself; of what is released, all patches go together.
+/// A draft matches only itself. A release matches all of its patch versions.
 fn is_compatible(version: &str, ours: &str) -> bool {
     let patch =
         |rest: &str| rest.strip_prefix('.').is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));

@@ -1,7 +1,9 @@
-//! The words both sides of the wire speak: runs, sessions, tools, limits, grants, outcomes, problems.
+//! The types of the wire between controller and worker and of the public API: runs, sessions, tools, limits, grants,
+//! outcomes, problems.
 //!
-//! Pure: no IO, no async, no clock. The controller and the runtime share nothing else, so a change here is a change of
-//! the protocol between them and of the public API.
+//! Pure: no IO, no async, no clock. Controller and runtime share nothing else, so a change here changes both protocols.
+
+#![warn(unreachable_pub)]
 
 pub mod agent;
 mod describe;
@@ -20,7 +22,7 @@ pub mod worker;
 
 pub use agent::{AgentId, DeploymentState, FailureReason, LogLine, Resources};
 pub use files::{FileEntry, FileInput, FilesInput, PathError, normalize_path};
-pub use grants::{FilesGrant, Grants, HttpGrant, KeyValueGrant, LlmGrant, SecretGrant};
+pub use grants::{FilesGrant, GrantKind, Grants, HttpGrant, KeyValueGrant, LlmGrant, SecretGrant};
 pub use ids::{DeploymentId, OrganizationId, RunId, SessionId};
 pub use limits::{LimitError, LimitName, Limits, LimitsRequest};
 pub use problem::{Fault, Problem};

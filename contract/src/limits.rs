@@ -1,10 +1,10 @@
-//! The bounds of a run: defaults, what a request may ask, what the operator allows at most.
+//! The limits of a run: defaults, what a request may ask for, and the operator's maximum.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The bounds of one run, all of them set. Every one of them has a name that an outcome can carry.
+/// The limits of one run, all set. An outcome names the limit that stopped it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -13,18 +13,18 @@ pub struct Limits {
     pub wall_ms: u64,
     /// CPU time of one run, in milliseconds.
     pub cpu_ms: u64,
-    /// Linear memory of the sandbox, in bytes. The interpreter's own image counts.
+    /// Linear memory of the sandbox, in bytes, including the interpreter's image.
     pub memory_bytes: u64,
     /// stdout, stderr and results together, in bytes.
     pub output_bytes: u64,
-    /// Everything the sandbox keeps in files, in bytes.
+    /// Total size of the sandbox's files, in bytes.
     pub disk_bytes: u64,
-    /// Files and folders the sandbox may have.
+    /// Number of files and folders in the sandbox.
     pub files: u64,
 }
 
 impl Limits {
-    /// What a run gets that asks for nothing.
+    /// The limits of a run that asks for nothing.
     pub const DEFAULT: Self = Self {
         wall_ms: 30_000,
         cpu_ms: 30_000,
@@ -34,7 +34,7 @@ impl Limits {
         files: 1_000,
     };
 
-    /// What a run may ask at most, unless the operator says otherwise.
+    /// The most that a run may ask for, unless the operator sets another maximum.
     pub const MAXIMUM: Self = Self {
         wall_ms: 600_000,
         cpu_ms: 600_000,
@@ -44,37 +44,40 @@ impl Limits {
         files: 20_000,
     };
 
-    fn fields(&self) -> [(LimitName, u64); 6] {
-        [
-            (LimitName::WallMs, self.wall_ms),
-            (LimitName::CpuMs, self.cpu_ms),
-            (LimitName::MemoryBytes, self.memory_bytes),
-            (LimitName::OutputBytes, self.output_bytes),
-            (LimitName::DiskBytes, self.disk_bytes),
-            (LimitName::Files, self.files),
-        ]
+    /// Makes limits one by one: `one` gets each limit's name, its value in the request, its default and its maximum. All
+    /// code that treats limits alike goes through here, so that a new limit has one place.
+    ///
+    /// # Errors
+    /// The first error of `one`.
+    pub fn combine<E>(
+        request: &LimitsRequest,
+        default: &Self,
+        maximum: &Self,
+        mut one: impl FnMut(LimitName, Option<u64>, u64, u64) -> Result<u64, E>,
+    ) -> Result<Self, E> {
+        let (r, d, m) = (request, default, maximum);
+        Ok(Self {
+            wall_ms: one(LimitName::WallMs, r.wall_ms, d.wall_ms, m.wall_ms)?,
+            cpu_ms: one(LimitName::CpuMs, r.cpu_ms, d.cpu_ms, m.cpu_ms)?,
+            memory_bytes: one(LimitName::MemoryBytes, r.memory_bytes, d.memory_bytes, m.memory_bytes)?,
+            output_bytes: one(LimitName::OutputBytes, r.output_bytes, d.output_bytes, m.output_bytes)?,
+            disk_bytes: one(LimitName::DiskBytes, r.disk_bytes, d.disk_bytes, m.disk_bytes)?,
+            files: one(LimitName::Files, r.files, d.files, m.files)?,
+        })
     }
 
-    /// The effective limits of a request: what it asks, else `default`; refused where it asks for more than `maximum`.
+    /// The effective limits of a request: its own values, else `default`. Fails if one exceeds `maximum`.
     pub fn resolve(request: &LimitsRequest, default: &Self, maximum: &Self) -> Result<Self, LimitError> {
-        let effective = Self {
-            wall_ms: request.wall_ms.unwrap_or(default.wall_ms.min(maximum.wall_ms)),
-            cpu_ms: request.cpu_ms.unwrap_or(default.cpu_ms.min(maximum.cpu_ms)),
-            memory_bytes: request.memory_bytes.unwrap_or(default.memory_bytes.min(maximum.memory_bytes)),
-            output_bytes: request.output_bytes.unwrap_or(default.output_bytes.min(maximum.output_bytes)),
-            disk_bytes: request.disk_bytes.unwrap_or(default.disk_bytes.min(maximum.disk_bytes)),
-            files: request.files.unwrap_or(default.files.min(maximum.files)),
-        };
-        for ((name, asked), (_, most)) in effective.fields().into_iter().zip(maximum.fields()) {
-            if asked == 0 || asked > most {
-                return Err(LimitError { name, asked, most });
+        Self::combine(request, default, maximum, |name, asked, default, most| {
+            match asked.unwrap_or(default.min(most)) {
+                asked if asked == 0 || asked > most => Err(LimitError { name, asked, most }),
+                value => Ok(value),
             }
-        }
-        Ok(effective)
+        })
     }
 }
 
-/// What a request may say of its limits; what it leaves out gets the default.
+/// The limits in a request. An absent one gets the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -93,6 +96,20 @@ pub struct LimitsRequest {
     pub files: Option<u64>,
 }
 
+impl LimitsRequest {
+    /// These limits, and those of `other` where these are absent.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            wall_ms: self.wall_ms.or(other.wall_ms),
+            cpu_ms: self.cpu_ms.or(other.cpu_ms),
+            memory_bytes: self.memory_bytes.or(other.memory_bytes),
+            output_bytes: self.output_bytes.or(other.output_bytes),
+            disk_bytes: self.disk_bytes.or(other.disk_bytes),
+            files: self.files.or(other.files),
+        }
+    }
+}
+
 impl From<Limits> for LimitsRequest {
     fn from(limits: Limits) -> Self {
         Self {
@@ -106,7 +123,7 @@ impl From<Limits> for LimitsRequest {
     }
 }
 
-/// The name of a limit, as it stands in requests and in `error.name` of an outcome with status `limit`.
+/// The name of a limit, as in requests and in `error.name` of an outcome with status `limit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -117,11 +134,11 @@ pub enum LimitName {
     OutputBytes,
     DiskBytes,
     Files,
-    /// Files open at the same time: the operator's, not the request's.
+    /// Files open at the same time. Set by the operator, not by the request.
     OpenFiles,
-    /// The interpreter's call stack: fixed.
+    /// The interpreter's call stack. Fixed.
     Stack,
-    /// What the host keeps in memory on the guest's behalf: fixed.
+    /// Host memory used on the guest's behalf. Fixed.
     HostMemory,
 }
 
@@ -159,7 +176,7 @@ impl fmt::Display for LimitName {
     }
 }
 
-/// A limit that was asked for and is not to be had.
+/// The requested limit is out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("limits.{name} is {asked}; this server allows 1 to {most}")]
 pub struct LimitError {
@@ -185,6 +202,12 @@ mod tests {
         check(Some(Limits::MAXIMUM.wall_ms + 1), Err(LimitName::WallMs));
         check(Some(0), Err(LimitName::WallMs));
         check(Some(u64::MAX), Err(LimitName::WallMs));
+    }
+
+    #[test]
+    fn a_request_is_filled_up_from_another() {
+        let asked = |wall_ms, files| LimitsRequest { wall_ms, files, ..LimitsRequest::default() };
+        assert_eq!(asked(Some(1), None).or(asked(Some(2), Some(3))), asked(Some(1), Some(3)));
     }
 
     #[test]

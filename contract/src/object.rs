@@ -1,4 +1,5 @@
-//! JSON objects only: serde also takes a list for a struct, its fields in their order, which nobody means to send.
+//! Deserializes structs from JSON objects only. Serde also accepts a list of the fields in order, which no client means
+//! to send.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,18 +7,18 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// For `#[serde(deserialize_with)]`: a struct from an object, and from nothing else.
+/// For `#[serde(deserialize_with)]`: reads a struct from an object and nothing else.
 pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_map(Only(PhantomData))
 }
 
-/// For `#[serde(deserialize_with)]`: a list of such.
+/// For `#[serde(deserialize_with)]`: reads a list of objects.
 pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let list = Vec::<Object<T>>::deserialize(deserializer)?;
     Ok(list.into_iter().map(|Object(value)| value).collect())
 }
 
-/// A value that came as an object.
+/// A value that was read from an object.
 pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

@@ -1,21 +1,23 @@
-//! Problem documents (RFC 9457): what an API call gets when it does not get its answer, and whose fault it was.
+//! Problem documents (RFC 9457): the error format of every API. Each says whose fault it was.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Whose fault a refusal or a failure was.
+/// The party at fault for a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Fault {
-    /// The request was wrong; sending it again unchanged will not help.
+    /// The request was wrong. Sending it again unchanged will not help.
     Caller,
     /// A policy or a missing scope forbids it.
     Policy,
-    /// A limit or the load of the moment stopped it.
+    /// A limit or the current load stopped it.
     Limit,
-    /// The code that ran there: it ended or broke what the request is about.
+    /// The code in the session ended it or broke it.
     Code,
-    /// We failed.
+    /// Our failure.
     Host,
 }
 
@@ -28,10 +30,10 @@ pub struct Problem {
     pub type_uri: String,
     pub title: String,
     pub status: u16,
-    /// What went wrong this time, and what to do about it.
+    /// The cause of this occurrence, and how to fix it.
     pub detail: String,
     pub fault: Fault,
-    /// Whether the same request may succeed when it is sent again.
+    /// True if the same request may succeed when it is sent again.
     pub retryable: bool,
 }
 
@@ -52,67 +54,76 @@ macro_rules! problems {
                 }
             })*
 
-            /// Every kind of problem with its title, status and fault, for documents and tests.
-            pub const KINDS: &'static [(&'static str, &'static str, u16)] = &[$(($kind, $title, $status)),*];
+            /// Every kind of problem with its title and status.
+            #[cfg(test)]
+            const KINDS: &'static [(&'static str, &'static str, u16)] = &[$(($kind, $title, $status)),*];
         }
     };
 }
 
 problems! {
-    /// The body is not what the call takes: broken JSON, unknown or missing fields, wrong types.
+    /// The body does not match the schema: broken JSON, unknown or missing fields, wrong types.
     malformed = "malformed-request", "The request could not be read", 400, Caller, false;
-    /// No key, or one that is not known.
+    /// The key is missing or unknown.
     unauthorized = "unauthorized", "An API key is needed", 401, Caller, false;
     /// The key's scopes do not cover the call.
     forbidden = "forbidden", "The key may not do this", 403, Policy, false;
-    /// There is no such thing, or the key may not see it.
+    /// It does not exist, or the key may not see it.
     not_found = "not-found", "Not found", 404, Caller, false;
     method_not_allowed = "method-not-allowed", "Method not allowed", 405, Caller, false;
     /// The request took too long to arrive.
     slow_request = "slow-request", "The request did not arrive in time", 408, Caller, true;
-    /// A run is under way in the session and the caller asked not to wait.
+    /// A run is in progress in the session and the caller asked not to wait.
     session_busy = "session-busy", "The session is busy", 409, Limit, true;
-    /// The session is not in a state for this (for example: it is already suspended).
+    /// The session is in the wrong state, for example already suspended.
     conflict = "conflict", "This cannot be done now", 409, Caller, false;
-    /// The session's image was made by another build of the kernel.
+    /// Another build of the kernel made the session's image.
     kernel_changed = "kernel-changed", "The kernel has changed", 409, Host, false;
-    /// The session was live in a worker that is gone, or one of its runs ended it: then the fault says whose it was.
+    /// The session's worker is gone, or one of its runs ended the session. The fault says which.
     session_lost = "session-lost", "The session's state is lost", 410, Host, false;
-    /// The worker has not seen this component: it has to be sent before it can be called.
+    /// The worker does not have this component. Send it before calling it.
     component_missing = "component-missing", "The component is not here", 409, Host, true;
-    /// A component that cannot become a tool: broken, not a component, or in need of what no grant covers.
+    /// The component cannot become a tool: it is broken, not a component, or needs something that no grant covers.
     bad_component = "bad-component", "This cannot be deployed as a tool", 422, Caller, false;
-    /// An archive that holds no image which can run here, and what to do about it.
+    /// The archive holds no image that can run here. The detail says how to fix it.
     bad_image = "bad-image", "This image cannot be deployed", 422, Caller, false;
     too_large = "too-large", "The request is too large", 413, Caller, false;
     unsupported_media = "unsupported-media-type", "The media type is not supported", 415, Caller, false;
-    /// Well-formed, but with a value that cannot be: an unknown language, a bad path, a limit out of range.
+    /// Well-formed with an invalid value: an unknown language, a bad path, a limit out of range.
     invalid = "invalid-request", "The request cannot be carried out", 422, Caller, false;
-    /// The operator's policy does not grant what was asked.
+    /// The operator's policy does not grant what was requested.
     denied = "denied-by-policy", "Policy forbids this", 403, Policy, false;
-    /// Too many runs at once, or too many sessions.
+    /// Too many concurrent runs, or too many sessions.
     overloaded = "overloaded", "Too much at once", 429, Limit, true;
-    /// A registry or another server that we asked did not do its part.
+    /// A registry or another upstream server failed.
     bad_upstream = "bad-upstream", "Another server failed", 502, Host, true;
     internal = "internal", "Something failed on our side", 500, Host, true;
-    /// The worker died, hung or was restarted while the request was with it.
+    /// The worker died, hung or restarted during the request.
     worker_lost = "worker-lost", "The worker was lost", 503, Host, true;
     /// No worker is ready yet, or the service is shutting down.
     unavailable = "unavailable", "Not ready", 503, Host, true;
 }
 
 impl Problem {
-    /// The same, by somebody else's fault than is usual for its kind.
+    /// Sets the fault, if it differs from the usual one for this kind.
     pub fn by(mut self, fault: Fault) -> Self {
         self.fault = fault;
         self
     }
 
-    /// The stable last part of `type`.
+    /// The stable last segment of `type`.
     pub fn kind(&self) -> &str {
         self.type_uri.rsplit('/').next().unwrap_or_default()
     }
 }
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! A run: what is asked, what happens while it runs, how it ended.
+//! Runs: the request, the events while it runs, and the outcome.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,15 @@ use crate::object::object;
 pub const MAX_CODE_BYTES: usize = 1 << 20;
 /// The longest standard input, in bytes.
 pub const MAX_STDIN_BYTES: usize = 16 << 20;
-/// The largest body of a run request, in bytes.
+/// The largest request body, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 32 << 20;
-/// Environment variables: how many, and bytes of all names and values together.
+/// The most environment variables and arguments, and the most bytes of them together.
 pub const MAX_ENV_VARS: usize = 256;
 pub const MAX_ENV_BYTES: usize = 128 << 10;
-/// Files come inline in an answer while all of them together have at most this many bytes.
+/// Files are inlined in the answer if all of them together have at most this many bytes.
 pub const INLINE_FILES_BYTES: u64 = 1 << 20;
 
-/// The language of a snippet. TypeScript has its types stripped and runs as JavaScript.
+/// The language of a snippet. TypeScript runs as JavaScript with its types stripped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -42,7 +42,7 @@ impl Language {
         }
     }
 
-    /// The kernel that runs it: `python` or `javascript`.
+    /// The kernel for this language: `python` or `javascript`.
     pub fn kernel(self) -> &'static str {
         match self {
             Self::Python => "python",
@@ -51,12 +51,12 @@ impl Language {
     }
 }
 
-/// What to do when a run is already under way in the session.
+/// The policy for a run whose session is already running one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum IfBusy {
-    /// Wait for it, as long as the run's own wall time.
+    /// Wait for it, for at most the run's own wall time.
     #[default]
     Wait,
     /// Answer `session-busy` at once.
@@ -68,7 +68,7 @@ pub enum IfBusy {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunRequest {
-    /// Needed, except with a session, whose language it then is (or TypeScript for JavaScript).
+    /// Required unless `session` is set. A session fixes it, except that JavaScript sessions also take TypeScript.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,
     pub code: String,
@@ -88,13 +88,13 @@ pub struct RunRequest {
     pub session: Option<SessionId>,
     #[serde(default)]
     pub if_busy: IfBusy,
-    /// Ask for figures as `image/svg+xml` as well as `image/png`.
+    /// Also return figures as `image/svg+xml`, besides `image/png`.
     #[serde(default)]
     pub svg: bool,
 }
 
 impl RunRequest {
-    /// A request with nothing but a language and a source text.
+    /// A request with only a language and a source text.
     pub fn new(language: Language, code: impl Into<String>) -> Self {
         Self {
             language: Some(language),
@@ -111,16 +111,16 @@ impl RunRequest {
         }
     }
 
-    /// Checks what needs no more than the request itself; `Err` says what is wrong with it.
+    /// Checks everything that needs only the request itself. The error says what is wrong.
     pub fn check(&self) -> Result<(), String> {
         if self.code.len() > MAX_CODE_BYTES {
             return Err(format!(
-                "code has {} bytes; at most {MAX_CODE_BYTES} are taken. Bring data as `files`.",
+                "code has {} bytes; the maximum is {MAX_CODE_BYTES}. Send data as `files`.",
                 self.code.len()
             ));
         }
         if self.stdin.len() > MAX_STDIN_BYTES {
-            return Err(format!("stdin has {} bytes; at most {MAX_STDIN_BYTES} are taken", self.stdin.len()));
+            return Err(format!("stdin has {} bytes; the maximum is {MAX_STDIN_BYTES}", self.stdin.len()));
         }
         if self.language.is_none() && self.session.is_none() {
             return Err("`language` is needed: \"python\", \"javascript\" or \"typescript\"".to_owned());
@@ -128,11 +128,13 @@ impl RunRequest {
         let env_bytes: usize = self.env.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>()
             + self.args.iter().map(String::len).sum::<usize>();
         if self.env.len() + self.args.len() > MAX_ENV_VARS || env_bytes > MAX_ENV_BYTES {
-            return Err(format!("env and args: at most {MAX_ENV_VARS} of them, with {MAX_ENV_BYTES} bytes together"));
+            return Err(format!("env and args: at most {MAX_ENV_VARS} entries with {MAX_ENV_BYTES} bytes together"));
         }
         for (name, value) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(format!("env: {name:?}: a name is not empty and has no '=' or NUL, a value no NUL"));
+                return Err(format!(
+                    "env: {name:?}: names must not be empty or contain '=' or NUL, values must not contain NUL"
+                ));
             }
         }
         if self.args.iter().any(|arg| arg.contains('\0')) {
@@ -142,20 +144,20 @@ impl RunRequest {
     }
 }
 
-/// How a run ended.
+/// The way a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Status {
     /// The code ran to its end.
     Ok,
-    /// The code raised, or ended itself with an exit code other than 0.
+    /// The code raised, or exited with a non-zero code.
     Error,
     /// The wall-clock limit stopped it.
     Timeout,
-    /// Another limit stopped it: `error.name` says which.
+    /// Another limit stopped it. `error.name` says which.
     Limit,
-    /// The caller went away or asked to stop.
+    /// The caller disconnected or cancelled.
     Cancelled,
 }
 
@@ -171,7 +173,7 @@ impl Status {
     }
 }
 
-/// What the code raised, or the limit that stopped it.
+/// The exception that the code raised, or the limit that stopped it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunError {
@@ -181,21 +183,21 @@ pub struct RunError {
     pub traceback: String,
 }
 
-/// One result: representations by MIME type. Images are base64, `application/json` is JSON, the rest is text.
+/// One result as representations by MIME type. Images are base64, `application/json` is JSON, the rest is text.
 pub type MimeBundle = BTreeMap<String, Value>;
 
-/// What a run used.
+/// The resources that a run used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
-    /// From the start of the sandbox to the end of the run, in milliseconds, with three decimals.
+    /// From sandbox start to the end of the run, in milliseconds with three decimals.
     #[serde(with = "millis")]
     #[cfg_attr(feature = "openapi", schema(value_type = f64))]
     pub wall_ms: std::time::Duration,
     #[serde(with = "millis")]
     #[cfg_attr(feature = "openapi", schema(value_type = f64))]
     pub cpu_ms: std::time::Duration,
-    /// The most linear memory that the sandbox had, in bytes, the interpreter's image included.
+    /// The sandbox's peak linear memory in bytes, including the interpreter's image.
     pub memory_peak_bytes: u64,
 }
 
@@ -203,11 +205,11 @@ mod millis {
     use serde::{Deserialize, Deserializer, Serializer};
     use std::time::Duration;
 
-    pub fn serialize<S: Serializer>(value: &Duration, s: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(value: &Duration, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_f64(value.as_micros() as f64 / 1_000.0)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
         let millis = f64::deserialize(d)?;
         Duration::try_from_secs_f64(millis / 1_000.0).map_err(serde::de::Error::custom)
     }
@@ -219,23 +221,23 @@ mod millis {
 pub struct Outcome {
     pub id: RunId,
     pub status: Status,
-    /// What the code exited with; 1 where it raised; absent where it was stopped.
+    /// The code's exit code; 1 if it raised; absent if it was stopped.
     pub exit_code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    /// MIME bundles, the last expression's value first.
+    /// MIME bundles; the last expression's value comes first.
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
     pub results: Vec<MimeBundle>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
-    /// Files that the run made or changed under its working folder.
+    /// Files that the run created or changed under its working folder.
     pub files: Vec<FileEntry>,
     pub usage: Usage,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
 }
 
-/// What happens while a run runs: the data of a server-sent event, whose name is [`Event::name`].
+/// An event of a running run: the data of a server-sent event named [`Event::name`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", content = "data", rename_all = "lowercase")]
 pub enum Event {
@@ -244,9 +246,9 @@ pub enum Event {
     /// `main` marks the value of the last expression.
     Result(ResultChunk),
     Error(RunError),
-    /// In place of `end`, where there is no outcome: the request was refused late or we failed.
+    /// Replaces `end` if there is no outcome: the request was refused late, or we failed.
     Problem(Box<crate::Problem>),
-    /// Always the last: the outcome without the texts and results that were already sent.
+    /// Always last. Omits the texts and results that were already sent.
     End(Box<Outcome>),
 }
 
@@ -274,7 +276,7 @@ impl Event {
         }
     }
 
-    /// The event as it stands in an SSE stream (WHATWG HTML, 9.2), the blank line included.
+    /// The event in SSE format (WHATWG HTML, 9.2), including the blank line.
     pub fn to_sse(&self) -> String {
         let data = match self {
             Self::Stdout(data) | Self::Stderr(data) => serde_json::to_string(data),
@@ -283,7 +285,7 @@ impl Event {
             Self::Problem(data) => serde_json::to_string(data),
             Self::End(data) => serde_json::to_string(data),
         };
-        // Serializing these types into a string cannot fail: string keys only, no foreign `Serialize`.
+        // Serializing these types to a string cannot fail: string keys only, no foreign `Serialize`.
         format!("event: {}\ndata: {}\n\n", self.name(), data.unwrap_or_default())
     }
 }

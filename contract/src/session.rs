@@ -1,4 +1,4 @@
-//! Sessions: interpreters that are kept between runs, suspended to disk, resumed, forked and named.
+//! Sessions: interpreters that are kept between runs. They can be suspended to disk, resumed, forked and snapshotted.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,10 @@ use crate::limits::LimitsRequest;
 use crate::object::object;
 use crate::run::Language;
 
-/// Idle time until a session ends, in seconds: default and maximum.
+/// Seconds of idle time until a session ends: default and maximum.
 pub const DEFAULT_TTL_S: u64 = 3_600;
 pub const MAX_TTL_S: u64 = 7 * 24 * 3_600;
-/// The most copies that one fork may ask for.
+/// The most copies that one fork may create.
 pub const MAX_FORK: u32 = 1_000;
 
 /// The body of `POST /v1/sessions`.
@@ -19,17 +19,17 @@ pub const MAX_FORK: u32 = 1_000;
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionRequest {
-    /// Needed, except with a snapshot, whose language it then is.
+    /// Required unless `snapshot` is set, which fixes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,
-    /// Idle seconds until the session ends.
+    /// Seconds of idle time until the session ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u64>,
     #[serde(default, deserialize_with = "object")]
     pub limits: LimitsRequest,
     #[serde(default, skip_serializing_if = "Grants::is_empty", deserialize_with = "object")]
     pub grants: Grants,
-    /// A named snapshot to start from.
+    /// The named snapshot to start from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
 }
@@ -53,21 +53,21 @@ impl SessionState {
     }
 }
 
-/// A session, as `GET /v1/sessions/{id}` shows it.
+/// A session, as `GET /v1/sessions/{id}` returns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Session {
     pub id: SessionId,
     pub language: Language,
     pub state: SessionState,
-    /// Idle seconds until it ends.
+    /// Seconds of idle time until it ends.
     pub ttl_s: u64,
     /// Unix time in seconds.
     pub created_at: u64,
     pub last_used_at: u64,
-    /// When it ends if it is not used again, Unix time in seconds.
+    /// When it ends unless it is used again, Unix time in seconds.
     pub expires_at: u64,
-    /// What a suspend or fork could not carry over, in words; empty otherwise.
+    /// State that the last suspend or fork could not carry over; empty otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -100,7 +100,7 @@ pub struct SnapshotRequest {
     pub name: String,
 }
 
-/// A named state that new sessions start from.
+/// A named state that new sessions can start from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Snapshot {
@@ -108,6 +108,6 @@ pub struct Snapshot {
     pub language: Language,
     /// Unix time in seconds.
     pub created_at: u64,
-    /// On disk, in bytes.
+    /// Size on disk, in bytes.
     pub size_bytes: u64,
 }

@@ -1,20 +1,21 @@
-//! The uplink: how a worker, which can open no connection, asks the gateway for what a sandbox was granted.
+//! The uplink: the connection over which a worker, which cannot open connections, sends granted requests to the
+//! gateway.
 //!
 //! The controller connects to the worker (`POST /uplink`, `Connection: upgrade`, `Upgrade:` [`UPGRADE`], answered 101),
-//! and on that connection the roles turn round: the worker is the HTTP/2 client, the controller the server. A worker may
-//! have uplinks of several controllers; a token begins with the [`GATEWAY_HEADER`] text of the one that made it, up to a
-//! dot, and is shown to that one only.
+//! and on that connection the roles swap: the worker is the HTTP/2 client, the controller the server. A worker may have
+//! uplinks to several controllers. A token begins with the [`GATEWAY_HEADER`] value of the controller that issued it
+//! and a dot, and is sent to that controller only.
 //!
 //! Every request is a `POST` with the run's token in [`TOKEN_HEADER`]:
 //!
 //! | path | request -> response |
 //! | --- | --- |
-//! | `/http` | an outbound HTTP request: [`METHOD_HEADER`], [`URL_HEADER`], the guest's own headers and body -> the status, headers and body that came back. A refusal of ours has [`REFUSED_HEADER`] and a [`crate::Problem`] as its body |
-//! | `/tools` | empty -> list of [`GrantedTool`] that the token may call |
+//! | `/http` | an outbound HTTP request: [`METHOD_HEADER`], [`URL_HEADER`], the guest's own headers and body -> the status, headers and body that came back. The gateway's own refusal has [`REFUSED_HEADER`] and a [`crate::Problem`] as its body |
+//! | `/tools` | empty -> list of [`GrantedTool`]s that the token may call |
 //! | `/tools/{tool}/functions/{function}` | arguments in JSON -> [`crate::ToolOutcome`], or a [`crate::Problem`] with its status |
 //! | `/keyvalue` | [`KeyValueRequest`] -> [`KeyValueResponse`] |
-//! | `/files/load` | empty -> the tool's folder as an archive (no byte where nothing was kept yet), [`VERSION_HEADER`] |
-//! | `/files/save` | an archive, with the [`VERSION_HEADER`] of what it was made from -> empty. The problem `conflict`, and nothing is changed, where that is not what is kept any more |
+//! | `/files/load` | empty -> the tool's folder as an archive (empty if nothing was saved yet), [`VERSION_HEADER`] |
+//! | `/files/save` | an archive, with the [`VERSION_HEADER`] that it was made from -> empty. If that is no longer the current version, the problem `conflict` and no change |
 
 use serde::{Deserialize, Serialize};
 
@@ -25,50 +26,50 @@ pub const GATEWAY_HEADER: &str = "cofferdam-gateway";
 pub const TOKEN_HEADER: &str = "cofferdam-token";
 pub const METHOD_HEADER: &str = "cofferdam-method";
 pub const URL_HEADER: &str = "cofferdam-url";
-/// Milliseconds that the guest would wait for a connection; none: as long as the gateway would.
+/// The guest's connect timeout in milliseconds. Absent: the gateway's default.
 pub const CONNECT_TIMEOUT_HEADER: &str = "cofferdam-connect-timeout-ms";
-/// On a response without a body (to `HEAD`, or 304): the upstream's `Content-Length`. HTTP/2 would take that header for
+/// On a response without a body (to `HEAD`, or 304): the upstream's `Content-Length`. HTTP/2 would read that header as
 /// the length of the body that follows here.
 pub const LENGTH_HEADER: &str = "cofferdam-content-length";
-/// On a response: the gateway's word, not the upstream's; the value is the [`RefusedBy`] as text. In the trailers of a
-/// response: its body ends here because of that, and what came is not all of it.
+/// On a response: the gateway produced it, not the upstream, and the value is the [`RefusedBy`] as text. In trailers:
+/// the body was cut off for that reason.
 pub const REFUSED_HEADER: &str = "cofferdam-refused";
-/// Which state of a tool's folder an archive is, or was made from.
+/// The version of a tool's folder that an archive holds, or was made from.
 pub const VERSION_HEADER: &str = "cofferdam-files-version";
-/// A guest can neither send nor see headers that begin so.
+/// Guests can neither send nor see headers with this prefix.
 pub const RESERVED_PREFIX: &str = "cofferdam-";
 
-/// The most headers of a request or a response, and the bytes of all their names and values together.
+/// The most headers of a request or response, and the most bytes of all names and values together.
 pub const MAX_HEADERS: usize = 128;
 pub const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// HTTP/2's flow control on both sides: what one body may have in flight before its reader takes it. The connection's own
-/// window is larger than all bodies' together, so that one who reads slowly holds up nobody else.
+/// HTTP/2 flow control on both sides: the bytes of one body in flight before its reader takes them. The connection's
+/// window is larger than all streams' windows together, so a slow reader does not block the others.
 pub const STREAM_WINDOW: u32 = 256 << 10;
 pub const CONNECTION_WINDOW: u32 = 1 << 30;
-/// Requests under way on one connection.
+/// Concurrent requests on one connection.
 pub const MAX_STREAMS: u32 = 1_024;
 
-/// Why the gateway carried a request out no further: enough for a guest's error code.
+/// Why the gateway stopped a request, in enough detail for the guest's error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusedBy {
-    /// No grant covers the request, or the operator's policy does not.
+    /// No grant covers the request, or the operator's policy forbids it.
     Policy,
     /// The name resolves to a private, loopback, link-local or metadata address.
     PrivateAddress,
     /// The name does not resolve.
     Dns,
-    /// Nobody answers there, or TLS fails.
+    /// The connection or the TLS handshake failed.
     Connect,
     Timeout,
-    /// A body or the headers are larger than granted.
+    /// The body or the headers exceed the grant.
     TooLarge,
-    /// The request or the upstream's answer is not HTTP as it should be.
+    /// The request or the upstream's response is not valid HTTP.
     Malformed,
-    /// What was read has changed since.
+    /// The data has changed since it was read.
     Conflict,
-    /// The token is not known: the run is over.
+    /// The token is unknown: the run is over.
     Token,
     /// Our failure.
     Internal,
@@ -111,13 +112,13 @@ impl RefusedBy {
 /// A function that a token may call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GrantedTool {
-    /// As MCP has it: `{tool}-{function}`, or just `{tool}` where that has one function.
+    /// The name as in MCP: `{tool}-{function}`, or just `{tool}` for a tool with one function.
     pub name: String,
     pub tool: String,
     pub function: crate::ToolFunction,
 }
 
-/// One operation on the caller's namespace. Values are in base64.
+/// One operation on the caller's namespace. Values are base64.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum KeyValueRequest {
@@ -148,7 +149,7 @@ pub enum KeyValueRequest {
         key: String,
         delta: i64,
     },
-    /// Sets the value only where it still is what was read (`None`: where there is none).
+    /// Sets the value only if it still equals the value that was read (`None`: the key is absent).
     CompareAndSwap {
         bucket: String,
         key: String,
@@ -157,7 +158,7 @@ pub enum KeyValueRequest {
     },
 }
 
-/// The answer: what the operation has of these.
+/// The answer. Only the fields of the operation are set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyValueResponse {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,11 +171,11 @@ pub struct KeyValueResponse {
     pub cursor: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<i64>,
-    /// `compare-and-swap`: whether it was swapped.
+    /// For `compare-and-swap`: true if the value was swapped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swapped: Option<bool>,
 }
 
-/// The longest key-value key and value, in bytes.
+/// The longest key and value, in bytes.
 pub const MAX_KEY_BYTES: usize = 1 << 10;
 pub const MAX_VALUE_BYTES: usize = 1 << 20;

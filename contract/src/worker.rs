@@ -1,4 +1,4 @@
-//! The worker's wire: what the controller asks of the process that runs untrusted code. HTTP/1.1 with JSON bodies.
+//! The worker's wire: the API of the process that runs untrusted code. HTTP/1.1 with JSON bodies.
 //!
 //! | call | body -> answer |
 //! | --- | --- |
@@ -8,28 +8,27 @@
 //! | `GET /runs/{id}/files/{path}` | -> bytes |
 //! | `POST /sessions` | [`WorkerSession`] -> [`WorkerSessionInfo`] |
 //! | `GET /sessions/{id}` | -> [`WorkerSessionInfo`] |
-//! | `POST /session-infos` | [`WorkerSessionIds`] -> list of [`WorkerSessionInfo`], without those that it does not have |
+//! | `POST /session-infos` | [`WorkerSessionIds`] -> list of [`WorkerSessionInfo`], omitting unknown ones |
 //! | `DELETE /sessions/{id}` | -> 204 |
 //! | `POST /sessions/{id}/suspend`, `/resume` | -> [`WorkerSessionInfo`] |
 //! | `POST /sessions/{id}/fork` | [`WorkerFork`] -> list of [`WorkerSessionInfo`] |
 //! | `POST /sessions/{id}/snapshots/{key}` | -> [`SnapshotInfo`] |
 //! | `DELETE /snapshots/{key}` | -> 204 |
 //! | `GET`, `PUT /sessions/{id}/files/{path}`, `GET /sessions/{id}/files` | bytes; list of [`crate::FileEntry`] |
-//!
 //! | `POST /uplink` | upgrades to the connection of [`crate::uplink`] |
 //!
-//! The process that runs tools is another one, with the same wire under `/tools`:
+//! Tools run in another process, which serves the same kind of wire under `/tools`:
 //!
 //! | call | body -> answer |
 //! | --- | --- |
 //! | `GET /tools/health` | -> [`ToolsHealth`] |
 //! | `GET /tools/metrics` | -> Prometheus text |
-//! | `PUT /tools/components/{digest}` | a component -> [`crate::Component`]; checked and compiled, once for each digest. Answered by the worker's supervisor, not by the process that runs tools |
-//! | `POST /tools/calls` | [`crate::ToolCall`] -> [`crate::ToolOutcome`]; the problem `component-missing` asks for the `PUT` |
+//! | `PUT /tools/components/{digest}` | a component -> [`crate::Component`]; checked and compiled once per digest. The worker's supervisor answers this, not the process that runs tools |
+//! | `POST /tools/calls` | [`crate::ToolCall`] -> [`crate::ToolOutcome`]; the problem `component-missing` means that the `PUT` must come first |
 //! | `POST /tools/uplink` | as `/uplink` |
 //!
-//! Every refusal is a [`crate::Problem`]. Every call carries [`ORGANIZATION_HEADER`]; what belongs to another
-//! organization is a 404. The caller chooses all ids, so that what it has written down before asking is true after.
+//! Every refusal is a [`crate::Problem`]. Every call carries [`ORGANIZATION_HEADER`]; resources of another organization
+//! are a 404. The caller chooses all ids, so it can record an id before it asks the worker to create it.
 
 use std::collections::BTreeMap;
 
@@ -40,20 +39,20 @@ use crate::limits::Limits;
 use crate::run::{Language, RunRequest};
 use crate::session::SessionState;
 
-/// Names the organization that a call is made for.
+/// The organization that the call is made for.
 pub const ORGANIZATION_HEADER: &str = "cofferdam-organization";
 
-/// `POST /runs`: the public request, with what the controller has decided.
+/// `POST /runs`: the public request plus the controller's decisions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerRun {
     pub id: RunId,
-    /// Resolved against the operator's maxima; `request.limits` is ignored.
+    /// Resolved against the operator's maximum. `request.limits` is ignored.
     pub limits: Limits,
-    /// What the worker shows the gateway on the run's behalf; none where nothing is granted.
+    /// The token that the worker presents to the gateway. Absent if nothing is granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// More of the environment: the placeholders of the secrets that are granted.
+    /// Additional environment variables: the placeholders of granted secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     pub request: RunRequest,
@@ -67,14 +66,14 @@ pub struct WorkerSession {
     pub language: Language,
     pub limits: Limits,
     pub ttl_s: u64,
-    /// Unix time in seconds after which the session ends however much it is used.
+    /// Unix time in seconds at which the session ends even if it is in use.
     pub ends_at: u64,
     /// The key of a snapshot to start from.
     #[serde(default)]
     pub snapshot: Option<String>,
 }
 
-/// What a worker knows of a session.
+/// A worker's view of a session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerSessionInfo {
     pub id: SessionId,
@@ -93,7 +92,7 @@ pub struct WorkerSessionIds {
     pub ids: Vec<SessionId>,
 }
 
-/// The most sessions that one call asks after.
+/// The most sessions in one request.
 pub const MAX_INFOS: usize = 1_000;
 
 /// `POST /sessions/{id}/fork`: one new session for each id.
@@ -124,7 +123,7 @@ pub struct WorkerHealth {
 pub struct ToolsHealth {
     pub calls_active: u64,
     pub calls_waiting: u64,
-    /// Components in memory, ready to be called.
+    /// Components that are loaded and ready to be called.
     pub components: u64,
     pub uplinks: u64,
 }

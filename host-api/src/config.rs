@@ -1,4 +1,4 @@
-//! `wasi:config`: values that the tool's deployment gave. Never secrets, and nothing of the process's environment.
+//! `wasi:config`: values from the tool's deployment. Never secrets, and nothing from the process's environment.
 
 use bindings::wasi::config::store;
 use wasmtime::{
@@ -6,6 +6,7 @@ use wasmtime::{
     component::{Linker, LinkerInstance},
 };
 
+use crate::capabilities::Capability;
 use crate::sandbox::{Sandbox, SandboxView};
 use crate::wasi::HasSandbox;
 
@@ -18,13 +19,21 @@ mod bindings {
     });
 }
 
-/// What the interface was called before; it has always been the same.
+/// Former names of the same interface.
 const FORMER: [&str; 2] = ["wasi:config/store@0.2.0-draft", "wasi:config/runtime@0.2.0-draft"];
 
-/// Links `wasi:config`.
-pub fn add_config_to_linker<T: SandboxView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    store::add_to_linker::<T, HasSandbox>(linker, T::sandbox)?;
-    FORMER.iter().try_for_each(|name| add_former(&mut linker.instance(name)?))
+/// `wasi:config`.
+pub(crate) struct Config;
+
+impl<T: SandboxView + 'static> Capability<T> for Config {
+    fn imports(&self) -> &'static [&'static str] {
+        &["wasi:config/store@0.2.0-rc.1"]
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        store::add_to_linker::<T, HasSandbox>(linker, T::sandbox)?;
+        FORMER.iter().try_for_each(|name| add_former(&mut linker.instance(name)?))
+    }
 }
 
 fn add_former<T: SandboxView + 'static>(interface: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {

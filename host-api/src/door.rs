@@ -1,6 +1,6 @@
-//! The kernel's door: one function through which a guest hands texts to the runtime.
+//! The kernel's door: one function by which a guest sends texts to the runtime.
 //!
-//! Caps how long a request may be; what requests mean is the runtime's.
+//! Bounds the length of a request. The runtime interprets it.
 
 use wasmtime::{
     StoreContextMut,
@@ -10,11 +10,11 @@ use wasmtime::{
 use crate::sandbox::{Exit, SandboxView};
 
 /// The longest request, in bytes.
-pub const MAX_REQUEST: usize = 32 << 20;
+pub(crate) const MAX_REQUEST: usize = 32 << 20;
 
 /// Answers a guest's requests.
 pub trait Door: Send {
-    /// The answer, or the text of an error for the guest.
+    /// Returns the answer, or an error text for the guest.
     fn call(&mut self, request: &[u8]) -> Result<Vec<u8>, String>;
 }
 
@@ -26,7 +26,7 @@ impl<F: FnMut(&[u8]) -> Result<Vec<u8>, String> + Send> Door for F {
 
 type Answer = Result<Vec<u8>, String>;
 
-/// Links `cofferdam:kernel/door`. The request is lent to the [`Door`] where it lies in the guest's memory.
+/// Links `cofferdam:kernel/door`. The [`Door`] borrows the request from the guest's memory without a copy.
 pub fn add_door_to_linker<T: SandboxView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let mut door = linker.instance("cofferdam:kernel/door@0.1.0")?;
     door.func_wrap("call", call::<T>)?;
@@ -42,7 +42,7 @@ fn call<T: SandboxView + 'static>(
     if request.len() > MAX_REQUEST {
         return Ok((Err(format!("a request may have at most {MAX_REQUEST} bytes")),));
     }
-    // Out of the store for the time of the call, because the store lends the request.
+    // Taken out for the call, because the store lends the request.
     let Some(mut door) = store.data_mut().sandbox().take_door() else {
         return Ok((Err("this sandbox has no door".to_owned()),));
     };

@@ -1,4 +1,4 @@
-//! How a host function fails: with an error for the guest, or with a trap.
+//! A failure of a host function: an error for the guest, or a trap.
 
 use wasmtime::component::ResourceTableError;
 
@@ -14,7 +14,7 @@ pub enum Failure<E> {
 }
 
 impl<E> Failure<E> {
-    /// The guest's error, if it is one.
+    /// The guest's error, or a trap.
     pub(crate) fn convert(self) -> wasmtime::Result<E> {
         match self {
             Self::Guest(error) => Ok(error),

@@ -1,6 +1,6 @@
-//! The one way out: requests that the gateway carries out on a sandbox's behalf (`cofferdam_contract::uplink`).
+//! The only way out: requests that the gateway carries out for a sandbox (`cofferdam_contract::uplink`).
 //!
-//! Opens no connection; the runtime gives a [`Gateway`] over the uplink that a controller has opened to it.
+//! Opens no connection. The runtime provides a [`Gateway`] over an uplink that a controller opened.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -9,37 +9,37 @@ use cofferdam_contract::uplink::TOKEN_HEADER;
 use http::{HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
 
-/// A body that is made or read while it is under way.
+/// A body that is produced or consumed as a stream.
 pub type GatewayBody = UnsyncBoxBody<Bytes, GatewayError>;
 pub type GatewayFuture = Pin<Box<dyn Future<Output = Result<Response<GatewayBody>, GatewayError>> + Send>>;
 
-/// Why a request or a body came to nothing without a word of the gateway's.
+/// A request or a body failed without an answer from the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GatewayError {
-    /// No controller has opened an uplink, or the token names one that is gone.
-    #[error("there is no way out")]
+    /// No controller has an uplink here, or the token's controller is gone.
+    #[error("no gateway is connected")]
     Unreachable,
-    /// The uplink, or the request on it, ended in the middle.
+    /// The uplink or the request broke.
     #[error("the connection to the gateway broke")]
     Broken,
-    /// The guest gave its own request's body up.
-    #[error("the request's body was given up before it was finished")]
+    /// The guest abandoned its request body.
+    #[error("the request's body was abandoned before it was finished")]
     Abandoned,
-    /// An answer is longer than it may be.
+    /// The answer exceeds its bound.
     #[error("the answer is too long")]
     TooLong,
     #[error("the token cannot be sent")]
     Token,
 }
 
-/// Carries requests to the gateway. The URI of a request is a path alone.
+/// Carries requests to the gateway. A request's URI is only a path.
 pub trait Gateway: Send + Sync {
-    /// May be polled from any thread, and starts no later than with the first poll. From the response's head on, the
-    /// request's body is the gateway's to pull; dropping the future or the response's body gives the request up.
+    /// May be polled from any thread, and starts with the first poll at the latest. After the response's head, the
+    /// gateway pulls the request's body. Dropping the future or the response's body cancels the request.
     fn send(&self, request: Request<GatewayBody>) -> GatewayFuture;
 }
 
-/// The gateway as one run may use it.
+/// The gateway with the token of one run.
 #[derive(Clone)]
 pub struct GatewayHandle {
     gateway: Arc<dyn Gateway>,
@@ -59,13 +59,13 @@ impl GatewayHandle {
         self.gateway.send(request)
     }
 
-    /// Sends JSON to a path and reads the whole answer, which may have `max` bytes.
+    /// Posts JSON to a path and reads the whole answer, of at most `max` bytes.
     pub async fn post(&self, path: &str, json: Bytes, max: usize) -> Result<Response<Bytes>, GatewayError> {
         let request = Request::post(path).header(CONTENT_TYPE, "application/json").body(json);
         self.exchange(request.map_err(|_| GatewayError::Unreachable)?, max).await
     }
 
-    /// Sends a request and reads the whole answer, which may have `max` bytes.
+    /// Sends a request and reads the whole answer, of at most `max` bytes.
     pub async fn exchange(&self, request: Request<Bytes>, max: usize) -> Result<Response<Bytes>, GatewayError> {
         let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
         let (head, body) = self.send(request).await?.into_parts();

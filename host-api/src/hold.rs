@@ -1,6 +1,6 @@
-//! Bytes that the host keeps for a guest beside its files and output: headers, bodies under way, values read.
+//! Accounts for host memory used for a guest besides its files and output: headers, bodies in flight, values read.
 //!
-//! Counts them all together and says when they are too many; frees nothing itself.
+//! Counts and bounds the total. Frees nothing itself.
 
 use std::sync::{
     Arc,
@@ -11,10 +11,10 @@ use cofferdam_contract::LimitName;
 
 use crate::sandbox::Stop;
 
-/// The most of one sandbox.
-pub const MAX_HELD: usize = 16 << 20;
+/// The bound for one sandbox.
+pub(crate) const MAX_HELD: usize = 16 << 20;
 
-/// Where a sandbox's bytes are counted.
+/// The counter of one sandbox.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Held(Arc<AtomicUsize>);
 
@@ -26,7 +26,7 @@ impl Held {
     }
 }
 
-/// Some of them, until this is dropped.
+/// A share of the counter, returned on drop.
 #[derive(Debug)]
 pub(crate) struct Hold {
     held: Held,

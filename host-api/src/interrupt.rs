@@ -1,6 +1,6 @@
-//! Waiting on a guest's behalf, never past the run's deadline and never once the run is cancelled.
+//! Blocking waits on a guest's behalf, never past the run's deadline and never after its cancellation.
 //!
-//! A wait is a parked thread: no executor, no timer thread. Code that runs in the guest is stopped elsewhere (epochs).
+//! A wait parks the thread: no executor, no timer thread. Running guest code is stopped by epochs instead.
 
 use std::{
     cell::Cell,
@@ -14,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-/// Why a wait ended before what it waited for; a trap in the guest.
+/// The reason why a wait ended early. Becomes a trap in the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Interrupted {
     #[error("the run's deadline passed")]
@@ -23,7 +23,7 @@ pub enum Interrupted {
     Cancelled,
 }
 
-/// The handle by which a run is cancelled, from any thread.
+/// Cancels a run, from any thread.
 #[derive(Clone, Default)]
 pub struct Interrupt(Arc<State>);
 
@@ -53,7 +53,7 @@ impl Wake for State {
 }
 
 thread_local! {
-    /// The earliest instant at which a future that was just polled on this thread wants to be polled again.
+    /// The earliest instant at which the future that was just polled on this thread wants to be polled again.
     static TIMER: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
@@ -76,7 +76,7 @@ impl Interrupt {
         self.0.deadline
     }
 
-    /// Whether the run may go on.
+    /// Fails if the run must stop.
     pub fn check(&self) -> Result<(), Interrupted> {
         if self.is_cancelled() {
             return Err(Interrupted::Cancelled);
@@ -87,7 +87,7 @@ impl Interrupt {
         }
     }
 
-    /// Runs a future to its end on this thread. Wake-ups may come from any thread, and from [`Timer`]s.
+    /// Runs a future to completion on this thread. Wake-ups may come from any thread, and from [`Timer`]s.
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Interrupted> {
         let mut future = pin!(future);
         let waker = Waker::from(Arc::clone(&self.0));
@@ -102,7 +102,7 @@ impl Interrupt {
         }
     }
 
-    /// Until somebody wakes us, or the timer's instant; an error at the deadline and on cancellation.
+    /// Waits until woken or until the timer's instant. Fails at the deadline and on cancellation.
     fn wait(&self, timer: Option<Instant>) -> Result<(), Interrupted> {
         let mut woken = self.0.woken();
         loop {
@@ -110,7 +110,7 @@ impl Interrupt {
                 return Err(Interrupted::Cancelled);
             }
             let now = Instant::now();
-            // First of all: who is woken again and again, and never done, ends here too.
+            // Checked first, so that a future that is woken again and again without finishing also ends here.
             if self.0.deadline.is_some_and(|at| at <= now) {
                 return Err(Interrupted::Deadline);
             }
@@ -126,7 +126,7 @@ impl Interrupt {
     }
 }
 
-/// Polls once, without waiting.
+/// Polls once without waiting.
 pub(crate) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),

@@ -1,6 +1,6 @@
-//! `wasi:keyvalue` (`store`, `atomics`, `batch`): a namespace of the tool's own, kept by the gateway.
+//! `wasi:keyvalue` (`store`, `atomics`, `batch`): a namespace of the tool, kept by the gateway.
 //!
-//! Keeps nothing here but handles, and what a compare-and-swap saw; quotas and atomicity are the gateway's.
+//! Keeps only handles here, and the values that a compare-and-swap saw. The gateway enforces quotas and atomicity.
 
 mod bindings;
 #[cfg(test)]
@@ -19,6 +19,7 @@ use cofferdam_contract::{
 use wasmtime::component::{Linker, Resource};
 
 use crate::{
+    capabilities::Capability,
     failure::Failure,
     hold::Hold,
     sandbox::{Sandbox, SandboxView},
@@ -26,18 +27,18 @@ use crate::{
     wasi::HasSandbox,
 };
 
-/// The longest answer of the gateway's.
+/// The longest answer from the gateway.
 const MAX_ANSWER: usize = 4 << 20;
-/// The most keys of one batch, and bytes of the values that one reads.
+/// The most keys of one batch, and the most bytes of the values that one reads.
 const MAX_BATCH: usize = 256;
 const MAX_BATCH_BYTES: usize = 8 << 20;
 
 pub type KeyValueFailure = Failure<Error>;
 
-/// An open bucket: its name.
+/// An open bucket, by name.
 pub struct Bucket(String);
 
-/// A compare-and-swap under way.
+/// A compare-and-swap in progress.
 pub struct Cas {
     bucket: String,
     key: String,
@@ -45,11 +46,19 @@ pub struct Cas {
     _held: Hold,
 }
 
-/// Links `wasi:keyvalue`.
-pub fn add_keyvalue_to_linker<T: SandboxView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    store::add_to_linker::<T, HasSandbox>(linker, T::sandbox)?;
-    atomics::add_to_linker::<T, HasSandbox>(linker, T::sandbox)?;
-    batch::add_to_linker::<T, HasSandbox>(linker, T::sandbox)
+/// `wasi:keyvalue`.
+pub(crate) struct KeyValue;
+
+impl<T: SandboxView + 'static> Capability<T> for KeyValue {
+    fn imports(&self) -> &'static [&'static str] {
+        &["wasi:keyvalue/store@0.2.0-draft2", "wasi:keyvalue/atomics@0.2.0-draft2", "wasi:keyvalue/batch@0.2.0-draft2"]
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        store::add_to_linker::<T, HasSandbox>(linker, T::sandbox)?;
+        atomics::add_to_linker::<T, HasSandbox>(linker, T::sandbox)?;
+        batch::add_to_linker::<T, HasSandbox>(linker, T::sandbox)
+    }
 }
 
 fn other(text: impl ToString) -> KeyValueFailure {
@@ -90,7 +99,7 @@ impl Sandbox {
         let problem = serde_json::from_slice::<Problem>(&body).ok();
         let detail = problem.map_or_else(|| format!("the gateway answered {}", head.status), |problem| problem.detail);
         if head.headers.get(REFUSED_HEADER).is_some_and(|by| by == RefusedBy::Policy.as_str()) {
-            // The error that the guest gets has no text.
+            // The guest's error has no text, so log the detail.
             self.output.write_text(Stdio::Stderr, &format!("gateway: {detail}\n"))?;
             return Err(Failure::Guest(Error::AccessDenied));
         }
@@ -121,7 +130,7 @@ impl Sandbox {
         Ok(self.push(Cas { bucket, key, seen, _held })?)
     }
 
-    /// Whether the value was swapped.
+    /// Returns true if the value was swapped.
     fn try_swap(&mut self, cas: &Cas, value: &[u8]) -> Result<bool, KeyValueFailure> {
         let answer = self.keyvalue(&KeyValueRequest::CompareAndSwap {
             bucket: cas.bucket.clone(),

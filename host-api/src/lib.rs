@@ -1,26 +1,27 @@
-//! What a sandbox may call: WASI 0.2 over files in memory, the kernel's door, and what grants add: HTTP, key-value
-//! and other tools through the gateway.
+//! The host functions of a sandbox: WASI 0.2 over in-memory files, the kernel's door, and granted capabilities: HTTP,
+//! key-value and other tools through the gateway.
 //!
-//! Never touches a real file, the network, the process's environment or a clock's setting; every length that a guest
-//! chooses has a cap here. Everything is synchronous; the only place that waits is [`Interrupt`], and it waits no
-//! longer than the run's deadline.
+//! Never touches real files, the network, the process's environment or the clock's settings. Every length that a guest
+//! chooses is bounded here. Everything is synchronous: only [`Interrupt`] waits, and never past the run's deadline.
 
-pub mod capabilities;
-pub mod config;
-pub mod door;
-pub mod failure;
+#![warn(unreachable_pub)]
+
+mod capabilities;
+mod config;
+mod door;
+mod failure;
 pub mod gateway;
-pub mod hold;
+mod hold;
 pub mod http;
 pub mod interrupt;
 pub mod keyvalue;
-pub mod logging;
-pub mod sandbox;
-pub mod sockets;
-pub mod stdio;
+mod logging;
+mod sandbox;
+mod sockets;
+mod stdio;
 #[cfg(test)]
 mod testing;
-pub mod tools;
+mod tools;
 pub mod vfs;
 pub mod wasi;
 

@@ -1,9 +1,10 @@
-//! `wasi:logging`: lines on the sandbox's stderr, and so under the same limit as the rest of its output.
+//! `wasi:logging`: lines on the sandbox's stderr, under the same limit as the rest of its output.
 
 use bindings::wasi::logging::logging::{self, Level};
 use wasmtime::{StoreContextMut, component::Linker};
 
 use crate::{
+    capabilities::Capability,
     sandbox::{Sandbox, SandboxView},
     stdio::Stdio,
     wasi::HasSandbox,
@@ -18,18 +19,26 @@ mod bindings {
     });
 }
 
-/// Before the interface had versions.
+/// The name before the interface had versions.
 const FORMER: &str = "wasi:logging/logging";
 
-/// Links `wasi:logging`.
-pub fn add_logging_to_linker<T: SandboxView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    logging::add_to_linker::<T, HasSandbox>(linker, T::sandbox)?;
-    linker.instance(FORMER)?.func_wrap(
-        "log",
-        |mut store: StoreContextMut<'_, T>, (level, context, message): (Level, String, String)| {
-            logging::Host::log(store.data_mut().sandbox(), level, context, message)
-        },
-    )
+/// `wasi:logging`.
+pub(crate) struct Logging;
+
+impl<T: SandboxView + 'static> Capability<T> for Logging {
+    fn imports(&self) -> &'static [&'static str] {
+        &["wasi:logging/logging@0.1.0-draft"]
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        logging::add_to_linker::<T, HasSandbox>(linker, T::sandbox)?;
+        linker.instance(FORMER)?.func_wrap(
+            "log",
+            |mut store: StoreContextMut<'_, T>, (level, context, message): (Level, String, String)| {
+                logging::Host::log(store.data_mut().sandbox(), level, context, message)
+            },
+        )
+    }
 }
 
 impl logging::Host for Sandbox {

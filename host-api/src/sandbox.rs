@@ -1,6 +1,6 @@
-//! Everything one sandbox has on the host's side: its files, streams, clocks, and the table of its resources.
+//! The host's side of one sandbox: files, streams, clocks and the resource table.
 //!
-//! Knows nothing of engines, stores or slots; the runtime keeps one of these in each store.
+//! Knows nothing of engines, stores or slots. The runtime keeps one of these in each store.
 
 use std::{
     collections::BTreeMap,
@@ -24,20 +24,20 @@ use crate::{
     vfs::Vfs,
 };
 
-/// Descriptors, streams, pollables and what else the guest has handles of, all together.
-pub const MAX_RESOURCES: usize = 1_024;
+/// The most handles that a guest may hold: descriptors, streams, pollables and all other resources.
+pub(crate) const MAX_RESOURCES: usize = 1_024;
 
-/// A limit that ends the run; a trap in the guest.
+/// A limit ended the run. A trap in the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("stopped by the limit {}", .0.as_str())]
 pub struct Stop(pub LimitName);
 
-/// The guest ended itself with this code; a trap that is no failure.
+/// The guest exited with this code. A trap, but not a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the guest exited with code {0}")]
 pub struct Exit(pub i32);
 
-/// Where the host functions find their sandbox in a store's data.
+/// Gives host functions access to the sandbox in a store's data.
 pub trait SandboxView: Send {
     fn sandbox(&mut self) -> &mut Sandbox;
 }
@@ -48,18 +48,18 @@ impl SandboxView for Sandbox {
     }
 }
 
-/// Stands in for randomness and the clock while an image is made.
+/// Replaces randomness and the clock while an image is made.
 #[derive(Default)]
 struct Reproducible {
     random: u64,
-    /// Milliseconds: one more at every look, so that what waits for the clock gets there.
+    /// Milliseconds. Advances by one at every read, so that code that waits for the clock makes progress.
     clock: AtomicU64,
 }
 
 pub struct Sandbox {
     pub(crate) table: ResourceTable,
     pub(crate) vfs: Vfs,
-    /// What outlives it, where it has that.
+    /// The persistent folder, if the tool has one.
     pub(crate) folder: Option<Vfs>,
     pub(crate) stdin: Arc<Stdin>,
     pub(crate) output: Arc<Output>,
@@ -70,7 +70,7 @@ pub struct Sandbox {
     pub(crate) gateway: Option<GatewayHandle>,
     pub(crate) config: Arc<BTreeMap<String, String>>,
     pub(crate) held: Held,
-    /// HTTP requests under way.
+    /// The number of HTTP requests in flight.
     pub(crate) requests: Arc<AtomicUsize>,
     born: Instant,
     uptime: Duration,
@@ -78,7 +78,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// With no environment, no arguments, an empty stdin, output that goes nowhere, no door, no gateway and no deadline.
+    /// A sandbox without environment, arguments, stdin, output, door, gateway or deadline.
     pub fn new(vfs: Vfs) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
@@ -102,13 +102,13 @@ impl Sandbox {
         }
     }
 
-    /// From here on the guest sees the same random bytes in every process, and a monotonic clock that goes by looks at
-    /// it: for making images that are the same everywhere. Never for anything of a user's.
+    /// Makes random bytes and the monotonic clock deterministic: the same bytes in every process, and a clock that
+    /// advances by reads. For making reproducible images, never for user code.
     pub fn set_reproducible(&mut self) {
         self.reproducible = Some(Reproducible::default());
     }
 
-    /// Random bytes: the kernel's, or reproducible ones (SplitMix64, Steele et al. 2014).
+    /// Random bytes from the operating system, or reproducible ones (SplitMix64, Steele et al. 2014).
     pub(crate) fn random(&mut self, bytes: &mut [u8]) -> wasmtime::Result<()> {
         let Some(Reproducible { random: state, .. }) = &mut self.reproducible else {
             return Ok(getrandom::fill(bytes)?);
@@ -130,7 +130,7 @@ impl Sandbox {
         &self.vfs
     }
 
-    /// Gives it a second file system, `/data`: what is in the other's `/home/user`. Before the guest starts.
+    /// Mounts another file system's `/home/user` at `/data`. Call it before the guest starts.
     pub fn set_folder(&mut self, folder: Vfs) {
         self.folder = Some(folder);
     }
@@ -139,7 +139,7 @@ impl Sandbox {
         self.folder.as_ref()
     }
 
-    /// For host functions of other crates that make resources of their own (HTTP).
+    /// For host functions of other modules with resources of their own (HTTP).
     pub fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
     }
@@ -148,32 +148,32 @@ impl Sandbox {
         &self.interrupt
     }
 
-    /// The deadline and the cancel handle of the run that comes.
+    /// The deadline and the cancel handle of the next run.
     pub fn set_interrupt(&mut self, interrupt: Interrupt) {
         self.interrupt = interrupt;
     }
 
-    /// What the guest reads from stdin from here on.
+    /// The guest's stdin from now on.
     pub fn set_stdin(&mut self, bytes: Bytes) {
         self.stdin.set(bytes);
     }
 
-    /// Where stdout and stderr go from here on, those streams included that the guest has open already.
+    /// The destination of stdout and stderr from now on, including streams that the guest has already opened.
     pub fn set_output(&mut self, sink: Box<dyn OutputSink>) {
         self.output.set(Some(sink));
     }
 
-    /// Takes the sink back; output goes nowhere afterwards.
+    /// Takes the sink back. Output is discarded afterwards.
     pub fn take_output(&mut self) -> Option<Box<dyn OutputSink>> {
         self.output.set(None)
     }
 
-    /// The environment that the guest reads, as a rule once, at its start.
+    /// The guest's environment. Most guests read it once, when they start.
     pub fn set_env(&mut self, env: impl Into<Arc<[(String, String)]>>) {
         self.env = env.into();
     }
 
-    /// The arguments, the program's name first.
+    /// The arguments, starting with the program's name.
     pub fn set_args(&mut self, args: impl Into<Arc<[String]>>) {
         self.args = args.into();
     }
@@ -186,26 +186,22 @@ impl Sandbox {
         self.door.take()
     }
 
-    /// The way out of the run that comes.
+    /// The gateway for the next run.
     pub fn set_gateway(&mut self, gateway: GatewayHandle) {
         self.gateway = Some(gateway);
-    }
-
-    pub fn take_gateway(&mut self) -> Option<GatewayHandle> {
-        self.gateway.take()
     }
 
     pub fn gateway(&self) -> Option<&GatewayHandle> {
         self.gateway.as_ref()
     }
 
-    /// What the guest reads through `wasi:config`.
+    /// The values that the guest reads through `wasi:config`.
     pub fn set_config(&mut self, config: impl Into<Arc<BTreeMap<String, String>>>) {
         self.config = config.into();
     }
 
-    /// What the monotonic clock shows, to the microsecond: time since the sandbox was made, plus what
-    /// [`Self::set_uptime`] said.
+    /// The monotonic clock, to the microsecond: time since the sandbox was created, plus the value of
+    /// [`Self::set_uptime`].
     pub fn uptime(&self) -> Duration {
         let since = match &self.reproducible {
             Some(Reproducible { clock, .. }) => Duration::from_millis(clock.fetch_add(1, Ordering::Relaxed)),
@@ -215,13 +211,13 @@ impl Sandbox {
         Duration::new(uptime.as_secs(), uptime.subsec_micros() * 1_000)
     }
 
-    /// Lets the monotonic clock go on from here: for a resumed session, whose clock must not go back.
+    /// Continues the monotonic clock from here, because the clock of a resumed session must not go back.
     pub fn set_uptime(&mut self, uptime: Duration) {
         self.uptime = uptime;
         self.born = Instant::now();
     }
 
-    /// The host's instant at which the monotonic clock shows `uptime`; none if that is out of all bounds.
+    /// The host's instant at which the monotonic clock shows `uptime`. `None` if that is out of range.
     pub(crate) fn instant_at(&self, uptime: Duration) -> Option<Instant> {
         match uptime.checked_sub(self.uptime) {
             Some(after) => self.born.checked_add(after),
@@ -234,7 +230,7 @@ impl Sandbox {
     }
 }
 
-/// A full table is a limit of the run, not a defect of the guest.
+/// A full table is a limit of the run, not a bug in the guest.
 pub(crate) fn table_error(error: ResourceTableError) -> wasmtime::Error {
     match error {
         ResourceTableError::Full => Stop(LimitName::HostMemory).into(),
@@ -242,7 +238,7 @@ pub(crate) fn table_error(error: ResourceTableError) -> wasmtime::Error {
     }
 }
 
-/// As [`table_error`], where another crate has wrapped the error already.
+/// Like [`table_error`], for an error that another crate has wrapped.
 pub(crate) fn full_is_a_limit(error: wasmtime::Error) -> wasmtime::Error {
     match error.downcast::<ResourceTableError>() {
         Ok(error) => table_error(error),

@@ -1,6 +1,6 @@
-//! `wasi:sockets` for components that import it though they hardly mean to: runtimes of languages do. Never a network.
+//! `wasi:sockets` for components that import it only because their language's runtime does. Never a network.
 //!
-//! Every function answers `access-denied` where it can answer so, and is a trap where it cannot. Nobody gets a socket.
+//! Every function returns `access-denied` if its type allows that, and traps otherwise. No guest gets a socket.
 
 use wasmtime::{
     StoreContextMut,
@@ -15,11 +15,11 @@ use crate::sandbox::SandboxView;
 const PACKAGE: &str = "wasi:sockets/";
 const DENIED: &str = "access-denied";
 
-/// Stands for a network that denies everything. Runtimes take one before they ask it for a name, and trap without.
+/// A network that denies everything. Language runtimes get one before they resolve a name, and trap without it.
 struct Denied;
 
-/// Defines, for a component, the interfaces of `wasi:sockets` that it imports. The linker is to be the component's own
-/// (a clone): another component may import other functions under the same names. Whether there were any.
+/// Defines the `wasi:sockets` interfaces that a component imports. The linker must be the component's own clone,
+/// because another component may import other functions under the same names. Returns true if there were any.
 pub fn deny_sockets<T: SandboxView + 'static>(linker: &mut Linker<T>, component: &Component) -> wasmtime::Result<bool> {
     let engine = linker.engine().clone();
     let component = component.component_type();
@@ -60,7 +60,7 @@ fn deny<T: SandboxView + 'static>(
                     answer(store, &path, &ty, results)
                 })?;
             }
-            // What belongs to `wasi:io` is not defined once more.
+            // Resources of `wasi:io` are already defined.
             ComponentItem::Resource(resource) if !others.contains(&resource) => {
                 denied.resource(function, ResourceType::host::<Denied>(), |mut store, rep| {
                     store.data_mut().sandbox().table().delete(Resource::<Denied>::new_own(rep))?;
@@ -73,7 +73,7 @@ fn deny<T: SandboxView + 'static>(
     Ok(())
 }
 
-/// What a function was lent it has to give back, and what it was given it has to drop.
+/// Returns borrowed parameters and drops owned ones.
 fn give_back<T: 'static>(store: &mut StoreContextMut<'_, T>, params: &[Val]) -> wasmtime::Result<()> {
     params.iter().try_for_each(|param| match param {
         Val::Resource(resource) => resource.resource_drop(&mut *store),
@@ -103,7 +103,7 @@ fn answer<T: SandboxView + 'static>(
             *result = answer;
             Ok(())
         }
-        _ => Err(wasmtime::format_err!("{path} was called, but there are no sockets in a sandbox: use wasi:http")),
+        _ => Err(wasmtime::format_err!("{path} was called, but a sandbox has no sockets: use wasi:http")),
     }
 }
 

@@ -1,11 +1,11 @@
-//! stdin from memory, stdout and stderr into a sink of the runtime's.
+//! stdin from memory; stdout and stderr to the runtime's sink.
 //!
-//! Buffers nothing: what the guest writes reaches the sink before the call returns, in order.
+//! Unbuffered: output reaches the sink in order, before the call returns.
 
 use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use wasmtime_wasi_io::{
     async_trait,
     poll::Pollable,
@@ -14,7 +14,7 @@ use wasmtime_wasi_io::{
 
 use crate::sandbox::Stop;
 
-/// How much one call may write.
+/// The most bytes of one write.
 pub(crate) const WRITE_PERMIT: usize = 64 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub enum Stdio {
     Stderr,
 }
 
-/// Takes a guest's output as it comes.
+/// Receives a guest's output.
 pub trait OutputSink: Send {
-    /// At most 64 KiB at a time, not cut at character boundaries. An error ends the run by that limit.
+    /// Gets at most 64 KiB per call, possibly cut within a character. An error ends the run with that limit.
     fn write(&mut self, stream: Stdio, bytes: &[u8]) -> Result<(), Stop>;
 }
 
@@ -35,26 +35,22 @@ impl<F: FnMut(Stdio, &[u8]) -> Result<(), Stop> + Send> OutputSink for F {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The sink that the guest's open streams find, so that it can change from run to run.
+/// The sink behind the guest's open streams, replaceable between runs.
 #[derive(Default)]
 pub(crate) struct Output(Mutex<Option<Box<dyn OutputSink>>>);
 
 impl Output {
     pub(crate) fn set(&self, sink: Option<Box<dyn OutputSink>>) -> Option<Box<dyn OutputSink>> {
-        std::mem::replace(&mut lock(&self.0), sink)
+        std::mem::replace(&mut self.0.lock(), sink)
     }
 
-    /// A text of ours in pieces that a sink takes.
+    /// Writes our own text, in pieces that a sink accepts.
     pub(crate) fn write_text(&self, stream: Stdio, text: &str) -> Result<(), Stop> {
         text.as_bytes().chunks(WRITE_PERMIT).try_for_each(|chunk| self.write(stream, chunk))
     }
 
     fn write(&self, stream: Stdio, bytes: &[u8]) -> Result<(), Stop> {
-        match lock(&self.0).as_mut() {
+        match self.0.lock().as_mut() {
             Some(sink) => sink.write(stream, bytes),
             None => Ok(()),
         }
@@ -90,7 +86,7 @@ pub(crate) struct Stdin(Mutex<Bytes>);
 
 impl Stdin {
     pub(crate) fn set(&self, bytes: Bytes) {
-        *lock(&self.0) = bytes;
+        *self.0.lock() = bytes;
     }
 }
 
@@ -103,7 +99,7 @@ impl Pollable for InputFrom {
 
 impl InputStream for InputFrom {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let mut rest = lock(&self.0.0);
+        let mut rest = self.0.0.lock();
         if rest.is_empty() {
             return Err(StreamError::Closed);
         }

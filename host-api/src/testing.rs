@@ -1,4 +1,4 @@
-//! For tests: gateways in memory, bodies that misbehave, components from text.
+//! Test support: in-memory gateways, misbehaving bodies, components from text.
 
 use std::{
     future::Future,
@@ -31,12 +31,12 @@ impl<F: Fn(Request<GatewayBody>) -> GatewayFuture + Send + Sync> Gateway for Fak
     }
 }
 
-/// A gateway that is this function.
+/// A gateway that calls this function.
 pub(crate) fn gateway(answer: impl Fn(Request<GatewayBody>) -> GatewayFuture + Send + Sync + 'static) -> GatewayHandle {
     GatewayHandle::new(Arc::new(Fake(answer)), TOKEN).unwrap()
 }
 
-/// A gateway that reads the request to its end, on a thread, and answers then.
+/// A gateway that reads the whole request on a thread before it answers.
 pub(crate) fn reading(
     answer: impl Fn(Request<Bytes>) -> Response<GatewayBody> + Send + Sync + 'static,
 ) -> GatewayHandle {
@@ -51,7 +51,7 @@ pub(crate) fn reading(
     })
 }
 
-/// What a thread comes to.
+/// The result of a thread, as a future.
 pub(crate) fn spawned<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Pin<Box<dyn Future<Output = T> + Send>> {
@@ -107,7 +107,7 @@ impl<F: FnMut() -> (u64, Piece) + Send + Unpin> Body for Pieces<F> {
     }
 }
 
-/// A body of what the function says: a wait in milliseconds (after which it is asked again), or a piece.
+/// A body from a function that returns a wait in milliseconds (and is then called again) or a piece.
 pub(crate) fn pieces(next: impl FnMut() -> (u64, Piece) + Send + Unpin + 'static) -> GatewayBody {
     Pieces { next, waiting: None }.boxed_unsync()
 }
@@ -116,7 +116,7 @@ pub(crate) fn piece(bytes: impl Into<Bytes>) -> (u64, Piece) {
     (0, Some(Ok(Frame::data(bytes.into()))))
 }
 
-/// A component of a core module in text, for the world `w` of the last of these WIT texts.
+/// A component from a core module in text, for the world `w` of the last WIT text.
 pub(crate) fn component(wit: &[&str], module: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let mut package = None;

@@ -1,6 +1,6 @@
-//! `cofferdam:tool/call`: other tools, called through the gateway, which knows whether they are granted.
+//! `cofferdam:tool/call`: calls other tools through the gateway, which checks the grants.
 //!
-//! Looks at neither arguments nor results beyond their length.
+//! Looks only at the length of arguments and results.
 
 use bindings::cofferdam::tool::call;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use cofferdam_contract::{
 use wasmtime::component::Linker;
 
 use crate::{
+    capabilities::Capability,
     sandbox::{Sandbox, SandboxView},
     wasi::HasSandbox,
 };
@@ -23,12 +24,20 @@ mod bindings {
     });
 }
 
-/// The longest answer: a result and what the tool said.
+/// The longest answer: a result plus the tool's logs.
 const MAX_ANSWER: usize = 2 * MAX_RESULT_BYTES;
 
-/// Links `cofferdam:tool/call`.
-pub fn add_tools_to_linker<T: SandboxView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    call::add_to_linker::<T, HasSandbox>(linker, T::sandbox)
+/// `cofferdam:tool/call`.
+pub(crate) struct ToolCalls;
+
+impl<T: SandboxView + 'static> Capability<T> for ToolCalls {
+    fn imports(&self) -> &'static [&'static str] {
+        &["cofferdam:tool/call@0.1.0"]
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        call::add_to_linker::<T, HasSandbox>(linker, T::sandbox)
+    }
 }
 
 fn is_name(text: &str) -> bool {
@@ -38,19 +47,19 @@ fn is_name(text: &str) -> bool {
 impl call::Host for Sandbox {
     fn call(&mut self, tool: String, function: String, arguments: String) -> wasmtime::Result<Result<String, String>> {
         let Some(gateway) = self.gateway.clone() else {
-            return Ok(Err("this call has no way out: no tool can be called".to_owned()));
+            return Ok(Err("this call has no gateway, so it cannot call tools".to_owned()));
         };
         if !is_name(&tool) || !is_name(&function) {
-            return Ok(Err("a tool's name and a function's have letters, digits and `-`".to_owned()));
+            return Ok(Err("names of tools and functions may contain only letters, digits and `-`".to_owned()));
         }
         if arguments.len() > MAX_ARGUMENTS_BYTES {
-            return Ok(Err(format!("arguments have at most {MAX_ARGUMENTS_BYTES} bytes")));
+            return Ok(Err(format!("arguments may have at most {MAX_ARGUMENTS_BYTES} bytes")));
         }
         let path = format!("/tools/{tool}/functions/{function}");
         let asked = gateway.post(&path, Bytes::from(arguments), MAX_ANSWER);
         let answer = match self.interrupt.block_on(asked)? {
             Ok(answer) => answer,
-            Err(error) => return Ok(Err(format!("the gateway could not be asked: {error}"))),
+            Err(error) => return Ok(Err(format!("the gateway could not be reached: {error}"))),
         };
         Ok(said(answer.status().is_success(), answer.body()))
     }
@@ -85,7 +94,7 @@ mod tests {
         let call = |sandbox: &mut Sandbox, function: &str, arguments: &str| {
             sandbox.call("other".to_owned(), function.to_owned(), arguments.to_owned()).unwrap()
         };
-        assert!(call(&mut sandbox, "f", "{}").unwrap_err().contains("no way out"));
+        assert!(call(&mut sandbox, "f", "{}").unwrap_err().contains("no gateway"));
         sandbox.set_gateway(reading(|request| {
             let outcome = |rest: &str| {
                 let usage = r#""usage":{"wall_ms":1,"cpu_ms":1,"memory_peak_bytes":1}"#;

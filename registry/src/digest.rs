@@ -1,4 +1,4 @@
-//! Content digests. Only SHA-256: what an image archive or a registry names by anything else is refused, never guessed.
+//! Content digests. Only SHA-256; any other algorithm is refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +6,6 @@ use std::str::FromStr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A SHA-256 digest: `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,32 +32,20 @@ impl Digest {
         &self.0
     }
 
-    /// From 64 lower-case hexadecimal digits, as the names of blobs in an OCI layout have them.
-    pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
-        let digits = hex.as_bytes();
-        if digits.len() != 64 {
+    /// From 64 lower-case hexadecimal digits, as in blob names of an OCI layout.
+    pub fn from_hex(text: &str) -> Result<Self, DigestError> {
+        // `hex` also decodes upper case, which would give one digest two spellings.
+        if text.bytes().any(|digit| digit.is_ascii_uppercase()) {
             return Err(DigestError::Form);
         }
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let mut value = 0;
-            for &digit in pair {
-                value = value << 4
-                    | match digit {
-                        b'0'..=b'9' => digit - b'0',
-                        b'a'..=b'f' => digit - b'a' + 10,
-                        _ => return Err(DigestError::Form),
-                    };
-            }
-            *byte = value;
-        }
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError::Form)?;
         Ok(Self(bytes))
     }
 
-    /// The 64 hexadecimal digits without the algorithm.
+    /// The 64 hexadecimal digits, without the algorithm.
     pub fn hex(&self) -> String {
-        let digit = |nibble: u8| HEX.get(usize::from(nibble)).map_or('0', |&digit| char::from(digit));
-        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        hex::encode(self.0)
     }
 }
 
@@ -96,7 +82,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Makes a digest of bytes that come in pieces.
+/// Computes a digest from bytes that arrive in pieces.
 #[derive(Clone, Default)]
 pub struct Hasher {
     sha: sha2::Sha256,
@@ -113,7 +99,7 @@ impl Hasher {
         self.bytes = self.bytes.saturating_add(piece.len() as u64);
     }
 
-    /// How many bytes there were so far.
+    /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

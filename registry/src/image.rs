@@ -1,5 +1,4 @@
-//! What an archive turns out to hold: its images, each with its configuration, platform and layers. It never looks at a
-//! layer's bytes.
+//! The images of an archive with their configuration, platform and layers. Does not look at a layer's bytes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,21 +9,21 @@ use bytes::Bytes;
 use crate::compress::Encoding;
 use crate::digest::Digest;
 
-/// One image for one platform, checked: every layer came, and is what the configuration says.
+/// A checked image for one platform: every layer arrived and matches the configuration.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// The configuration, as it is.
+    /// The configuration's bytes, unchanged.
     pub config: Bytes,
     pub config_digest: Digest,
     /// Its media type in the OCI layout's manifest.
     pub config_media_type: Option<String>,
     pub platform: Platform,
-    /// Lowest first. The same layer may stand here more than once.
+    /// From the lowest up. The same layer may appear more than once.
     pub layers: Vec<LayerRef>,
-    /// The names it has in the archive: `repository:tag`, or a tag alone.
+    /// Its names in the archive: `repository:tag`, or only a tag.
     pub names: Vec<String>,
-    /// The manifest of an OCI layout, as it is: where all its layers are stored compressed (or as the registry shall
-    /// have them), pushing these bytes keeps the image's digest.
+    /// The manifest of an OCI layout, unchanged. Pushing these bytes keeps the image's digest, if the registry gets all
+    /// layers as the archive stores them.
     pub manifest: Option<StoredManifest>,
     pub annotations: BTreeMap<String, String>,
     pub entry_point: EntryPoint,
@@ -37,20 +36,20 @@ pub struct StoredManifest {
     pub media_type: String,
 }
 
-/// A layer of an image. The sink was told of it with the same digests, unless it wanted nothing of it.
+/// A layer of an image. The sink received it with the same digests unless it asked for `Want::Nothing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerRef {
     /// Digest of the uncompressed layer.
     pub diff_id: Digest,
-    /// Digest of what the archive stores: the same as `diff_id` for an uncompressed layer.
+    /// Digest of the stored bytes. Equals `diff_id` for an uncompressed layer.
     pub blob: Digest,
-    /// Bytes that the archive stores.
+    /// Bytes as stored in the archive.
     pub size: u64,
-    /// Of what the archive stores.
+    /// The encoding of the stored bytes.
     pub encoding: Encoding,
 }
 
-/// What the image runs by itself.
+/// The process that the image runs by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EntryPoint {
     pub entrypoint: Vec<String>,
@@ -76,7 +75,8 @@ impl Platform {
         Self { os: os.to_owned(), architecture: architecture.to_owned(), variant: variant.map(str::to_owned) }
     }
 
-    /// An image for `other` runs on this. Without a variant any will do; arm64 has had only v8, said or not.
+    /// True if an image for `other` runs on this platform. Without a variant, any matches. arm64 without a variant
+    /// means v8.
     pub fn takes(&self, other: &Self) -> bool {
         let variant = |platform: &Self| match (platform.architecture.as_str(), platform.variant.as_deref()) {
             ("arm64", None) => Some("v8".to_owned()),

@@ -1,20 +1,20 @@
-//! What an image is, without pushing or pulling its layers: of a reference, or of an archive that is read through.
+//! Describes an image, from a registry or an archive, without pushing or pulling its layers.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{Archive, ArchiveError, LayerEnd, LayerStart, Sink, SinkError, Source, Want, read_archive};
+use crate::archive::{Archive, ArchiveError, ArchiveSource, LayerEnd, LayerStart, Sink, SinkError, Want, read_archive};
 use crate::client::error::ClientError;
 use crate::client::{Client, Resolved};
 use crate::digest::Digest;
 use crate::image::Platform;
-use crate::limits::{Limits, Rules};
+use crate::limits::{ArchiveLimits, Rules};
 
-/// An image, or several for one platform each.
+/// One image, or one per platform.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
-    /// Of the manifest or the index; an archive of `docker save` has none.
+    /// Digest of the manifest or the index. A `docker save` archive has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,14 +37,14 @@ pub struct Inspected {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct InspectedLayer {
-    /// As the registry or the archive stores it.
+    /// As stored in the registry or the archive.
     pub digest: Digest,
     pub size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff_id: Option<Digest>,
 }
 
-/// What an image's configuration says.
+/// The contents of an image's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Config {
     pub platform: String,
@@ -53,7 +53,7 @@ pub struct Config {
     pub cmd: Vec<String>,
     pub user: String,
     pub working_dir: String,
-    /// Only the names: the values may be what nobody should read.
+    /// Names only, because values may be secret.
     pub env: Vec<String>,
     pub labels: BTreeMap<String, String>,
     pub exposed_ports: Vec<String>,
@@ -92,10 +92,11 @@ struct RootFs {
 
 impl Config {
     /// # Errors
-    /// What is no image's configuration, such as a Helm chart's.
+    /// The bytes are not an image's configuration, for example a Helm chart's.
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
-        let document: Document = serde_json::from_slice(bytes)
-            .map_err(|error| format!("no image's configuration (line {}, column {})", error.line(), error.column()))?;
+        let document: Document = serde_json::from_slice(bytes).map_err(|error| {
+            format!("not an image's configuration (line {}, column {})", error.line(), error.column())
+        })?;
         let inner = document.config.unwrap_or_default();
         let name = |text: String| text.split_once('=').map_or(text.clone(), |(name, _)| name.to_owned());
         Ok(Self {
@@ -111,17 +112,12 @@ impl Config {
             diff_ids: document.rootfs.diff_ids,
         })
     }
-
-    /// Whether anything would run.
-    pub fn has_entry_point(&self) -> bool {
-        self.entrypoint.iter().chain(&self.cmd).any(|word| !word.is_empty())
-    }
 }
 
-/// What a reference means now.
+/// The image that a reference currently resolves to.
 ///
 /// # Errors
-/// What the registry or the way to it did wrong, or what is no image.
+/// The registry or the connection failed, or the reference is not an image.
 pub async fn reference(client: &Client) -> Result<Inspection, ClientError> {
     let Resolved { manifest, images } = client.resolve().await?;
     let single = images.len() == 1;
@@ -147,14 +143,14 @@ pub async fn reference(client: &Client) -> Result<Inspection, ClientError> {
     })
 }
 
-/// Reads an archive through, as a push would, and keeps nothing. Blocking.
+/// Reads a whole archive as a push would, and keeps nothing. Blocking.
 ///
 /// # Errors
-/// What is wrong with the archive.
-pub fn archive(source: Source, limits: &Limits, rules: &Rules) -> Result<Inspection, ArchiveError> {
+/// The archive is invalid.
+pub fn archive(source: ArchiveSource, limits: &ArchiveLimits, rules: &Rules) -> Result<Inspection, ArchiveError> {
     let Archive { images, skipped, unreferenced, .. } = read_archive(source, limits, rules, &mut Nowhere)?;
     let notes = skipped.iter().map(|skipped| format!("{}: {}", skipped.what, skipped.why));
-    let unused = unreferenced.iter().map(|layer| format!("{}: no image has this layer", layer.name));
+    let unused = unreferenced.iter().map(|layer| format!("{}: no image uses this layer", layer.name));
     let notes = notes.chain(unused).collect();
     let names = images.iter().flat_map(|image| image.names.clone()).collect();
     let inspect = |image: &crate::image::Image| {
@@ -201,8 +197,8 @@ mod tests {
         let config = Config::read(text).unwrap();
         assert_eq!((config.platform.as_str(), config.env.join(" ").as_str()), ("linux/arm64/v8", "A B"));
         assert_eq!(config.exposed_ports, ["80/tcp"]);
-        assert!(config.has_entry_point() && !format!("{config:?}").contains("hunter2"));
-        assert!(!Config::read(br#"{"architecture":"a","os":"b"}"#).unwrap().has_entry_point());
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(Config::read(br#"{"architecture":"a","os":"b"}"#).unwrap().entrypoint.is_empty());
         assert!(Config::read(b"{}").is_err() && Config::read(b"[1").is_err());
     }
 }

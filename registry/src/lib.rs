@@ -1,5 +1,7 @@
-//! Container images, without Docker: `docker save` archives and OCI layouts are read in one pass, without temporary
-//! files, and pushed to an OCI registry as they arrive. It knows nothing of HTTP APIs of ours, clusters or databases.
+//! Container images without Docker: reads `docker save` archives and OCI layouts in one pass, without temporary files,
+//! and pushes them to an OCI registry as they arrive. Knows nothing of Cofferdam's APIs, clusters or databases.
+
+#![warn(unreachable_pub)]
 
 pub mod archive;
 pub mod client;
@@ -14,11 +16,11 @@ mod scan;
 mod tar;
 
 pub use archive::{
-    Archive, ArchiveError, Form, LayerEnd, LayerStart, Sink, SinkError, Skipped, Source, Want, read_archive,
+    Archive, ArchiveError, ArchiveSource, Form, LayerEnd, LayerStart, Sink, SinkError, Skipped, Want, read_archive,
 };
 pub use client::{Client, Target, credentials::Credentials, error::Fault};
 pub use digest::{Digest, DigestError, Hasher};
 pub use image::{EntryPoint, Image, LayerRef, Platform, PlatformError, StoredManifest};
-pub use limits::{Allow, Limits, Rules};
-pub use push::{Options, Pushed, push};
+pub use limits::{Allow, ArchiveLimits, Rules};
+pub use push::{PushOptions, PushReport, push};
 pub use reference::{Reference, ReferenceError};

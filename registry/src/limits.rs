@@ -1,12 +1,11 @@
-//! What an image may be: how large (`Limits`, the operator's) and of which kind (`Rules`, the caller's). Nothing here
-//! reads anything.
+//! Bounds on the size of an image (set by the operator) and rules for its content (set by the caller).
 
 use crate::image::Platform;
 
 /// Bounds on everything that an archive chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of the archive, as it is sent and uncompressed.
+pub struct ArchiveLimits {
+    /// Bytes of the archive, both as sent and uncompressed.
     pub archive_bytes: u64,
     /// Layers of one image.
     pub layers: usize,
@@ -20,22 +19,22 @@ pub struct Limits {
     pub layer_entries: u64,
     /// Bytes of one JSON document: manifest, index, configuration.
     pub json_bytes: usize,
-    /// Bytes of all JSON documents that are kept.
+    /// Bytes of all kept JSON documents together.
     pub json_total_bytes: usize,
-    /// Manifests that an index refers to, and the indexes it refers to.
+    /// Manifests and nested indexes that an index refers to.
     pub manifests: usize,
-    /// Bytes of a path in the archive or in a layer.
+    /// Bytes of a path, in the archive or in a layer.
     pub path_bytes: usize,
-    /// Bytes of the extended header (pax) of one entry.
+    /// Bytes of one entry's extended (pax) header.
     pub pax_bytes: usize,
-    /// How many bytes may come of one compressed byte, once `ratio_after` have come.
+    /// The largest expansion of compressed data, enforced once `ratio_after` bytes have come out.
     pub ratio: u64,
     pub ratio_after: u64,
-    /// The largest zstd window, as a power of two: it is kept in memory.
+    /// The largest zstd window, as a power of two. It is held in memory.
     pub zstd_window_log: u32,
 }
 
-impl Default for Limits {
+impl Default for ArchiveLimits {
     fn default() -> Self {
         Self {
             archive_bytes: 64 << 30,
@@ -56,17 +55,16 @@ impl Default for Limits {
     }
 }
 
-/// Which image is wanted, and what it may contain.
+/// The wanted image, and the content that it may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// The one platform that is wanted: of an image for several, only this is taken. Without it every platform that is
-    /// `accepted` is.
+    /// Only this platform is used. `None`: every accepted platform.
     pub platform: Option<Platform>,
-    /// Where the image could run. An image for none of these is refused. An empty list accepts every platform.
+    /// Platforms that the image can run on. Others are refused. Empty: every platform.
     pub accepted: Vec<Platform>,
-    /// The name (`repository:tag`, or the tag alone) of the one that is wanted, where an archive has several images.
+    /// The wanted image's name (`repository:tag`, or only the tag), for an archive with several images.
     pub name: Option<String>,
-    /// An image without entry point and command is refused: nothing would run.
+    /// Refuse an image without entry point and command, which would run nothing.
     pub entry_point: bool,
     pub allow: Allow,
 }
@@ -78,10 +76,10 @@ impl Default for Rules {
     }
 }
 
-/// What is let through in layers although it is refused otherwise.
+/// Content that is allowed in layers although it is refused by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allow {
-    /// `.env` files and private keys at these paths. `*` stands for any characters, also `/`: `app/test/*`, or `*`.
+    /// `.env` files and private keys at these paths. `*` matches any characters including `/`: `app/test/*`, or `*`.
     pub secrets: Vec<String>,
     /// Device nodes.
     pub devices: bool,

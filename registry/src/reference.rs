@@ -1,5 +1,5 @@
-//! References to images as people write them: `registry/repository:tag@digest`, by the distribution grammar. It asks
-//! no registry anything.
+//! Image references as users write them: `registry/repository:tag@digest`, in the distribution grammar. Contacts no
+//! registry.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use std::str::FromStr;
 use crate::digest::Digest;
 
 const MAX_REFERENCE: usize = 512;
-/// What the specification allows a repository's name, host included.
+/// The specification's limit for a repository's name, host included.
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
 const DOCKER_HUB: &str = "docker.io";
 
-/// An image's place: registry, repository, and which of its images.
+/// The location of an image: registry, repository, and tag or digest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reference {
     registry: String,
@@ -23,7 +23,7 @@ pub struct Reference {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is no image reference: {why}. Write REGISTRY/REPOSITORY:TAG, such as registry.example/team/agent:1.0"
+    "{text:?} is not an image reference: {why}. Write REGISTRY/REPOSITORY:TAG, such as registry.example/team/agent:1.0"
 )]
 pub struct ReferenceError {
     text: String,
@@ -31,28 +31,28 @@ pub struct ReferenceError {
 }
 
 impl Reference {
-    /// A reference that names its registry; without tag and digest it means `latest`.
+    /// Parses a reference that names its registry. Without tag and digest it means `latest`.
     ///
     /// # Errors
-    /// A text that is no reference, or that leaves the registry out.
+    /// The text is not a reference, or has no registry.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         parse(text, false).map_err(|why| ReferenceError { text: text.chars().take(MAX_REFERENCE).collect(), why })
     }
 
-    /// The same for people at a terminal: without a registry Docker Hub is meant, as everywhere else.
+    /// Parses a reference as typed at a terminal: without a registry it means Docker Hub.
     ///
     /// # Errors
-    /// A text that is no reference.
+    /// The text is not a reference.
     pub fn parse_familiar(text: &str) -> Result<Self, ReferenceError> {
         parse(text, true).map_err(|why| ReferenceError { text: text.chars().take(MAX_REFERENCE).collect(), why })
     }
 
-    /// Host and port as they were written.
+    /// Host and port as written.
     pub fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// The host to dial: Docker Hub's API has another name than Docker Hub.
+    /// The host to connect to. Docker Hub's API has a different host name.
     pub fn host(&self) -> &str {
         if self.registry == DOCKER_HUB { "registry-1.docker.io" } else { &self.registry }
     }
@@ -69,7 +69,7 @@ impl Reference {
         self.digest.as_ref()
     }
 
-    /// What the registry is asked for: the digest where there is one, else the tag.
+    /// The digest if there is one, else the tag.
     pub fn which(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),
@@ -78,7 +78,7 @@ impl Reference {
         }
     }
 
-    /// The same repository's image of that digest, without a tag: what a Job is pinned to.
+    /// The image with that digest in the same repository, without a tag. Jobs are pinned to this.
     #[must_use]
     pub fn pinned(&self, digest: Digest) -> Self {
         Self { tag: None, digest: Some(digest), ..self.clone() }
@@ -119,7 +119,7 @@ fn parse(text: &str, familiar: bool) -> Result<Reference, &'static str> {
     }
     let (rest, digest) = match text.split_once('@') {
         Some((rest, digest)) => {
-            (rest, Some(digest.parse::<Digest>().map_err(|_| "what follows `@` is no sha256 digest")?))
+            (rest, Some(digest.parse::<Digest>().map_err(|_| "the part after `@` is not a sha256 digest")?))
         }
         None => (text, None),
     };
@@ -129,7 +129,7 @@ fn parse(text: &str, familiar: bool) -> Result<Reference, &'static str> {
         _ => (rest, None),
     };
     if tag.is_some_and(|tag| !is_tag(tag)) {
-        return Err("the tag is not 1 to 128 of letters, digits, `_`, `.` and `-`");
+        return Err("a tag is 1 to 128 letters, digits, `_`, `.` and `-`");
     }
     let (registry, path) = match name.split_once('/') {
         Some((host, path)) if looks_like_host(host) => (host, path.to_owned()),
@@ -140,7 +140,7 @@ fn parse(text: &str, familiar: bool) -> Result<Reference, &'static str> {
     let registry = if registry == "index.docker.io" { DOCKER_HUB } else { registry };
     let path = if registry == DOCKER_HUB && !path.contains('/') { format!("library/{path}") } else { path };
     if !is_host(registry) {
-        return Err("the registry is no host name or address");
+        return Err("the registry is not a host name or an address");
     }
     if registry.len() + 1 + path.len() > MAX_NAME {
         return Err("its name has more than 255 characters");

@@ -1,4 +1,4 @@
-//! Hostile archives: every file of `tests/attack/images` (of the workspace) is a test.
+//! Hostile archives: every file in the workspace's `tests/attack/images` is a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Arguments, Trial};
 use support::case::Case;
 
-/// What no archive makes the process take, with the test's own copies of them.
-const MEMORY: u64 = 192 << 20;
+/// The most memory that any archive may make the process use, including the test's own copies.
+const MAX_MEMORY_BYTES: u64 = 192 << 20;
 
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/attack/images");
@@ -29,14 +29,14 @@ fn main() {
     });
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials.collect());
     let peak = peak();
-    if peak > MEMORY {
+    if peak > MAX_MEMORY_BYTES {
         eprintln!("the archives made the process take {} MiB", peak >> 20);
         std::process::exit(101);
     }
     conclusion.exit();
 }
 
-/// The most memory that this process has had.
+/// This process's peak memory.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The fuzz targets of the archive readers over mutations of good archives, two seconds each: without a fuzzer, and the
-//! same every time.
+//! Runs the fuzz targets of the archive readers over mutations of good archives, two seconds each. Deterministic, and
+//! needs no fuzzer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../../fuzz/image.rs"]
@@ -31,7 +31,7 @@ impl Random {
 
 const BLOCK: usize = 512;
 
-/// Bits, bytes, whole blocks: an archive is made of those.
+/// Mutates bits, bytes and whole blocks, the units of an archive.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(4) {
         let at = random.below(bytes.len() + 1);

@@ -1,4 +1,5 @@
-//! What a sink is told, and what it can leave out: of good archives, in every form, from every kind of source.
+//! The layers that a sink receives, and those that it can skip, for good archives in every form and from every kind of
+//! source.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
@@ -6,9 +7,10 @@ mod support;
 use std::io::{Cursor, Read, Seek, Write};
 use std::path::Path;
 
-use cofferdam_registry::archive::Fault;
+use cofferdam_registry::archive::ArchiveFault;
 use cofferdam_registry::{
-    Archive, ArchiveError, Digest, LayerEnd, LayerStart, Limits, Rules, Sink, SinkError, Source, Want, read_archive,
+    Archive, ArchiveError, ArchiveLimits, ArchiveSource, Digest, LayerEnd, LayerStart, Rules, Sink, SinkError, Want,
+    read_archive,
 };
 use support::archive::{Description, Form};
 use support::sink::Checking;
@@ -18,19 +20,19 @@ fn described(form: Form, layer_compress: Compress, compress: Compress) -> Descri
     Description { form, layer_compress, compress, ..Description::default() }
 }
 
-fn stream(bytes: &[u8]) -> Source {
-    Source::Stream(Box::new(Cursor::new(bytes.to_vec())))
+fn stream(bytes: &[u8]) -> ArchiveSource {
+    ArchiveSource::Stream(Box::new(Cursor::new(bytes.to_vec())))
 }
 
-fn file(bytes: &[u8]) -> Source {
+fn file(bytes: &[u8]) -> ArchiveSource {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     file.rewind().unwrap();
-    Source::File(file)
+    ArchiveSource::File(file)
 }
 
-fn read(source: Source, sink: &mut dyn Sink) -> Result<Archive, ArchiveError> {
-    read_archive(source, &Limits::default(), &Rules::default(), sink)
+fn read(source: ArchiveSource, sink: &mut dyn Sink) -> Result<Archive, ArchiveError> {
+    read_archive(source, &ArchiveLimits::default(), &Rules::default(), sink)
 }
 
 #[test]
@@ -71,11 +73,11 @@ fn a_layer_that_is_vouched_for_is_not_read_where_that_is_possible() {
     assert_eq!((archive.images[0].layers[0].diff_id, sink.ends.len()), (built.layers[0], 0));
     let archive = read(stream(&built.bytes), &mut Checking::wanting(vouch)).unwrap();
     assert_eq!(archive.images[0].layers[0].diff_id, built.layers[0]);
-    // Vouching for another layer than the image has makes no image.
+    // Vouching for a layer that the image does not have gives no image.
     let other = Digest::of(b"another");
     let error = read(file(&built.bytes), &mut Checking::wanting(move |_| Want::Nothing { diff_id: other }));
     assert!(matches!(error, Err(ArchiveError::Digest { found, .. }) if found == other));
-    // Only hashed: nothing is handed on, everything is checked.
+    // Only hashed: nothing is delivered, everything is checked.
     let mut sink = Checking::wanting(|_| Want::HashOnly);
     read(stream(&built.bytes), &mut sink).unwrap();
     assert_eq!(sink.ends[0].diff_id, built.layers[0]);
@@ -93,7 +95,7 @@ fn hints_come_with_the_names_that_have_them() {
     }
 }
 
-/// A layout in a folder, of the entries of an archive.
+/// Unpacks the entries of an archive into a layout folder.
 fn unpack(bytes: &[u8], folder: &Path) {
     let mut at = 0;
     while bytes[at] != 0 {
@@ -112,10 +114,10 @@ fn a_folder_is_read_too() {
     let built = described(Form::Oci, Compress::Gzip, Compress::None).build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     unpack(&built.bytes, folder.path());
-    let layout = || Source::Directory(folder.path().to_owned());
+    let layout = || ArchiveSource::Directory(folder.path().to_owned());
     let archive = read(layout(), &mut Checking::default()).unwrap();
     assert_eq!(archive.images[0].layers[0].diff_id, built.layers[0]);
-    // A named pipe instead of a blob is not waited for.
+    // A named pipe in place of a blob does not block.
     let blob = folder.path().join("blobs/sha256").join(archive.images[0].layers[0].blob.hex());
     std::fs::remove_file(&blob).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&blob).status().unwrap().success());
@@ -126,7 +128,7 @@ fn a_folder_is_read_too() {
     assert!(error.to_string().contains("without `index.json`"), "{error}");
 }
 
-/// The registry is gone after the first bytes.
+/// A sink whose registry is gone after the first bytes.
 struct Failing;
 
 impl Sink for Failing {
@@ -146,10 +148,10 @@ impl Sink for Failing {
 #[test]
 fn a_sink_that_fails_ends_it_though_the_stream_goes_on_for_ever() {
     let built = described(Form::Docker, Compress::None, Compress::None).build().unwrap();
-    // The layer first, then names without end.
+    // First the layer, then endless names.
     let endless = Cursor::new(built.bytes[..2560].to_vec()).chain(std::io::repeat(b'x'));
-    let error = read(Source::Stream(Box::new(endless)), &mut Failing).unwrap_err();
-    assert_eq!((error.fault(), error.to_string().as_str()), (Fault::Sink, "the registry is gone"));
+    let error = read(ArchiveSource::Stream(Box::new(endless)), &mut Failing).unwrap_err();
+    assert_eq!((error.fault(), error.to_string().as_str()), (ArchiveFault::Sink, "the registry is gone"));
 }
 
 #[test]
@@ -163,15 +165,15 @@ fn a_stream_that_breaks_off_is_the_connections_fault() {
     for compress in [Compress::None, Compress::Gzip, Compress::Zstd] {
         let built = described(Form::Docker, Compress::None, compress).build().unwrap();
         let half = Cursor::new(built.bytes[..built.bytes.len() / 2].to_vec()).chain(Broken);
-        let error = read(Source::Stream(Box::new(half)), &mut Checking::default()).unwrap_err();
-        assert_eq!(error.fault(), Fault::Transfer, "{error}");
+        let error = read(ArchiveSource::Stream(Box::new(half)), &mut Checking::default()).unwrap_err();
+        assert_eq!(error.fault(), ArchiveFault::Transfer, "{error}");
     }
 }
 
 #[test]
 fn endless_streams_end() {
-    // Zeros after the end marker, and a tar of entries without end.
-    let error = read(Source::Stream(Box::new(std::io::repeat(0))), &mut Checking::default()).unwrap_err();
+    // Zeros after the end marker, and a tar with endless entries.
+    let error = read(ArchiveSource::Stream(Box::new(std::io::repeat(0))), &mut Checking::default()).unwrap_err();
     assert!(error.to_string().contains("after its end"), "{error}");
     let built = described(Form::Docker, Compress::None, Compress::None).build().unwrap();
     let header = built.bytes[..512].to_vec();
@@ -185,6 +187,6 @@ fn endless_streams_end() {
             Ok(buffer.len())
         }
     }
-    let error = read(Source::Stream(Box::new(Cycle(header, 0))), &mut Checking::default()).unwrap_err();
-    assert_eq!(error.fault(), Fault::Archive, "{error}");
+    let error = read(ArchiveSource::Stream(Box::new(Cycle(header, 0))), &mut Checking::default()).unwrap_err();
+    assert_eq!(error.fault(), ArchiveFault::Archive, "{error}");
 }

@@ -13,7 +13,7 @@ use cofferdam_registry::client::error::Kind;
 use cofferdam_registry::compress::Compression;
 use cofferdam_registry::inspect;
 use cofferdam_registry::push::error::PushError;
-use cofferdam_registry::{Digest, Fault, Options, Rules, Source};
+use cofferdam_registry::{ArchiveSource, Digest, Fault, PushOptions, Rules};
 use common::archive::{Stored, docker_save, gzip, layer, noise, oci_entries, tar_of};
 use common::fake::{PASSWORD, USER};
 use common::real::{Folder, Real, Setup, have};
@@ -27,9 +27,9 @@ fn layers() -> Vec<Vec<u8>> {
     vec![layer("etc/text", &text), layer("bin/agent", &noise(7, 20 << 20)), layer("small", b"x")]
 }
 
-fn file(folder: &Folder, name: &str, bytes: &[u8]) -> Source {
+fn file(folder: &Folder, name: &str, bytes: &[u8]) -> ArchiveSource {
     std::fs::write(folder.0.join(name), bytes).unwrap();
-    Source::File(std::fs::File::open(folder.0.join(name)).unwrap())
+    ArchiveSource::File(std::fs::File::open(folder.0.join(name)).unwrap())
 }
 
 /// Every layer, inflated, is the one that went in.
@@ -82,7 +82,7 @@ async fn every_form_of_archive_arrives() {
         ("oci-gzip", stream(oci(Stored::Gzip))),
         ("oci-gzip-file", file(&folder, "oci.tar", &oci(Stored::Gzip))),
         ("oci-zstd", stream(oci(Stored::Zstd))),
-        ("oci-folder", Source::Directory(on_disk)),
+        ("oci-folder", ArchiveSource::Directory(on_disk)),
     ];
     let mut digests = std::collections::BTreeMap::new();
     for (name, source) in sources {
@@ -114,7 +114,7 @@ async fn the_same_again_sends_nothing_and_siblings_are_mounted() {
     }
     let real = Real::start(&Setup::default());
     let folder = Folder::new();
-    let (save, options, cache) = (docker_save(&layers()), Options::default(), memory());
+    let (save, options, cache) = (docker_save(&layers()), PushOptions::default(), memory());
     let first = push_with(stream(save.clone()), &target(&real.address, "a/one:1"), &options, &cache).await.unwrap();
     assert_eq!((first.skipped, first.mounted), (0, 0));
     for (name, source) in [("pipe", stream(save.clone())), ("file", file(&folder, "save.tar", &save))] {
@@ -125,7 +125,7 @@ async fn the_same_again_sends_nothing_and_siblings_are_mounted() {
     assert_eq!((sibling.mounted, sibling.sent, sibling.digest), (3, 0, first.digest));
     holds(&real.copied("a/two:1"), &layers());
     // Another organization knows nothing of it, and sends it itself.
-    let other = Options { scope: "other".into(), ..Options::default() };
+    let other = PushOptions { scope: "other".into(), ..PushOptions::default() };
     let theirs = push_with(stream(save.clone()), &target(&real.address, "b/three:1"), &other, &cache).await.unwrap();
     assert_eq!((theirs.mounted, theirs.skipped, theirs.digest), (0, 0, first.digest));
     // A cache that promises what the registry has lost is only a hint.
@@ -157,7 +157,7 @@ async fn several_platforms_become_an_index() {
         let platforms: Vec<_> = found.images.iter().map(|image| image.config.platform.as_str()).collect();
         assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
         let rules = Rules { platform: Some("linux/arm64".parse().unwrap()), ..Rules::default() };
-        let only = Options { rules, ..Options::default() };
+        let only = PushOptions { rules, ..PushOptions::default() };
         let pushed = push_with(stream(archive), &target(&real.address, "multi:arm"), &only, &memory()).await.unwrap();
         assert_eq!(pushed.images.len(), 1);
         assert_eq!(real.seen("multi:arm", &["--override-arch", "arm64"])["Architecture"], "arm64");
@@ -176,14 +176,14 @@ async fn compressions_and_their_types() {
         ("zstd", Compression::Zstd(3), "tar+zstd"),
         ("none", Compression::None, "tar"),
     ] {
-        let options = Options { compression, ..Options::default() };
+        let options = PushOptions { compression, ..PushOptions::default() };
         let place = target(&real.address, &format!("packed:{name}"));
         let pushed = push_with(stream(save.clone()), &place, &options, &memory()).await.unwrap();
         let raw = real.seen(&format!("packed:{name}"), &["--raw"]);
         for layer in raw["layers"].as_array().unwrap() {
             assert_eq!(layer["mediaType"], format!("application/vnd.oci.image.layer.v1.{ending}"));
         }
-        let more_threads = Options { threads: 5, compression, ..Options::default() };
+        let more_threads = PushOptions { threads: 5, compression, ..PushOptions::default() };
         let place = target(&real.address, &format!("packed-again:{name}"));
         let again = push_with(stream(save.clone()), &place, &more_threads, &memory()).await.unwrap();
         assert_eq!(again.digest, pushed.digest, "{name}: however many threads");

@@ -1,7 +1,7 @@
 //! The artifact cache: native code and images on disk, by content. The only place that deserializes native code.
 //!
-//! A key is made of the digest of what was compiled, the engine's compatibility hash and the CPU, so that code for
-//! another build or machine is never loaded. The folder is private (0700); the process that runs guests only reads it.
+//! A key covers the digest of the compiled content, the engine's compatibility hash and the CPU, so code for another
+//! build or machine is never loaded. The folder is private (0700). The process that runs guests only reads it.
 #![allow(unsafe_code)] // reason: deserializing native code is unsafe; this is the one place that may
 
 use std::fs::{self, DirBuilder, File};
@@ -16,12 +16,11 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::error::KernelError;
-use crate::kernel::manifest::hex;
 
-/// How the name of a file begins that is being written.
+/// The prefix of a file that is being written.
 const TEMPORARY: &str = ".writing-";
-/// Nobody writes at one for so long.
-const OLD: Duration = Duration::from_secs(3_600);
+/// A temporary file of this age has no writer any more.
+const ABANDONED_AGE: Duration = Duration::from_secs(3_600);
 
 /// A private folder of compiled code and images.
 #[derive(Debug, Clone)]
@@ -42,25 +41,25 @@ impl Hasher for Digester {
     }
 }
 
-/// Names what an engine compiles for: its settings, its version and this CPU.
+/// Identifies an engine's target: its settings, its version and this CPU.
 pub fn engine_key(engine: &Engine) -> String {
     let mut digester = Digester(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut digester);
     digester.write(std::env::consts::ARCH.as_bytes());
     digester.write(cpu_features().as_bytes());
-    hex(digester.0.finalize().get(..16).unwrap_or_default())
+    hex::encode(digester.0.finalize().get(..16).unwrap_or_default())
 }
 
-/// The folder of tools' components within a cache.
+/// The subfolder for tools' components.
 const COMPONENTS: &str = "tools";
 
-/// The key of a tool's component, by its digest (`sha256:` and 64 hex digits) and [`engine_key`]; none for a text that is
-/// no digest.
+/// The key of a tool's component, from its digest (`sha256:` and 64 hex digits) and [`engine_key`]. `None` if the text
+/// is not a digest.
 pub fn component_key(engine_key: &str, digest: &str) -> Option<String> {
     let digits = digest.strip_prefix("sha256:")?;
     let lower = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let name = || hex(Sha256::digest(["tool", digits, engine_key].join(" ")).get(..20).unwrap_or_default());
-    // A folder of its own: what compiles it can write nowhere else.
+    let name = || hex::encode(Sha256::digest(["tool", digits, engine_key].join(" ")).get(..20).unwrap_or_default());
+    // A folder per component, because the process that compiles it may write only there.
     (digits.len() == 64 && lower).then(|| format!("{COMPONENTS}/{}/component", name()))
 }
 
@@ -71,8 +70,8 @@ fn cpu_features() -> String {
 }
 
 impl ArtifactCache {
-    /// Opens a cache folder, making it when it is missing. A folder of another user's, or one that others may write
-    /// to, is refused: what is in it runs as this process.
+    /// Opens a cache folder, and creates it if needed. Refuses a folder that belongs to another user or is writable by
+    /// others: its contents run as this process.
     pub fn open(folder: &Path) -> Result<Self, KernelError> {
         let fail = |e| KernelError::io(folder, e);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail)?;
@@ -84,12 +83,12 @@ impl ArtifactCache {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// Where an artifact is, or would be.
+    /// The path of an artifact, whether or not it exists.
     pub fn path(&self, key: &str, kind: &str) -> PathBuf {
         self.folder.join(format!("{key}.{kind}"))
     }
 
-    /// Makes the private folder of a component, and answers it.
+    /// Creates a component's private folder and returns its path.
     pub fn component_folder(&self, key: &str) -> Result<PathBuf, KernelError> {
         let path = self.path(key, "code");
         let folder = path.parent().unwrap_or(&self.folder);
@@ -97,7 +96,7 @@ impl ArtifactCache {
         Ok(folder.to_owned())
     }
 
-    /// Lets go of the components that were asked for longest ago, until the rest has at most so many bytes.
+    /// Removes the least recently used components until the rest has at most `most_bytes` bytes.
     pub fn trim_components(&self, most_bytes: u64) -> io::Result<()> {
         let mut folders = Vec::new();
         for entry in fs::read_dir(self.folder.join(COMPONENTS))? {
@@ -122,31 +121,31 @@ impl ArtifactCache {
         Ok(())
     }
 
-    /// Takes away what a process that was killed while it wrote has left under a temporary name, an hour ago or more.
+    /// Removes temporary files that a killed writer left behind at least an hour ago.
     pub fn tidy(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.filter_map(Result::ok) {
             let temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
             let written = entry.metadata().and_then(|about| about.modified()).ok();
-            let old = written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= OLD);
+            let old = written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= ABANDONED_AGE);
             if temporary && old {
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
 
-    /// Takes away what turned out not to be whole.
+    /// Removes a damaged artifact.
     pub fn remove(&self, key: &str, kind: &str) {
         let _ = fs::remove_file(self.path(key, kind));
     }
 
-    /// Loads a component that this cache holds.
+    /// Loads a component from this cache.
     pub fn load(&self, engine: &Engine, key: &str) -> Result<Component, KernelError> {
-        // SAFETY: only `store` writes into this private folder, and the key names engine, version and CPU.
+        // SAFETY: only `store` writes into this private folder, and the key covers engine, version and CPU.
         Ok(unsafe { Component::deserialize_file(engine, self.path(key, "code")) }?)
     }
 
-    /// Writes an artifact whole or not at all: a temporary name first, then synced and renamed.
+    /// Writes an artifact atomically: to a temporary name, then synced and renamed.
     pub fn store(
         &self,
         key: &str,
@@ -179,9 +178,9 @@ mod tests {
         let [young, old] = ["young", "old"].map(|name| cache.path(TEMPORARY, name));
         fs::write(&young, b"half").unwrap();
         let file = File::create(&old).unwrap();
-        file.set_modified(SystemTime::now() - OLD * 2).unwrap();
+        file.set_modified(SystemTime::now() - ABANDONED_AGE * 2).unwrap();
         let kept = File::options().write(true).open(cache.path("key", "image")).unwrap();
-        kept.set_modified(SystemTime::now() - OLD * 2).unwrap();
+        kept.set_modified(SystemTime::now() - ABANDONED_AGE * 2).unwrap();
         cache.tidy();
         assert!(young.exists() && !old.exists());
         assert_eq!(fs::read(cache.path("key", "image")).unwrap(), b"whole");

@@ -1,5 +1,5 @@
-//! What ends a guest's code from outside: the deadline, cancellation, its CPU time, limits; and how such an end is told
-//! apart from a failure of its own. Never decides what the bounds are.
+//! Ends a guest's code from outside (deadline, cancellation, CPU time, limits) and tells such an end from the guest's
+//! own failure. Does not choose the bounds.
 
 use std::time::Duration;
 
@@ -7,40 +7,40 @@ use cofferdam_contract::LimitName;
 use cofferdam_host_api::{Exit, Interrupt, Interrupted, Stop};
 use wasmtime::{Trap, UpdateDeadline};
 
-/// Host memory that one call across the boundary may take, in bytes: a guest cannot hand over more than this at once.
-pub const HOSTCALL_BYTES: usize = 64 << 20;
+/// The most host memory that one call across the boundary may use, in bytes.
+pub(crate) const HOSTCALL_BYTES: usize = 64 << 20;
 
-/// CPU time that this thread has used.
+/// CPU time used by this thread.
 pub fn thread_cpu_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// CPU time of the thread that a guest runs on, against its limit.
+/// Measures the CPU time of a guest's thread against its limit.
 #[derive(Debug, Default)]
-pub struct CpuClock {
+pub(crate) struct CpuClock {
     start: Duration,
     limit: Duration,
 }
 
-/// CPU time ran out; a trap in the guest.
+/// The CPU time is used up. A trap in the guest.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the CPU time limit was reached")]
 struct CpuSpent;
 
 impl CpuClock {
-    /// From now on this thread, until `limit` more is used.
-    pub fn start(limit: Duration) -> Self {
+    /// Starts measuring this thread, up to `limit`.
+    pub(crate) fn start(limit: Duration) -> Self {
         Self { start: thread_cpu_time(), limit }
     }
 
-    /// What was used since the start.
-    pub fn used(&self) -> Duration {
+    /// CPU time used since the start.
+    pub(crate) fn used(&self) -> Duration {
         thread_cpu_time().saturating_sub(self.start)
     }
 
-    /// What each tick of the epoch asks: may the guest go on?
-    pub fn tick(&self, interrupt: &Interrupt) -> wasmtime::Result<UpdateDeadline> {
+    /// Called at each epoch tick: fails if the guest must stop.
+    pub(crate) fn tick(&self, interrupt: &Interrupt) -> wasmtime::Result<UpdateDeadline> {
         interrupt.check()?;
         if self.used() >= self.limit {
             return Err(CpuSpent.into());
@@ -49,20 +49,20 @@ impl CpuClock {
     }
 }
 
-/// Why a guest's code did not come back by itself.
+/// The reason why a guest's code did not return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// The guest ended its instance with this exit code.
+    /// The guest exited with this code.
     Exited(i32),
     TimedOut,
     Cancelled,
     Stopped(LimitName),
-    /// It broke down (abort, unreachable, out-of-bounds): the reason.
+    /// The guest crashed (abort, unreachable, out-of-bounds), with the reason.
     Crashed(String),
 }
 
 impl Broken {
-    /// Reads the error that a call into a guest ended with.
+    /// Classifies the error of a call into a guest.
     pub fn explain(error: &wasmtime::Error) -> Self {
         if let Some(Exit(code)) = error.downcast_ref() {
             return Self::Exited(*code);

@@ -1,9 +1,8 @@
-//! Confines a process that handles anything of anybody's before it does: no new privileges, Landlock, seccomp, limits.
+//! Confines a process before it touches untrusted data: no new privileges, Landlock, seccomp, resource limits.
 //!
-//! A guest that broke out of WebAssembly would find itself in a process that may open nothing but the folders that its
-//! work needs, make no socket, start no program and look at no other process; where no compiled code has to be mapped
-//! after the start, it can make no page executable either. What the kernel does not have is left out and said; the rest
-//! still holds.
+//! A guest that escaped WebAssembly would be in a process that can open only the folders it needs, create no sockets,
+//! start no programs and inspect no other process. Unless compiled code must be mapped later, it cannot make pages
+//! executable either. Features that the kernel lacks are skipped and reported; the rest still applies.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,48 +18,48 @@ use seccompiler::{
 
 use crate::error::Error;
 
-/// What kind of process is confined.
+/// The kind of process to confine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
-    /// Runs snippets: all compiled code is mapped before, so no page becomes executable.
+pub(crate) enum Profile {
+    /// Runs snippets. All compiled code is mapped beforehand, so no page becomes executable.
     Kernels,
-    /// Runs tools, whose compiled code is mapped at any time.
+    /// Runs tools, whose compiled code may be mapped at any time.
     Tools,
-    /// Reads and compiles a foreign component, and writes what it made. No connections, no code that runs.
+    /// Reads and compiles an untrusted component and writes the result. No connections, and it runs no guest code.
     Compile,
 }
 
-/// What a process that compiles may take.
+/// The resources that a compiling process may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
+pub(crate) struct Allowance {
     pub memory_bytes: u64,
     pub cpu_s: u64,
-    /// The largest file that it may write.
+    /// The largest file it may write.
     pub file_bytes: u64,
 }
 
-/// Bounds this process for good; what asks for more fails or is killed.
-pub fn bound(allowance: Allowance) -> Result<(), Error> {
+/// Limits this process permanently. Exceeding a limit fails or kills it.
+pub(crate) fn bound(allowance: Allowance) -> Result<(), Error> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let set = |resource, most| {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
             .map_err(|e| Error::Confine(e.to_string()))
     };
-    // Private memory that can be written; reservations of address space are free.
+    // Writable private memory. Reserved address space does not count.
     set(Resource::Data, allowance.memory_bytes)?;
     set(Resource::Cpu, allowance.cpu_s)?;
     set(Resource::Fsize, allowance.file_bytes)
 }
 
-/// What holds now, in words for the log.
+/// The confinement in effect, described for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Confinement {
+pub(crate) struct Confinement {
     pub landlock: &'static str,
     pub seccomp: &'static str,
 }
 
-/// Confines this process to these folders. Must be called while it has one thread: threads inherit what their maker has.
-pub fn confine(profile: Profile, readable: &[PathBuf], writable: Option<&Path>) -> Result<Confinement, Error> {
+/// Confines this process to these folders. Call it while there is only one thread, because threads inherit it.
+pub(crate) fn confine(profile: Profile, readable: &[PathBuf], writable: Option<&Path>) -> Result<Confinement, Error> {
     let fail = |e: &dyn std::fmt::Display| Error::Confine(e.to_string());
     rustix::process::setrlimit(
         rustix::process::Resource::Core,
@@ -74,7 +73,7 @@ pub fn confine(profile: Profile, readable: &[PathBuf], writable: Option<&Path>) 
     {
         Ok(()) => "on",
         Err(error) => {
-            tracing::warn!(%error, "this kernel has no seccomp filters; the worker runs without");
+            tracing::warn!(%error, "seccomp is not available; the worker runs without it");
             "not available"
         }
     };
@@ -94,12 +93,12 @@ fn restrict_files(readable: &[PathBuf], writable: Option<&Path>) -> Result<&'sta
         .restrict_self()?;
     Ok(match status.ruleset {
         RulesetStatus::FullyEnforced => "on",
-        RulesetStatus::PartiallyEnforced => "on, as far as this kernel has it",
+        RulesetStatus::PartiallyEnforced => "on, as far as this kernel supports it",
         RulesetStatus::NotEnforced => "not available",
     })
 }
 
-/// System calls that every one of these processes may make with any arguments.
+/// System calls that every profile allows with any arguments.
 const ALLOWED: &[libc::c_long] = &[
     // memory
     libc::SYS_brk,
@@ -108,7 +107,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_madvise,
     libc::SYS_msync,
     libc::SYS_mincore,
-    // files: which ones is Landlock's business
+    // files: Landlock decides which ones
     libc::SYS_openat,
     libc::SYS_close,
     libc::SYS_read,
@@ -159,7 +158,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_pipe2,
     libc::SYS_dup,
     libc::SYS_dup3,
-    // time, identity, threads of its own
+    // time, identity, own threads
     libc::SYS_clone3,
     libc::SYS_clock_gettime,
     libc::SYS_clock_getres,
@@ -196,7 +195,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_umask,
 ];
 
-/// The connections that the controller makes to a worker.
+/// For the connections that the controller makes to a worker.
 const CONNECTIONS: &[libc::c_long] = &[
     libc::SYS_accept4,
     libc::SYS_recvfrom,
@@ -210,7 +209,7 @@ const CONNECTIONS: &[libc::c_long] = &[
     libc::SYS_getpeername,
 ];
 
-/// The older forms of some of them, where the architecture has them.
+/// Older variants of some of them, on architectures that have them.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_HERE: &[libc::c_long] = &[
     libc::SYS_open,
@@ -235,7 +234,7 @@ const ALLOWED_HERE: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[libc::c_long] = &[];
 
-/// The filter: what is not named answers `EPERM`.
+/// The filter. System calls that are not listed return `EPERM`.
 fn filter(profile: Profile) -> Result<BpfProgram, seccompiler::Error> {
     let when = |index, len, op, value| SeccompCondition::new(index, len, op, value);
     let without = |index: u8, bits: u64| -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
@@ -245,14 +244,14 @@ fn filter(profile: Profile) -> Result<BpfProgram, seccompiler::Error> {
     let allowed = ALLOWED.iter().chain(ALLOWED_HERE).chain(connections);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = allowed.map(|call| (*call, Vec::new())).collect();
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        // Without compiled code to come, no page becomes executable after the start.
+        // Unless compiled code may come later, no page becomes executable after the start.
         let rule = if profile == Profile::Tools { Vec::new() } else { without(2, libc::PROT_EXEC as u64)? };
         rules.insert(call, rule);
     }
-    // Threads, no processes.
+    // Threads, but no processes.
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![when(0, Len::Qword, Op::MaskedEq(thread), thread)?])?]);
-    // A pair of connected local sockets is how a runtime wakes itself.
+    // A runtime wakes itself through a pair of connected local sockets.
     if profile != Profile::Compile {
         let local = SeccompRule::new(vec![when(0, Len::Dword, Op::Eq, libc::AF_UNIX as u64)?])?;
         rules.insert(libc::SYS_socketpair, vec![local]);
@@ -265,7 +264,7 @@ fn filter(profile: Profile) -> Result<BpfProgram, seccompiler::Error> {
             .map(|request| SeccompRule::new(vec![when(1, Len::Dword, Op::Eq, request)?]))
             .collect::<Result<_, _>>()?,
     );
-    // Naming its own threads, and dropping more privileges.
+    // Naming own threads, and dropping more privileges.
     let prctls = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_NO_NEW_PRIVS, libc::PR_SET_VMA];
     rules.insert(
         libc::SYS_prctl,
@@ -280,8 +279,8 @@ fn filter(profile: Profile) -> Result<BpfProgram, seccompiler::Error> {
     Ok(main.try_into()?)
 }
 
-/// A filter of its own for `clone3`: its flags cannot be looked at, and glibc falls back to `clone`, whose flags can,
-/// when it answers `ENOSYS`. Of two filters the stricter answer counts, so the other one allows it.
+/// A separate filter for `clone3`, whose flags a filter cannot inspect. On `ENOSYS`, glibc falls back to `clone`, whose
+/// flags it can. The stricter of two filters wins, so the other one allows `clone3`.
 fn refuse_clone3() -> Result<(), Error> {
     let build = || -> Result<(), seccompiler::Error> {
         let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);

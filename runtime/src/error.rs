@@ -1,14 +1,14 @@
-//! What can go wrong in the runtime itself. What a guest does wrong is an outcome, not an error.
+//! Failures of the runtime itself. A guest's failures are outcomes, not errors.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use cofferdam_contract::Problem;
 
-/// A kernel that cannot be had.
+/// A kernel cannot be loaded or prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    #[error("no kernels in {}: run `make kernels`, or say where they are with --kernels", .0.display())]
+    #[error("no kernels in {}: run `make kernels`, or pass their folder with --kernels", .0.display())]
     None(PathBuf),
     #[error("{}: {reason}", path.display())]
     Manifest { path: PathBuf, reason: String },
@@ -18,7 +18,7 @@ pub enum KernelError {
     Image(String),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("the engine refused: {0:#}")]
+    #[error("the engine failed: {0:#}")]
     Engine(wasmtime::Error),
 }
 
@@ -34,7 +34,7 @@ impl From<wasmtime::Error> for KernelError {
     }
 }
 
-/// Why the runtime could not do what it was asked.
+/// The runtime could not carry out a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -54,7 +54,7 @@ impl Error {
         move |source| Self::Io { context, source }
     }
 
-    /// What the caller is told. Of our own failures only that they happened; the log has the rest.
+    /// The problem for the caller. For our own failures it only says that they happened; the log has the details.
     pub fn to_problem(&self) -> Problem {
         match self {
             Self::Refused(problem) => (**problem).clone(),

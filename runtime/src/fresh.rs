@@ -1,25 +1,26 @@
-//! Runs without a session: a fresh guest each, and the files it leaves for a while.
+//! Runs without a session: each gets a fresh guest, and its files stay available for a while.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_contract::{OrganizationId, Problem, RunId};
 use cofferdam_host_api::{FsError, Sandbox, Vfs};
+use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::guest::{Guest, State};
 use crate::kernel::Kernel;
 use crate::turn::{self, Finished, Job};
 
-/// A guest that has run, on its way to give its slot back.
+/// A guest that has run and is about to return its slot.
 pub struct Used {
     guest: Guest,
     sound: bool,
 }
 
 impl Used {
-    /// Ends the guest and cleans its slot for the organization's next run: after the answer is on its way.
+    /// Ends the guest and resets its slot for the organization's next run. Call it once the answer is sent.
     pub fn clean(self, kernel: &Kernel, organization: &OrganizationId) {
         let (slot, _state) = self.guest.end();
         if let Some(slot) = slot.filter(|_| self.sound) {
@@ -54,7 +55,7 @@ fn new_vfs(kernel: &Kernel, job: &Job, files: &RunFiles) -> Result<Vfs, Error> {
     loop {
         match Vfs::new(Arc::clone(kernel.base()), quota) {
             Ok(vfs) => return Ok(vfs),
-            // What runs left behind goes before a new run is refused.
+            // Files of earlier runs are dropped before a new run is refused.
             Err(FsError::NoSpace) if files.drop_oldest() => {}
             Err(_) => {
                 let detail = "the worker's memory for files is used up; try again in a second";
@@ -64,7 +65,7 @@ fn new_vfs(kernel: &Kernel, job: &Job, files: &RunFiles) -> Result<Vfs, Error> {
     }
 }
 
-/// The files that runs left, for those who come for them: the newest ones, and not for long.
+/// The files of recent runs, for callers that fetch them. Bounded in number and age.
 pub struct RunFiles {
     kept: Mutex<VecDeque<Kept>>,
     most: usize,
@@ -84,7 +85,7 @@ impl RunFiles {
     }
 
     fn keep(&self, id: RunId, organization: OrganizationId, vfs: Vfs) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         if kept.len() >= self.most {
             kept.pop_front();
         }
@@ -92,12 +93,12 @@ impl RunFiles {
     }
 
     fn drop_oldest(&self) -> bool {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop_front().is_some()
+        self.kept.lock().pop_front().is_some()
     }
 
-    /// Lets go of what is too old; called now and then.
+    /// Drops expired files. Called regularly.
     pub fn expire(&self) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         while kept.front().is_some_and(|first| first.since.elapsed() > self.age) {
             kept.pop_front();
         }
@@ -105,8 +106,8 @@ impl RunFiles {
 
     /// A file that a run left.
     pub fn read(&self, id: &RunId, organization: &OrganizationId, path: &str) -> Result<Vec<u8>, Problem> {
-        let gone = || Problem::not_found("no such run, its files are no longer kept, or it left no such file");
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = || Problem::not_found("no such run, its files have expired, or it left no such file");
+        let kept = self.kept.lock();
         let run = kept.iter().find(|run| run.id == *id && run.organization == *organization).ok_or_else(gone)?;
         if run.since.elapsed() > self.age {
             return Err(gone());

@@ -1,7 +1,7 @@
-//! One instance of a kernel: a store, its memory's slot, and the turns that it takes.
+//! One instance of a kernel: a store, its memory slot, and its turns.
 //!
-//! A guest is fresh when it is born over an image, and lives as long as its session or its one run. It never outlives a
-//! trap: after one, only its slot is left, and that is not used again.
+//! A guest starts fresh from an image and lives as long as its session or its single run. It never outlives a trap:
+//! after one, only the slot is left, and it is not reused.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,12 +18,12 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::memory::{Leftover, Slot, SlotHandle, with_pending};
 
-/// Elements of all tables together. Kernels' tables never grow; this only bounds a broken one.
+/// The most elements of all tables together. Kernels' tables never grow, so this only bounds a broken one.
 const TABLE_ELEMENTS: usize = 1 << 20;
-/// The heap of the exceptions' objects, in bytes.
+/// The heap of exception objects, in bytes.
 const EXCEPTIONS_BYTES: usize = 1 << 20;
 
-/// What a store knows of its guest.
+/// A store's data: the state of its guest.
 pub struct State {
     pub sandbox: Sandbox,
     limiter: Limiter,
@@ -42,7 +42,7 @@ impl SandboxView for State {
     }
 }
 
-/// Bounds linear memory, and remembers that it did.
+/// Bounds linear memory, and remembers whether it denied growth.
 #[derive(Debug)]
 struct Limiter {
     memory_bytes: usize,
@@ -82,17 +82,17 @@ pub struct Bounds {
     pub memory_bytes: u64,
 }
 
-/// How a turn ended.
+/// The end of a turn.
 #[derive(Debug)]
 pub enum TurnEnd {
-    /// The kernel came back with this status; the guest is sound.
+    /// The kernel returned this status. The guest is sound.
     Returned(i32),
-    /// The guest ended its instance with this exit code.
+    /// The guest exited with this code.
     Exited(i32),
     TimedOut,
     Cancelled,
     Stopped(LimitName),
-    /// The interpreter broke down (abort, unreachable, out-of-bounds): the reason, for the log and the caller.
+    /// The interpreter crashed (abort, unreachable, out-of-bounds). The reason is for the log and the caller.
     Crashed(String),
 }
 
@@ -108,13 +108,13 @@ impl From<Broken> for TurnEnd {
     }
 }
 
-/// What a turn used.
+/// The resources that a turn used.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TurnUsage {
     pub wall: Duration,
     pub cpu: Duration,
     pub memory_peak: usize,
-    /// Whether the memory limit denied something.
+    /// True if the memory limit denied growth.
     pub memory_denied: bool,
 }
 
@@ -175,7 +175,7 @@ impl Guest {
             Ok(status) => TurnEnd::Returned(status),
             Err(error) => {
                 let end = TurnEnd::from(Broken::explain(&error));
-                // After these the memory is only unfinished; after others something is not understood.
+                // After the other ends the memory is only incomplete; after a crash nothing about it is known.
                 if matches!(end, TurnEnd::Crashed(_)) {
                     self.leftover = Leftover::Spoiled;
                 }
@@ -191,17 +191,17 @@ impl Guest {
         Ok(status)
     }
 
-    /// The memory's handle, for reading it at rest.
+    /// The memory's slot, to read it at rest.
     pub fn slot(&self) -> &SlotHandle {
         &self.slot
     }
 
-    /// The store, as the proof that the memory is at rest.
+    /// The slot and the store. Exclusive access to the store proves that the memory is at rest.
     pub fn at_rest(&mut self) -> (&SlotHandle, &mut Store<State>) {
         (&self.slot, &mut self.store)
     }
 
-    /// Ends the instance; what is left is its slot, if that may serve again, and its host state.
+    /// Ends the instance and returns its slot, if that may be reused, and its host state.
     pub fn end(self) -> (Option<Slot>, State) {
         let Self { store, slot, leftover, .. } = self;
         let state = store.into_data();

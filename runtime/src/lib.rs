@@ -1,10 +1,13 @@
-//! Runs untrusted code: engines, artifacts, kernels' images, instances, limits, and the worker's HTTP server.
+//! Runs untrusted code: engines, artifacts, kernel images, instances, limits, and the workers' HTTP servers.
 //!
-//! Depends on `contract` and `host-api` only; it never sees the controller, a database, a secret or a route out.
+//! Depends only on `contract` and `host-api`. Never sees the controller, a database or a secret, and opens no
+//! connections.
+
+#![warn(unreachable_pub)]
 
 pub mod artifact;
 mod bounds;
-pub mod confine;
+mod confine;
 pub mod engine;
 mod error;
 pub mod fresh;
@@ -13,11 +16,11 @@ pub mod kernel;
 pub mod memory;
 mod outbound;
 pub mod recorder;
-pub mod session;
+mod session;
 pub mod tool;
 pub mod tool_worker;
 pub mod turn;
-pub mod uplink;
+mod uplink;
 pub mod worker;
 
 pub use error::{Error, KernelError};

@@ -1,7 +1,7 @@
-//! What a snippet may ask of the world beyond its sandbox, through the kernel's door: HTTP and deployed tools.
+//! Outbound requests of snippets through the kernel's door: HTTP and deployed tools.
 //!
-//! It decides nothing: the gateway does, by the run's token. Bodies are whole texts here, in base64, and bounded; a wait
-//! ends at the run's deadline and when it is cancelled.
+//! The gateway decides about them, by the run's token. Bodies are whole, in base64, and bounded. A wait ends at the
+//! run's deadline or on cancellation.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -22,15 +22,14 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The longest body of a request and of an answer: each is held whole, and in base64 beside it.
-pub const MAX_BODY_BYTES: usize = 8 << 20;
-/// All granted tools' descriptions together.
+/// The longest body of a request and of an answer. Each is held whole, plus its base64.
+pub(crate) const MAX_BODY_BYTES: usize = 8 << 20;
+/// The most bytes of all granted tools' descriptions.
 const MAX_TOOLS_BYTES: usize = 4 << 20;
 
 const NO_HTTP: &str = "no network in this sandbox: sockets, HTTP and name resolution are not available; \
                        HTTP has to be granted to the run, host by host (grants.http)";
-const NO_TOOLS: &str =
-    "no tools are granted to this sandbox: they have to be granted to the run by name (grants.tools)";
+const NO_TOOLS: &str = "no tools are granted to this sandbox: they must be granted to the run by name (grants.tools)";
 
 /// `{"op":"http", ...}`
 #[derive(Deserialize)]
@@ -54,12 +53,12 @@ struct ToolAsk<'a> {
     arguments: &'a RawValue,
 }
 
-/// Kernels' preludes write the operation first.
+/// Kernels' preludes put the operation first.
 const HTTP: &[u8] = br#"{"op":"http""#;
 const TOOLS: &[u8] = br#"{"op":"tools""#;
 const TOOL: &[u8] = br#"{"op":"tool""#;
 
-/// What a guest gets for a request that was carried out.
+/// The answer to a request that was carried out.
 #[derive(Serialize)]
 struct HttpAnswer {
     status: u16,
@@ -67,7 +66,7 @@ struct HttpAnswer {
     body: String,
 }
 
-/// What a guest gets for one that was not: its prelude makes an exception of it.
+/// The answer to a request that was not. The prelude raises an exception from it.
 #[derive(Serialize)]
 struct Refusal {
     refused: &'static str,
@@ -90,13 +89,17 @@ impl From<GatewayError> for Refusal {
     }
 }
 
-/// Whether a request is for here rather than for the recorder.
-pub fn is_meant(request: &[u8]) -> bool {
+/// True if a request belongs here rather than to the recorder.
+pub(crate) fn is_meant(request: &[u8]) -> bool {
     [HTTP, TOOLS, TOOL].iter().any(|op| request.starts_with(op))
 }
 
-/// Carries a request out: the answer in JSON, a refusal included. An `Err` would reach no interpreter as text.
-pub fn answer(gateway: Option<&GatewayHandle>, interrupt: &Interrupt, request: &[u8]) -> Result<Vec<u8>, String> {
+/// Carries out a request and returns the answer or refusal as JSON. The guest would not see the text of an `Err`.
+pub(crate) fn answer(
+    gateway: Option<&GatewayHandle>,
+    interrupt: &Interrupt,
+    request: &[u8],
+) -> Result<Vec<u8>, String> {
     let json = if request.starts_with(HTTP) {
         to_json(granted(gateway, NO_HTTP).and_then(|gateway| {
             let ask: HttpAsk = parse(request)?;
@@ -119,7 +122,7 @@ fn granted<'a>(gateway: Option<&'a GatewayHandle>, otherwise: &str) -> Result<&'
 }
 
 fn parse<'a, T: Deserialize<'a>>(request: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(request).map_err(|e| malformed(format!("the sandbox does not know this request: {e}")))
+    serde_json::from_slice(request).map_err(|e| malformed(format!("the sandbox does not support this request: {e}")))
 }
 
 fn to_json<T: Serialize>(result: Result<T, Refusal>) -> serde_json::Result<Vec<u8>> {
@@ -129,7 +132,7 @@ fn to_json<T: Serialize>(result: Result<T, Refusal>) -> serde_json::Result<Vec<u
     }
 }
 
-/// Waits no longer than the run may, nor than the guest asked.
+/// Waits no longer than the run's deadline and the guest's own timeout.
 fn within<T>(
     interrupt: &Interrupt,
     timeout_ms: Option<u64>,
@@ -144,8 +147,8 @@ fn within<T>(
     });
     match ended {
         Ok(Some(result)) => result,
-        Ok(None) => Err(Refusal::new(RefusedBy::Timeout, "the answer did not come in the time that was given to it")),
-        Err(Interrupted::Deadline) => Err(Refusal::new(RefusedBy::Timeout, "the run's time is over")),
+        Ok(None) => Err(Refusal::new(RefusedBy::Timeout, "the answer did not arrive in time")),
+        Err(Interrupted::Deadline) => Err(Refusal::new(RefusedBy::Timeout, "the run's deadline has passed")),
         Err(Interrupted::Cancelled) => Err(Refusal::new(RefusedBy::Timeout, "the run was cancelled")),
     }
 }
@@ -161,24 +164,26 @@ fn http_request(
     body: Option<&str>,
 ) -> Result<Request<GatewayBody>, Refusal> {
     if headers.len() > MAX_HEADERS {
-        return Err(Refusal::new(RefusedBy::TooLarge, format!("a request has at most {MAX_HEADERS} headers")));
+        return Err(Refusal::new(RefusedBy::TooLarge, format!("a request may have at most {MAX_HEADERS} headers")));
     }
     let bytes = match body {
         None => Vec::new(),
         Some(text) if text.len() / 4 * 3 > MAX_BODY_BYTES + 3 => {
-            let message = format!("a request's body has at most {MAX_BODY_BYTES} bytes");
+            let message = format!("a request's body may have at most {MAX_BODY_BYTES} bytes");
             return Err(Refusal::new(RefusedBy::TooLarge, message));
         }
         Some(text) => BASE64_STANDARD.decode(text).map_err(malformed)?,
     };
     let mut request = Request::post("/http")
         .header(METHOD_HEADER, HeaderValue::from_str(method).map_err(malformed)?)
-        .header(URL_HEADER, HeaderValue::from_str(url).map_err(|_| malformed("the URL has characters it cannot have"))?)
+        .header(URL_HEADER, HeaderValue::from_str(url).map_err(|_| malformed("the URL has invalid characters"))?)
         .body(full(bytes))
         .map_err(malformed)?;
     for (name, value) in headers {
-        let name = HeaderName::try_from(name.as_str()).map_err(|_| malformed(format!("no header's name: {name:?}")))?;
-        let value = HeaderValue::from_str(value).map_err(|_| malformed(format!("no value for the header {name}")))?;
+        let name =
+            HeaderName::try_from(name.as_str()).map_err(|_| malformed(format!("invalid header name: {name:?}")))?;
+        let value =
+            HeaderValue::from_str(value).map_err(|_| malformed(format!("invalid value for the header {name}")))?;
         if !name.as_str().starts_with(RESERVED_PREFIX) {
             request.headers_mut().append(name, value);
         }
@@ -190,18 +195,18 @@ fn full(bytes: impl Into<Bytes>) -> GatewayBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Reads an answer; the gateway's own refusals become ours.
+/// Reads an answer. A refusal by the gateway becomes a [`Refusal`].
 async fn read(response: Response<GatewayBody>, max: usize) -> Result<Response<Bytes>, Refusal> {
     let (head, body) = response.into_parts();
     let by = head.headers.get(REFUSED_HEADER).map(|by| by.to_str().ok().and_then(RefusedBy::parse));
     let bytes = Limited::new(body, max).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            Refusal::new(RefusedBy::TooLarge, format!("an answer has at most {max} bytes here"))
+            Refusal::new(RefusedBy::TooLarge, format!("an answer may have at most {max} bytes here"))
         } else {
             Refusal::new(RefusedBy::Internal, "the answer broke off")
         }
     })?;
-    // What came is not all of it.
+    // The body is incomplete.
     if let Some(cut) = bytes.trailers().and_then(|trailers| trailers.get(REFUSED_HEADER)) {
         let by = cut.to_str().ok().and_then(RefusedBy::parse).unwrap_or(RefusedBy::Internal);
         return Err(Refusal::new(by, "the gateway cut the answer off: it was too long or took too long"));
@@ -240,10 +245,10 @@ async fn call(
 ) -> Result<ToolOutcome, Refusal> {
     let is_name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if !is_name(tool) || !is_name(function) {
-        return Err(malformed("a tool's name has letters, digits and `-`"));
+        return Err(malformed("a tool's name may contain only letters, digits and `-`"));
     }
     if arguments.get().len() > MAX_ARGUMENTS_BYTES {
-        let message = format!("arguments have at most {MAX_ARGUMENTS_BYTES} bytes");
+        let message = format!("arguments may have at most {MAX_ARGUMENTS_BYTES} bytes");
         return Err(Refusal::new(RefusedBy::TooLarge, message));
     }
     let path = format!("/tools/{tool}/functions/{function}");
@@ -252,7 +257,7 @@ async fn call(
     serde_json::from_slice(response.body()).map_err(|e| Refusal::new(RefusedBy::Internal, e.to_string()))
 }
 
-/// A JSON call; a problem document is a refusal.
+/// A JSON call. A problem document becomes a refusal.
 async fn ask(gateway: &GatewayHandle, path: &str, json: Bytes, max: usize) -> Result<Response<Bytes>, Refusal> {
     let request = Request::post(path).header(http::header::CONTENT_TYPE, "application/json").body(full(json));
     let response = read(gateway.send(request.map_err(malformed)?).await?, max).await?;

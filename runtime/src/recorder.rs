@@ -1,28 +1,29 @@
-//! Records what a run says: its output, results, error and exit code, under one budget of bytes.
+//! Records a run's output, results, error and exit code, under one budget of bytes.
 //!
-//! Everything here comes from the guest and is believed no further than its size. With a listener the same is handed on
-//! as events while it happens; what is waiting for the listener is folded, so that it is never more than the budget.
+//! Everything here comes from the guest and is trusted only as far as its size. A listener also gets it as events while
+//! it happens. Pending events are merged, so they never exceed the budget.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use cofferdam_contract::run::{ResultChunk, TextChunk};
 use cofferdam_contract::{Event, MimeBundle, RunError};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-/// Which of the two streams.
+/// One of the two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     Stdout,
     Stderr,
 }
 
-/// More was said than `limits.output_bytes` allows.
+/// The run said more than `limits.output_bytes` allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverBudget;
 
-/// The most results that one run may show; the last expression's value always has a place.
+/// The most results of one run. The last expression's value always has room.
 const MAX_RESULTS: usize = 1_000;
 
 /// A request through the kernel's door.
@@ -53,9 +54,9 @@ pub struct EventQueue {
 }
 
 impl EventQueue {
-    /// Adds an event; text joins the last one when that is of the same stream and still waiting.
+    /// Adds an event. Text is appended to the last event if that is pending and of the same stream.
     pub fn push(&self, event: Event) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         match (waiting.0.back_mut(), event) {
             (Some(Event::Stdout(last)), Event::Stdout(more)) | (Some(Event::Stderr(last)), Event::Stderr(more)) => {
                 last.text.push_str(&more.text);
@@ -66,9 +67,9 @@ impl EventQueue {
         self.changed.notify_one();
     }
 
-    /// Says that no more events come.
+    /// Marks the end of the events.
     pub fn close(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.waiting.lock().1 = true;
         self.changed.notify_one();
     }
 
@@ -76,7 +77,7 @@ impl EventQueue {
     pub async fn next(&self) -> Option<Event> {
         loop {
             {
-                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut waiting = self.waiting.lock();
                 if let Some(event) = waiting.0.pop_front() {
                     return Some(event);
                 }
@@ -89,14 +90,14 @@ impl EventQueue {
     }
 }
 
-/// What one run has said so far.
+/// The recording of one run so far.
 #[derive(Debug, Default)]
 pub struct Recorder {
     budget: u64,
     texts: [Text; 2],
     main_result: Option<MimeBundle>,
     results: Vec<MimeBundle>,
-    /// Taken, also by a listener; and not.
+    /// Results that count as shown, including those that a listener took, and results that were dropped.
     shown: usize,
     main_shown: bool,
     dropped: u64,
@@ -106,7 +107,8 @@ pub struct Recorder {
     listener: Option<Arc<EventQueue>>,
 }
 
-/// Replaces `\uD800` to `\uDFFF` that are not in pairs by U+FFFD: interpreters have such texts, Unicode has not.
+/// Replaces unpaired surrogates (`\uD800` to `\uDFFF`) by U+FFFD. Interpreters have such texts, but Unicode does not
+/// allow them.
 fn mend_surrogates(json: &[u8]) -> Vec<u8> {
     let unit = |at: usize| -> Option<u16> {
         let hex = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
@@ -131,7 +133,7 @@ fn mend_surrogates(json: &[u8]) -> Vec<u8> {
     mended
 }
 
-/// One stream's text, and the bytes of a character that has only partly arrived.
+/// The text of one stream, and the bytes of an incomplete character.
 #[derive(Debug, Default)]
 struct Text {
     whole: String,
@@ -139,7 +141,7 @@ struct Text {
 }
 
 impl Text {
-    /// Adds bytes; answers the text that is complete now. What is not UTF-8 becomes U+FFFD.
+    /// Adds bytes and returns the text that is complete now. Invalid UTF-8 becomes U+FFFD.
     fn push(&mut self, bytes: &[u8], last: bool) -> String {
         let mut all = std::mem::take(&mut self.partial);
         all.extend_from_slice(bytes);
@@ -175,7 +177,7 @@ impl Text {
     }
 }
 
-/// What a run said, when it is over.
+/// The finished recording of a run.
 #[derive(Debug, Default)]
 pub struct Record {
     pub stdout: String,
@@ -190,7 +192,7 @@ impl Recorder {
         Self { budget, listener, ..Self::default() }
     }
 
-    /// Whether the run was cut off because it said too much.
+    /// True if the run was cut off because it said too much.
     pub fn is_over_budget(&self) -> bool {
         self.over_budget
     }
@@ -208,7 +210,7 @@ impl Recorder {
         }
     }
 
-    /// Takes output. What still fits is kept even when the whole does not.
+    /// Records output. Keeps the part that fits even if the whole does not.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), OverBudget> {
         let fits = usize::try_from(self.budget).unwrap_or(usize::MAX).min(bytes.len());
         let (kept, _) = bytes.split_at(fits);
@@ -238,7 +240,7 @@ impl Recorder {
         self.spend(request.len()).map_err(|OverBudget| "the output limit is reached".to_owned())?;
         let request: DoorRequest = serde_json::from_slice(request)
             .or_else(|e| serde_json::from_slice(&mend_surrogates(request)).map_err(|_| e))
-            .map_err(|e| format!("the sandbox does not know this request: {e}"))?;
+            .map_err(|e| format!("the sandbox does not support this request: {e}"))?;
         match request {
             DoorRequest::Result { main, data } => self.result(main, data),
             DoorRequest::Error { name, message, traceback } => {
@@ -251,7 +253,7 @@ impl Recorder {
         Ok(b"{}".to_vec())
     }
 
-    /// What is beyond the bound is only counted: the note at the end says how many there were.
+    /// Results beyond the bound are only counted, for the note at the end.
     fn result(&mut self, main: bool, data: MimeBundle) {
         let first_main = main && !self.main_shown;
         self.main_shown |= main;

@@ -1,7 +1,7 @@
-//! One run in a guest: what goes in, what comes out, and whose fault the end was.
+//! One run in a guest: its input, its output, and the party at fault for its end.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -11,6 +11,7 @@ use cofferdam_contract::{
 };
 use cofferdam_host_api::gateway::GatewayHandle;
 use cofferdam_host_api::{FsError, Interrupt, Quota, Stdio, Stop, Vfs};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::guest::{Bounds, Guest, TurnEnd, TurnUsage};
@@ -18,7 +19,7 @@ use crate::kernel::Kernel;
 use crate::outbound;
 use crate::recorder::{EventQueue, OverBudget, Record, Recorder, Stream};
 
-/// A run that has been let in.
+/// An admitted run.
 pub struct Job {
     pub id: RunId,
     pub request: RunRequest,
@@ -27,7 +28,7 @@ pub struct Job {
     pub open_files: u64,
     pub interrupt: Interrupt,
     pub session: Option<SessionId>,
-    /// The way out, where something is granted.
+    /// The gateway, if anything is granted.
     pub gateway: Option<GatewayHandle>,
     pub listener: Option<Arc<EventQueue>>,
 }
@@ -42,7 +43,7 @@ pub fn quota(limits: &Limits, open_files: u64) -> Quota {
     Quota { disk_bytes: limits.disk_bytes, files: limits.files, open_files }
 }
 
-/// What a kernel is told of a turn: `guests/README.md`.
+/// The turn spec for the kernel: see `guests/README.md`.
 #[derive(Serialize)]
 struct Spec<'a> {
     code: &'a str,
@@ -54,14 +55,14 @@ struct Spec<'a> {
     svg: bool,
 }
 
-/// What is left after a run.
+/// The result of a run.
 pub struct Finished {
     pub outcome: Outcome,
-    /// Whether the guest can take another turn.
+    /// True if the guest can take another turn.
     pub sound: bool,
 }
 
-/// Runs a job in a guest, on this thread. `newborn`: the guest's first turn since it was born, resumed or forked.
+/// Runs a job in a guest on this thread. `newborn`: the guest's first turn since it was started, resumed or forked.
 pub fn run(kernel: &Kernel, guest: &mut Guest, job: Job, newborn: bool) -> Result<Finished, Problem> {
     let image = kernel.image().len() as u64;
     if job.limits.memory_bytes < image {
@@ -87,7 +88,7 @@ pub fn run(kernel: &Kernel, guest: &mut Guest, job: Job, newborn: bool) -> Resul
     let sandbox = guest.sandbox();
     drop(sandbox.take_output());
     drop(sandbox.take_door());
-    let recorder = std::mem::take(&mut *recorder.lock().unwrap_or_else(PoisonError::into_inner));
+    let recorder = std::mem::take(&mut *recorder.lock());
     let over_budget = recorder.is_over_budget();
     let sound = matches!(end, TurnEnd::Returned(_));
     let verdict = judge(end, recorder.finish(), over_budget, &usage, guest.sandbox().vfs().exceeded(), &job);
@@ -116,7 +117,7 @@ fn connect(guest: &mut Guest, recorder: &Arc<Mutex<Recorder>>, job: &Job) {
     let output = Arc::clone(recorder);
     sandbox.set_output(Box::new(move |stream: Stdio, bytes: &[u8]| -> Result<(), Stop> {
         let stream = if stream == Stdio::Stdout { Stream::Stdout } else { Stream::Stderr };
-        let mut recorder = output.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorder = output.lock();
         recorder.write(stream, bytes).map_err(|OverBudget| Stop(LimitName::OutputBytes))
     }));
     let door = Arc::clone(recorder);
@@ -125,7 +126,7 @@ fn connect(guest: &mut Guest, recorder: &Arc<Mutex<Recorder>>, job: &Job) {
         if outbound::is_meant(request) {
             return outbound::answer(gateway.as_ref(), &interrupt, request);
         }
-        door.lock().unwrap_or_else(PoisonError::into_inner).door(request)
+        door.lock().door(request)
     }));
 }
 
@@ -147,14 +148,14 @@ fn turn_text(kernel: &Kernel, job: &Job, newborn: bool) -> Result<String, Proble
     Ok(kernel.turn_text(&spec))
 }
 
-/// 256 random bits in hex, which no other birth gets.
+/// 256 random bits in hex, unique to this start.
 fn seed() -> Result<String, Problem> {
     let mut bits = [0_u8; 32];
     getrandom::fill(&mut bits).map_err(|_| Problem::internal("no randomness"))?;
-    Ok(crate::kernel::manifest::hex(&bits))
+    Ok(hex::encode(bits))
 }
 
-/// What became of a run, before it is put into words for the wire.
+/// The end of a run, before it becomes an outcome.
 struct Verdict {
     status: Status,
     exit_code: Option<i32>,
@@ -183,7 +184,7 @@ fn judge(
             exit_code: None,
             error: Some(RunError {
                 name: "cancelled".to_owned(),
-                message: "the caller went away or asked to stop".to_owned(),
+                message: "the caller disconnected or cancelled".to_owned(),
                 traceback: String::new(),
             }),
             record,
@@ -191,8 +192,8 @@ fn judge(
         TurnEnd::Exited(code) => Verdict::exit(code, error, record),
         TurnEnd::Crashed(_) if usage.memory_denied => Verdict::limit(LimitName::MemoryBytes, job, error, record),
         TurnEnd::Crashed(reason) => {
-            tracing::info!(run = %job.id, reason, "an interpreter broke down");
-            let message = format!("the interpreter broke down and was ended: {reason}");
+            tracing::info!(run = %job.id, reason, "an interpreter crashed");
+            let message = format!("the interpreter crashed: {reason}");
             let error = error.unwrap_or(RunError { name: "Crash".to_owned(), message, traceback: String::new() });
             Verdict { status: Status::Error, exit_code: Some(134), error: Some(error), record }
         }
@@ -202,17 +203,17 @@ fn judge(
                 None => Verdict { status: Status::Error, exit_code: Some(1), error: Some(error), record },
             },
             (None, Some(code)) => Verdict::exit(code, None, record),
-            // The kernel says that something ended the code, and what did not come through the door.
+            // The kernel reports that something ended the code, but the door got no reason.
             (None, None) if status != 0 => Verdict::exit(1, None, record),
             (None, None) => Verdict { status: Status::Ok, exit_code: Some(0), error: None, record },
         },
     }
 }
 
-/// A limit that the guest met as an exception of its own and did not handle.
+/// A limit that the guest saw as an exception and did not handle.
 fn limit_behind(error: &RunError, usage: &TurnUsage, exceeded: Option<LimitName>) -> Option<LimitName> {
     let text = format!("{} {}", error.name, error.message).to_lowercase();
-    // A bare MemoryError is also what asking for more than 32 bits can reach gives: the limit was not even tried.
+    // A bare MemoryError also comes from requests beyond 32 bits, for which the limit was not even tried.
     let bare = error.name == "MemoryError" && error.message.is_empty();
     if bare || (usage.memory_denied && text.contains("memory")) {
         return Some(LimitName::MemoryBytes);
@@ -228,7 +229,7 @@ impl Verdict {
         }
         let error = error.unwrap_or_else(|| RunError {
             name: "SystemExit".to_owned(),
-            message: format!("the code ended itself with exit code {code}"),
+            message: format!("the code exited with code {code}"),
             traceback: String::new(),
         });
         Self { status: Status::Error, exit_code: Some(code), error: Some(error), record }
@@ -269,7 +270,7 @@ impl Verdict {
     }
 }
 
-/// The files that the run made or changed; with their content where all of them fit into the answer.
+/// The files that the run created or changed, with their content if all of them fit into the answer.
 pub fn left_files(vfs: &Vfs) -> Vec<FileEntry> {
     let changed: Vec<_> = vfs.list().into_iter().filter(|file| file.changed).collect();
     let inline = changed.iter().map(|file| file.size).sum::<u64>() <= INLINE_FILES_BYTES;

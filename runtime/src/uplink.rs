@@ -1,12 +1,12 @@
-//! The worker's side of `contract::uplink`: connections that controllers made, turned round.
+//! The worker's side of `contract::uplink`: connections from controllers with swapped roles.
 //!
-//! Never opens a connection: it takes over accepted ones, which is all that the process's confinement allows. A token is
-//! shown to the gateway that it names and to no other.
+//! Never opens a connection. It takes over accepted ones, which is all that the process's confinement allows. A token
+//! is sent only to the gateway that it names.
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -22,20 +22,21 @@ use http_body_util::BodyExt;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// Gateways that a worker has uplinks of, and uplinks of one gateway.
+/// The most gateways with uplinks to a worker, and the most uplinks of one gateway.
 const MAX_GATEWAYS: usize = 64;
 const MAX_LINES: usize = 8;
-/// The text of a gateway's name: hex digits.
+/// The length of a gateway's name, in hex digits.
 const NAME_LENGTH: usize = 16;
-/// From the answer 101 to HTTP/2.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// A connection whose other side does not answer to a ping is given up.
+/// The time from the answer 101 to HTTP/2.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that does not answer pings is dropped.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_ANSWER: Duration = Duration::from_secs(20);
-/// How long a request waits for its gateway to connect: it may be about to, after a restart of either side.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time that a request waits for its gateway to connect, which may be about to happen after a restart.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// One connection.
 struct Line {
@@ -50,24 +51,24 @@ struct Table {
     turn: AtomicUsize,
 }
 
-/// All uplinks of this process. Clones are the same table.
+/// All uplinks of this process. Clones share the table.
 #[derive(Clone, Default)]
-pub struct Uplinks(Arc<Table>);
+pub(crate) struct Uplinks(Arc<Table>);
 
 impl Uplinks {
-    /// How many connections there are.
-    pub fn count(&self) -> usize {
+    /// The number of connections.
+    pub(crate) fn count(&self) -> usize {
         self.0.lock().values().map(Vec::len).sum()
     }
 
-    /// The way out of a run or a call that has a token.
-    pub fn handle(&self, token: Option<&str>) -> Result<Option<GatewayHandle>, Problem> {
+    /// The gateway for a run or a call with a token.
+    pub(crate) fn handle(&self, token: Option<&str>) -> Result<Option<GatewayHandle>, Problem> {
         let handle = token.map(|token| GatewayHandle::new(Arc::new(self.clone()), token)).transpose();
         handle.map_err(|e| Problem::malformed(e.to_string()))
     }
 
-    /// Answers `POST /uplink`: 101, and from then on the connection is an uplink.
-    pub fn accept(&self, mut request: Request<Body>) -> Result<Response<Body>, Problem> {
+    /// Answers `POST /uplink` with 101. From then on the connection is an uplink.
+    pub(crate) fn accept(&self, mut request: Request<Body>) -> Result<Response<Body>, Problem> {
         let name = gateway_name(request.headers())?;
         let named = |name: HeaderName, word: &str| {
             let value = request.headers().get(name).and_then(|value| value.to_str().ok());
@@ -95,12 +96,12 @@ impl Uplinks {
 fn gateway_name(headers: &HeaderMap) -> Result<String, Problem> {
     let name = headers.get(GATEWAY_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if name.len() != NAME_LENGTH || !name.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(Problem::malformed(format!("the header {GATEWAY_HEADER} is needed: {NAME_LENGTH} hex digits")));
+        return Err(Problem::malformed(format!("the header {GATEWAY_HEADER} is required: {NAME_LENGTH} hex digits")));
     }
     Ok(name.to_owned())
 }
 
-/// Keeps one uplink in the table for as long as it lives.
+/// Keeps one uplink in the table while it lives.
 async fn serve(table: Arc<Table>, name: String, connection: OnUpgrade) -> Result<(), String> {
     let text = |error: hyper::Error| error.to_string();
     let handshake = async {
@@ -117,12 +118,13 @@ async fn serve(table: Arc<Table>, name: String, connection: OnUpgrade) -> Result
             .await
             .map_err(text)
     };
-    let (sender, connection) = tokio::time::timeout(HANDSHAKE, handshake).await.map_err(|e| e.to_string())??;
+    let (sender, connection) =
+        tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|e| e.to_string())??;
     let _listed = table.add(name, sender)?;
     connection.await.map_err(text)
 }
 
-/// A line's place in the table, given up on drop.
+/// A line's entry in the table, removed on drop.
 struct Listed {
     table: Arc<Table>,
     name: String,
@@ -142,8 +144,8 @@ impl Drop for Listed {
 }
 
 impl Table {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Line>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Line>>> {
+        self.lines.lock()
     }
 
     fn room_for(&self, name: &str) -> Result<(), Problem> {
@@ -152,11 +154,11 @@ impl Table {
             Some(of_gateway) => of_gateway.len() >= MAX_LINES,
             None => lines.len() >= MAX_GATEWAYS,
         };
-        if full { Err(Problem::overloaded("the worker has as many uplinks as it takes")) } else { Ok(()) }
+        if full { Err(Problem::overloaded("the worker has too many uplinks")) } else { Ok(()) }
     }
 
     fn add(self: &Arc<Self>, name: String, sender: SendRequest<GatewayBody>) -> Result<Listed, String> {
-        // Looked at again: several may have been answered 101 at the same time.
+        // Checked again, because several may have been answered 101 at the same time.
         self.room_for(&name).map_err(|problem| problem.detail)?;
         let id = self.turn.fetch_add(1, Ordering::Relaxed);
         self.lock().entry(name.clone()).or_default().push(Line { id, sender });
@@ -164,7 +166,7 @@ impl Table {
         Ok(Listed { table: Arc::clone(self), name, id })
     }
 
-    /// A live connection of that gateway; equals take turns.
+    /// A live connection of that gateway, in rotation.
     fn pick(&self, name: &str) -> Option<SendRequest<GatewayBody>> {
         let lines = self.lock();
         let live: Vec<&Line> = lines.get(name)?.iter().filter(|line| !line.sender.is_closed()).collect();
@@ -177,7 +179,7 @@ impl Table {
             loop {
                 let changed = self.changed.notified();
                 let mut changed = pin!(changed);
-                // Before the look, so that a line that comes in between is not missed.
+                // Enabled before the lookup, so that a line added in between is not missed.
                 changed.as_mut().enable();
                 if let Some(sender) = self.pick(name) {
                     return sender;
@@ -188,8 +190,9 @@ impl Table {
         if let Some(sender) = self.pick(name) {
             return Some(sender);
         }
-        // On a guest's thread nothing drives the runtime's timers, and elsewhere nothing looks at a guest's.
-        let (guests, ours) = (Timer(Instant::now().checked_add(PATIENCE)), pin!(tokio::time::sleep(PATIENCE)));
+        // A guest's thread does not drive the runtime's timers, and other threads do not drive a guest's.
+        let (guests, ours) =
+            (Timer(Instant::now().checked_add(CONNECT_PATIENCE)), pin!(tokio::time::sleep(CONNECT_PATIENCE)));
         match select(pin!(wait), select(guests, ours)).await {
             Either::Left((sender, _)) => Some(sender),
             Either::Right(_) => None,
@@ -197,13 +200,13 @@ impl Table {
     }
 }
 
-/// The name of the gateway that made the request's token.
+/// The name of the gateway that issued the request's token.
 fn gateway_of(request: &Request<GatewayBody>) -> Option<String> {
     let token = request.headers().get(TOKEN_HEADER)?.to_str().ok()?;
     Some(token.split_once('.')?.0.to_owned())
 }
 
-/// HTTP/2 wants a whole URI; nobody looks at more than its path.
+/// HTTP/2 requires a full URI. Only the path matters.
 fn complete(request: &mut Request<GatewayBody>) -> Option<()> {
     let path = request.uri().path_and_query()?.clone();
     *request.uri_mut() = Uri::builder().scheme("http").authority("gateway").path_and_query(path).build().ok()?;
@@ -233,6 +236,6 @@ impl Gateway for Uplinks {
 }
 
 fn broken(error: hyper::Error) -> GatewayError {
-    tracing::debug!(%error, "a request on an uplink broke off");
+    tracing::debug!(%error, "a request on an uplink broke");
     GatewayError::Broken
 }

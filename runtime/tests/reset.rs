@@ -1,4 +1,4 @@
-//! A slot that was reset is the image again, byte for byte, whatever ran in it. With the real kernels.
+//! A reset slot equals its image byte for byte, whatever ran in it. With the real kernels.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test: what is not as expected ends it")]
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ fn folder(variable: &str, name: &str) -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target").join(name), PathBuf::from)
 }
 
-/// Runs every text in one slot after the other and compares the slot with its image each time.
+/// Runs every text in one slot, and compares the slot with its image each time.
 fn check(name: &str, language: &str, texts: &[&str]) {
     let kernels = folder("COFFERDAM_KERNELS", "kernels");
     let cache = folder("COFFERDAM_CACHE_DIR", "cache");
@@ -71,7 +71,7 @@ fn check(name: &str, language: &str, texts: &[&str]) {
         let (end, _) = guest.turn(&kernel.turn_text(&spec.to_string()), bounds);
         let crashed = matches!(end, TurnEnd::Crashed(_));
         let (slot, _) = guest.end();
-        // A guest that crashed gives no slot back; every other one gives one that comes clean.
+        // A guest that crashed returns no slot. Every other one returns one that resets cleanly.
         let mut slot = match slot {
             Some(slot) => slot,
             None if crashed => continue,
@@ -94,7 +94,7 @@ fn after_javascript_the_slot_is_the_image_again() {
     on_a_large_stack(|| check("javascript", "javascript", JAVASCRIPT));
 }
 
-/// Guests run on the caller's stack, which in a test is small.
+/// Guests run on the caller's stack, which is small in tests.
 fn on_a_large_stack(work: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().stack_size(64 << 20).spawn(work).unwrap().join().unwrap();
 }

@@ -1,5 +1,5 @@
-//! Container agents over the whole way, as far as it goes without a cluster: a real archive, a real registry, and servers
-//! that speak S3's and ECR's protocols.
+//! Container agents end to end, as far as possible without a cluster: a real archive, a real registry, and servers that
+//! speak the protocols of S3 and ECR.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::support::{Answer, Call, Server, Setup};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cofferdam");
 
-/// An image archive that the script writes without Docker.
+/// An image archive, written by the script without Docker.
 fn archive(folder: &Path, name: &str, values: &[&str]) -> PathBuf {
     let out = folder.join(name);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/agent_image.py");
@@ -33,7 +33,7 @@ fn put(link: &str, body: &[u8]) -> Answer {
     call.send_to(host.parse().unwrap()).unwrap()
 }
 
-/// The deployment once it goes no further.
+/// The deployment once it has settled.
 fn settled(server: &Server, agent: &str, number: u64) -> Value {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
@@ -46,7 +46,7 @@ fn settled(server: &Server, agent: &str, number: u64) -> Value {
     }
 }
 
-/// Without a cluster: what is said, and that the image is kept.
+/// Without a cluster the error is clear, and the image is kept.
 fn waits_for_a_cluster(deployment: &Value, registry: &DockerRegistry, repository: &str) {
     assert_eq!(
         (&deployment["state"], &deployment["reason"]),
@@ -185,7 +185,7 @@ fn cloud() -> Option<(String, DockerRegistry)> {
     Some((aws, registry))
 }
 
-/// An environment of that cloud, and an agent in it.
+/// An environment in that cloud, and an agent in it.
 fn cloud_agent(server: &Server, aws: &str, registry: &DockerRegistry) {
     let environment = json!({
         "kind": "cloud", "images": format!("{}/cloud", registry.host()), "plain_http": true,
@@ -254,7 +254,7 @@ fn images_are_brought_by_a_process_of_its_own() {
         std::thread::sleep(Duration::from_millis(50));
     }
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(shown()["state"], "Pushing", "nobody brings it: {:#}", shown());
+    assert_eq!(shown()["state"], "Pushing", "no operator copies it: {:#}", shown());
 
     let operator = Server::with(of("aws-operator"));
     operator.wait_ready(Duration::from_secs(20));

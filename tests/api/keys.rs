@@ -21,7 +21,7 @@ fn every_address_but_those_that_are_open_wants_a_key() {
             let call = Call::new(&method.to_uppercase(), &path).header("x-api-key", "wrong");
             let answer = call.send_to(server.address).unwrap();
             if path.starts_with("/uploads/") {
-                // The link is what opens it, and this one is none. PATCH has to say where it goes on before that.
+                // The link authorizes, and this one is invalid. PATCH needs an offset first.
                 assert_eq!(answer.status, if method == "patch" { 400 } else { 404 }, "{method} {path}");
             } else if !["/health", "/ready", "/metrics", "/openapi.json"].contains(&path.as_str()) {
                 answer.problem(401, "unauthorized");

@@ -1,4 +1,4 @@
-//! The HTTP contract, end to end: what is asked, what is answered, what is refused, over a real worker.
+//! The HTTP contract, end to end over a real worker: requests, answers, refusals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../support/mod.rs"]

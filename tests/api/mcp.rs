@@ -1,4 +1,4 @@
-//! MCP as it stands on the wire: JSON-RPC over streamable HTTP, without sessions.
+//! MCP on the wire: JSON-RPC over streamable HTTP, without sessions.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Components from OCI registries: a registry of the test's own that misbehaves, and Debian's `docker-registry` where it
-//! is installed.
+//! Components from OCI registries: a registry of the test's own that misbehaves, and Debian's `docker-registry` where
+//! it is installed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,10 +27,10 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// What a request's path gets: a status, a media type, a body; `None` is silence.
+/// The answer to a request's path: a status, a media type, a body; `None` is silence.
 type Answers = Arc<dyn Fn(&str) -> Option<(u16, String, Vec<u8>)> + Send + Sync>;
 
-/// A registry on loopback that answers as it is told.
+/// A registry on loopback with configured answers.
 fn registry(answers: Answers) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! `/v1/sessions`: made, used, listed, waited for, ended.
+//! `/v1/sessions`: create, use, list, wait for and end sessions.
 
 use std::thread;
 use std::time::{Duration, Instant};

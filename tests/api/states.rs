@@ -1,4 +1,4 @@
-//! Suspend, resume, fork, snapshots: the state is the same on the other side.
+//! Suspend, resume, fork, snapshots: the state survives unchanged.
 
 use serde_json::json;
 

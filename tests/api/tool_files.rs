@@ -1,4 +1,4 @@
-//! A tool's own folder: what one call leaves there the next one finds, and nothing else ever does.
+//! A tool's own folder: a call finds the files of the calls before it, and no other tool does.
 
 use std::thread;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::support::component::wrapped;
 use crate::support::{Answer, Call, Server, Setup};
 
-/// Appends a line to `/data/log` and answers how many bytes that has then, or minus the error's number; does so and then
-/// fails in several ways; only looks.
+/// Functions that append a line to `/data/log` and return its size in bytes, or minus the error's number; that do so
+/// and then fail in several ways; that only read.
 const LOG: &str = r#"(module
     (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -59,7 +59,7 @@ const WIT: &str = "package t:t; world w {
     export many: func() -> s32;
 }";
 
-/// The error's number where there is no such file, and where it cannot be changed.
+/// The error numbers of a missing file, and of a file that cannot be changed.
 const NO_ENTRY: i64 = -44;
 const READ_ONLY: i64 = -69;
 
@@ -76,7 +76,7 @@ fn deploy(server: &Server, name: &str, grants: &Value) -> Answer {
     server.send(Call::new("PUT", format!("/v1/tools/{name}")).body(body, "multipart/form-data; boundary=x"))
 }
 
-/// A policy with that storage, and little time.
+/// A policy with that storage and a short time limit.
 fn policy(storage: &Value) -> String {
     json!({"version": "1.0", "permissions": {"storage": storage, "resources": {"limits": {"cpu_ms": 2_000}}}})
         .to_string()

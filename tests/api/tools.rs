@@ -1,4 +1,4 @@
-//! Tools: deployed, listed, called, rolled back, deleted. What is refused is in `tests/attack/tools`.
+//! Tools: deploy, list, call, roll back and delete them. Refusals are in `tests/attack/tools`.
 
 use serde_json::{Value, json};
 

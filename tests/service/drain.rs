@@ -1,4 +1,4 @@
-//! SIGTERM: what is under way ends, sessions are kept, nothing is left behind.
+//! SIGTERM: requests under way finish, sessions are kept, nothing is left behind.
 
 use std::sync::Arc;
 use std::thread;

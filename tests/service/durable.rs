@@ -1,4 +1,4 @@
-//! What is on disk: survives a kill of everything, is checked when it comes back, goes when its time is over.
+//! State on disk: it survives a kill of everything, is checked when it is loaded, and is deleted when it expires.
 
 use std::fs;
 use std::path::{Path, PathBuf};

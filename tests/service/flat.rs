@@ -1,4 +1,4 @@
-//! A thousand runs that each hit a limit leave memory, handles and folders where they were.
+//! A thousand runs that each hit a limit leak no memory, handles or folders.
 
 use std::sync::Mutex;
 use std::thread;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::alone;
 use crate::support::{Server, Setup, process};
 
-/// One run for each way to end badly, with the name it ends by.
+/// One run for each kind of failure, with the error's name.
 fn kinds() -> Vec<(Value, &'static str)> {
     let run = |language: &str, code: &str, limits: Value| json!({"language": language, "code": code, "limits": limits});
     vec![
@@ -53,11 +53,11 @@ struct Measure {
     server_handles: usize,
 }
 
-/// Connections between server and worker end when they were idle for twenty seconds. How many there are until then is a
-/// matter of load, and each costs the worker six handles; so nothing is asked of the server in this time.
-const QUIET: Duration = Duration::from_secs(25);
-/// A leak is what is still there after this time.
-const SETTLED: Duration = Duration::from_secs(60);
+/// Connections between server and worker close after twenty idle seconds. Until then their number depends on load, and
+/// each costs the worker six handles; so the test sends nothing for this long.
+const QUIET_TIME: Duration = Duration::from_secs(25);
+/// Anything that remains after this time is a leak.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Measure {
     fn of(server: &Server) -> Self {
@@ -73,7 +73,7 @@ impl Measure {
         }
     }
 
-    /// What is left over of what came after `before`.
+    /// Everything that has been added since `before`.
     fn leaks(&self, before: &Self) -> Vec<&'static str> {
         let checks = [
             ("memory", self.private_kib >= before.private_kib + (48 << 10)),
@@ -87,7 +87,7 @@ impl Measure {
     }
 }
 
-/// Runs every kind so many times, and gives the outcomes that were not as expected.
+/// Runs every kind this many times, and returns the unexpected outcomes.
 fn storm(server: &Server, rounds: usize) -> Vec<String> {
     let kinds = kinds();
     let wrong = Mutex::new(Vec::new());
@@ -118,13 +118,13 @@ fn a_thousand_runs_that_hit_limits_leave_nothing() {
     let worker = server.worker_pid();
     // Until the allocator of every thread has its size: by measurement after some 450 runs.
     storm(&server, 32);
-    thread::sleep(QUIET);
+    thread::sleep(QUIET_TIME);
     let before = Measure::of(&server);
     let wrong = storm(&server, 63);
-    thread::sleep(QUIET);
+    thread::sleep(QUIET_TIME);
     let ended = Instant::now();
     let mut after = Measure::of(&server);
-    while !after.leaks(&before).is_empty() && ended.elapsed() < SETTLED {
+    while !after.leaks(&before).is_empty() && ended.elapsed() < SETTLE_TIMEOUT {
         thread::sleep(Duration::from_secs(1));
         after = Measure::of(&server);
     }

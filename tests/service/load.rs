@@ -1,4 +1,4 @@
-//! Overload and clients that go away.
+//! Overload, and clients that disconnect.
 
 use std::thread;
 use std::time::{Duration, Instant};

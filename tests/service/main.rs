@@ -1,4 +1,4 @@
-//! The processes: what dies, what comes back, what survives, what is kept apart. One test at a time: they measure times
+//! Tests of the processes: crashes, restarts, durability, isolation. They run one at a time, because they measure times
 //! and count handles.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -23,7 +23,7 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until something holds; answers how long it took.
+/// Waits until a condition holds; returns the time that it took.
 #[track_caller]
 fn eventually(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) -> Duration {
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! What is kept apart: logs have no code and no secrets, the worker has no environment and few rights.
+//! Isolation: logs contain no code and no secrets, the worker has no environment and few rights.
 
 use std::fs;
 

@@ -1,5 +1,4 @@
-//! What is changed or left behind around a server: another program in its place, a cache that is gone, folders of the
-//! killed.
+//! Changes around a server: a replaced program, a deleted cache, folders left by killed processes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

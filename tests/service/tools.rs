@@ -1,4 +1,4 @@
-//! The process that runs tools: what its death costs, what it costs to have it, what it may not do.
+//! The process that runs tools: its crashes, its cost, its restrictions.
 
 use std::fs;
 use std::path::Path;

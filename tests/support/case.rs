@@ -1,4 +1,4 @@
-//! The format of a case: a TOML file with what is sent and what is expected. `tests/attack/README.md` describes it.
+//! The format of a case: a TOML file with requests and expected answers. `tests/attack/README.md` describes it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,15 +10,15 @@ use super::generate::Bytes;
 
 /// A file of `tests/attack` or `tests/scenarios`.
 #[derive(Debug, Clone)]
-pub struct Case {
-    /// What is tried and what ought to come of it, in a sentence.
+pub(crate) struct Case {
+    /// One sentence: the attempt, and the expected result.
     pub about: String,
     pub steps: Vec<Step>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
+pub(crate) struct Step {
     // A run.
     pub language: Option<String>,
     pub code: Option<Bytes>,
@@ -37,18 +37,18 @@ pub struct Step {
     pub svg: bool,
     pub grants: Option<toml::Value>,
     pub if_busy: Option<String>,
-    /// A name: the first step that uses it makes the session.
+    /// A session's name; the first step that uses it creates the session.
     pub session: Option<String>,
-    /// Ask for events instead of one answer; they are put together again.
+    /// Requests events instead of one answer; they are reassembled.
     #[serde(default)]
     pub events: bool,
-    /// Which key sends it: the server's own, or others that are made by the names.
+    /// The key that is sent: the server's own, or one that is created under this name.
     pub key: Option<String>,
 
     /// Any other call.
     pub call: Option<Other>,
 
-    /// A pause before it.
+    /// A pause before the step.
     #[serde(default)]
     pub wait_ms: u64,
     #[serde(default)]
@@ -58,17 +58,17 @@ pub struct Step {
 /// Files `f0`, `f1`, ... with the same text.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ManyFiles {
+pub(crate) struct ManyFiles {
     pub count: usize,
     pub path: String,
     pub text: Bytes,
 }
 
-/// A call that is not a well-formed run. `${name}` in the path is the id of the session with that name, or what a
-/// step saved under it.
+/// A call that is not a well-formed run. `${name}` in the path is the id of the session with that name, or the text
+/// that a step saved under it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Other {
+pub(crate) struct Other {
     #[serde(default = "post")]
     pub method: String,
     #[serde(default = "runs")]
@@ -78,11 +78,11 @@ pub struct Other {
     pub content_type: String,
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The body in pieces of so many bytes, with a pause before each.
+    /// Sends the body in pieces of this many bytes, with a pause before each.
     pub piece_bytes: Option<usize>,
     #[serde(default)]
     pub pause_ms: u64,
-    /// All the bytes that go over the connection, instead of everything above.
+    /// All bytes that are sent over the connection, instead of everything above.
     pub raw: Option<Bytes>,
 }
 
@@ -98,13 +98,13 @@ fn json() -> String {
     "application/json".to_owned()
 }
 
-/// What is not said is not looked at, except: the HTTP status is 200 unless said otherwise, and nothing leaks.
+/// Only the given fields are checked. Two exceptions: the HTTP status is 200 by default, and nothing may leak.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Expect {
+pub(crate) struct Expect {
     /// One of these HTTP statuses.
     pub http: Option<OneOrMore<u16>>,
-    /// No answer at all, the connection closed, is good as well.
+    /// Closing the connection without an answer is also accepted.
     pub or_closed: bool,
     /// One of these kinds of problem.
     pub problem: Option<OneOrMore<String>>,
@@ -123,7 +123,7 @@ pub struct Expect {
     pub output_bytes_at_most: Option<usize>,
     /// Parts of the results, as JSON text.
     pub results_contain: Vec<String>,
-    /// MIME types that some result has.
+    /// MIME types that at least one result has.
     pub mimes: Vec<String>,
     /// Files that the outcome lists, with a part of their text.
     pub files: BTreeMap<String, String>,
@@ -134,22 +134,22 @@ pub struct Expect {
     /// From the first byte sent to the last received.
     pub max_ms: Option<u64>,
     pub min_ms: Option<u64>,
-    /// Keeps the standard output under a name.
+    /// Saves the standard output under a name.
     pub save: Option<String>,
-    /// The standard output is, or is not, what was kept under the name.
+    /// The standard output equals, or differs from, the one saved under the name.
     pub same_as: Option<String>,
     pub differs_from: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-pub enum OneOrMore<T> {
+pub(crate) enum OneOrMore<T> {
     One(T),
     More(Vec<T>),
 }
 
 impl<T: PartialEq> OneOrMore<T> {
-    pub fn has(&self, value: &T) -> bool {
+    pub(crate) fn has(&self, value: &T) -> bool {
         match self {
             Self::One(one) => one == value,
             Self::More(more) => more.contains(value),
@@ -158,13 +158,13 @@ impl<T: PartialEq> OneOrMore<T> {
 }
 
 impl Case {
-    /// Reads a case. Without `[[step]]` the file is one step; with it, what stands above the steps holds for each.
-    pub fn read(path: &Path) -> Result<Self, String> {
+    /// Reads a case. Without `[[step]]` the file is one step; otherwise the fields above the steps apply to each.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
         Self::parse(&text)
     }
 
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut table: toml::Table = toml::from_str(text).map_err(|e| e.to_string())?;
         let about = table.remove("about").and_then(|v| v.as_str().map(str::to_owned));
         let about = about.filter(|text| !text.is_empty()).ok_or("a case needs `about`")?;
@@ -193,7 +193,7 @@ impl Case {
 }
 
 /// The cases below a folder, by their path in it without `.toml`.
-pub fn cases(folder: &Path) -> Vec<(String, PathBuf)> {
+pub(crate) fn cases(folder: &Path) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {

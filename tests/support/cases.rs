@@ -9,9 +9,9 @@ use super::Server;
 use super::case::{Case, cases};
 use super::play::play;
 
-/// Plays all of them. `after_each` fails the case that it follows; `after_all` is given the process ids of the worker and
-/// the worker of tools from before, and fails the whole.
-pub fn main(
+/// Plays all of them. `after_each` can fail the case before it; `after_all` gets the initial process ids of the worker
+/// and the tool worker, and can fail the whole run.
+pub(crate) fn main(
     folder: &str,
     after_each: fn(&Server) -> Result<(), String>,
     after_all: fn(&Server, [Option<u32>; 2]) -> bool,

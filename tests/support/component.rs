@@ -1,11 +1,11 @@
-//! Components that a case describes in text, and what it bends in them.
+//! Components that a case describes as text, with its corruptions.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-/// A component of its text, bent as a case says.
-pub fn made(
+/// Compiles a component from its text, and corrupts it as the case says.
+pub(crate) fn made(
     wat: &str,
     wit: &str,
     parts: &BTreeMap<String, String>,
@@ -32,8 +32,8 @@ pub fn made(
     Ok(bytes)
 }
 
-/// The component that `cofferdam tool wrap` makes of a module for a world of its own.
-pub fn wrapped(module: &[u8], wit: &str) -> Result<Vec<u8>, String> {
+/// The component that `cofferdam tool wrap` creates from a module and its world.
+pub(crate) fn wrapped(module: &[u8], wit: &str) -> Result<Vec<u8>, String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let [core, world, output] = ["core.wasm", "world.wit", "component.wasm"].map(|name| folder.path().join(name));
     fs::write(&core, module).and_then(|()| fs::write(&world, wit)).map_err(|e| e.to_string())?;

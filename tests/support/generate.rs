@@ -1,13 +1,13 @@
-//! Large or odd bytes that a case describes instead of holding.
+//! Large or odd bytes that a case describes instead of containing them.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// A text, or how to make one.
+/// A text, or a rule to generate one.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-pub enum Bytes {
+pub(crate) enum Bytes {
     Text(String),
     Made(Made),
 }
@@ -16,32 +16,32 @@ pub enum Bytes {
 /// number of the repetition.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Made {
+pub(crate) struct Made {
     before: String,
     text: String,
     hex: String,
     times: Option<usize>,
     after: String,
-    /// WebAssembly in text: a component, or with `wit` a module that becomes one. `${many NAME N}` in it is N times what
-    /// `parts` has under that name.
+    /// WebAssembly in text: a component, or with `wit` a module that becomes one. `${many NAME N}` in it is N times
+    /// what `parts` has under that name.
     wat: String,
     wit: String,
     parts: BTreeMap<String, String>,
     /// Bytes taken off the component's end.
     cut: usize,
-    /// Where bytes of the component are bent (from its end where that is negative), and by which mask.
+    /// Offsets of bytes to corrupt (negative ones count from the end), and the masks.
     flip: Vec<(isize, u8)>,
 }
 
 impl Bytes {
-    pub fn bytes(&self) -> Result<Vec<u8>, String> {
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, String> {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
             Self::Made(made) => made.bytes(),
         }
     }
 
-    pub fn text(&self) -> Result<String, String> {
+    pub(crate) fn text(&self) -> Result<String, String> {
         String::from_utf8(self.bytes()?).map_err(|e| format!("a text that is not UTF-8: {e}"))
     }
 }

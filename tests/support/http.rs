@@ -1,6 +1,6 @@
-//! An HTTP/1.1 client that can misbehave: sends any bytes, slowly if asked, reads what comes back, breaks off.
+//! An HTTP/1.1 client that can misbehave: it sends any bytes, slowly if asked, and can break off.
 //!
-//! One connection a call. It never follows, retries or normalizes anything.
+//! One connection per call. It never follows, retries or normalizes anything.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// No call of a test may take longer: a server that hangs fails the test.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// The timeout of a call: a server that hangs fails the test.
+const CALL_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A request.
 #[derive(Debug, Clone, Default)]
-pub struct Call {
+pub(crate) struct Call {
     pub method: String,
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// A pause after each piece of the body of so many bytes.
+    /// The size of the body's pieces, and the pause after each.
     pub slow: Option<(usize, Duration)>,
-    /// Instead of everything above: these bytes as they are.
+    /// Sends these bytes verbatim instead of everything above.
     pub raw: Option<Vec<u8>>,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -34,21 +34,21 @@ pub struct Answer {
 }
 
 impl Call {
-    pub fn new(method: &str, path: impl Into<String>) -> Self {
+    pub(crate) fn new(method: &str, path: impl Into<String>) -> Self {
         Self { method: method.to_owned(), path: path.into(), ..Self::default() }
     }
 
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    pub fn json(self, body: &Value) -> Self {
+    pub(crate) fn json(self, body: &Value) -> Self {
         self.body(body.to_string(), "application/json")
     }
 
-    pub fn body(mut self, body: impl Into<Vec<u8>>, kind: &str) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>, kind: &str) -> Self {
         self.body = body.into();
         self.header("content-type", kind)
     }
@@ -66,14 +66,14 @@ impl Call {
         head.into_bytes()
     }
 
-    /// Sends it and gives the open connection, of which the head has been read.
-    pub fn open(&self, address: SocketAddr) -> Result<Stream, String> {
+    /// Sends it and returns the open connection, with the head read.
+    pub(crate) fn open(&self, address: SocketAddr) -> Result<Stream, String> {
         let started = Instant::now();
         let fail = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).map_err(fail("connecting"))?;
         stream.set_nodelay(true).map_err(fail("nodelay"))?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(fail("timeout"))?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(fail("timeout"))?;
+        stream.set_read_timeout(Some(CALL_TIMEOUT)).map_err(fail("timeout"))?;
+        stream.set_write_timeout(Some(CALL_TIMEOUT)).map_err(fail("timeout"))?;
         // A server that has seen enough answers and stops reading: that is no failure of ours.
         let _ = self.send(&stream, address);
         let mut reader = BufReader::with_capacity(64 << 10, stream);
@@ -107,12 +107,12 @@ impl Call {
     }
 
     /// Sends it and reads the whole answer.
-    pub fn send_to(&self, address: SocketAddr) -> Result<Answer, String> {
+    pub(crate) fn send_to(&self, address: SocketAddr) -> Result<Answer, String> {
         self.open(address)?.finish()
     }
 }
 
-/// Whether the other side has said something or has gone.
+/// True if the server has sent something or closed the connection.
 fn has_answer(stream: &TcpStream) -> bool {
     let _ = stream.set_nonblocking(true);
     let seen = stream.peek(&mut [0]);
@@ -145,8 +145,8 @@ fn read_head(reader: &mut impl BufRead) -> Result<Head, String> {
     }
 }
 
-/// An answer whose body is still to come. Dropping it breaks the connection off.
-pub struct Stream {
+/// An answer whose body has not been read yet. Dropping it closes the connection.
+pub(crate) struct Stream {
     reader: BufReader<TcpStream>,
     pub status: u16,
     pub headers: Vec<(String, String)>,
@@ -159,7 +159,7 @@ impl Stream {
     }
 
     /// The next piece of a chunked body; `None` at its end.
-    pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, String> {
+    pub(crate) fn chunk(&mut self) -> Result<Option<Vec<u8>>, String> {
         let fail = |e: std::io::Error| format!("reading a chunk: {e}");
         let mut line = String::new();
         if self.reader.read_line(&mut line).map_err(fail)? == 0 {
@@ -174,7 +174,7 @@ impl Stream {
     }
 
     /// Reads to the end.
-    pub fn finish(mut self) -> Result<Answer, String> {
+    pub(crate) fn finish(mut self) -> Result<Answer, String> {
         let mut body = Vec::new();
         if self.header("transfer-encoding") == Some("chunked") {
             while let Some(piece) = self.chunk()? {
@@ -192,41 +192,41 @@ impl Stream {
         Ok(Answer { status: self.status, headers: self.headers.clone(), body, took: self.started.elapsed() })
     }
 
-    /// Goes away.
-    pub fn hang_up(self) {
+    /// Closes the connection.
+    pub(crate) fn hang_up(self) {
         let _ = self.reader.get_ref().shutdown(Shutdown::Both);
     }
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {} {}", self.status, self.text()))
     }
 
-    /// The JSON of an answer with that status.
+    /// Asserts the status and returns the JSON.
     #[track_caller]
-    pub fn expect(&self, status: u16) -> Value {
+    pub(crate) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// Asserts that it is a whole problem document of that kind, and gives its `detail`.
+    /// Asserts that it is a complete problem document of that kind, and returns its `detail`.
     #[track_caller]
-    pub fn problem(&self, status: u16, kind: &str) -> String {
+    pub(crate) fn problem(&self, status: u16, kind: &str) -> String {
         assert_eq!(self.status, status, "{}", self.text());
         self.check_problem(kind).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// The same without a panic.
-    pub fn check_problem(&self, kind: &str) -> Result<String, String> {
+    /// The same, but returns an error instead of panicking.
+    pub(crate) fn check_problem(&self, kind: &str) -> Result<String, String> {
         if self.header("content-type") != Some("application/problem+json") {
             return Err(format!("not a problem document but {:?}: {}", self.header("content-type"), self.text()));
         }
@@ -242,13 +242,13 @@ impl Answer {
     }
 
     /// Server-sent events as pairs of name and data.
-    pub fn events(&self) -> Vec<(String, Value)> {
+    pub(crate) fn events(&self) -> Vec<(String, Value)> {
         parse_events(&self.text())
     }
 }
 
-/// The whole blocks of an event stream.
-pub fn parse_events(text: &str) -> Vec<(String, Value)> {
+/// The complete blocks of an event stream.
+pub(crate) fn parse_events(text: &str) -> Vec<(String, Value)> {
     let blocks = text.split("\n\n").filter(|block| !block.trim().is_empty());
     blocks
         .map(|block| {

@@ -1,4 +1,4 @@
-//! Plays a case against a server: sends its steps, compares what comes back with what is expected.
+//! Plays a case against a server: sends its steps and checks the answers.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::case::{Case, Expect, Other, Step};
 use super::http::{Answer, Call};
 use super::server::Server;
 
-/// What the steps of a case share.
+/// State that the steps of a case share.
 struct Play<'a> {
     server: &'a Server,
     sessions: HashMap<String, String>,
@@ -18,8 +18,8 @@ struct Play<'a> {
     saved: HashMap<String, String>,
 }
 
-/// Plays all steps; `Err` says which one did not go as expected.
-pub fn play(server: &Server, case: &Case) -> Result<(), String> {
+/// Plays all steps; `Err` names the one that failed.
+pub(crate) fn play(server: &Server, case: &Case) -> Result<(), String> {
     let (sessions, keys, saved) = Default::default();
     let mut play = Play { server, sessions, keys, saved };
     let mut result = Ok(());
@@ -143,7 +143,7 @@ impl Play<'_> {
             .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value.trim_end()))
     }
 
-    /// What no answer may have in it, whatever was sent.
+    /// Texts that no answer may contain.
     fn leaks(&self, answer: &Answer) -> Result<(), String> {
         let text = answer.text();
         let data = self.server.folder.path().to_string_lossy().into_owned();
@@ -199,9 +199,9 @@ impl Play<'_> {
 }
 
 fn within(expect: &Expect, took: Duration) -> Result<(), String> {
-    let took = took.as_millis() as u64;
-    if expect.max_ms.is_some_and(|most| took > most) || expect.min_ms.is_some_and(|least| took < least) {
-        return Err(format!("it took {took} ms, not {:?} to {:?}", expect.min_ms, expect.max_ms));
+    let slow = |most| !cofferdam_testkit::machine::within(took, Duration::from_millis(most));
+    if expect.max_ms.is_some_and(slow) || expect.min_ms.is_some_and(|least| took < Duration::from_millis(least)) {
+        return Err(format!("it took {took:?}, not {:?} to {:?} ms", expect.min_ms, expect.max_ms));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What Linux tells of a process: its children, its environment, its handles, its memory.
+//! Reads a process's data from `/proc`: its children, its environment, its handles, its memory.
 
 use std::fs;
 use std::path::Path;
@@ -10,12 +10,12 @@ fn read(pid: u32, file: &str) -> Vec<u8> {
 }
 
 /// The words of a process's command line.
-pub fn command_line(pid: u32) -> Vec<String> {
+pub(crate) fn command_line(pid: u32) -> Vec<String> {
     words(&read(pid, "cmdline"))
 }
 
 /// The variables that a process was started with.
-pub fn environment(pid: u32) -> Vec<String> {
+pub(crate) fn environment(pid: u32) -> Vec<String> {
     words(&read(pid, "environ"))
 }
 
@@ -24,17 +24,17 @@ fn words(bytes: &[u8]) -> Vec<String> {
 }
 
 /// A line of `/proc/{pid}/status`, without its name.
-pub fn status(pid: u32, name: &str) -> Option<String> {
+pub(crate) fn status(pid: u32, name: &str) -> Option<String> {
     let text = String::from_utf8(read(pid, "status")).ok()?;
     text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
 }
 
-pub fn parent(pid: u32) -> Option<u32> {
+pub(crate) fn parent(pid: u32) -> Option<u32> {
     status(pid, "PPid")?.parse().ok()
 }
 
-/// The child of `parent_pid` that has `word` among its arguments; with no word any child.
-pub fn child_with(parent_pid: u32, word: &str) -> Option<u32> {
+/// The child of `parent_pid` that has `word` among its arguments; any child if there is no word.
+pub(crate) fn child_with(parent_pid: u32, word: &str) -> Option<u32> {
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.find(|pid| {
@@ -42,14 +42,14 @@ pub fn child_with(parent_pid: u32, word: &str) -> Option<u32> {
     })
 }
 
-/// What the file handles of a process are of.
-pub fn open_handles(pid: u32) -> Vec<String> {
+/// The targets of a process's file handles.
+pub(crate) fn open_handles(pid: u32) -> Vec<String> {
     let Ok(list) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
     list.filter_map(|entry| Some(fs::read_link(entry.ok()?.path()).ok()?.display().to_string())).collect()
 }
 
-/// Private memory of a process in KiB: anonymous pages, what is copied of files, and what is swapped.
-pub fn private_kib(pid: u32) -> u64 {
+/// Private memory of a process in KiB: anonymous pages, private copies of file pages, and swap.
+pub(crate) fn private_kib(pid: u32) -> u64 {
     let text = String::from_utf8(read(pid, "smaps_rollup")).unwrap_or_default();
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -59,17 +59,17 @@ pub fn private_kib(pid: u32) -> u64 {
 }
 
 /// Memory areas of a process.
-pub fn mappings(pid: u32) -> usize {
+pub(crate) fn mappings(pid: u32) -> usize {
     read(pid, "maps").iter().filter(|b| **b == b'\n').count()
 }
 
-/// Files and folders below a folder, itself not counted.
-pub fn entries(folder: &Path) -> usize {
+/// The number of files and folders below a folder, without the folder itself.
+pub(crate) fn entries(folder: &Path) -> usize {
     let Ok(list) = fs::read_dir(folder) else { return 0 };
     list.filter_map(Result::ok).map(|entry| 1 + if entry.path().is_dir() { entries(&entry.path()) } else { 0 }).sum()
 }
 
-pub fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
     let _ = kill_process(pid, signal);
 }

@@ -1,4 +1,4 @@
-//! A `cofferdam serve` of the test's own: a free port, a private data folder, the shared kernels and cache.
+//! A `cofferdam serve` for tests: a free port, a private data folder, the shared kernels and cache.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -15,47 +15,47 @@ use tempfile::TempDir;
 use super::http::{Answer, Call};
 use super::process;
 
-/// What `serve` is started with, beside what every test server has.
+/// Settings of `serve`, in addition to those of every test server.
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     pub env: Vec<(String, String)>,
     pub args: Vec<String>,
-    /// The text of a `--config` file.
+    /// The content of a `--config` file.
     pub config: String,
-    /// Do not wait until it takes runs.
+    /// Do not wait until it accepts runs.
     pub unready: bool,
-    /// Another copy of the program than the one that was built.
+    /// Another copy of the program, instead of the one that was built.
     pub program: Option<PathBuf>,
 }
 
 impl Setup {
-    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.env.push((name.to_owned(), value.to_string()));
         self
     }
 
-    pub fn args(mut self, args: &[&str]) -> Self {
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(ToString::to_string));
         self
     }
 
-    pub fn config(mut self, text: &str) -> Self {
+    pub(crate) fn config(mut self, text: &str) -> Self {
         self.config = text.to_owned();
         self
     }
 }
 
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     pub address: SocketAddr,
     /// A key with every scope.
     pub key: String,
-    /// Holds `data`, `tmp` and the log; gone with the server unless another one has it.
+    /// Holds `data`, `tmp` and the log; deleted with the server, unless another server uses it.
     pub folder: Arc<TempDir>,
     watchdog: Watchdog,
 }
 
-/// Ends the server when the test's process ends, however it ends: reads a pipe that closes then.
+/// Stops the server when the test's process ends for any reason: it reads a pipe that closes then.
 struct Watchdog {
     shell: Child,
     _pipe: Option<ChildStdin>,
@@ -77,8 +77,8 @@ fn folder_of(variable: &str, inside_target: &str) -> PathBuf {
 /// The kernels' folder.
 ///
 /// # Panics
-/// Where there are none.
-pub fn kernels() -> PathBuf {
+/// There are no kernels.
+pub(crate) fn kernels() -> PathBuf {
     let folder = folder_of("COFFERDAM_KERNELS", "kernels");
     assert!(
         folder.join("python/kernel.toml").is_file() && folder.join("javascript/kernel.toml").is_file(),
@@ -88,23 +88,23 @@ pub fn kernels() -> PathBuf {
     folder
 }
 
-pub fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     folder_of("COFFERDAM_CACHE_DIR", "cache")
 }
 
 impl Server {
-    /// One with the usual settings.
-    pub fn start() -> Self {
+    /// A server with the usual settings.
+    pub(crate) fn start() -> Self {
         Self::with(Setup::default())
     }
 
-    pub fn with(setup: Setup) -> Self {
+    pub(crate) fn with(setup: Setup) -> Self {
         let folder = Arc::new(tempfile::Builder::new().prefix("cofferdam-test-").tempdir().expect("a folder"));
         Self::in_folder(folder, setup)
     }
 
-    /// The server that a test binary's tests share, while any of them has it.
-    pub fn shared() -> Arc<Self> {
+    /// The server that a test binary's tests share; stopped when the last of them drops it.
+    pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = shared.upgrade() {
@@ -115,8 +115,8 @@ impl Server {
         server
     }
 
-    /// One over the data of another that has ended.
-    pub fn in_folder(folder: Arc<TempDir>, setup: Setup) -> Self {
+    /// A server on the data of another that has ended.
+    pub(crate) fn in_folder(folder: Arc<TempDir>, setup: Setup) -> Self {
         // Kernels are compiled once: by the first server, while the others wait.
         static FIRST: Mutex<bool> = Mutex::new(false);
         let mut compiled = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,7 +136,11 @@ impl Server {
         let (data, tmp) = (folder.path().join("data"), folder.path().join("tmp"));
         fs::create_dir_all(&tmp).expect("a folder");
         let log = File::options().create(true).append(true).open(folder.path().join("log")).expect("the log");
-        let built = || PathBuf::from(env!("CARGO_BIN_EXE_cofferdam"));
+        // `make smoke` names the release program.
+        let built = || {
+            let named = std::env::var_os("COFFERDAM_TEST_PROGRAM");
+            named.unwrap_or_else(|| env!("CARGO_BIN_EXE_cofferdam").into()).into()
+        };
         let mut command = Command::new(setup.program.clone().unwrap_or_else(built));
         command.args(["serve", "--log-format", "json"]).arg("--data-dir").arg(&data);
         if !setup.args.iter().any(|word| word == "--listen") {
@@ -166,8 +170,8 @@ impl Server {
         Self { child, address, key, folder, watchdog }
     }
 
-    /// Waits until it takes runs.
-    pub fn wait_ready(&self, patience: Duration) {
+    /// Waits until it accepts runs.
+    pub(crate) fn wait_ready(&self, patience: Duration) {
         let until = Instant::now() + patience;
         loop {
             match Call::new("GET", "/ready").send_to(self.address) {
@@ -178,85 +182,85 @@ impl Server {
         }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The process that runs untrusted code.
-    pub fn worker_pid(&self) -> Option<u32> {
+    pub(crate) fn worker_pid(&self) -> Option<u32> {
         process::child_with(self.pid(), "worker")
     }
 
-    /// That one, and the process that runs tools.
-    pub fn workers(&self) -> [Option<u32>; 2] {
+    /// The worker, and the process that runs tools.
+    pub(crate) fn workers(&self) -> [Option<u32>; 2] {
         [self.worker_pid(), process::child_with(self.pid(), "tool-worker")]
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// Everything that the server and its worker have logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Sends a call with the key, unless the call has one.
-    pub fn send(&self, call: Call) -> Answer {
+    pub(crate) fn send(&self, call: Call) -> Answer {
         let given = call.headers.iter().any(|(name, _)| name == "x-api-key" || name == "authorization");
         let call = if given { call } else { call.header("x-api-key", &self.key) };
         call.send_to(self.address).unwrap_or_else(|e| panic!("{} {}: {e}", call.method, call.path))
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send(Call::new("GET", path))
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Call::new("POST", path).json(body))
     }
 
-    pub fn run(&self, body: Value) -> Answer {
+    pub(crate) fn run(&self, body: Value) -> Answer {
         self.post("/v1/runs", &body)
     }
 
-    /// Runs Python to a good end and gives its standard output.
+    /// Runs Python that must succeed, and returns its standard output.
     #[track_caller]
-    pub fn python(&self, code: &str) -> String {
+    pub(crate) fn python(&self, code: &str) -> String {
         said(&self.run(json!({"language": "python", "code": code})))
     }
 
-    /// Makes a session.
+    /// Creates a session.
     #[track_caller]
-    pub fn session(&self, body: Value) -> String {
+    pub(crate) fn session(&self, body: Value) -> String {
         self.post("/v1/sessions", &body).expect(201)["id"].as_str().unwrap().to_owned()
     }
 
-    /// Runs code in a session to a good end and gives its standard output.
+    /// Runs code in a session that must succeed, and returns its standard output.
     #[track_caller]
-    pub fn in_session(&self, session: &str, code: &str) -> String {
+    pub(crate) fn in_session(&self, session: &str, code: &str) -> String {
         said(&self.run(json!({"session": session, "code": code})))
     }
 
-    /// Makes a key with these scopes.
-    pub fn new_key(&self, scopes: &[&str]) -> String {
+    /// Creates a key with these scopes.
+    pub(crate) fn new_key(&self, scopes: &[&str]) -> String {
         let answer = self.post("/v1/keys", &json!({"name": "a test's", "scopes": scopes}));
         answer.expect(201)["key"].as_str().unwrap().to_owned()
     }
 
-    /// The value of a metric, its labelled series added up; `None` where there is none.
-    pub fn metric(&self, name: &str) -> Option<f64> {
+    /// The value of a metric, the sum of its labelled series; `None` if it does not exist.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
         let text = self.get("/metrics").text();
         let series = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|r| r.starts_with(['{', ' '])));
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).reduce(|a, b| a + b)
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         process::signal(self.pid(), signal);
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + Duration::from_secs(90);
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait().expect("waiting") {
@@ -267,8 +271,8 @@ impl Server {
         panic!("the server does not end:\n{}", self.log());
     }
 
-    /// SIGTERM, and its end in order.
-    pub fn stop(mut self) -> Arc<TempDir> {
+    /// Sends SIGTERM and waits for an orderly end.
+    pub(crate) fn stop(mut self) -> Arc<TempDir> {
         self.signal(Signal::TERM);
         let status = self.wait();
         assert!(status.success(), "{status}\n{}", self.log());
@@ -276,9 +280,9 @@ impl Server {
     }
 }
 
-/// The standard output of a run that ended well.
+/// The standard output of a run that succeeded.
 #[track_caller]
-pub fn said(answer: &Answer) -> String {
+pub(crate) fn said(answer: &Answer) -> String {
     let outcome = answer.expect(200);
     assert_eq!(outcome["status"], "ok", "{outcome:#}");
     outcome["stdout"].as_str().unwrap().to_owned()

@@ -14,10 +14,10 @@ use crate::stats::Samples;
 
 const ROW: &str = "agent-deploy";
 const WORK: &str = "deploy with everything pushed, until the Job is applied";
-/// Fewer than may be on their way at once: none of them ever becomes ready.
+/// Below the limit of deployments in progress, because none of them ever becomes ready.
 const AGENTS: usize = 80;
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     if version("docker-registry").is_none() {
         let why = "docker-registry is not installed (Debian's package of the same name)";
         return Ok(vec![Finding::failed(ROW, WORK, why)]);

@@ -12,7 +12,7 @@ macro_rules! programs {
     };
 }
 
-/// Each defines `main()`, which answers something that tells whether it did its work.
+/// Each defines `main()`, whose result shows that it did its work.
 const PROGRAMS: [(&str, &str); 10] = programs![
     "fib",
     "nbody",
@@ -26,7 +26,7 @@ const PROGRAMS: [(&str, &str); 10] = programs![
     "method_calls",
 ];
 
-/// Prints the least of three times in milliseconds, and the answer.
+/// Prints the fastest of three times in milliseconds, and the result.
 const HARNESS: &str = "
 import time as _time
 _times = []
@@ -37,7 +37,7 @@ for _ in range(3):
 print(min(_times) * 1000, _answer)
 ";
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let rounds = bench.times(5);
     let Some(native) = bench.peers.python.clone() else {
         return Ok(vec![Finding::new("cpu", "CPU, geometric mean", Unit::Times).add("The peer is missing here.")]);
@@ -56,7 +56,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
             anyhow::ensure!(answer == expected, "{name} answers {answer}, natively {expected}");
             ours.push(ms);
         }
-        // The least of all rounds is what the code costs; everything above it is somebody else's.
+        // The fastest round is the cost of the code; everything above it comes from other load.
         let ratio = ours.least() / natives.least();
         eprintln!("         {name}: {:.1} ms, native {:.1} ms: {ratio:.2} x", ours.least(), natives.least());
         ratios.push(ratio);

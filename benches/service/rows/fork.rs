@@ -1,5 +1,5 @@
-//! Copies of a session with 10 MB of state, and its way to disk and back; with the first run afterwards, as that is
-//! where work which was put off would show.
+//! Copies a session with 10 MB of state, suspends and resumes it; includes the first run afterwards, where deferred
+//! work would show.
 
 use std::time::Instant;
 
@@ -39,7 +39,7 @@ print(sorted(times)[20] * 1000)
 const NATIVE_LOAD: &str = "import pickle; print(len(pickle.load(open('state', 'rb'))))";
 const NATIVE_SAVE: &str = "import os, pickle; pickle.dump(os.urandom(10_000_000), open('state', 'wb')); print('saved')";
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let (forks, resumes, hundreds) = (bench.times(100), bench.times(50), bench.times(7));
     let native = bench.peers.python.clone();
     let mut client = bench.service()?.client();
@@ -52,7 +52,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Forks: the copies' ids and the milliseconds.
+/// Forks; returns the copies' ids and the milliseconds.
 fn fork(client: &mut Client, id: &str, count: usize) -> anyhow::Result<(Vec<String>, f64)> {
     let answer = client.post(&format!("/v1/sessions/{id}/fork"), json!({ "count": count }).to_string().as_bytes())?;
     let made = answer.json()?;
@@ -76,7 +76,7 @@ fn fork_one(client: &mut Client, id: &str, native: Option<&Native>, times: usize
         if let Some(native) = native.filter(|_| at % 25 == 0) {
             natives.push(native.say(&["-I", "-S", "-c", NATIVE_FORK])?.parse()?);
         }
-        // The original changes in between: every fork has to look at its memory anew.
+        // The original changes in between, so every fork has to copy its memory again.
         run_printing(client, &session_body(id, "pass"), "")?;
         let (copies, ms) = fork(client, id, 1)?;
         let first = run_printing(client, &session_body(copies.first().map_or("", String::as_str), USE), USED)?;

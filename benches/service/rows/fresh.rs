@@ -1,4 +1,4 @@
-//! A fresh sandbox for each run, over HTTP on loopback, one client; beside a native process for each.
+//! A fresh sandbox for each run, over HTTP on loopback, one client; compared with a new native process for each.
 
 use std::path::Path;
 
@@ -13,17 +13,17 @@ use crate::stats::{Paired, Samples};
 
 const PRINT: &str = "print('hello')";
 const LOG: &str = "console.log('hello')";
-pub const PANDAS: &str = include_str!("../code/pandas.py");
+pub(super) const PANDAS: &str = include_str!("../code/pandas.py");
 const PLOT: &str = include_str!("../code/plot.py");
 
-/// Blocks of `each` of ours and one of the peer's. Without a peer there are no ratios.
+/// Blocks of `each` runs of ours and one of the peer's. Without a peer there are no ratios.
 fn take_turns(
     blocks: usize,
     each: usize,
     mut ours: impl FnMut() -> anyhow::Result<f64>,
     mut peer: impl FnMut() -> anyhow::Result<f64>,
 ) -> anyhow::Result<Paired> {
-    // What is started for the first time comes from the disk.
+    // The first start reads from disk.
     for _ in 0..3 {
         ours()?;
         peer()?;
@@ -70,7 +70,7 @@ impl Work<'_> {
     }
 }
 
-pub fn python(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn python(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let finding = Finding::new("python", format!("fresh Python, `{PRINT}`, over HTTP, one client"), Unit::Ms)
         .target("p50 at most 0.06 x native `python3 -I -S -c`, p99 at most 0.3 x");
     let (blocks, each) = (bench.times(150), 20);
@@ -86,7 +86,7 @@ pub fn python(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     Ok(vec![finding])
 }
 
-pub fn javascript(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn javascript(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let finding = Finding::new("javascript", format!("fresh JavaScript, `{LOG}`, over HTTP, one client"), Unit::Ms)
         .target("p50 at most 0.008 x `node -e`");
     let (blocks, each) = (bench.times(80), 20);
@@ -99,7 +99,7 @@ pub fn javascript(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     Ok(vec![finding])
 }
 
-pub fn pandas(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn pandas(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let finding =
         Finding::new("pandas", "fresh Python, `import pandas`, a DataFrame made and summed, over HTTP", Unit::Ms)
             .target("p50 at most 0.01 x native `python3 -c` of the same code");
@@ -114,7 +114,7 @@ pub fn pandas(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     Ok(vec![finding.add(&format!("The sandbox has {versions}."))])
 }
 
-/// What the sandbox has, for those who compare.
+/// The versions in the sandbox, for comparison.
 fn libraries(client: &mut Client) -> anyhow::Result<String> {
     let code = "import sys, numpy, pandas, matplotlib\n\
                 print('Python', sys.version.split()[0] + ', numpy', numpy.__version__ + ', pandas', \
@@ -123,7 +123,7 @@ fn libraries(client: &mut Client) -> anyhow::Result<String> {
     Ok(outcome.get("stdout").and_then(Value::as_str).unwrap_or_default().trim().to_owned())
 }
 
-pub fn plot(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn plot(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let finding = Finding::new("plot", "fresh Python, a matplotlib line plot as PNG, over HTTP", Unit::Ms)
         .target("p50 at most 0.12 x native `python3 -c` of the same code");
     let (blocks, each) = (bench.times(12), 6);
@@ -149,7 +149,7 @@ fn is_png(bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The time until the answer is here, with the file in it.
+/// The time until the answer has arrived, including the file.
 fn plotted(client: &mut Client, body: &[u8]) -> anyhow::Result<f64> {
     let (outcome, ms) = run(client, body)?;
     let content = outcome.pointer("/files/0/content_base64").and_then(Value::as_str).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What the gateway adds to a request that it allows, against the same request to the same server without it; and
-//! whether a body of a gigabyte stays in nobody's memory.
+//! The gateway's overhead on an allowed request, compared with the same request sent to the server directly; and the
+//! memory that a body of a gigabyte takes.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,15 +18,15 @@ use crate::stats::{Paired, Samples};
 use crate::tools::{Call, deploy, fetcher};
 
 const POLICY: &str = "version: '1.0'\nnetwork:\n  private: [127.0.0.0/8]\n";
-const SMALL: &str = "/small";
+const SMALL_PATH: &str = "/small";
 const BODY: &[u8] = b"hello";
 /// Bytes of the large body.
-const LARGE: u64 = 1 << 30;
-/// Requests of one call.
-const EACH: usize = 20;
-const MOST: f64 = 1.0;
-/// Private memory of all processes together may rise by this much, in MiB: buffers on the way, and noise.
-const FLAT: f64 = 24.0;
+const LARGE_BYTES: u64 = 1 << 30;
+/// Requests per call.
+const REQUESTS_PER_CALL: usize = 20;
+const MAX_OVERHEAD_MS: f64 = 1.0;
+/// The allowed growth of all processes' private memory, in MiB: buffers, and noise.
+const MAX_GROWTH_MIB: f64 = 24.0;
 
 /// A server on loopback that answers at once, for as long as this process lives.
 fn server() -> anyhow::Result<SocketAddr> {
@@ -54,36 +54,36 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
                 },
             }
         };
-        let small = seen.starts_with(format!("GET {SMALL} ").as_bytes());
+        let small = seen.starts_with(format!("GET {SMALL_PATH} ").as_bytes());
         seen.drain(..end);
-        let length = if small { BODY.len() as u64 } else { LARGE };
+        let length = if small { BODY.len() as u64 } else { LARGE_BYTES };
         let head =
             format!("HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: {length}\r\n\r\n");
         if small {
             stream.write_all(&[head.as_bytes(), BODY].concat())?;
         } else {
             stream.write_all(head.as_bytes())?;
-            for _ in 0..LARGE / chunk.len() as u64 {
+            for _ in 0..LARGE_BYTES / chunk.len() as u64 {
                 stream.write_all(&chunk)?;
             }
         }
     }
 }
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let blocks = bench.times(60);
     let component = fetcher()?;
     let service = bench.fresh_service_with(Some(POLICY))?;
     let upstream = server()?;
     let mut client = service.client();
-    let grant = json!({ "host": upstream.to_string(), "max_response_bytes": 2 * LARGE, "timeout_ms": 120_000 });
+    let grant = json!({ "host": upstream.to_string(), "max_response_bytes": 2 * LARGE_BYTES, "timeout_ms": 120_000 });
     deploy(&mut client, "fetch", &component, &json!({ "http": [grant] }))?;
     let fetch = |path: &str, times: usize, bytes: u64| {
         let arguments = json!({ "authority": upstream.to_string(), "path": path, "times": times });
         Call::new("fetch", "fetch", &arguments, json!(bytes))
     };
     let small = overhead(&mut client, blocks, upstream, &fetch)?;
-    Ok(vec![small, large(&service, &mut client, &fetch("/large", 1, LARGE))?])
+    Ok(vec![small, large(&service, &mut client, &fetch("/large", 1, LARGE_BYTES))?])
 }
 
 fn overhead(
@@ -92,32 +92,35 @@ fn overhead(
     upstream: SocketAddr,
     fetch: &impl Fn(&str, usize, u64) -> Call,
 ) -> anyhow::Result<Finding> {
-    let (none, some) = (fetch(SMALL, 0, 0), fetch(SMALL, EACH, (EACH * BODY.len()) as u64));
+    let (none, some) =
+        (fetch(SMALL_PATH, 0, 0), fetch(SMALL_PATH, REQUESTS_PER_CALL, (REQUESTS_PER_CALL * BODY.len()) as u64));
     let mut direct = Client::new(upstream, "");
     for _ in 0..3 {
         some.time(client)?;
     }
     let (mut paired, mut more) = (Paired::default(), Samples::default());
     for _ in 0..blocks {
-        let alone = (0..EACH).map(|_| Ok(direct.call("GET", SMALL, &[])?.ms)).collect::<anyhow::Result<Samples>>()?;
-        // What the call itself costs is no part of it.
+        let alone = (0..REQUESTS_PER_CALL)
+            .map(|_| Ok(direct.call("GET", SMALL_PATH, &[])?.ms))
+            .collect::<anyhow::Result<Samples>>()?;
+        // The cost of the call itself is excluded.
         let around = (0..3).map(|_| none.time(client)).collect::<anyhow::Result<Samples>>()?.p50();
-        let each = (some.time(client)? - around) / EACH as f64;
+        let each = (some.time(client)? - around) / REQUESTS_PER_CALL as f64;
         more.push(each - alone.p50());
         paired.block(&[each].into_iter().collect(), alone.p50());
     }
     let more = more.p50();
     Ok(Finding::new("gateway", "a tool's allowed request to a server on loopback, through the gateway", Unit::Ms)
-        .target(&format!("p50 at most {MOST} ms more than without"))
+        .target(&format!("p50 at most {MAX_OVERHEAD_MS} ms more than without"))
         .paired("directly", &paired)
-        .at_most("beyond a direct request", Unit::Ms, more, MOST)
+        .at_most("beyond a direct request", Unit::Ms, more, MAX_OVERHEAD_MS)
         .add(&format!(
-            "Each of ours is a call that makes {EACH} requests one after the other, less one that makes none, by {EACH}; \
+            "Each of ours is a call that makes {REQUESTS_PER_CALL} requests one after the other, less one that makes none, by {REQUESTS_PER_CALL}; \
              directly is the same request by this program over a kept connection. The median request takes {more:.3} ms more."
         )))
 }
 
-/// A gigabyte from the server through the gateway into a tool, and what the processes hold meanwhile.
+/// Sends a gigabyte from the server through the gateway into a tool, and measures the processes' memory meanwhile.
 fn large(service: &Service, client: &mut Client, call: &Call) -> anyhow::Result<Finding> {
     let pids = [service.pid(), service.tool_worker()?, service.worker()?];
     let together = || pids.iter().map(|pid| private_mib(*pid)).sum::<anyhow::Result<f64>>();
@@ -141,11 +144,11 @@ fn large(service: &Service, client: &mut Client, call: &Call) -> anyhow::Result<
     let (took, held) = (started.elapsed().as_secs_f64(), held?);
     let (most, looks) = (held.quantile(1.0) - before, held.len());
     anyhow::ensure!(looks >= 5, "only {looks} looks at the memory");
-    let mib = LARGE as f64 / 1_048_576.0;
+    let mib = LARGE_BYTES as f64 / 1_048_576.0;
     Ok(Finding::new("gateway", "private memory while a body of 1 GiB streams through the gateway, beyond before", Unit::Mib)
         .target("flat")
         .figure(most.max(0.0))
-        .at_most("private memory", Unit::Mib, most, FLAT)
+        .at_most("private memory", Unit::Mib, most, MAX_GROWTH_MIB)
         .add(&format!(
             "Service and workers together, {looks} looks: {before:.1} MiB before, at most {:.1} MiB meanwhile; {took:.1} s, \
              {:.0} MiB/s.",

@@ -1,5 +1,5 @@
-//! An image that is uploaded through the API beside the same one pushed by `cofferdam image push`: each time to a registry
-//! that is empty before.
+//! Uploads an image through the API, and pushes the same one with `cofferdam image push`; each time to an empty
+//! registry.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -17,17 +17,17 @@ use crate::service::{Service, program, scratch};
 use crate::stats::{Paired, Samples};
 
 const ROW: &str = "image-upload";
-/// Of an archive that is sent, in bytes.
+/// The size of a sent piece of the archive, in bytes.
 const PIECE: usize = 1 << 20;
 
 struct Uploaded {
     ms: f64,
-    /// What the server's memory and writing grew by.
+    /// The growth of the server's memory and disk writes.
     memory_mib: f64,
     written_mib: f64,
 }
 
-/// From the first byte to the answer that says that the image is in the registry.
+/// From the first byte to the answer that confirms the image is in the registry.
 fn put(service: &Service, path: &str, archive: &str) -> anyhow::Result<f64> {
     let mut file = File::open(archive)?;
     let size = file.metadata()?.len();
@@ -63,7 +63,7 @@ fn upload(registry: &Registry, archive: &str) -> anyhow::Result<Uploaded> {
     Ok(Uploaded { ms, memory_mib: peak_mib(service.pid()) - memory, written_mib: written_mib(service.pid()) - written })
 }
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     if version("docker-registry").is_none() {
         let why = "docker-registry is not installed (Debian's package of the same name)";
         return Ok(vec![Finding::failed(ROW, "upload of an image archive through the API", why)]);

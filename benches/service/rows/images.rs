@@ -1,5 +1,5 @@
-//! Pushing an image archive to a registry on this machine, ours and skopeo in turns: a new one gzipped and plain, the
-//! same again, and one through a pipe that is larger than anything should hold.
+//! Pushes an image archive to a registry on this machine, ours and skopeo in turn: a new image gzipped and plain, the
+//! same one again, and one through a pipe that is too large to buffer.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -19,11 +19,11 @@ const ROW: &str = "image";
 const PIPE: &str = "image-pipe";
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-const MOST_MIB: f64 = 96.0;
+const MAX_MIB: f64 = 96.0;
 /// The cache of layers is a file of some kB.
-const MOST_WRITTEN_MIB: f64 = 1.0;
+const MAX_WRITTEN_MIB: f64 = 1.0;
 
-/// Of a gigabyte: a base, a runtime, its libraries, and an agent.
+/// The layers of a gigabyte: a base, a runtime, its libraries, and an agent.
 const LAYERS: [u64; 5] = [120 * MIB, 560 * MIB, 250 * MIB, 90 * MIB, 4 * MIB];
 
 pub(super) struct Archives {
@@ -48,7 +48,7 @@ pub(super) fn archives(quick: bool) -> anyhow::Result<Archives> {
     Ok(Archives { gzip: format!("{plain}.gz"), plain, folder })
 }
 
-/// First and second push to a registry that is empty before.
+/// First and second push to a registry that is empty at first.
 fn twice(make: impl Fn(&Registry, &Path) -> Command) -> anyhow::Result<(Took, Took)> {
     let (registry, folder) = (Registry::start()?, scratch()?);
     Ok((watch(make(&registry, folder.path()), None)?, watch(make(&registry, folder.path()), None)?))
@@ -67,7 +67,7 @@ impl Pairs {
     }
 }
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     for needed in ["docker-registry", "skopeo"] {
         if version(needed).is_none() {
             let why = format!("{needed} is not installed (Debian's package of the same name)");
@@ -128,8 +128,8 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
         row(format!("push of a new image, {size} MiB gzipped to {zipped_size}"), &gzip.new)
             .target("at most 0.5 x skopeo, 96 MiB, no temporary disk")
             .at_most("ratio", Unit::Times, gzip.new.ratio(), 0.5)
-            .at_most("memory", Unit::Mib, peak, MOST_MIB)
-            .at_most("written to disk", Unit::Mib, written, MOST_WRITTEN_MIB)
+            .at_most("memory", Unit::Mib, peak, MAX_MIB)
+            .at_most("written to disk", Unit::Mib, written, MAX_WRITTEN_MIB)
             .add(&how)
             .add(&memory),
         row(format!("push of a new image, {size} MiB, not compressed"), &plain.new)
@@ -146,8 +146,8 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     ])
 }
 
-/// Through a pipe, made while it is read: ten times the size, the same memory.
-pub fn pipe(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+/// Pushes through a pipe an image that is generated on the fly: ten times the size, the same memory.
+pub(super) fn pipe(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     if version("docker-registry").is_none() {
         let why = "docker-registry is not installed (Debian's package of the same name)";
         return Ok(vec![Finding::failed(PIPE, "push of a 10 GB archive through a pipe", why)]);
@@ -164,16 +164,16 @@ pub fn pipe(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
         watch(command, Some(Box::new(feed)))
     };
     let unit = if bench.quick { GIB / 8 } else { GIB };
-    // The same shape: how many layers there are is worth more than how large they are.
+    // The same shape: the number of layers matters more than their sizes.
     let layers = [4 * unit, unit, 3 * unit, unit / 2, unit + unit / 2];
     let small = push(layers.map(|size| size / 10).to_vec())?;
     let large = push(layers.to_vec())?;
     let finding = Finding::new(PIPE, format!("push of {} GiB through a pipe, peak memory", 10 * unit / GIB), Unit::Mib)
         .target("memory as for 1 GB, at most 96 MiB")
         .figure(large.peak_mib)
-        .at_most("memory", Unit::Mib, large.peak_mib, MOST_MIB)
+        .at_most("memory", Unit::Mib, large.peak_mib, MAX_MIB)
         .at_most("more than for a tenth", Unit::Mib, large.peak_mib - small.peak_mib, 8.0)
-        .at_most("written to disk", Unit::Mib, large.written_mib, MOST_WRITTEN_MIB)
+        .at_most("written to disk", Unit::Mib, large.written_mib, MAX_WRITTEN_MIB)
         .add(&format!(
             "{:.1} s; a tenth of it took {:.1} s and {:.0} MiB. {:.2} MiB were written to disk.",
             large.ms / 1e3,

@@ -1,4 +1,4 @@
-//! The worker's own path without HTTP: from a run request to its outcome, in this process, by the worker's code.
+//! The worker's path without HTTP: from a run request to its outcome, in this process, with the worker's code.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,11 +27,11 @@ struct Work<'a> {
     blocks: usize,
 }
 
-/// Of ours, for each of the peer's.
-const EACH: usize = 40;
+/// Runs of ours per run of the peer's.
+const RUNS_PER_PEER_RUN: usize = 40;
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
-    // The service's start has made the compiled code and the images that are loaded here.
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+    // The service's start has created the compiled code and the images that are loaded here.
     bench.service()?;
     let engine = kernel_engine().map_err(|error| anyhow::anyhow!("{error:#}"))?;
     start_ticker(&engine, || ())?;
@@ -90,7 +90,7 @@ impl Work<'_> {
                 None => 0.0,
             };
             let mut ours = Samples::default();
-            for _ in 0..EACH {
+            for _ in 0..RUNS_PER_PEER_RUN {
                 let (ms, clean) = self.once(&files)?;
                 ours.push(ms);
                 cleaning.push(clean);
@@ -103,7 +103,7 @@ impl Work<'_> {
         Ok((paired, cleaning))
     }
 
-    /// One run: milliseconds until its outcome is there, and for the cleaning afterwards.
+    /// One run: milliseconds until its outcome, and for the cleanup afterwards.
     fn once(&self, files: &RunFiles) -> anyhow::Result<(f64, f64)> {
         let organization = OrganizationId::default_organization();
         let limits = Limits::DEFAULT;

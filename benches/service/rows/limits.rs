@@ -1,4 +1,4 @@
-//! A thousand runs that each hit a limit leave memory, open files and folders where they were.
+//! A thousand runs that each hit a limit leak no memory, open files or folders.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,8 +12,8 @@ use crate::process::{open_files, private_mib, usage};
 use crate::service::Service;
 
 const CLIENTS: usize = 4;
-/// Private memory of both processes together may differ by this much between two looks at the same state, in MiB.
-const NOISE: f64 = 24.0;
+/// The allowed difference of both processes' private memory between two samples of the same state, in MiB.
+const MAX_NOISE_MIB: f64 = 24.0;
 
 struct Case {
     language: &'static str,
@@ -64,7 +64,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// What must not grow.
+/// Figures that must not grow.
 struct Look {
     private_mib: f64,
     open_files: usize,
@@ -79,11 +79,11 @@ fn look(service: &Service) -> anyhow::Result<Look> {
     Ok(Look { private_mib: private, open_files, entries: usage(service.folder()).0 })
 }
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let count = bench.times(1_000);
     let service = bench.fresh_service()?;
     let cases = cases();
-    // Threads, kept slots and the files that the last runs left are there once it has been busy.
+    // Threads, kept slots and the last runs' files exist once the service has been busy.
     hit(&service, &cases, count * 3 / 10)?;
     let before = look(&service)?;
     let worker = service.worker()?;
@@ -95,7 +95,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let mut finding = Finding::new("limits", "private memory after a thousand runs that hit a limit, beyond before", Unit::Mib)
         .target("memory, open files and temporary folders are where they were")
         .figure(more.max(0.0))
-        .at_most("private memory", Unit::Mib, more, NOISE)
+        .at_most("private memory", Unit::Mib, more, MAX_NOISE_MIB)
         .at_most("more open files", Unit::Count, grown(before.open_files, after.open_files), 2.0)
         .at_most("more files and folders", Unit::Count, grown(before.entries, after.entries), 0.0)
         .at_most("runs whose limit was not named", Unit::Count, wrong.len() as f64, 0.0)
@@ -116,7 +116,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     Ok(vec![finding])
 }
 
-/// Runs so many, over all cases in turn; answers those that ended otherwise than they should.
+/// Runs this many, over all cases in turn; returns those that did not end as expected.
 fn hit(service: &Service, cases: &[Case], count: usize) -> anyhow::Result<Vec<String>> {
     let next = AtomicUsize::new(0);
     let work = || -> anyhow::Result<Vec<String>> {

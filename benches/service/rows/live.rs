@@ -1,5 +1,4 @@
-//! What an idle live session costs in the worker's private memory, and whether the last of a thousand is as quick as
-//! the first.
+//! The worker's private memory per idle live session, and the speed of the last of a thousand compared with the first.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -11,12 +10,12 @@ use crate::peers::Native;
 use crate::process::private_mib;
 use crate::stats::{Paired, Samples};
 
-/// How much slower the last may be used than the first before it counts as slower; medians differ by so much anyway.
-pub const AS_FAST: f64 = 1.25;
-/// Used alternately, at either end of all sessions.
-const ENDS: usize = 20;
+/// The last may be this much slower than the first, because medians differ by this much anyway.
+pub(super) const AS_FAST: f64 = 1.25;
+/// Sessions used alternately, at either end of all sessions.
+const END_SESSIONS: usize = 20;
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let count = bench.times(1_000);
     let (python, node) = (bench.peers.python.clone(), bench.peers.node.clone());
     let service = bench.fresh_service()?;
@@ -24,8 +23,8 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let worker = service.worker()?;
     let mut findings = Vec::new();
     for (language, set, peer, most) in [("python", "n = 1", python, 2.0), ("javascript", "var n = 1", node, 0.5)] {
-        // What the first sessions of a language cost the process once and for all.
-        make(&mut client, language, set, ENDS)?;
+        // The one-time costs of a language's first sessions.
+        make(&mut client, language, set, END_SESSIONS)?;
         let before = private_mib(worker)?;
         let sessions = make(&mut client, language, set, count)?;
         let each = (private_mib(worker)? - before) / count as f64;
@@ -37,7 +36,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
             .at_most("private memory", Unit::Mib, each, most)
             .at_most("last / first", Unit::Times, ratio, AS_FAST)
             .add(&format!(
-                "{count} sessions, each after one run. A run in one of the last {ENDS}: p50 {:.3} ms; in one of the first: \
+                "{count} sessions, each after one run. A run in one of the last {END_SESSIONS}: p50 {:.3} ms; in one of the first: \
                  {:.3} ms.",
                 paired.ours.p50(),
                 paired.peer.p50()
@@ -60,12 +59,12 @@ fn make(client: &mut Client, language: &str, set: &str, count: usize) -> anyhow:
     (0..count).map(one).collect()
 }
 
-/// The last ones are "ours", the first ones the peer: both used once each round, in turns.
-pub fn first_and_last(client: &mut Client, sessions: &[String], rounds: usize) -> anyhow::Result<Paired> {
+/// The last ones are "ours", the first ones the peer; each is used once per round, in turn.
+pub(super) fn first_and_last(client: &mut Client, sessions: &[String], rounds: usize) -> anyhow::Result<Paired> {
     let mut paired = Paired::default();
     for round in 0..=rounds {
         let [mut first, mut last] = [Samples::default(), Samples::default()];
-        for (early, late) in sessions.iter().take(ENDS).zip(sessions.iter().rev()) {
+        for (early, late) in sessions.iter().take(END_SESSIONS).zip(sessions.iter().rev()) {
             first.push(run_printing(client, &session_body(early, "n"), "")?);
             last.push(run_printing(client, &session_body(late, "n"), "")?);
         }

@@ -1,4 +1,4 @@
-//! The rows of the table, in its order. A row measures ours and its peer in turns and says what it found.
+//! The rows of the table, in its order. A row measures ours and its peer in turn and returns a finding.
 
 mod agent_deploy;
 mod cpu;
@@ -22,13 +22,13 @@ mod unplugged;
 use crate::bench::Bench;
 use crate::finding::Finding;
 
-pub struct Row {
+pub(crate) struct Row {
     pub name: &'static str,
     pub about: &'static str,
     pub run: fn(&mut Bench) -> anyhow::Result<Vec<Finding>>,
 }
 
-pub const ALL: &[Row] = &[
+pub(crate) const ALL: &[Row] = &[
     Row { name: "python", about: "fresh Python over HTTP, one client", run: fresh::python },
     Row { name: "inside", about: "fresh Python and JavaScript inside the worker, no HTTP", run: inside::measure },
     Row { name: "pandas", about: "fresh Python with pandas over HTTP", run: fresh::pandas },

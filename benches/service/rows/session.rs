@@ -1,10 +1,10 @@
-//! A further run in a session, beside `/health` on the same connection: what a run costs beyond HTTP.
+//! A further run in a session, compared with `/health` on the same connection: the cost of a run beyond HTTP.
 
 use crate::bench::{Bench, run_printing, session, session_body};
 use crate::finding::{Finding, Unit};
 use crate::stats::{Paired, Samples};
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let blocks = bench.times(200);
     let mut client = bench.service()?.client();
     let mut findings = Vec::new();

@@ -1,5 +1,5 @@
-//! Ten thousand suspended sessions: what they cost in memory (nothing) and on disk, and whether the last of them comes
-//! back as quickly as the first.
+//! Ten thousand suspended sessions: their cost in memory (none) and on disk, and the time to resume the last compared
+//! with the first.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -15,15 +15,15 @@ use crate::process::{private_mib, usage};
 use crate::service::Service;
 use crate::stats::Samples;
 
-/// Sessions that are live at the same time while they are made.
+/// Sessions that are live at the same time while they are created.
 const BATCH: usize = 500;
 const CLIENTS: usize = 8;
 /// Longer than the interval in which ext4 commits its journal.
-const SETTLE: Duration = Duration::from_secs(6);
-/// Brought back of each kind.
-const ENDS: usize = 40;
+const SETTLE_TIME: Duration = Duration::from_secs(6);
+/// Sessions resumed of each kind.
+const RESUMED_SESSIONS: usize = 40;
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let count = if bench.quick { 2 * BATCH } else { 10_000 };
     let service = bench.fresh_service()?;
     let mut client = service.client();
@@ -31,9 +31,9 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let origin = session(&mut client, "python")?;
     run_printing(&mut client, &session_body(&origin, "n = 1"), "")?;
     let mut all = copies(&service, &origin)?;
-    // The first are used when they are as old as the last will be: deleting what was written a moment ago is slower than
-    // deleting what the file system has settled, and that is no question of how many there are.
-    let (first, settled) = all.split_at(ENDS);
+    // The first are used at the same age as the last: deleting fresh files is slower than deleting those that the file
+    // system has settled, however many there are.
+    let (first, settled) = all.split_at(RESUMED_SESSIONS);
     let early = used(&service, first)?;
     let settled = settled.to_vec();
     let (before, started) = (private_mib(worker)?, Instant::now());
@@ -43,8 +43,8 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let made = (all.len() - BATCH) as f64;
     let (after, took) = (private_mib(worker)?, started.elapsed().as_secs_f64());
     let (_, disk) = usage(&service.folder().join("data"));
-    let late = used(&service, all.split_at(all.len() - ENDS).1)?;
-    let old = used(&service, settled.split_at(ENDS).0)?;
+    let late = used(&service, all.split_at(all.len() - RESUMED_SESSIONS).1)?;
+    let old = used(&service, settled.split_at(RESUMED_SESSIONS).0)?;
     let more = (after - before) / made;
     let memory = Finding::new("suspended", "memory of a suspended session", Unit::Mib)
         .target("none")
@@ -64,9 +64,9 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
         .beside("in the first, of 500", early.p50())
         .at_most("last / first", Unit::Times, late.p50() / early.p50(), AS_FAST)
         .add(&format!(
-            "Its resume included; {ENDS} of each, when they had been on disk for {} s. It counts as as fast up to {AS_FAST} \
+            "Its resume included; {RESUMED_SESSIONS} of each, when they had been on disk for {} s. It counts as as fast up to {AS_FAST} \
              x. Of the oldest, among all the others: {:.2} ms.",
-            SETTLE.as_secs(),
+            SETTLE_TIME.as_secs(),
             old.p50()
         ));
     Ok(vec![memory, last])
@@ -75,12 +75,12 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
 /// A run in each of some suspended sessions, after a while.
 fn used(service: &Service, sessions: &[String]) -> anyhow::Result<Samples> {
     rustix::fs::sync();
-    thread::sleep(SETTLE);
+    thread::sleep(SETTLE_TIME);
     let mut client = service.client();
     sessions.iter().map(|id| run_printing(&mut client, &session_body(id, "print(n)"), "1")).collect()
 }
 
-/// So many copies of a session, suspended by several clients at once.
+/// Creates this many suspended copies of a session, with several clients at once.
 fn copies(service: &Service, origin: &str) -> anyhow::Result<Vec<String>> {
     let answer = service
         .client()

@@ -1,4 +1,4 @@
-//! Runs a second: 16 clients against the service, and two loops that spawn native processes, in alternating windows.
+//! Runs per second: 16 clients against the service, and two loops that spawn native processes, in alternating windows.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -12,20 +12,20 @@ use crate::peers::Native;
 use crate::service::{Service, scratch};
 use crate::stats::{Paired, Samples};
 
-pub const CLIENTS: usize = 16;
+pub(super) const CLIENTS: usize = 16;
 const LOOPS: usize = 2;
 
-/// What a window came to.
+/// The result of a window.
 #[derive(Default)]
-pub struct Window {
+pub(super) struct Window {
     pub per_second: f64,
     pub ms: Samples,
     pub errors: usize,
     pub first_error: Option<String>,
 }
 
-/// Does `work` on so many threads at once for a while. `work` is made once for each thread.
-pub fn window<W: FnMut() -> anyhow::Result<f64>>(
+/// Does `work` on this many threads at once for a while. `work` is created once per thread.
+pub(super) fn window<W: FnMut() -> anyhow::Result<f64>>(
     threads: usize,
     length: Duration,
     make: impl Fn() -> W + Sync,
@@ -60,7 +60,7 @@ pub fn window<W: FnMut() -> anyhow::Result<f64>>(
     all
 }
 
-/// How many runs of a kernel have got a kept slot, and how many a new one, by the worker's own metrics.
+/// The numbers of a kernel's runs that got a kept slot and a new one, from the worker's metrics.
 fn slots(service: &Service, kernel: &str) -> anyhow::Result<(f64, f64)> {
     let text = service.client().call("GET", "/metrics", &[])?.body;
     let text = String::from_utf8_lossy(&text);
@@ -80,7 +80,7 @@ struct Work<'a> {
     bound: f64,
 }
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let python = Work {
         language: "python",
         code: "print('hello')",

@@ -1,4 +1,4 @@
-//! Calls of tools, each in a fresh instance, beside `/health` on the same connection; and the same through MCP.
+//! Tool calls, each in a fresh instance, compared with `/health` on the same connection; and the same over MCP.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::stats::{Paired, Samples};
 use crate::tools::{Call, adder, deploy, example, mcp, mcp_body};
 
 const HEALTH: &str = "`/health`";
-/// What a call may cost beyond `/health`, in milliseconds.
-const SMALL: f64 = 0.6;
-/// What MCP may cost beyond REST, in milliseconds.
+/// The allowed cost of a call beyond `/health`, in milliseconds.
+const MAX_EXTRA_MS: f64 = 0.6;
+/// The allowed cost of MCP beyond REST, in milliseconds.
 const MCP: f64 = 1.0;
 
 struct Tool {
@@ -37,7 +37,7 @@ fn tools() -> [Tool; 3] {
         most,
     };
     [
-        tool("C", "hash-c", "hash-digest-crc32", json!({ "text": "hello" }), json!(907_060_870), SMALL),
+        tool("C", "hash-c", "hash-digest-crc32", json!({ "text": "hello" }), json!(907_060_870), MAX_EXTRA_MS),
         tool(
             "JavaScript",
             "markdown-js",
@@ -50,7 +50,7 @@ fn tools() -> [Tool; 3] {
     ]
 }
 
-/// `ours` and `peer` in turns, ten of each a block: both, and how much more ours takes.
+/// Measures `ours` and `peer` in turn, ten of each per block; returns both, and how much longer ours takes.
 fn in_turns(
     blocks: usize,
     mut ours: impl FnMut() -> anyhow::Result<f64>,
@@ -69,7 +69,7 @@ fn in_turns(
     Ok((paired, beyond.p50()))
 }
 
-pub fn calls(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn calls(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let blocks = bench.times(100);
     let (length, windows) = if bench.quick { (Duration::from_millis(500), 1) } else { (Duration::from_secs(3), 3) };
     let service = bench.service()?;
@@ -80,7 +80,7 @@ pub fn calls(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
             Ok(finding) => findings.push(finding),
             Err(error) => findings.push(Finding::failed("tool-call", &work, &format!("{error:#}"))),
         }
-        if tool.most <= SMALL {
+        if tool.most <= MAX_EXTRA_MS {
             let work = format!("calls a second of the {} tool `{}`, {CLIENTS} clients", tool.language, tool.example);
             match tool.rate(service, length, windows, &work) {
                 Ok(finding) => findings.push(finding),
@@ -154,7 +154,7 @@ impl Tool {
 }
 
 /// The same call of the same tool over MCP and over REST, in turns.
-pub fn through_mcp(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn through_mcp(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let blocks = bench.times(100);
     let service = bench.service()?;
     let (mut client, mut other) = (service.client(), service.client());

@@ -1,4 +1,4 @@
-//! From the first byte of a deployment until the new tool's first answer. Every component is one that nobody has seen.
+//! From the first byte of a deployment until the new tool's first answer. Every component is new.
 
 use std::fmt::Write;
 
@@ -10,13 +10,13 @@ use crate::stats::Samples;
 use crate::tools::deploy;
 
 const SIZE: usize = 1_000_000;
-/// What is data of it, in bytes, as compilers' output has it too: tables, texts.
+/// The data in it, in bytes: tables and texts, as in compilers' output.
 const DATA: usize = 250_000;
-/// What one of [`function`] comes to, in bytes.
-const EACH: usize = 347;
-const MOST: f64 = 1_000.0;
+/// The size of one [`function`], in bytes.
+const FUNCTION_BYTES: usize = 347;
+const MAX_MS: f64 = 1_000.0;
 
-/// A function as compilers make them: a loop over arithmetic, memory and branches, then a call of the next one.
+/// A function like those of compilers: a loop over arithmetic, memory and branches, then a call of the next one.
 fn function(out: &mut String, number: usize, salt: usize) {
     let _ = writeln!(
         out,
@@ -49,9 +49,9 @@ fn function(out: &mut String, number: usize, salt: usize) {
     out.push_str("(i32.add (local.get $a) (i32.trunc_sat_f64_s (local.get $c))))\n");
 }
 
-/// A component of [`SIZE`], another one for every `salt`.
+/// A component of [`SIZE`]; `salt` makes it unique.
 fn component(salt: usize) -> anyhow::Result<Vec<u8>> {
-    let functions = ((SIZE - DATA) / EACH).next_multiple_of(8);
+    let functions = ((SIZE - DATA) / FUNCTION_BYTES).next_multiple_of(8);
     let mut text = String::from("(component (core module $m (memory 8)\n");
     (0..functions).for_each(|number| function(&mut text, number, salt));
     text.push_str(
@@ -67,10 +67,10 @@ fn component(salt: usize) -> anyhow::Result<Vec<u8>> {
     Ok(wat::parse_str(text)?)
 }
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let count = bench.times(20);
     let mut client = bench.service()?.client();
-    // Of this run: a component that is in the cache from another one would not be compiled.
+    // Unique to this run: a component that another run left in the cache would not be compiled.
     let run = usize::try_from(std::process::id())? * 100;
     let (mut all, mut deploying, mut first, mut size) = (Samples::default(), Samples::default(), Samples::default(), 0);
     for number in 0..count {
@@ -89,7 +89,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let finding = Finding::new("deploy", "deployment of a 1 MB component until its first answer", Unit::Ms)
         .target("p50 under 1 s")
         .ours(&all)
-        .at_most("p50", Unit::Ms, all.p50(), MOST)
+        .at_most("p50", Unit::Ms, all.p50(), MAX_MS)
         .add(&format!(
             "{count} components of {size} bytes, three quarters of it code, each of them new: p50 {:.0} ms to deploy it \
              (checking, compiling, a trial instance, the store), {:.2} ms for the first call.",

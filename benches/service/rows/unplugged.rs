@@ -15,13 +15,12 @@ use crate::service::signal;
 use crate::stats::Samples;
 
 const CLIENTS: usize = 16;
-/// From one kill to the next. Deaths that follow one another within 5 s are taken for a worker that cannot live, and
-/// pauses are made before its next start.
-const LIFE: Duration = Duration::from_millis(5_500);
-/// A client that was refused tries again after this; `Retry-After` would have it wait longer.
-const AGAIN: Duration = Duration::from_millis(25);
-/// Back within this is what the issue asks of a lost worker.
-const BACK: f64 = 1_000.0;
+/// The time between two kills. A worker that dies again within 5 s is restarted only after a pause.
+const KILL_INTERVAL: Duration = Duration::from_millis(5_500);
+/// A refused client retries after this time; `Retry-After` would make it wait longer.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
+/// The target for the recovery from a lost worker.
+const MAX_RECOVERY_MS: f64 = 1_000.0;
 
 #[derive(Default)]
 struct Tally {
@@ -31,7 +30,7 @@ struct Tally {
     unanswered: usize,
     strange: usize,
     example: Option<String>,
-    /// When a run that began after a kill ended well.
+    /// The time at which a run that began after a kill succeeded.
     good: Vec<(Instant, Instant)>,
 }
 
@@ -64,7 +63,7 @@ impl Tally {
     }
 }
 
-pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let kills = if bench.quick { 1 } else { 3 };
     let service = bench.fresh_service()?;
     let (stop, tally) = (AtomicBool::new(false), Mutex::new(Tally::default()));
@@ -75,7 +74,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
             let answer = client.post("/v1/runs", body);
             let good = tally.lock().unwrap_or_else(PoisonError::into_inner).count(answer, began);
             if !good {
-                thread::sleep(AGAIN);
+                thread::sleep(RETRY_PAUSE);
             }
         }
     };
@@ -87,12 +86,12 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
         }
         let mut pull = || -> anyhow::Result<()> {
             for _ in 0..kills {
-                thread::sleep(LIFE);
+                thread::sleep(KILL_INTERVAL);
                 let worker = service.worker()?;
                 killed.push(Instant::now());
                 signal(worker, Signal::KILL)?;
             }
-            thread::sleep(LIFE);
+            thread::sleep(KILL_INTERVAL);
             Ok(())
         };
         let pulled = pull();
@@ -110,7 +109,7 @@ pub fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
         .target("every request is answered; the service is back within a second")
         .ours(&times)
         .at_most("requests without a proper answer", Unit::Count, lost, 0.0)
-        .at_most("back after", Unit::Ms, times.quantile(1.0), BACK)
+        .at_most("back after", Unit::Ms, times.quantile(1.0), MAX_RECOVERY_MS)
         .add(&format!(
             "{kills} kills, {CLIENTS} clients: {} runs ended well, refused with a problem document {:?} (status: count), \
              {} without an answer, {} with another one.",

@@ -1,4 +1,4 @@
-//! Reads a request's files, and says which one is wrong, in which field, and what it ought to be.
+//! Reads a request's files with errors that name the file, the field and the expected type.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,12 +10,12 @@ use crate::object::Object;
 
 const FIELDS: &[&str] = &["path", "content", "content_base64"];
 
-/// `where: what`, with the place that the error already names at its end.
+/// Prefixes an error with its place: `place: error`.
 fn at<E: Error>(place: impl fmt::Display) -> impl FnOnce(E) -> E {
     move |error| E::custom(format_args!("{place}: {error}"))
 }
 
-/// A path as it is quoted: not all of a long one.
+/// The path for an error message, cut to 80 characters.
 fn quoted(path: &str) -> String {
     format!("files: {:?}", path.chars().take(80).collect::<String>())
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use cofferdam_contract::LimitsRequest;
 use serde::Deserialize;
 
-use super::ConfigError;
 use super::registries::RegistrySection;
+use cofferdam_core::ConfigError;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,7 +16,7 @@ pub struct ConfigFile {
     pub data_dir: Option<PathBuf>,
     pub database_url: Option<String>,
     pub drain_s: Option<u64>,
-    /// Certificates that the gateway trusts besides the system's.
+    /// Certificates that the gateway trusts in addition to the system's.
     pub ca_file: Option<PathBuf>,
     /// The operator's policy, a YAML file.
     pub policy: Option<PathBuf>,
@@ -28,14 +28,14 @@ pub struct ConfigFile {
     pub uploads: UploadsSection,
     #[serde(default)]
     pub workers: WorkersSection,
-    /// Where objects are kept: a URL.
+    /// The URL of the object store.
     pub object_store: Option<String>,
     #[serde(default)]
     pub logs: LogsSection,
-    /// By host: the registries that components may be pulled from.
+    /// The registries that components may be pulled from, by host.
     #[serde(default)]
     pub registries: BTreeMap<String, RegistrySection>,
-    /// Settings of the local worker, handed to it as they are; the worker refuses what it does not know.
+    /// Settings of the local worker, passed on verbatim; the worker refuses unknown ones.
     #[serde(default)]
     pub worker: toml::Table,
     /// The same for the local worker of tools.

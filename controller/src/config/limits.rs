@@ -1,22 +1,16 @@
-//! The operator's limits: what a run gets by itself, and what it may ask at most.
+//! Parses the limits of runs: the defaults and the maximums.
 
 use cofferdam_contract::{Limits, LimitsRequest};
+use cofferdam_core::{ConfigError, Source};
+use cofferdam_policy::LimitsConfig;
 
-use super::{ConfigError, ConfigFile, Source};
+use super::ConfigFile;
 
-#[derive(Debug, Clone, Copy)]
-pub struct LimitsConfig {
-    pub default: Limits,
-    pub maximum: Limits,
-}
-
-impl LimitsConfig {
-    pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<Self, ConfigError> {
-        Ok(Self {
-            default: limits(source, "COFFERDAM_DEFAULT_", &file.limits.default, Limits::DEFAULT)?,
-            maximum: limits(source, "COFFERDAM_MAX_", &file.limits.maximum, Limits::MAXIMUM)?,
-        })
-    }
+pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<LimitsConfig, ConfigError> {
+    Ok(LimitsConfig {
+        default: limits(source, "COFFERDAM_DEFAULT_", &file.limits.default, Limits::DEFAULT)?,
+        maximum: limits(source, "COFFERDAM_MAX_", &file.limits.maximum, Limits::MAXIMUM)?,
+    })
 }
 
 fn limits(source: &Source<'_>, prefix: &str, file: &LimitsRequest, base: Limits) -> Result<Limits, ConfigError> {

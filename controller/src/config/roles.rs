@@ -1,6 +1,6 @@
 //! Which parts of the program this process runs. Roles that are not built yet are refused by name.
 
-use super::ConfigError;
+use cofferdam_core::ConfigError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -25,32 +25,32 @@ impl Roles {
         });
         let roles = Self(roles.collect::<Result<_, _>>()?);
         if roles.0.len() > 1 && roles.0.contains(&Role::CodeRunner) {
-            return Err(ConfigError::value("--role", "code-runner runs alone: without --role one process runs all"));
+            return Err(ConfigError::value("--role", "code-runner runs alone; omit --role to run everything"));
         }
         Ok(roles)
     }
 
-    /// Whether a worker child runs on this machine.
+    /// True if this process starts a local worker.
     pub fn local_worker(&self) -> bool {
         self.0.is_empty() || self.front_only()
     }
 
-    /// Whether this process is no more than a worker with a door for other machines.
+    /// True if this process only serves its local workers to controllers on other machines.
     pub fn front_only(&self) -> bool {
         self.0.contains(&Role::CodeRunner)
     }
 
-    /// Whether it brings images from the cloud's buckets into its registry.
+    /// True if this process copies images from buckets into registries.
     pub fn carries(&self) -> bool {
         self.0.is_empty() || self.0.contains(&Role::AwsOperator)
     }
 
-    /// Whether it does nothing else.
+    /// True if this process does nothing but copy images.
     pub fn carries_only(&self) -> bool {
         self.carries() && !self.serves()
     }
 
-    /// Whether it has the HTTP API and drives agents.
+    /// True if this process serves the HTTP API and drives agents.
     pub fn serves(&self) -> bool {
         self.0.is_empty() || self.0.iter().any(|role| matches!(role, Role::Controller | Role::Api))
     }

@@ -1,4 +1,4 @@
-//! Settings in, configuration or refusal out.
+//! Valid and invalid settings.
 
 use super::*;
 

@@ -1,55 +1,39 @@
-//! Uploads of images: how large, how many at once, how long one waits for its client, and under which address clients
-//! reach us.
+//! Parses the settings of uploads.
 
 use std::time::Duration;
 
-use super::{ConfigError, ConfigFile, Source};
+use cofferdam_core::{ConfigError, Source};
+use cofferdam_uploads::UploadsConfig;
 
-#[derive(Debug, Clone)]
-pub struct UploadsConfig {
-    /// Bytes of an archive as it is sent.
-    pub max_image_bytes: u64,
-    /// At once, in all and of one organization.
-    pub max: usize,
-    pub max_per_organization: usize,
-    /// The longest silence in the middle of a body.
-    pub idle: Duration,
-    /// How long an upload whose client is gone waits for it to come back.
-    pub wait: Duration,
-    /// From the first byte to the image in the registry.
-    pub whole: Duration,
-    /// What links begin with, such as `https://api.example.com`; without it, what the request was sent to.
-    pub public_url: Option<String>,
+use super::ConfigFile;
+
+pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<UploadsConfig, ConfigError> {
+    let file = &file.uploads;
+    let number = |name: &str, file, default| source.number(name, file, default);
+    let seconds = |name: &str, file, default| number(name, file, default).map(Duration::from_secs);
+    let count =
+        |name: &str, file, default| number(name, file, default).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let public_url = source.text("COFFERDAM_PUBLIC_URL").or_else(|| file.public_url.clone());
+    Ok(UploadsConfig {
+        max_image_bytes: number("COFFERDAM_MAX_IMAGE_BYTES", file.max_image_bytes, 32 << 30)?,
+        max: count("COFFERDAM_MAX_UPLOADS", file.max, 8)?,
+        max_per_organization: count("COFFERDAM_MAX_UPLOADS_PER_ORGANIZATION", file.max_per_organization, 4)?,
+        idle: seconds("COFFERDAM_UPLOAD_IDLE_S", file.idle_s, 60)?,
+        wait: seconds("COFFERDAM_UPLOAD_WAIT_S", file.wait_s, 600)?,
+        whole: seconds("COFFERDAM_UPLOAD_MAX_S", file.max_s, 12 * 3_600)?,
+        public_url: public_url.map(|text| address(&text)).transpose()?,
+    })
 }
 
-impl UploadsConfig {
-    pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<Self, ConfigError> {
-        let file = &file.uploads;
-        let number = |name: &str, file, default| source.number(name, file, default);
-        let seconds = |name: &str, file, default| number(name, file, default).map(Duration::from_secs);
-        let count =
-            |name: &str, file, default| number(name, file, default).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-        let public_url = source.text("COFFERDAM_PUBLIC_URL").or_else(|| file.public_url.clone());
-        Ok(Self {
-            max_image_bytes: number("COFFERDAM_MAX_IMAGE_BYTES", file.max_image_bytes, 32 << 30)?,
-            max: count("COFFERDAM_MAX_UPLOADS", file.max, 8)?,
-            max_per_organization: count("COFFERDAM_MAX_UPLOADS_PER_ORGANIZATION", file.max_per_organization, 4)?,
-            idle: seconds("COFFERDAM_UPLOAD_IDLE_S", file.idle_s, 60)?,
-            wait: seconds("COFFERDAM_UPLOAD_WAIT_S", file.wait_s, 600)?,
-            whole: seconds("COFFERDAM_UPLOAD_MAX_S", file.max_s, 12 * 3_600)?,
-            public_url: public_url.map(|text| address(&text)).transpose()?,
-        })
-    }
-}
-
-/// An address without a path at its end.
+/// An address without a slash at its end.
 fn address(text: &str) -> Result<String, ConfigError> {
     let text = text.trim().trim_end_matches('/');
-    let wrong = || ConfigError::value("COFFERDAM_PUBLIC_URL", format!("{text:?} is not http(s)://HOST[:PORT][/PATH]"));
-    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let invalid =
+        || ConfigError::value("COFFERDAM_PUBLIC_URL", format!("{text:?} is not http(s)://HOST[:PORT][/PATH]"));
+    let url = url::Url::parse(text).map_err(|_| invalid())?;
     let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
     let whole = plain && url.fragment().is_none() && url.has_host();
-    if matches!(url.scheme(), "http" | "https") && whole { Ok(text.to_owned()) } else { Err(wrong()) }
+    if matches!(url.scheme(), "http" | "https") && whole { Ok(text.to_owned()) } else { Err(invalid()) }
 }
 
 #[cfg(test)]

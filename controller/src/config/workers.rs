@@ -1,11 +1,14 @@
-//! Workers on other machines and the token between them and us; settings that the local worker is given.
+//! Parses the workers on other machines, their token, and the settings of the local workers.
 
-use super::{ConfigError, ConfigFile, Secret, Source};
+use cofferdam_core::{ConfigError, Secret, Source};
+use cofferdam_workers::RemoteWorker;
+
+use super::ConfigFile;
 
 #[derive(Debug, Clone)]
 pub struct WorkersConfig {
     pub remote: Vec<RemoteWorker>,
-    /// What a controller sends and a code-runner wants.
+    /// The token that controllers send and code-runners check.
     pub token: Option<Secret>,
     /// The file's `[worker]` table, for the local worker.
     pub local: toml::Table,
@@ -13,17 +16,11 @@ pub struct WorkersConfig {
     pub tools: toml::Table,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteWorker {
-    /// `host:port`; also the worker's name in the store.
-    pub authority: String,
-}
-
 impl WorkersConfig {
     pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<Self, ConfigError> {
         let listed = source.list("COFFERDAM_WORKERS");
         let addresses = listed.unwrap_or_else(|| file.workers.addresses.clone().unwrap_or_default());
-        let remote = addresses.iter().map(|address| RemoteWorker::parse(address)).collect::<Result<Vec<_>, _>>()?;
+        let remote = addresses.iter().map(|address| remote(address)).collect::<Result<Vec<_>, _>>()?;
         let token = source.text("COFFERDAM_WORKER_TOKEN").map(Secret::new);
         if !remote.is_empty() && token.is_none() {
             return Err(ConfigError::value(
@@ -35,14 +32,12 @@ impl WorkersConfig {
     }
 }
 
-impl RemoteWorker {
-    fn parse(address: &str) -> Result<Self, ConfigError> {
-        let wrong = || ConfigError::value("COFFERDAM_WORKERS", format!("{address:?} is not http://HOST:PORT"));
-        let authority = address.strip_prefix("http://").ok_or_else(wrong)?.trim_end_matches('/');
-        let parsed: http::uri::Authority = authority.parse().map_err(|_| wrong())?;
-        if parsed.port_u16().is_none() || authority.contains(['/', '@']) {
-            return Err(wrong());
-        }
-        Ok(Self { authority: authority.to_owned() })
+fn remote(address: &str) -> Result<RemoteWorker, ConfigError> {
+    let wrong = || ConfigError::value("COFFERDAM_WORKERS", format!("{address:?} is not http://HOST:PORT"));
+    let authority = address.strip_prefix("http://").ok_or_else(wrong)?.trim_end_matches('/');
+    let parsed: http::uri::Authority = authority.parse().map_err(|_| wrong())?;
+    if parsed.port_u16().is_none() || authority.contains(['/', '@']) {
+        return Err(wrong());
     }
+    Ok(RemoteWorker { authority: authority.to_owned() })
 }

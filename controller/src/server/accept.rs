@@ -18,20 +18,20 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::loops::Loops;
-use crate::api::Peer;
+use cofferdam_api::Peer;
 
-/// The head of a request has this time; an idle connection is closed after it.
+/// A request's head must arrive within this time; an idle connection is closed after it.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 64 << 10;
-/// Open connections at most; further ones wait in the listener's queue.
+/// The maximum of open connections; further ones wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 8_192;
 
-/// Serves until `draining`, then waits at most `drain` for the requests that are under way.
+/// Serves until `draining`, then waits at most `drain` for the requests under way.
 pub async fn accept(listener: TcpListener, router: Router, draining: CancellationToken, drain: Duration) {
     let loops = match Loops::start() {
         Ok(loops) => loops,
         Err(error) => {
-            tracing::error!(%error, "the threads that answer could not be started");
+            tracing::error!(%error, "the connection threads could not be started");
             return;
         }
     };
@@ -48,7 +48,7 @@ pub async fn accept(listener: TcpListener, router: Router, draining: Cancellatio
             accepted = listener.accept() => match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Out of file handles, usually: existing connections have to end first.
+                    // Usually out of file descriptors: existing connections have to end first.
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
@@ -56,7 +56,7 @@ pub async fn accept(listener: TcpListener, router: Router, draining: Cancellatio
             },
             () = draining.cancelled() => break,
         };
-        // Answers are written whole; waiting to fill a packet would only cost time.
+        // Answers are written whole, so Nagle's algorithm would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
@@ -79,7 +79,7 @@ pub async fn accept(listener: TcpListener, router: Router, draining: Cancellatio
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = draining.cancelled() => {
-                    // What is under way ends; no further request is read.
+                    // Requests under way finish; no further request is read.
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
@@ -93,6 +93,6 @@ pub async fn accept(listener: TcpListener, router: Router, draining: Cancellatio
     drop(listener);
     connections.close();
     if tokio::time::timeout(drain, connections.wait()).await.is_err() {
-        tracing::warn!("requests were still under way when the time for draining was over");
+        tracing::warn!("the drain time ended with requests still under way");
     }
 }

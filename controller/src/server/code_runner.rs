@@ -1,6 +1,6 @@
-//! The front of a machine's workers for other machines: checks the token and passes the workers' wire on unchanged, that
-//! of tools to the one worker, the rest to the other. It knows no keys and no sessions. `/health` without the token says
-//! only that the process lives.
+//! Serves a machine's workers to controllers on other machines: checks the token and forwards requests unchanged, those
+//! for tools to the tool worker, the rest to the worker. It knows no API keys and no sessions. `/health` needs no token
+//! and says only that the process is alive.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use http::{HeaderValue, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
-use crate::Error;
-use crate::auth::{Hash, hash};
-use crate::config::Secret;
-use crate::workers::{ToolWorker, Worker};
+use cofferdam_core::Secret;
+use cofferdam_http::ApiError;
+use cofferdam_identity::{Hash, hash};
+use cofferdam_workers::{ToolWorker, Worker};
 
 #[derive(Clone)]
 struct Front {
@@ -40,21 +40,23 @@ pub fn front(worker: Arc<Worker>, tools: Option<Arc<ToolWorker>>, token: &Secret
 }
 
 impl Front {
-    fn check(&self, request: &Request) -> Result<(), Error> {
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
         let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        // Hashes are compared, so the time tells nothing of the token.
+        // Comparing hashes keeps the timing from revealing the token.
         match given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| hash(token) == self.token) {
             true => Ok(()),
-            false => Err(Problem::unauthorized("This is a worker: it takes only its controllers' token.").into()),
+            false => {
+                Err(Problem::unauthorized("This is a code-runner: it only accepts its controllers' token.").into())
+            }
         }
     }
 
-    fn tools(&self) -> Result<&Arc<ToolWorker>, Error> {
+    fn tools(&self) -> Result<&Arc<ToolWorker>, ApiError> {
         self.tools.as_ref().ok_or_else(|| Problem::not_found("This machine runs no tools.").into())
     }
 }
 
-async fn pass(State(front): State<Front>, request: Request) -> Result<Response, Error> {
+async fn pass(State(front): State<Front>, request: Request) -> Result<Response, ApiError> {
     if let Err(refused) = front.check(&request) {
         if request.uri().path() == "/health" {
             return Ok(Json(serde_json::json!({ "status": "ok" })).into_response());
@@ -72,12 +74,12 @@ async fn pass(State(front): State<Front>, request: Request) -> Result<Response, 
     Ok(Response::from_parts(head, Body::new(body)))
 }
 
-/// Compiled here, in a process of its own: the worker may not.
+/// Compiles a component here, in a process of its own: the worker is not allowed to.
 async fn component(
     State(front): State<Front>,
     Path(digest): Path<String>,
     request: Request,
-) -> Result<Json<Component>, Error> {
+) -> Result<Json<Component>, ApiError> {
     front.check(&request)?;
     let bytes = axum::body::to_bytes(request.into_body(), MAX_COMPONENT_BYTES).await;
     let bytes =
@@ -85,24 +87,24 @@ async fn component(
     Ok(Json(front.tools()?.ensure(&digest, bytes).await?))
 }
 
-async fn uplink(State(front): State<Front>, request: Request) -> Result<Response, Error> {
+async fn uplink(State(front): State<Front>, request: Request) -> Result<Response, ApiError> {
     front.check(&request)?;
     let inner = front.worker.uplink("/uplink", gateway(&request)?).await?;
     Ok(tunnel(request, inner))
 }
 
-async fn tools_uplink(State(front): State<Front>, request: Request) -> Result<Response, Error> {
+async fn tools_uplink(State(front): State<Front>, request: Request) -> Result<Response, ApiError> {
     front.check(&request)?;
     let inner = front.tools()?.uplink(gateway(&request)?).await?;
     Ok(tunnel(request, inner))
 }
 
-fn gateway(request: &Request) -> Result<&str, Error> {
+fn gateway(request: &Request) -> Result<&str, ApiError> {
     let name = request.headers().get(GATEWAY_HEADER).and_then(|value| value.to_str().ok());
-    name.ok_or_else(|| Problem::malformed(format!("The header {GATEWAY_HEADER} is needed.")).into())
+    name.ok_or_else(|| Problem::malformed(format!("The header {GATEWAY_HEADER} is required.")).into())
 }
 
-/// Joins the caller's connection, once it is upgraded, with the worker's.
+/// Joins the caller's connection with the worker's once it is upgraded.
 fn tunnel(mut request: Request, inner: Upgraded) -> Response {
     let outer = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -113,7 +115,7 @@ fn tunnel(mut request: Request, inner: Upgraded) -> Response {
                     tracing::debug!(%error, "an uplink broke off");
                 }
             }
-            Err(error) => tracing::debug!(%error, "a caller asked for an uplink and did not take it"),
+            Err(error) => tracing::debug!(%error, "a caller requested an uplink and did not upgrade its connection"),
         }
     });
     let mut response = Response::new(Body::empty());

@@ -1,5 +1,5 @@
-//! Threads that serve connections, each with an event loop of its own. A connection stays where it was given: between
-//! its client and its worker no other thread has to be woken.
+//! Threads that serve connections, each with an event loop of its own. A connection stays on its thread, so no other
+//! thread has to be woken between its client and its worker.
 
 use std::io;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 struct Loop {
     handle: Handle,
-    /// As many clones as there are connections.
+    /// Has one clone per connection of the loop.
     open: Arc<()>,
 }
 
-/// The loops; they end, with all that is in them, when this is dropped.
+/// The loops. They end with all of their connections when this is dropped.
 pub(super) struct Loops {
     loops: Vec<Loop>,
     _stop: DropGuard,
 }
 
-/// A timer that is always there: setting one that is earlier than all others makes the loop wake itself, and so would
-/// each request's, were it the only one.
-const SOON: Duration = Duration::from_secs(2);
+/// The interval of a timer that always runs. Setting a timer that is earlier than all others wakes the loop; without
+/// this one, every request's timeout would.
+const TIMER_INTERVAL: Duration = Duration::from_secs(2);
 
 async fn turn(stop: CancellationToken) {
-    while tokio::time::timeout(SOON, stop.cancelled()).await.is_err() {}
+    while tokio::time::timeout(TIMER_INTERVAL, stop.cancelled()).await.is_err() {}
 }
 
 impl Loops {
-    /// One for each processor.
+    /// Starts one loop per processor.
     pub(super) fn start() -> io::Result<Self> {
         let stop = CancellationToken::new();
         let mut loops = Vec::new();
@@ -43,7 +43,7 @@ impl Loops {
         Ok(Self { loops, _stop: stop.drop_guard() })
     }
 
-    /// Serves a connection in the loop that has the fewest.
+    /// Serves a connection in the loop with the fewest connections.
     pub(super) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let Some(least) = self.loops.iter().min_by_key(|one| Arc::strong_count(&one.open)) else { return };
         let open = Arc::clone(&least.open);

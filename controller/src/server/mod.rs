@@ -1,7 +1,9 @@
-//! The process: what a role starts, listens on and ends, in which order.
+//! The process: starts the parts of its roles, listens, and shuts down in order.
 
 mod accept;
 mod code_runner;
+mod folder;
+mod keep_going;
 mod loops;
 mod serve;
 mod signals;

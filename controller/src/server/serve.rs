@@ -1,61 +1,58 @@
-//! `cofferdam serve`: brings the parts up, waits, and takes them down in the reverse order.
+//! `cofferdam serve`: starts the parts, waits, and stops them in reverse order.
 
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use cofferdam_gateway::{keep_uplink, uplinks};
+use cofferdam_identity::{KeySource, accept_serve_key};
+use cofferdam_store::Store;
+use cofferdam_workers::supervisor::{LocalTools, LocalWorker, Supervision, ToolProgram, WorkerProgram};
+use cofferdam_workers::{RestartMetrics, ToolWorker, Worker, watch};
+use parking_lot::RwLock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accept::accept;
+use super::folder::{lock_folder, make_private};
+use super::keep_going::keep_going;
 use super::{code_runner, signals};
-use crate::agents::{cloud, driver};
-use crate::auth::{KeySource, accept_serve_key};
 use crate::config::Config;
-use crate::gateway::{keep_uplink, uplinks};
-use crate::metrics::Metrics;
-use crate::services::{self, App, Controller, reaper};
-use crate::store::Store;
-use crate::supervisor::{LocalTools, LocalWorker, Supervision, ToolProgram, WorkerProgram};
-use crate::workers::{Registry, ToolWorker, ToolWorkers, Worker, watch};
-use crate::{Error, api};
+use crate::{Controller, Error, Machines, World};
 
-/// Background tasks end within this time once they are told to.
-const END: Duration = Duration::from_secs(5);
+/// The time that background tasks have to end when they are stopped.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The interval at which a start checks if a worker has become ready.
+const READY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A part that broke is started again after this time.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// What is there when the listener is open.
+/// The state once the listener is open.
 pub struct Started {
     pub address: SocketAddr,
     pub door: Door,
 }
 
-/// What listens there.
+/// The service behind the listener.
 pub enum Door {
-    /// The API, and where its key is.
+    /// The API, and the source of its first key.
     Api(KeySource),
     /// Workers, for controllers that have the token.
     CodeRunner,
-    /// Health and metrics of what does its work unasked.
+    /// Health and metrics of a process without an API.
     AwsOperator,
 }
 
-/// Tells a person what happens.
+/// Callbacks that report the start to the operator.
 pub struct Announce {
     pub started: Box<dyn FnOnce(&Started) + Send>,
     pub progress: Box<dyn Fn(&str) + Send + Sync>,
-    /// Called once, when the first runs can be taken.
+    /// Called once, when runs are accepted.
     pub ready: Box<dyn FnOnce() + Send>,
 }
 
-/// What the local workers are, where the roles have any.
+/// The programs of the local workers, for roles that have any.
 pub struct Programs {
     pub worker: WorkerProgram,
     pub tools: ToolProgram,
@@ -68,7 +65,7 @@ struct Local {
 }
 
 impl Local {
-    /// Each has a folder of its own below `run` for its socket.
+    /// Each gets a folder of its own below `run` for its socket.
     fn bind(programs: Programs, run: &Path) -> Result<Self, Error> {
         Ok(Self {
             worker: LocalWorker::bind(programs.worker, &run.join("worker"))?,
@@ -77,33 +74,39 @@ impl Local {
     }
 }
 
+/// The background tasks of a process, and the tokens that stop them.
+struct Background {
+    tasks: TaskTracker,
+    /// Requests under way finish; no new ones are accepted.
+    draining: CancellationToken,
+    /// Everything stops.
+    stop: CancellationToken,
+}
+
 /// Runs the configured roles until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// What keeps it from starting, or a local worker that cannot be prepared.
+/// An invalid setting, a port or data folder in use, or a local worker that cannot be started.
 pub async fn serve(config: Config, programs: Option<Programs>, announce: Announce) -> Result<(), Error> {
-    let (draining, stop, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    let background =
+        Background { tasks: TaskTracker::new(), draining: CancellationToken::new(), stop: CancellationToken::new() };
+    let Background { tasks, draining, stop } = &background;
     make_private(&config.data_dir)?;
     let _only_one = lock_folder(&config.data_dir)?;
-    let metrics = Arc::new(Metrics::default());
+    let restarts = RestartMetrics::default();
     let progress = Arc::new(RwLock::new("starting".to_owned()));
-    let run = config.data_dir.join("run");
     let programs = programs.filter(|_| config.roles.local_worker());
-    let local = programs.map(|programs| Local::bind(programs, &run)).transpose()?;
-    let mut workers: Vec<Arc<Worker>> = local.iter().map(|local| Arc::clone(&local.worker.worker)).collect();
-    let mut tools: Vec<Arc<ToolWorker>> = local.iter().map(|local| Arc::clone(&local.tools.worker)).collect();
-    for remote in &config.workers.remote {
-        let worker = Worker::remote(remote, config.workers.token.as_ref())?;
-        tasks.spawn(watch(Arc::clone(&worker), stop.clone()));
-        workers.push(worker);
-        let worker = ToolWorker::remote(remote, config.workers.token.as_ref())?;
-        tasks.spawn(watch(Arc::clone(&worker), stop.clone()));
-        tools.push(worker);
-    }
-    let parts =
-        Parts { workers: workers.clone(), tools, metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) };
+    let local = programs.map(|programs| Local::bind(programs, &config.data_dir.join("run"))).transpose()?;
+    let mut machines = Machines {
+        workers: local.iter().map(|local| Arc::clone(local.worker.worker())).collect(),
+        tools: local.iter().map(|local| Arc::clone(local.tools.worker())).collect(),
+        restarts: restarts.clone(),
+        progress: Arc::clone(&progress),
+    };
+    add_remote(&mut machines, &config, &background)?;
+    let workers = machines.workers.clone();
     let (drain, listen, unasked) = (config.drain, config.listen, config.roles.carries_only());
-    let (router, door, store) = parts.router(config, &tasks, &draining, &stop).await?;
+    let (router, door, store) = open(config, machines, &background).await?;
 
     let failed = |source| Error::Listen { address: listen.to_string(), source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
@@ -115,12 +118,12 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
         false => drop(tasks.spawn(tell_ready(workers, stop.clone(), announce.ready))),
     }
 
-    let supervised = supervise(local, metrics, progress, announce.progress, stop.clone(), drain);
+    let supervised = supervise(local, restarts, progress, announce.progress, stop.clone(), drain);
     let mut supervisor = tokio::spawn(supervised);
     let mut server = tokio::spawn(accept(listener, router, draining.clone(), drain));
     let result = tokio::select! {
         _ = &mut server => Ok(()),
-        ended = &mut supervisor => ended.unwrap_or_else(|e| Err(Error::Wire(e.to_string()))),
+        ended = &mut supervisor => ended.unwrap_or_else(|broke| Err(broke.into())),
     };
     draining.cancel();
     if !server.is_finished() {
@@ -129,7 +132,7 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     stop.cancel();
     let result = if supervisor.is_finished() { result } else { supervisor.await.unwrap_or(Ok(())) };
     tasks.close();
-    if tokio::time::timeout(END, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(STOP_TIMEOUT, tasks.wait()).await.is_err() {
         tracing::warn!("background tasks did not end in time");
     }
     if let Some(store) = store {
@@ -139,80 +142,59 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     result
 }
 
-struct Parts {
-    workers: Vec<Arc<Worker>>,
-    tools: Vec<Arc<ToolWorker>>,
-    metrics: Arc<Metrics>,
-    progress: Arc<RwLock<String>>,
+/// Adds the workers on other machines, and starts watching them.
+fn add_remote(machines: &mut Machines, config: &Config, background: &Background) -> Result<(), Error> {
+    for remote in &config.workers.remote {
+        let worker = Worker::remote(remote, config.workers.token.as_ref())?;
+        background.tasks.spawn(watch(Arc::clone(&worker), background.stop.clone()));
+        machines.workers.push(worker);
+        let worker = ToolWorker::remote(remote, config.workers.token.as_ref())?;
+        background.tasks.spawn(watch(Arc::clone(&worker), background.stop.clone()));
+        machines.tools.push(worker);
+    }
+    Ok(())
 }
 
-impl Parts {
-    /// What the role answers with, and the store where it has one.
-    async fn router(
-        self,
-        config: Config,
-        tasks: &TaskTracker,
-        draining: &CancellationToken,
-        stop: &CancellationToken,
-    ) -> Result<(Router, Door, Option<Store>), Error> {
-        if let (true, Some(worker), Some(token)) =
-            (config.roles.front_only(), self.workers.first(), &config.workers.token)
-        {
-            let tools = self.tools.first().cloned();
-            return Ok((code_runner::front(Arc::clone(worker), tools, token), Door::CodeRunner, None));
-        }
-        let store = Store::open(&config.database).await?;
-        let roles = config.roles.clone();
-        let (key, folder) = (config.api_key.clone(), config.data_dir.clone());
-        let parts = services::Parts {
-            workers: Registry::new(self.workers),
-            tool_workers: ToolWorkers::new(self.tools),
-            metrics: self.metrics,
-            progress: self.progress,
-            ..services::Parts::new(config, store.clone())
-        };
-        let app = Controller::new(parts).await?;
-        if roles.carries() {
-            let name = "bringing images";
-            tasks.spawn(keep_going(name, Arc::clone(&app), cloud::operate, stop.clone()));
-        }
-        if !roles.serves() {
-            return Ok((api::operations(&app), Door::AwsOperator, Some(store)));
-        }
-        let key = accept_serve_key(key.as_ref(), &folder, &store).await?;
-        tasks.spawn(reaper::keep_up(Arc::clone(&app), stop.clone()));
-        tasks.spawn(keep_going("driving agents", Arc::clone(&app), driver::drive, stop.clone()));
-        tasks.spawn(Arc::clone(&app.logs).run(draining.clone(), stop.clone()));
-        for uplink in uplinks(&app) {
-            tasks.spawn(keep_uplink(Arc::clone(&app), uplink, stop.clone()));
-        }
-        Ok((api::router(&app).0, Door::Api(key), Some(store)))
+/// The router for the roles, and the store if they have one. Starts their background tasks.
+async fn open(
+    config: Config,
+    machines: Machines,
+    background: &Background,
+) -> Result<(Router, Door, Option<Store>), Error> {
+    if let (true, Some(worker), Some(token)) =
+        (config.roles.front_only(), machines.workers.first(), &config.workers.token)
+    {
+        let tools = machines.tools.first().cloned();
+        return Ok((code_runner::front(Arc::clone(worker), tools, token), Door::CodeRunner, None));
     }
-}
-
-/// Such a part ends only where it breaks, which takes no other part down: it is started again.
-async fn keep_going<F: Future<Output = Result<(), Error>> + Send + 'static>(
-    name: &'static str,
-    app: App,
-    part: fn(App, CancellationToken) -> F,
-    stop: CancellationToken,
-) {
-    while !stop.is_cancelled() {
-        match tokio::spawn(part(Arc::clone(&app), stop.clone())).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = %error.chain(), "{name} did not start"),
-            Err(error) => tracing::error!(%error, "{name} broke; it is started again"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(AGAIN) => {}
-            () = stop.cancelled() => {}
-        }
+    let store = Store::open(&config.database).await?;
+    let roles = config.roles.clone();
+    let (key, folder) = (config.api_key.clone(), config.data_dir.clone());
+    let controller = Arc::new(Controller::new(config, store.clone(), machines, World::default()).await?);
+    let Background { tasks, draining, stop } = background;
+    if roles.carries() {
+        let parts = Arc::clone(&controller);
+        tasks.spawn(keep_going("carrying images", stop.clone(), move |stop| Ok(parts.operator()?.operate(stop))));
     }
+    if !roles.serves() {
+        return Ok((controller.operations(), Door::AwsOperator, Some(store)));
+    }
+    let key = accept_serve_key(key.as_ref(), &folder, &store).await?;
+    tasks.spawn(Arc::clone(&controller.keyring).keep_fresh(stop.clone()));
+    tasks.spawn(Arc::clone(&controller.sandboxes).keep_reaped(stop.clone()));
+    tasks.spawn(Arc::clone(&controller.tools).keep_swept(stop.clone()));
+    let parts = Arc::clone(&controller);
+    tasks.spawn(keep_going("driving agents", stop.clone(), move |stop| Ok(parts.driver()?.drive(stop))));
+    tasks.spawn(Arc::clone(&controller.logs).run(draining.clone(), stop.clone()));
+    for uplink in uplinks(&controller.status.workers, &controller.status.tool_workers) {
+        tasks.spawn(keep_uplink(Arc::clone(&controller.gateway), uplink, stop.clone()));
+    }
+    Ok((controller.router().0, Door::Api(key), Some(store)))
 }
 
 async fn supervise(
     local: Option<Local>,
-    metrics: Arc<Metrics>,
+    metrics: RestartMetrics,
     shown: Arc<RwLock<String>>,
     tell: Box<dyn Fn(&str) + Send + Sync>,
     stop: CancellationToken,
@@ -223,38 +205,22 @@ async fn supervise(
         return Ok(());
     };
     let progress = Box::new(move |line: &str| {
-        line.clone_into(&mut shown.write().unwrap_or_else(|e| e.into_inner()));
+        line.clone_into(&mut shown.write());
         tell(line);
     });
-    // Tools do not wait for the kernels to be prepared.
-    let tools = local.tools.supervise(Arc::clone(&metrics), stop.clone(), grace);
+    // Tools do not wait until the kernels are prepared.
+    let tools = local.tools.supervise(metrics.clone(), stop.clone(), grace);
     let worker = local.worker.supervise(Supervision { metrics, progress, stop, grace });
-    tokio::try_join!(worker, tools).map(|((), ())| ())
+    tokio::try_join!(worker, tools)?;
+    Ok(())
 }
 
 async fn tell_ready(workers: Vec<Arc<Worker>>, stop: CancellationToken, tell: Box<dyn FnOnce() + Send>) {
     while !workers.iter().any(|worker| worker.is_ready()) {
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            () = tokio::time::sleep(READY_INTERVAL) => {}
             () = stop.cancelled() => return,
         }
     }
     tell();
-}
-
-/// Holds the data folder for this process alone: two would break each other's sessions.
-fn lock_folder(folder: &Path) -> Result<File, Error> {
-    let path = folder.join("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(Error::file(&path))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        let taken = "another `cofferdam serve` uses this data folder; end it, or give this one its own with --data-dir";
-        Error::File { path: folder.to_owned(), source: std::io::Error::other(taken) }
-    })?;
-    Ok(file)
-}
-
-/// Makes the data folder, for its owner only.
-fn make_private(folder: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::file(folder))
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 /// Routes that need no key.
 const OPEN: [&str; 4] = ["/health", "/ready", "/metrics", "/openapi.json"];
-/// A route that a link opens, and no key.
+/// A route that a link authorizes instead of a key.
 const LINKED: &str = "/uploads/{token}";
 /// Routes that a key with scope `read` may call.
 const READ: [&str; 16] = [
@@ -115,7 +115,7 @@ async fn the_open_routes_tell_what_they_should() {
     let metrics = app.call("", "GET", "/metrics", None).await;
     let text = String::from_utf8(metrics.body).unwrap();
     assert!(text.contains("cofferdam_fake 1") && text.contains("cofferdam_api_workers_ready 1"), "{text}");
-    app.app.workers.all()[0].set_health(None);
+    app.app.status.workers.all()[0].set_health(None);
     assert_eq!(app.call("", "GET", "/ready", None).await.status, 503);
     let answer = app.run(ADMIN, "1").await;
     answer.problem(503, "unavailable");

@@ -1,5 +1,5 @@
-//! Deployments that meet: two of one tool, one and a deletion, one and a rollback. Nothing is half-deployed, numbers are
-//! in order, and the list is right at once.
+//! Concurrent deployments: two of one tool, one and a deletion, one and a rollback. Nothing is half-deployed, numbers
+//! are in order, and the list is correct at once.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use axum::body::Body;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::fake_tools::{FakeTools, component, digest, held};
 use crate::support::{ADMIN, Answer, TestApp, eventually};
+use cofferdam_testkit::tools::{FakeTools, component, digest, held};
 
 async fn put(app: &TestApp, tool: &str, component: Vec<u8>) -> Answer {
     let request = app.request(ADMIN, "PUT", &format!("/v1/tools/{tool}")).header("content-type", "application/wasm");
     app.send(request.body(Body::from(component)).unwrap()).await
 }
 
-/// What the function `f` of the tool answers now.
+/// The current result of the tool's function `f`.
 async fn answers(app: &TestApp, tool: &str, function: &str) -> Value {
     let path = format!("/v1/tools/{tool}/functions/{function}");
     app.call(ADMIN, "POST", &path, Some(json!({}))).await.json()["result"].clone()

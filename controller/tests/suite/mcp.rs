@@ -1,4 +1,4 @@
-//! MCP over a fake worker of tools: which call a `notifications/cancelled` ends.
+//! MCP over a fake tool worker: the call that a `notifications/cancelled` ends.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use axum::body::Body;
 use serde_json::{Value, json};
 
-use crate::support::fake_tools::{FakeTools, component};
 use crate::support::{ADMIN, Answer, TestApp, eventually};
+use cofferdam_testkit::tools::{FakeTools, component};
 
-/// Sends a message, as the client of that name.
+/// Sends a message as the client with that name.
 async fn post(app: &TestApp, key: &str, client: Option<&str>, message: Value) -> Answer {
     let mut request = app.request(key, "POST", "/mcp").header("content-type", "application/json");
     request = request.header("accept", "application/json, text/event-stream");

@@ -1,16 +1,17 @@
-//! A worker on another machine: behind the code-runner's front, over TCP, with the token between.
+//! A worker on another machine: behind a code-runner, over TCP, with the token.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::fake_worker::FakeWorker;
 use crate::support::{ADMIN, TestApp, eventually};
 use axum::body::Body;
-use cofferdam_controller::config::{RemoteWorker, Secret};
 use cofferdam_controller::server::{accept, front};
-use cofferdam_controller::workers::{Worker, watch};
+use cofferdam_core::Secret;
+use cofferdam_testkit::worker::FakeWorker;
+use cofferdam_workers::RemoteWorker;
+use cofferdam_workers::{Worker, watch};
 use tokio_util::sync::CancellationToken;
 
 async fn code_runner(fake: &FakeWorker, stop: &CancellationToken) -> String {

@@ -1,4 +1,4 @@
-//! `/v1/runs` over a fake worker: what goes on, what comes back, what is refused, what happens when an end goes away.
+//! `/v1/runs` over a fake worker: forwarding, answers, refusals, disconnects.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -1,4 +1,4 @@
-//! Sessions and snapshots over a fake worker: whose they are, where they are, when they end.
+//! Sessions and snapshots over a fake worker: their owner, their worker, their end.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::support::{ADMIN, TestApp, eventually};
 use axum::body::Body;
-use cofferdam_controller::services::reaper;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -145,7 +144,7 @@ async fn a_session_ends_when_its_time_is_over() {
     let id = app.call(ADMIN, "POST", "/v1/sessions", short).await.json()["id"].as_str().unwrap().to_owned();
     let kept = app.session(ADMIN).await;
     let stop = CancellationToken::new();
-    let task = tokio::spawn(reaper::keep_up(app.app.clone(), stop.clone()));
+    let task = tokio::spawn(app.app.sandboxes.clone().keep_reaped(stop.clone()));
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     app.call(ADMIN, "GET", &format!("/v1/sessions/{id}"), None).await.problem(404, "not-found");
     eventually(|| app.workers[0].seen.sessions.lock().unwrap().len() == 1).await;

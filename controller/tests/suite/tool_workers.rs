@@ -1,4 +1,4 @@
-//! Workers of tools, here and behind a code-runner's front: components that they lack, uplinks through the front, loss.
+//! Tool workers, local and behind a code-runner: missing components, uplinks, lost workers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -16,11 +16,12 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use cofferdam_contract::worker::ToolsHealth;
 use cofferdam_contract::{Grants, Limits, OrganizationId, Problem, RunId, Status, ToolCall, ToolOutcome, Usage};
-use cofferdam_controller::Error;
-use cofferdam_controller::config::{RemoteWorker, Secret};
 use cofferdam_controller::server::{accept, front};
-use cofferdam_controller::supervisor::{Components, ToolProgram};
-use cofferdam_controller::workers::{ToolWorker, ToolWorkers, Watched, Worker};
+use cofferdam_core::Failure;
+use cofferdam_core::Secret;
+use cofferdam_workers::RemoteWorker;
+use cofferdam_workers::supervisor::{Components, ToolProgram};
+use cofferdam_workers::{Error, ToolWorker, ToolWorkers, Watched, Worker};
 use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "0123456789abcdef";
 
-/// What a fake tool worker knows: the folder into which components are "compiled", and what it was asked.
+/// The state of a fake tool worker: the folder for "compiled" components, and the requests it received.
 struct Fake {
     cache: PathBuf,
     calls: AtomicUsize,
@@ -63,7 +64,7 @@ async fn call(State(fake): State<Arc<Fake>>, body: Bytes) -> axum::response::Res
     Json(outcome).into_response()
 }
 
-/// Says everything back.
+/// Echoes everything.
 async fn uplink(mut request: Request<Body>) -> Response<Body> {
     assert_eq!(request.headers()["cofferdam-gateway"], NAME);
     let upgrade = hyper::upgrade::on(&mut request);
@@ -105,8 +106,7 @@ async fn worker(folder: &FsPath) -> (Arc<ToolWorker>, Arc<Fake>) {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
 fn to_call(tool: &str, component: &[u8]) -> ToolCall {
@@ -125,13 +125,10 @@ fn to_call(tool: &str, component: &[u8]) -> ToolCall {
 }
 
 fn kind(error: &Error) -> &str {
-    match error {
-        Error::Refused(problem) => problem.kind(),
-        other => panic!("{other}"),
-    }
+    error.refused().unwrap_or_else(|| panic!("{error}")).kind()
 }
 
-/// A front before that worker, and the worker as a controller on another machine knows it.
+/// A code-runner in front of that worker, and the worker as a controller on another machine reaches it.
 async fn behind_a_front(local: Arc<ToolWorker>, folder: &FsPath, stop: &CancellationToken) -> Arc<ToolWorker> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = listener.local_addr().unwrap().to_string();
@@ -154,7 +151,7 @@ async fn a_component_that_is_missing_is_sent_once_here_and_behind_a_front() {
         let asked = AtomicUsize::new(0);
         let component = || {
             asked.fetch_add(1, Ordering::Relaxed);
-            async { Ok(Bytes::from_static(b"bytes")) }
+            async { Ok::<_, Error>(Bytes::from_static(b"bytes")) }
         };
         for _ in 0..3 {
             let outcome = workers.call(&organization, &to_call("t", b"bytes"), component).await.unwrap();
@@ -202,7 +199,7 @@ async fn a_lost_worker_and_one_that_is_not_ready_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let (worker, _) = worker(folder.path()).await;
     let (workers, organization) = (ToolWorkers::new(vec![Arc::clone(&worker)]), OrganizationId::default_organization());
-    let component = || async { Ok(Bytes::new()) };
+    let component = || async { Ok::<_, Error>(Bytes::new()) };
     let lost = workers.call(&organization, &to_call("die", b""), component).await.unwrap_err();
     assert_eq!(kind(&lost), "worker-lost");
     worker.lost();

@@ -1,11 +1,14 @@
-//! Components of text against the linker: sockets, configuration, logging, key-value.
+//! Components in text form against the linker: sockets, configuration, logging, key-value.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
-use cofferdam_contract::{Grants, HttpGrant, KeyValueGrant, LimitName};
+use cofferdam_contract::{
+    FilesGrant, Grants, HttpGrant, KeyValueGrant, LimitName, LlmGrant, SecretGrant,
+    tool::{covered_by, uncovered},
+};
 use wasmtime::{
     Engine, Store,
     component::{Component, Linker},
@@ -19,7 +22,7 @@ const IO: &str = include_str!("../../../wit/deps/io.wit");
 const KEYVALUE: &str = include_str!("../../../wit/deps/keyvalue.wit");
 const LOGGING: &str = include_str!("../../../wit/deps/logging.wit");
 
-/// What the components here have in common: a memory that only grows, and `go`.
+/// Shared by the components here: a memory that only grows, and `go`.
 fn module(imports: &str, go: &str) -> String {
     format!(
         r#"(module {imports}
@@ -38,7 +41,7 @@ fn run(bytes: &[u8], sandbox: Sandbox, capabilities: Capabilities) -> wasmtime::
     let component = Component::new(&engine, bytes).unwrap();
     let mut linker = Linker::<Sandbox>::new(&engine);
     add_capabilities_to_linker(&mut linker, capabilities).unwrap();
-    // A linker may serve many components, each with sockets of another version.
+    // A linker may serve many components, each with another version of sockets.
     for _ in 0..2 {
         deny_sockets(&mut linker.clone(), &component)?;
     }
@@ -54,14 +57,47 @@ fn grants_become_capabilities() {
     let mut grants = Grants::default();
     assert_eq!(Capabilities::from(&grants), Capabilities::default());
     grants.http.push(HttpGrant { host: "example.com".to_owned(), ..HttpGrant::default() });
-    assert_eq!(Capabilities::from(&grants), Capabilities { http: true, ..Capabilities::default() });
+    let http = Capabilities::default().with(GrantKind::Http);
+    assert_eq!(Capabilities::from(&grants), http);
     grants.keyvalue = Some(KeyValueGrant::default());
-    assert_eq!(Capabilities::from(&grants), Capabilities { http: true, keyvalue: true, tools: false });
+    assert_eq!(Capabilities::from(&grants), http.with(GrantKind::KeyValue));
+    assert!(!Capabilities::from(&grants).has(GrantKind::Tools));
     grants.tools.push("other".to_owned());
-    assert!(Capabilities::from(&grants).tools);
+    assert!(Capabilities::from(&grants).has(GrantKind::Tools));
+    grants.secrets.push(SecretGrant { name: "s".to_owned(), env: None });
+    grants.files = Some(FilesGrant::default());
+    let all = http.with(GrantKind::KeyValue).with(GrantKind::Tools);
+    assert_eq!(Capabilities::from(&grants), all, "what is linked alike is equal");
+    let llm = Grants { llm: Some(LlmGrant::of(vec!["m".to_owned()])), ..Grants::default() };
+    assert_eq!(Capabilities::from(&llm), http);
 }
 
-/// Enough of the real package to show each kind of function.
+/// The contract says which grant makes an import available, and the capabilities link it.
+#[test]
+fn the_imports_of_a_grant_are_those_that_it_links() {
+    let none = Grants::default();
+    for kind in GrantKind::ALL {
+        let linked = of::<Sandbox>(*kind).map_or(&[][..], |capability| capability.imports());
+        let names: Vec<&str> = linked.iter().map(|import| import.split_once('@').unwrap().0).collect();
+        assert_eq!(names, covered_by(*kind), "{kind:?}");
+        for import in linked {
+            assert!(uncovered(&[(*import).to_owned()], &none)[0].remedy.starts_with("grant it"), "{import}");
+        }
+    }
+    for import in always::<Sandbox>().iter().flat_map(|capability| capability.imports()) {
+        assert_eq!(uncovered(&[(*import).to_owned()], &none), []);
+    }
+    // An interface that is linked cannot be linked again.
+    let every = GrantKind::ALL.iter().fold(Capabilities::default(), |all, kind| all.with(*kind));
+    let mut linker = Linker::<Sandbox>::new(&Engine::default());
+    add_capabilities_to_linker(&mut linker, every).unwrap();
+    let granted = GrantKind::ALL.iter().filter_map(|kind| of::<Sandbox>(*kind));
+    for capability in always().into_iter().chain(granted) {
+        assert!(capability.link(&mut linker).is_err(), "{:?}", capability.imports());
+    }
+}
+
+/// Enough of the real package to have each kind of function.
 const SOCKETS: &str = "package wasi:sockets@0.2.3;
     interface network {
         resource network;
@@ -104,7 +140,7 @@ fn sockets(go: &str) -> Vec<u8> {
 
 #[test]
 fn sockets_are_denied() {
-    // `access-denied` is case 1; each result is an error with it.
+    // `access-denied` is case 1. Each result is that error.
     let denied = sockets(
         r#"(local $network i32) (local $times i32)
         (call $create (i32.const 0) (i32.const 512))
@@ -124,11 +160,11 @@ fn sockets_are_denied() {
     let trapped = run(&sockets("(call $count)"), sandbox(), Capabilities::default()).unwrap_err();
     let text = format!("{trapped:?}");
     assert!(text.contains("wasi:sockets/tcp@0.2.3#open-count") && text.contains("no sockets"), "{text}");
-    // Networks are bounded as all resources are.
+    // Networks count against the resource limit.
     let endless = sockets("(loop $more (drop (call $network)) (br $more)) (unreachable)");
     let stopped = run(&endless, sandbox(), Capabilities::default()).unwrap_err();
     assert_eq!(stopped.downcast_ref(), Some(&Stop(LimitName::HostMemory)));
-    // A guest's own number is no socket.
+    // A number that the guest made up is not a socket.
     assert!(run(&sockets("(call $subscribe (i32.const 1))"), sandbox(), Capabilities::default()).is_err());
 }
 
@@ -214,5 +250,5 @@ fn key_value_needs_its_grant() {
         (i32.add (i32.mul (i32.load8_u (i32.const 600)) (i32.const 10)) (i32.load8_u (i32.const 604)))"#;
     let bytes = component(&[KEYVALUE, &world], &module(&imports, go));
     assert!(run(&bytes, sandbox(), Capabilities::default()).is_err());
-    assert_eq!(run(&bytes, sandbox(), Capabilities { keyvalue: true, ..Capabilities::default() }).unwrap(), 11);
+    assert_eq!(run(&bytes, sandbox(), Capabilities::default().with(GrantKind::KeyValue)).unwrap(), 11);
 }

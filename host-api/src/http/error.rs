@@ -1,4 +1,4 @@
-//! What becomes of failures: an error code for the guest, or a trap.
+//! Converts failures to an error code for the guest, or to a trap.
 
 use cofferdam_contract::uplink::RefusedBy;
 use wasmtime_wasi_io::streams::StreamError;
@@ -25,7 +25,7 @@ pub(super) fn internal(text: impl Into<String>) -> ErrorCode {
     ErrorCode::InternalError(Some(text.into()))
 }
 
-/// The code for the gateway's word.
+/// The error code for a refusal by the gateway.
 pub(super) fn refused(by: RefusedBy) -> ErrorCode {
     match by {
         RefusedBy::Policy => ErrorCode::HttpRequestDenied,
@@ -50,7 +50,7 @@ impl From<GatewayError> for ErrorCode {
     }
 }
 
-/// What a stream's operation fails with, so that `http-error-code` finds the code in it.
+/// A stream error in which `http-error-code` finds the code.
 pub(super) fn failed(code: ErrorCode) -> StreamError {
     StreamError::LastOperationFailed(code.into())
 }

@@ -1,12 +1,12 @@
-//! A request under way, until its response's head is there: `future-incoming-response`.
+//! A request until its response's head arrives: `future-incoming-response`.
 //!
-//! Moves on whenever anybody waits for it, or for room in the request's body.
+//! Progresses whenever someone waits for it, or for room in the request's body.
 
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -20,6 +20,7 @@ use cofferdam_contract::{
 };
 use http::{HeaderMap, Response};
 use http_body_util::{BodyExt, Limited};
+use parking_lot::Mutex;
 use wasmtime_wasi_io::{async_trait, poll::Pollable};
 
 use super::{
@@ -32,12 +33,12 @@ use crate::{
     interrupt::Timer,
 };
 
-/// The most requests of one sandbox under way, bodies of responses included.
+/// The most concurrent requests of one sandbox, including those whose response body is still open.
 const MAX_REQUESTS: usize = 32;
-/// The longest refusal that is read.
+/// The longest refusal to read.
 const MAX_PROBLEM: usize = 16 << 10;
 
-/// A place among the requests under way.
+/// A slot among the concurrent requests.
 pub(super) struct Place(Arc<AtomicUsize>);
 
 impl Place {
@@ -54,11 +55,11 @@ impl Drop for Place {
     }
 }
 
-/// A request that came to nothing.
+/// A failed request.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) code: ErrorCode,
-    /// What the gateway says about it; for the log, as codes have no text.
+    /// The gateway's explanation, for the log, because error codes have no text.
     pub(super) detail: Option<String>,
 }
 
@@ -79,12 +80,12 @@ enum State {
 
 pub(super) struct Exchange {
     state: Mutex<State>,
-    /// When the response's head has to be there.
+    /// The deadline for the response's head.
     until: Option<Instant>,
     body: Option<Arc<Pipe>>,
 }
 
-/// The gateway's word in a response's head or trailers.
+/// The gateway's refusal in a response's head or trailers.
 pub(super) fn refusal(headers: &HeaderMap) -> Option<RefusedBy> {
     let by = headers.get(REFUSED_HEADER)?;
     Some(by.to_str().ok().and_then(RefusedBy::parse).unwrap_or(RefusedBy::Internal))
@@ -110,9 +111,9 @@ impl Exchange {
         exchange
     }
 
-    /// Ready when there is an outcome, or was one.
+    /// Ready once there is an outcome, even if it was taken already.
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let State::Sending(sending) = &mut *state else { return Poll::Ready(()) };
         let outcome = match sending.as_mut().poll(context) {
             Poll::Ready(outcome) => outcome,
@@ -121,16 +122,16 @@ impl Exchange {
             }
             Poll::Pending => return Poll::Pending,
         };
-        // What the guest did wrong itself says more than that the connection broke.
+        // The guest's own mistake is a better explanation than a broken connection.
         let own = self.body.as_ref().and_then(|body| body.failure());
         *state = State::Done(outcome.map_err(|failed| own.map_or(failed, Failed::from)));
         Poll::Ready(())
     }
 
-    /// None: not yet. An error in the outer result: somebody has it already.
+    /// `None`: not yet. An error in the outer result: taken already.
     fn take(&self) -> Option<Result<Outcome, ()>> {
         let _ = self.poll(&mut Context::from_waker(Waker::noop()));
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         match &*state {
             State::Sending(_) => None,
             State::Taken => Some(Err(())),
@@ -142,15 +143,15 @@ impl Exchange {
     }
 }
 
-/// Gives the request up when it is dropped before its response was taken.
+/// Cancels the request when dropped before its response was taken.
 pub struct FutureIncomingResponse {
     exchange: Arc<Exchange>,
-    /// For the response.
+    /// Passed on to the response.
     place: Option<Place>,
     pub(super) between: Option<Duration>,
 }
 
-/// How a request came out: what was answered, or why not.
+/// The outcome of a request: a response or a failure.
 type Answered = Result<(Response<GatewayBody>, Place), Failed>;
 
 impl FutureIncomingResponse {

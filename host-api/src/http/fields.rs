@@ -1,6 +1,6 @@
-//! `fields`: header names and values, checked as they come in, bounded in number and bytes.
+//! `fields`: header names and values, checked on entry and bounded in number and bytes.
 //!
-//! Names are in lower case, as HTTP/2 has them. What would change the connection itself is forbidden to a guest.
+//! Names are lower case, as in HTTP/2. Guests may not set headers that affect the connection itself.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::{
     sandbox::{Sandbox, Stop},
 };
 
-/// The most of one `fields`, which is more than a request may have, so that there is an error code for too many.
+/// The most entries of one `fields`. More than a request may have, so that too many get an error code and not a trap.
 const MAX_ENTRIES: usize = 512;
 const MAX_BYTES: usize = 256 << 10;
-/// What an entry costs beside its bytes.
-const ENTRY: usize = 64;
+/// The cost of an entry besides its bytes.
+const ENTRY_BYTES: usize = 64;
 
 pub struct Fields {
     map: Arc<HeaderMap>,
@@ -29,12 +29,12 @@ pub struct Fields {
     hold: Hold,
 }
 
-/// Bytes of names and values.
+/// Total bytes of names and values.
 pub(super) fn bytes(map: &HeaderMap) -> usize {
     map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-/// Whether neither side of an exchange has a say in this header.
+/// True for headers that neither side of an exchange may set.
 pub(super) fn forbidden(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(
@@ -55,7 +55,7 @@ fn value(bytes: &[u8]) -> Result<HeaderValue, HeaderError> {
 
 impl Fields {
     pub(super) fn new(map: Arc<HeaderMap>, mutable: bool, held: &Held) -> Result<Self, Stop> {
-        let hold = held.hold(bytes(&map) + map.len() * ENTRY)?;
+        let hold = held.hold(bytes(&map) + map.len() * ENTRY_BYTES)?;
         Ok(Self { map, mutable, hold })
     }
 
@@ -63,7 +63,7 @@ impl Fields {
         (self.map, self.hold)
     }
 
-    /// All values for a name, or more of them.
+    /// Sets or appends values for a name.
     fn put(&mut self, text: &str, values: &[Vec<u8>], replace: bool) -> Result<(), HeaderFailure> {
         if !self.mutable {
             return Err(HeaderError::Immutable.into());
@@ -82,7 +82,7 @@ impl Fields {
         if entries > MAX_ENTRIES || size > MAX_BYTES {
             return Err(Stop(LimitName::HostMemory).into());
         }
-        self.hold.resize(size + entries * ENTRY)?;
+        self.hold.resize(size + entries * ENTRY_BYTES)?;
         let map = Arc::make_mut(&mut self.map);
         if replace {
             map.remove(&name);

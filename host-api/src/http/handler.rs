@@ -1,4 +1,4 @@
-//! `outgoing-handler`: a guest's request becomes one of the gateway's.
+//! `outgoing-handler`: turns a guest's request into a request to the gateway.
 
 use std::{
     sync::Arc,
@@ -42,7 +42,7 @@ impl outgoing_handler::Host for Sandbox {
         let place = Place::take(&self.requests).ok_or(ErrorCode::ConnectionLimitReached)?;
         let pipe = request.body.clone();
         let exchange = start(&gateway, request, options).inspect_err(|_| {
-            // Whoever writes the body should not wait for a reader.
+            // Otherwise a writer of the body would wait for a reader that never comes.
             if let Some(pipe) = pipe {
                 pipe.abandon();
             }
@@ -60,13 +60,13 @@ fn method(method: &types::Method) -> Result<Method, ErrorCode> {
         types::Method::Delete => Method::DELETE,
         types::Method::Options => Method::OPTIONS,
         types::Method::Patch => Method::PATCH,
-        // A tunnel, and what sends headers back as they came: with a secret in them.
+        // CONNECT opens a tunnel, and TRACE echoes headers, which may contain a secret.
         types::Method::Connect | types::Method::Trace => return Err(ErrorCode::HttpRequestMethodInvalid),
         types::Method::Other(name) => {
             Method::from_bytes(name.as_bytes()).map_err(|_| ErrorCode::HttpRequestMethodInvalid)?
         }
     };
-    // `other("TRACE")` is as good as `trace`.
+    // `other("TRACE")` is equivalent to `trace`.
     if [Method::CONNECT, Method::TRACE].contains(&method) || method.as_str().eq_ignore_ascii_case("track") {
         return Err(ErrorCode::HttpRequestMethodInvalid);
     }
@@ -101,7 +101,7 @@ fn start(
         return Err(ErrorCode::HttpRequestHeaderSectionSize(u32::try_from(bytes).ok()));
     }
     let pipe = request.body.clone();
-    let length = content_length(&request.headers).map_err(|()| internal("content-length is not one number"))?;
+    let length = content_length(&request.headers).map_err(|()| internal("content-length is not a single number"))?;
     if pipe.is_none() && length.is_some_and(|length| length > 0) {
         return Err(ErrorCode::HttpRequestBodySize(Some(0)));
     }

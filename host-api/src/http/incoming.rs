@@ -1,11 +1,11 @@
-//! What comes back: the response, its body as a stream, the trailers that are never there.
+//! The incoming side: the response, its body as a stream, and trailers, which are always empty.
 //!
-//! Holds no more of a body than the piece that the gateway gave last.
+//! Holds only the last piece of a body.
 
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
+use parking_lot::Mutex;
 use wasmtime::component::Resource;
 use wasmtime_wasi_io::{
     async_trait,
@@ -34,8 +35,8 @@ use crate::{
     sandbox::{Sandbox, Stop, full_is_a_limit, table_error},
 };
 
-/// Pieces that nobody reads, before it is looked at whether the run is over.
-const DRAINED: usize = 64;
+/// Unread pieces to drain before checking whether the run is over.
+const DRAINED_PIECES: usize = 64;
 
 /// Reads a body piece by piece.
 pub(super) struct Reader {
@@ -58,7 +59,7 @@ impl Reader {
         Poll::Ready(())
     }
 
-    /// Ready when there is a piece, or will be none any more.
+    /// Ready when there is a piece, or when there will be none.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(body) = self.body.as_mut().filter(|_| self.chunk.is_empty()) else { return Poll::Ready(()) };
@@ -90,10 +91,6 @@ impl Reader {
     }
 }
 
-fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
-    reader.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 pub struct IncomingResponse {
     status: u16,
     headers: Arc<HeaderMap>,
@@ -118,13 +115,13 @@ struct BodyStream(Arc<Mutex<Reader>>);
 #[async_trait]
 impl Pollable for BodyStream {
     async fn ready(&mut self) {
-        poll_fn(|context| lock(&self.0).poll(context)).await;
+        poll_fn(|context| self.0.lock().poll(context)).await;
     }
 }
 
 impl InputStream for BodyStream {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let mut reader = lock(&self.0);
+        let mut reader = self.0.lock();
         let _ = reader.poll(&mut Context::from_waker(Waker::noop()));
         if reader.chunk.is_empty() && reader.body.is_none() {
             return Err(reader.failed.take().map_or(StreamError::Closed, failed));
@@ -134,7 +131,7 @@ impl InputStream for BodyStream {
     }
 }
 
-/// Ready once the body's end has been seen: reads on to there what the guest has not read.
+/// Ready at the body's end. Drains whatever the guest has not read.
 pub struct FutureTrailers {
     reader: Arc<Mutex<Reader>>,
     taken: bool,
@@ -142,15 +139,15 @@ pub struct FutureTrailers {
 
 impl FutureTrailers {
     fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut reader = lock(&self.reader);
-        for _ in 0..DRAINED {
+        let mut reader = self.reader.lock();
+        for _ in 0..DRAINED_PIECES {
             reader.chunk = Bytes::new();
             match reader.poll(context) {
                 Poll::Ready(()) if reader.body.is_some() => {}
                 ended_or_not => return ended_or_not,
             }
         }
-        // The body may have no end; the run has.
+        // The body may be endless; the run is not.
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -224,7 +221,7 @@ impl HostFutureTrailers for Sandbox {
         if std::mem::replace(&mut trailers.taken, true) {
             return Ok(Some(Err(())));
         }
-        let failed = lock(&trailers.reader).failed.take();
+        let failed = trailers.reader.lock().failed.take();
         Ok(Some(Ok(failed.map_or(Ok(None), Err))))
     }
 

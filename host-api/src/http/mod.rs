@@ -1,7 +1,7 @@
 //! `wasi:http` (`types` and `outgoing-handler`): requests go to the gateway and nowhere else.
 //!
-//! Opens no connection, resolves no name, and does not decide what a guest may ask for: that is the gateway's. Bodies
-//! stream both ways; what waits here for either side is bounded.
+//! Opens no connection, resolves no name, and enforces no policy; the gateway does. Bodies stream both ways through
+//! bounded buffers.
 
 mod bindings;
 mod error;
@@ -24,6 +24,7 @@ use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_io::poll::{DynPollable, subscribe};
 
 use crate::{
+    capabilities::Capability,
     gateway::GatewayBody,
     sandbox::{Sandbox, SandboxView, full_is_a_limit},
     stdio::Stdio,
@@ -36,13 +37,21 @@ pub use incoming::{FutureTrailers, IncomingBody, IncomingResponse};
 pub use options::RequestOptions;
 pub use outgoing::{OutgoingBody, OutgoingRequest, OutgoingResponse};
 
-/// What only occurs where requests come in, which is nowhere.
+/// Uninhabited: stands for resources of incoming requests, which do not exist here.
 pub enum Never {}
 
-/// Links `wasi:http/types` and `wasi:http/outgoing-handler`.
-pub fn add_http_to_linker<T: SandboxView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    types::add_to_linker::<T, HasSandbox>(linker, T::sandbox)?;
-    bindings::outgoing_handler::add_to_linker::<T, HasSandbox>(linker, T::sandbox)
+/// `wasi:http`, outbound.
+pub(crate) struct OutgoingHttp;
+
+impl<T: SandboxView + 'static> Capability<T> for OutgoingHttp {
+    fn imports(&self) -> &'static [&'static str] {
+        &["wasi:http/types@0.2.12", "wasi:http/outgoing-handler@0.2.12"]
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        types::add_to_linker::<T, HasSandbox>(linker, T::sandbox)?;
+        bindings::outgoing_handler::add_to_linker::<T, HasSandbox>(linker, T::sandbox)
+    }
 }
 
 impl types::Host for Sandbox {
@@ -59,7 +68,7 @@ impl types::Host for Sandbox {
     }
 }
 
-/// The headers as the guest sees them.
+/// The headers that the guest may see.
 fn visible(mut headers: HeaderMap) -> Result<HeaderMap, ErrorCode> {
     let hidden: Vec<_> = headers.keys().filter(|name| fields::forbidden(name)).cloned().collect();
     for name in hidden {

@@ -1,4 +1,4 @@
-//! `request-options`: how long a guest would wait. Never longer than the run may.
+//! `request-options`: the guest's timeouts, bounded by the run's deadline.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use wasmtime::component::Resource;
 use super::bindings::types::HostRequestOptions;
 use crate::sandbox::Sandbox;
 
-/// Nanoseconds.
+/// Timeouts in nanoseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RequestOptions {
     pub(super) connect: Option<u64>,
@@ -16,7 +16,7 @@ pub struct RequestOptions {
 }
 
 impl RequestOptions {
-    /// Until the response's head: the gateway connects meanwhile, and keeps the time for that itself.
+    /// The time until the response's head. It includes the connect timeout, which the gateway enforces.
     pub(super) fn head(&self) -> Option<Duration> {
         let first_byte = Duration::from_nanos(self.first_byte?);
         Some(first_byte.saturating_add(Duration::from_nanos(self.connect.unwrap_or(0))))

@@ -1,6 +1,6 @@
-//! What a guest sends: requests and their bodies. Responses it can make too, but there is nobody to send them to.
+//! The outgoing side: requests and their bodies. Guests can also create responses, but these are never sent.
 //!
-//! Checks what can be checked before the gateway sees it; decides nothing about who may be asked what.
+//! Validates what needs no gateway. Does not decide who may be contacted.
 
 use std::{future::poll_fn, sync::Arc};
 
@@ -51,7 +51,7 @@ pub struct OutgoingResponse {
     _held: Hold,
 }
 
-/// Given up when it is dropped, unless it was finished.
+/// Abandoned when dropped before it was finished.
 pub struct OutgoingBody {
     pipe: Arc<Pipe>,
     streamed: bool,
@@ -78,7 +78,7 @@ impl OutputStream for BodyStream {
         self.0.write(&bytes).map_err(failed)
     }
 
-    /// What was written is as good as sent: the gateway reads it when it is ready to.
+    /// A no-op: written bytes count as sent, because the gateway reads them when it is ready.
     fn flush(&mut self) -> StreamResult<()> {
         Ok(())
     }
@@ -89,14 +89,14 @@ impl OutputStream for BodyStream {
 
     async fn write_ready(&mut self) -> StreamResult<usize> {
         if self.0.stuck() {
-            return Err(failed(internal("no more of a body can be written before its request is sent")));
+            return Err(failed(internal("the body's buffer is full; send the request to write more")));
         }
         self.ready().await;
         self.check_write()
     }
 }
 
-/// What `content-length` says, if it says anything; an error if it says no number, or several.
+/// The `content-length`, if present. An error if it is not a number, or given several times.
 pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -114,7 +114,7 @@ fn method_ok(method: &Method) -> bool {
     }
 }
 
-/// A host and perhaps a port; nobody's name and password.
+/// Host and optional port, without user info.
 fn authority_ok(text: &str) -> bool {
     let parsed = || text.parse::<uri::Authority>().ok().filter(|authority| !authority.host().is_empty());
     text.len() <= MAX_AUTHORITY && !text.contains('@') && parsed().is_some()
@@ -169,7 +169,7 @@ impl HostOutgoingRequest for Sandbox {
     ) -> wasmtime::Result<Result<(), ()>> {
         let request = self.table.get_mut(&request)?;
         let text = path.as_deref().unwrap_or_default();
-        // Longer ones than can be sent are kept, up to a point, for an error code that says so.
+        // Keeps paths that are somewhat too long, so that sending them gives an error code that says so.
         let ok = text.len() <= 2 * MAX_HEADER_BYTES && path_ok(text);
         if ok {
             request.path_held.resize(text.len())?;
@@ -222,7 +222,7 @@ impl HostOutgoingRequest for Sandbox {
     }
 
     fn drop(&mut self, request: Resource<OutgoingRequest>) -> wasmtime::Result<()> {
-        // Whoever writes the body should not wait for a reader.
+        // Otherwise a writer of the body would wait for a reader that never comes.
         if let Some(pipe) = self.table.delete(request)?.body {
             pipe.abandon();
         }
@@ -231,7 +231,7 @@ impl HostOutgoingRequest for Sandbox {
 }
 
 impl OutgoingRequest {
-    /// The headers and what counts them.
+    /// The headers and their share of the memory account.
     pub(super) fn take_headers(self) -> (HeaderMap, Hold) {
         (Arc::unwrap_or_clone(self.headers), self.headers_held)
     }

@@ -1,20 +1,22 @@
-//! A request's body on its way from the guest to the gateway: bounded, so that a guest writes no faster than it is read.
+//! A request's body on its way from the guest to the gateway: a bounded buffer, so that a guest writes no faster than
+//! the gateway reads.
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
 };
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{bindings::types::ErrorCode, exchange::Exchange};
 use crate::{gateway::GatewayError, hold::Hold};
 
-/// The most that waits to be read.
+/// The most unread bytes.
 pub(super) const MAX_IN_FLIGHT: usize = 256 << 10;
-/// The most that is read at a time.
+/// The most bytes per read.
 const CHUNK: usize = 64 << 10;
 
 pub(super) struct Pipe(Mutex<State>);
@@ -22,17 +24,17 @@ pub(super) struct Pipe(Mutex<State>);
 struct State {
     buffer: BytesMut,
     written: u64,
-    /// What `content-length` says.
+    /// The declared `content-length`.
     expected: Option<u64>,
     end: Option<Result<(), ErrorCode>>,
-    /// Whether anybody will ever read.
+    /// True once the request is sent, so the body will be read.
     sent: bool,
     reader_gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// The request that the body is of, once it is under way.
+    /// The request that owns the body, once it is in flight.
     exchange: Weak<Exchange>,
-    /// Counts the buffer, full, from the beginning: what a guest may do does not depend on how fast it is read.
+    /// Accounts for a full buffer from the start, so that what a guest may do does not depend on the reader's speed.
     _hold: Hold,
 }
 
@@ -62,7 +64,7 @@ impl Pipe {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     pub(super) fn started(&self, exchange: Weak<Exchange>) {
@@ -70,19 +72,19 @@ impl Pipe {
         (state.sent, state.exchange) = (true, exchange);
     }
 
-    /// Whether there is no room and none will come while the guest waits: it has not sent the request.
+    /// True if there is no room and none will come while the guest waits, because the request is not sent.
     pub(super) fn stuck(&self) -> bool {
         let state = self.state();
         !state.sent && state.end.is_none() && state.buffer.len() >= MAX_IN_FLIGHT
     }
 
-    /// Bytes that may be written now; none once nobody reads any more.
+    /// Bytes that may be written now. `None` once the reader is gone.
     pub(super) fn capacity(&self) -> Option<usize> {
         let state = self.state();
         (!state.reader_gone && state.end.is_none()).then(|| MAX_IN_FLIGHT.saturating_sub(state.buffer.len()))
     }
 
-    /// Takes no more than [`Self::capacity`] said; an error where `content-length` says less.
+    /// Accepts at most [`Self::capacity`] bytes. Fails if the body would exceed its `content-length`.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<(), ErrorCode> {
         let mut state = self.state();
         let written = state.written.saturating_add(bytes.len() as u64);
@@ -99,7 +101,8 @@ impl Pipe {
         Ok(())
     }
 
-    /// Ready when there is capacity, or never will be. Drives the request meanwhile: nobody else may be waiting for it.
+    /// Ready when there is capacity, or never will be. Drives the request meanwhile, because nothing else may be
+    /// polling it for it.
     pub(super) fn poll_capacity(&self, context: &mut Context<'_>) -> Poll<()> {
         let exchange = self.state().exchange.upgrade();
         if let Some(exchange) = exchange {
@@ -121,18 +124,18 @@ impl Pipe {
         state.end.clone().unwrap_or(Ok(()))
     }
 
-    /// Without effect on a body that has ended.
+    /// No effect on a body that has ended.
     pub(super) fn abandon(&self) {
         self.state().end_with(Err(ErrorCode::ConnectionTerminated));
     }
 
-    /// Why the body is not as it should be.
+    /// The reason why the body is invalid, if it is.
     pub(super) fn failure(&self) -> Option<ErrorCode> {
         self.state().end.as_ref()?.as_ref().err().cloned()
     }
 }
 
-/// The gateway's end.
+/// The gateway's end of the pipe.
 pub(super) struct PipeBody(pub(super) Arc<Pipe>);
 
 impl Body for PipeBody {

@@ -1,4 +1,4 @@
-//! `wasi:http` as a guest meets it, over gateways in memory.
+//! `wasi:http` as a guest sees it, over in-memory gateways.
 
 mod bodies;
 mod checks;
@@ -49,7 +49,7 @@ fn sandbox(gateway: GatewayHandle) -> Sandbox {
     sandbox
 }
 
-/// The same handle once more, as a call borrows it.
+/// A second handle to the same resource, as a call borrows it.
 fn again<T: 'static>(resource: &Resource<T>) -> Resource<T> {
     Resource::new_borrow(resource.rep())
 }
@@ -103,7 +103,7 @@ fn body(sandbox: &mut Sandbox, response: Resource<IncomingResponse>) -> Resource
     body
 }
 
-/// A body to its end, and how it ended.
+/// Reads a body to its end, and returns how it ended.
 fn read(sandbox: &mut Sandbox, body: &Resource<IncomingBody>, at_a_time: u64) -> (Vec<u8>, Option<ErrorCode>) {
     let stream = sandbox.stream(again(body)).unwrap().unwrap();
     let mut all = Vec::new();
@@ -188,7 +188,7 @@ fn refusals_have_codes_and_their_words_go_to_the_log() {
         assert!(same(&got, &expected), "{got:?} {expected:?}");
         assert_eq!(*log.lock().unwrap(), format!("gateway: said {}\n", by.as_str()).into_bytes());
     }
-    // Not the gateway's word: a header of the upstream's cannot be one, and the gateway lets none through.
+    // An upstream's header cannot pass for the gateway's: the gateway lets none through.
     let mut sandbox = sandbox(reading(|_| Response::builder().status(403).body(full("no")).unwrap()));
     let response = fetch(&mut sandbox, Method::Get).unwrap();
     assert_eq!(sandbox.status(response).unwrap(), 403);
@@ -199,7 +199,7 @@ fn without_a_gateway_or_with_a_broken_one() {
     let mut sandbox = bare();
     let sent = request(&mut sandbox, Method::Get, &[]);
     let got = code(sandbox.handle(sent, None));
-    assert!(matches!(got, ErrorCode::InternalError(Some(text)) if text == "there is no way out"));
+    assert!(matches!(got, ErrorCode::InternalError(Some(text)) if text == "no gateway is connected"));
     let mut sandbox = self::sandbox(gateway(|_| Box::pin(async { Err(GatewayError::Broken) })));
     assert!(matches!(fetch(&mut sandbox, Method::Get), Err(ErrorCode::ConnectionTerminated)));
 }
@@ -219,7 +219,7 @@ fn requests_under_way_are_bounded() {
     let sent = request(&mut sandbox, Method::Get, &[]);
     sandbox.handle(sent, None).unwrap();
 
-    // A response's body holds the place until it has ended.
+    // A response's body holds its slot until it ends.
     let mut sandbox = self::sandbox(reading(|_| Response::new(full("x"))));
     let mut bodies: Vec<_> = (0..32)
         .map(|_| {
@@ -257,7 +257,7 @@ fn timeouts_are_kept() {
         assert_eq!(sandbox.first_byte_timeout(again(&options)).unwrap(), first);
         options
     };
-    // The head does not come.
+    // The response's head does not arrive.
     let mut sandbox = sandbox(gateway(|request| {
         assert_eq!(request.headers()[CONNECT_TIMEOUT_HEADER], "20");
         Box::pin(std::future::pending())
@@ -269,7 +269,7 @@ fn timeouts_are_kept() {
     assert!(matches!(answer(&mut sandbox, &future), Err(ErrorCode::ConnectionReadTimeout)));
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(50) && took < Duration::from_secs(2), "{took:?}");
-    // The next piece of the body does not come.
+    // The next piece of the body does not arrive.
     let mut sandbox = self::sandbox(slow());
     let sent = request(&mut sandbox, Method::Get, &[]);
     let opts = options(&mut sandbox, Some(u64::MAX), Some(40_000_000));
@@ -279,7 +279,7 @@ fn timeouts_are_kept() {
     let (bytes, end) = read(&mut sandbox, &incoming, 100);
     assert_eq!(bytes, b"first");
     assert!(matches!(end, Some(ErrorCode::ConnectionReadTimeout)), "{end:?}");
-    // However long the guest would wait, the run's deadline comes first.
+    // The run's deadline comes before the guest's timeout.
     let mut sandbox = self::sandbox(slow());
     sandbox.set_interrupt(Interrupt::new(Some(Instant::now() + Duration::from_millis(100))));
     let sent = request(&mut sandbox, Method::Get, &[]);

@@ -1,4 +1,4 @@
-//! The Rust side of `wasi:keyvalue`, generated; no behaviour of its own.
+//! The generated Rust side of `wasi:keyvalue`. No behaviour of its own.
 
 wasmtime::component::bindgen!({
     path: "../wit",

@@ -1,4 +1,4 @@
-//! `wasi:keyvalue` over a gateway in memory.
+//! `wasi:keyvalue` over an in-memory gateway.
 
 use std::{
     collections::BTreeMap,
@@ -117,7 +117,7 @@ fn atomics_are_told_of_others() {
     let bucket = sandbox.open("b".to_owned()).unwrap();
     assert_eq!(sandbox.increment(again(&bucket), "n".to_owned(), 5).unwrap(), 5);
     assert_eq!(sandbox.increment(again(&bucket), "n".to_owned(), -7).unwrap(), -2);
-    // A key that is not there yet, and one that somebody changes meanwhile.
+    // A key that does not exist yet, and one that changes meanwhile.
     let cas = HostCas::new(&mut sandbox, again(&bucket), "c".to_owned()).unwrap();
     assert_eq!(HostCas::current(&mut sandbox, again(&cas)).unwrap(), None);
     sandbox.swap(cas, b"one".to_vec()).unwrap().unwrap();

@@ -1,11 +1,11 @@
-//! A file system as one stream of bytes, to suspend it and to bring it back.
+//! Serializes a file system to one stream of bytes, to suspend and resume it.
 //!
 //! Format, all numbers little-endian: `CFDVFS`, a version byte (1), then `/home/user` and `/tmp`, each as a list of
 //! entries that ends in a zero byte. An entry: kind (1 folder, 2 file, 3 symlink), name (u16 length, text), three times
 //! (u64 ns: accessed, modified, changed), then for a folder its list, for a file its size (u64) and for each 64 KiB of
 //! it the bytes that are stored (u32 length; the rest is zeros), for a symlink its target (u16 length, text).
 //!
-//! The reader believes nothing: it allocates by what it got, not by what a length says, and stops at the quota.
+//! The reader trusts nothing: it allocates by bytes received, not by declared lengths, and stops at the quota.
 
 use std::{
     io::{Read, Write},
@@ -45,7 +45,7 @@ pub(crate) fn write(tree: &Tree, mut out: impl Write) -> Result<(), ArchiveError
     Ok(())
 }
 
-// The tree is at most MAX_DEPTH deep, so is this.
+// The recursion is bounded by MAX_DEPTH.
 fn write_folder(tree: &Tree, folder: NodeId, out: &mut impl Write) -> Result<(), ArchiveError> {
     let Some(Body::Folder(children)) = tree.node(folder).map(|node| &node.body) else {
         return Err(ArchiveError::Fs(FsError::NotFolder));
@@ -93,8 +93,7 @@ pub(crate) fn read(base: Arc<Base>, quota: Quota, mut from: impl Read) -> Result
     }
     let mut tree = Tree::new(base, quota)?;
     for root in [NodeId::HOME, NodeId::TMP] {
-        // The folders that are being read, the innermost last. What comes into one changes its times, so they are set
-        // at its end.
+        // The folders being read, innermost last. New entries change a folder's times, so its times are set at its end.
         let mut folders = vec![(root, None)];
         while let Some((folder, own_times)) = folders.last().copied() {
             let kind = u8::from_le_bytes(number(&mut from)?);
@@ -142,7 +141,7 @@ fn read_content(tree: &mut Tree, from: &mut impl Read) -> Result<Content, Archiv
         let at = index * CHUNK as u64;
         let stored = u32::from_le_bytes(number(from)?) as usize;
         if stored as u64 > (size - at).min(CHUNK as u64) {
-            return Err(ArchiveError::Format("a piece is longer than its place"));
+            return Err(ArchiveError::Format("a chunk is too long"));
         }
         if stored > 0 {
             buffer.resize(stored, 0);

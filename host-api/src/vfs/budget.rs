@@ -1,6 +1,6 @@
-//! The memory that all file systems of a process together may hold, given back when what holds it is dropped.
+//! The memory budget of all file systems in the process. Shares return when their owner is dropped.
 //!
-//! Knows numbers only: it never allocates and never looks at files.
+//! Only counts: it neither allocates nor looks at files.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use std::sync::{
 
 use super::FsError;
 
-/// A cap over every sandbox of the process, in bytes of host memory.
+/// A cap over all sandboxes of the process, in bytes of host memory.
 #[derive(Debug)]
 pub struct Budget {
     cap: u64,
@@ -25,7 +25,7 @@ impl Budget {
         self.cap
     }
 
-    /// What is held right now. Contents that forks share count once.
+    /// Bytes in use. Contents shared by forks count once.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
@@ -40,7 +40,7 @@ impl Budget {
     }
 }
 
-/// A part of a [`Budget`], held until it is dropped.
+/// A share of a [`Budget`], returned on drop.
 #[derive(Debug)]
 pub(crate) struct Lease {
     budget: Arc<Budget>,

@@ -1,4 +1,4 @@
-//! Nodes that come, move and go: create, remove, rename, and keeping removed nodes alive while they are open.
+//! Changes to the tree: create, remove, rename, and keeping removed nodes alive while they are open.
 
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ impl Tree {
         self.detach(found, id)
     }
 
-    /// Moves what `from` names to what `to` names, replacing a file by a file and an empty folder by a folder.
+    /// Moves `from` to `to`. A file may replace a file, and a folder an empty folder.
     pub(crate) fn rename(&mut self, from: &Found, to: &Found) -> Result<(), FsError> {
         let id = from.node.ok_or(FsError::NoEntry)?;
         if from.name.is_empty() || to.name.is_empty() {
@@ -134,7 +134,7 @@ impl Tree {
     pub(crate) fn remove_all(&mut self, found: &Found) -> Result<(), FsError> {
         let id = found.node.ok_or(FsError::NoEntry)?;
         while let Some((name, child)) = self.next_entry(id, None).map(|(name, child)| (name.to_owned(), child)) {
-            // The tree is at most MAX_DEPTH deep, so is this.
+            // The recursion is bounded by MAX_DEPTH.
             self.remove_all(&Found { folder: id, name, node: Some(child), slash: false })?;
         }
         self.detach(found, id)
@@ -180,7 +180,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Gives a node back that is neither linked nor open.
+    /// Frees a node that is neither linked nor open.
     pub(crate) fn sweep(&mut self, id: NodeId) {
         let Some(slot) = id.own_index().and_then(|index| self.slots.get_mut(index)) else { return };
         if slot.pins > 0 || slot.node.as_ref().is_none_or(|node| node.linked) {
@@ -214,7 +214,7 @@ impl Tree {
         }
     }
 
-    /// How many folders lie between a node and its writable root.
+    /// The number of folders between a node and its writable root.
     fn depth(&self, mut id: NodeId) -> usize {
         let mut depth = 0;
         while id != NodeId::HOME && id != NodeId::TMP && depth <= MAX_DEPTH {
@@ -227,7 +227,7 @@ impl Tree {
         depth
     }
 
-    /// How many levels a node and what is in it take.
+    /// The number of levels of a node and its contents.
     fn height(&self, id: NodeId) -> usize {
         match self.node(id).map(|node| &node.body) {
             Some(Body::Folder(children)) => 1 + children.values().map(|child| self.height(*child)).max().unwrap_or(0),

@@ -1,7 +1,7 @@
-//! The bytes of one file: pieces that copies of the file share until one of them writes.
+//! The bytes of one file, in chunks that copies share until one of them writes.
 //!
-//! Never checks a sandbox's quota (the tree does, before it writes); charges the process-wide budget for what it
-//! really allocates, so holes are free there.
+//! Does not check the sandbox's quota; the tree does so before it writes. Charges the process-wide budget only for
+//! allocated bytes, so holes are free there.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use super::{
 };
 
 pub(crate) const CHUNK: usize = 64 << 10;
-const SMALLEST: usize = 64;
-/// The longest file, whatever the quota: keeps the table of pieces small.
+const MIN_CAPACITY: usize = 64;
+/// The longest file, whatever the quota. Bounds the table of chunks.
 pub(crate) const MAX_FILE: u64 = 64 << 30;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Content {
     len: u64,
-    /// A missing piece, and what a piece lacks at its end, reads as zeros.
+    /// A missing chunk, and the missing end of a short one, read as zeros.
     chunks: Vec<Option<Arc<Chunk>>>,
 }
 
@@ -62,10 +62,10 @@ impl Chunk {
 }
 
 fn room_for(need: usize) -> usize {
-    need.next_power_of_two().clamp(SMALLEST, CHUNK)
+    need.next_power_of_two().clamp(MIN_CAPACITY, CHUNK)
 }
 
-/// The piece that `offset` is in, and where in it.
+/// The chunk of `offset`, and the position in it.
 fn place(offset: u64) -> (usize, usize) {
     ((offset / CHUNK as u64) as usize, (offset % CHUNK as u64) as usize)
 }
@@ -83,7 +83,7 @@ impl Content {
         self.len
     }
 
-    /// Appends up to `len` bytes from `offset` on to `out`; fewer only at the end of the file.
+    /// Appends up to `len` bytes from `offset` to `out`. Fewer only at the end of the file.
     pub(crate) fn read(&self, offset: u64, len: usize, out: &mut Vec<u8>) {
         let end = self.len.min(offset.saturating_add(len as u64));
         let mut at = offset;
@@ -98,13 +98,13 @@ impl Content {
         }
     }
 
-    /// What is stored of a piece, without the zeros it may end in.
+    /// The stored part of a chunk, without trailing zeros.
     pub(crate) fn stored(&self, index: usize) -> &[u8] {
         self.chunks.get(index).and_then(Option::as_ref).map_or(&[], |chunk| chunk.bytes.as_slice())
     }
 
-    /// Writes at `offset`, which may lie beyond the end. How much was written: less than all only when the budget ran
-    /// out on the way.
+    /// Writes at `offset`, which may lie beyond the end. Returns the bytes written: fewer than given only if the budget
+    /// ran out.
     pub(crate) fn write(&mut self, offset: u64, bytes: &[u8], budget: &Arc<Budget>) -> Result<usize, FsError> {
         if offset.saturating_add(bytes.len() as u64) > MAX_FILE {
             return Err(FsError::FileTooLarge);
@@ -125,7 +125,7 @@ impl Content {
         Ok(written)
     }
 
-    /// Cuts, or lengthens by a hole.
+    /// Truncates, or extends by a hole.
     pub(crate) fn set_len(&mut self, len: u64, budget: &Arc<Budget>) -> Result<(), FsError> {
         if len > MAX_FILE {
             return Err(FsError::FileTooLarge);
@@ -143,7 +143,7 @@ impl Content {
         Ok(())
     }
 
-    /// A piece of which nobody else has a view, with room for `need` bytes.
+    /// An unshared chunk with room for `need` bytes.
     fn chunk_mut(&mut self, index: usize, need: usize, budget: &Arc<Budget>) -> Result<&mut Chunk, FsError> {
         if self.chunks.len() <= index {
             self.chunks.resize(index + 1, None);

@@ -1,11 +1,10 @@
-//! A node that is open: it stays alive, whatever happens to its name, until the handle is dropped.
+//! An open node. It stays alive until the handle is dropped, whatever happens to its name.
 //!
-//! Checks no access mode; the WASI side does.
+//! Does not check access modes; the WASI side does.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use super::{
     FsError,
@@ -16,19 +15,14 @@ use super::{
 
 pub(crate) type Shared = Arc<Mutex<Tree>>;
 
-pub(crate) fn lock(tree: &Mutex<Tree>) -> MutexGuard<'_, Tree> {
-    // A panic elsewhere cannot leave memory unsound; the worst it leaves is a wrong count in a sandbox that is over.
-    tree.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 pub(crate) struct Handle {
     tree: Shared,
     id: NodeId,
-    /// The root that every sandbox has from its birth does not count as an open file.
+    /// False for the root that every sandbox starts with, which does not count as an open file.
     counted: bool,
 }
 
-/// How to open: the flags of `open-at`, as far as the tree is concerned.
+/// The flags of `open-at` that matter to the tree.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct OpenMode {
     pub(crate) follow: bool,
@@ -44,7 +38,7 @@ impl Handle {
         Self { tree: Arc::clone(tree), id: NodeId::ROOT, counted: false }
     }
 
-    /// `/home/user` alone, out of which no path leads.
+    /// Only `/home/user`, with no path out of it.
     pub(crate) fn home(tree: &Shared) -> Self {
         Self { tree: Arc::clone(tree), id: NodeId::HOME, counted: false }
     }
@@ -53,7 +47,7 @@ impl Handle {
         if mode.folder && (mode.create || mode.exclusive || mode.truncate) {
             return Err(FsError::Invalid);
         }
-        let mut tree = lock(&self.tree);
+        let mut tree = self.tree.lock();
         let exclusive = mode.create && mode.exclusive;
         let found = path::resolve(&tree, self.id, path, mode.follow && !exclusive)?;
         let id = match found.node {
@@ -89,33 +83,33 @@ impl Handle {
     }
 
     pub(crate) fn kind(&self) -> Result<Kind, FsError> {
-        lock(&self.tree).kind(self.id).ok_or(FsError::NoEntry)
+        self.tree.lock().kind(self.id).ok_or(FsError::NoEntry)
     }
 
     pub(crate) fn stat(&self) -> Result<Stat, FsError> {
-        lock(&self.tree).stat(self.id)
+        self.tree.lock().stat(self.id)
     }
 
     pub(crate) fn stat_at(&self, path: &str, follow: bool) -> Result<Stat, FsError> {
-        let tree = lock(&self.tree);
+        let tree = self.tree.lock();
         let id = path::resolve(&tree, self.id, path, follow)?.node.ok_or(FsError::NoEntry)?;
         tree.stat(id)
     }
 
     pub(crate) fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, FsError> {
-        lock(&self.tree).read(self.id, offset, len)
+        self.tree.lock().read(self.id, offset, len)
     }
 
     pub(crate) fn write(&self, offset: Option<u64>, bytes: &[u8]) -> Result<(usize, u64), FsError> {
-        lock(&self.tree).write(self.id, offset, bytes)
+        self.tree.lock().write(self.id, offset, bytes)
     }
 
     pub(crate) fn set_len(&self, len: u64) -> Result<(), FsError> {
-        lock(&self.tree).set_len(self.id, len)
+        self.tree.lock().set_len(self.id, len)
     }
 
     pub(crate) fn set_times(&self, accessed: Option<Duration>, modified: Option<Duration>) -> Result<(), FsError> {
-        lock(&self.tree).set_times(self.id, accessed, modified)
+        self.tree.lock().set_times(self.id, accessed, modified)
     }
 
     pub(crate) fn set_times_at(
@@ -125,13 +119,13 @@ impl Handle {
         accessed: Option<Duration>,
         modified: Option<Duration>,
     ) -> Result<(), FsError> {
-        let mut tree = lock(&self.tree);
+        let mut tree = self.tree.lock();
         let id = path::resolve(&tree, self.id, path, follow)?.node.ok_or(FsError::NoEntry)?;
         tree.set_times(id, accessed, modified)
     }
 
     pub(crate) fn now(&self) -> Duration {
-        lock(&self.tree).base.clock.now()
+        self.tree.lock().base.clock.now()
     }
 
     pub(crate) fn create_folder(&self, path: &str) -> Result<(), FsError> {
@@ -150,7 +144,7 @@ impl Handle {
     }
 
     fn create(&self, path: &str, body: Body, slash: bool) -> Result<(), FsError> {
-        let mut tree = lock(&self.tree);
+        let mut tree = self.tree.lock();
         let found = path::resolve_name(&tree, self.id, path)?;
         match found.node {
             Some(_) => Err(FsError::Exist),
@@ -160,19 +154,19 @@ impl Handle {
     }
 
     pub(crate) fn readlink(&self, path: &str) -> Result<String, FsError> {
-        let tree = lock(&self.tree);
+        let tree = self.tree.lock();
         let id = path::resolve(&tree, self.id, path, false)?.node.ok_or(FsError::NoEntry)?;
         tree.target(id).map(str::to_owned).ok_or(FsError::Invalid)
     }
 
     pub(crate) fn unlink(&self, path: &str) -> Result<(), FsError> {
-        let mut tree = lock(&self.tree);
+        let mut tree = self.tree.lock();
         let found = path::resolve_name(&tree, self.id, path)?;
         tree.unlink(&found)
     }
 
     pub(crate) fn remove_folder(&self, path: &str) -> Result<(), FsError> {
-        let mut tree = lock(&self.tree);
+        let mut tree = self.tree.lock();
         let found = path::resolve_name(&tree, self.id, path)?;
         tree.remove_folder(&found)
     }
@@ -181,21 +175,21 @@ impl Handle {
         if !Arc::ptr_eq(&self.tree, &to_base.tree) {
             return Err(FsError::CrossDevice);
         }
-        let mut tree = lock(&self.tree);
+        let mut tree = self.tree.lock();
         let from = path::resolve_name(&tree, self.id, from)?;
         let to = path::resolve_name(&tree, to_base.id, to)?;
         tree.rename(&from, &to)
     }
 
-    /// The entry after the one of this name.
+    /// The entry that follows the given name.
     pub(crate) fn next_entry(&self, after: Option<&str>) -> Option<(String, Kind)> {
-        let tree = lock(&self.tree);
+        let tree = self.tree.lock();
         let (name, id) = tree.next_entry(self.id, after)?;
         Some((name.to_owned(), tree.kind(id)?))
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        // Both are pinned, so neither id can have been given to another node.
+        // Both are pinned, so neither id can have been reused.
         self.id == other.id && Arc::ptr_eq(&self.tree, &other.tree)
     }
 }
@@ -203,7 +197,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.counted {
-            lock(&self.tree).unpin(self.id);
+            self.tree.lock().unpin(self.id);
         }
     }
 }

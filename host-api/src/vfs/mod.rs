@@ -1,7 +1,7 @@
-//! A sandbox's file system, in memory: `/home/user` and `/tmp` to write, the kernel's own files to read.
+//! A sandbox's in-memory file system: `/home/user` and `/tmp` are writable, the kernel's own files are read-only.
 //!
-//! Never touches a real file. What it holds is counted: against the sandbox's quota as if every hole were filled,
-//! against the process's budget as it is allocated, and all of it is given back on drop.
+//! Never touches a real file. Contents count against the sandbox's quota as if holes were filled, and against the
+//! process's budget as allocated. Everything is returned on drop.
 
 mod archive;
 mod budget;
@@ -17,11 +17,12 @@ mod tree;
 
 use std::{
     io::{Read, Write},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use cofferdam_contract::LimitName;
+use parking_lot::Mutex;
 
 pub use archive::ArchiveError;
 pub use budget::Budget;
@@ -30,16 +31,16 @@ pub(crate) use node::Kind;
 use node::{Body, NodeId};
 use tree::Tree;
 
-/// The longest name between two slashes, in bytes.
+/// The longest path segment, in bytes.
 pub const NAME_BYTES: usize = 255;
-/// The longest path, and the longest target of a symlink, in bytes.
+/// The longest path and the longest symlink target, in bytes.
 pub const PATH_BYTES: usize = 4_096;
 /// The deepest nesting under `/home/user` or `/tmp`.
 pub const MAX_DEPTH: usize = 64;
-/// Symlinks followed in one path.
+/// The most symlinks followed in one path.
 pub const SYMLINKS: usize = 16;
 
-/// Why a file operation failed. All of these are the guest's (or the caller's) doing, or a limit's.
+/// A failed file operation. The guest or caller is at fault, or a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FsError {
     #[error("bad descriptor")]
@@ -82,9 +83,9 @@ pub enum FsError {
     Unsupported,
 }
 
-/// The time of day as sandboxes see it.
+/// The wall clock that sandboxes see.
 pub trait WallClock: Send + Sync {
-    /// Since 1970.
+    /// Time since 1970.
     fn now(&self) -> Duration;
 }
 
@@ -99,7 +100,7 @@ impl WallClock for SystemClock {
     }
 }
 
-/// What the file systems of a kernel's sandboxes have in common.
+/// The parts shared by the file systems of all sandboxes of a kernel.
 pub struct Base {
     pub mounts: Arc<Mounts>,
     pub budget: Arc<Budget>,
@@ -109,15 +110,15 @@ pub struct Base {
 /// The bounds of one file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Contents of files, holes included, and targets of symlinks.
+    /// Total size of files, holes included, and of symlink targets.
     pub disk_bytes: u64,
-    /// Files, folders and symlinks together.
+    /// Number of files, folders and symlinks.
     pub files: u64,
-    /// Files and folders open at the same time.
+    /// Number of files and folders open at the same time.
     pub open_files: u64,
 }
 
-/// What a file system holds.
+/// The usage of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskUsage {
     pub bytes: u64,
@@ -131,7 +132,7 @@ pub struct FileInfo {
     /// Relative to `/home/user`.
     pub path: String,
     pub size: u64,
-    /// Made, moved or written since [`Vfs::mark`].
+    /// Created, moved or written since [`Vfs::mark`].
     pub changed: bool,
 }
 
@@ -141,10 +142,10 @@ pub struct Vfs {
 }
 
 impl Vfs {
-    /// An empty one.
+    /// An empty file system.
     ///
     /// # Errors
-    /// [`FsError::NoSpace`] where the process-wide budget is spent.
+    /// [`FsError::NoSpace`] if the process-wide budget is spent.
     pub fn new(base: Arc<Base>, quota: Quota) -> Result<Self, FsError> {
         Ok(Self::from_tree(Tree::new(base, quota)?))
     }
@@ -153,17 +154,17 @@ impl Vfs {
         Self { tree: Arc::new(Mutex::new(tree)) }
     }
 
-    /// A copy that shares its contents until one of the two writes, with nothing open.
+    /// A copy with nothing open, which shares its contents until one of the two writes.
     ///
     /// # Errors
-    /// [`FsError::Quota`] where the copy would be over its quota at once; [`FsError::NoSpace`] as for [`Self::new`].
+    /// [`FsError::Quota`] if the copy would exceed its quota; [`FsError::NoSpace`] as for [`Self::new`].
     pub fn fork(&self, quota: Quota) -> Result<Self, FsError> {
-        Ok(Self::from_tree(handle::lock(&self.tree).fork(quota)?))
+        Ok(Self::from_tree(self.tree.lock().fork(quota)?))
     }
 
-    /// Writes a file under `/home/user`, making the folders above it. It gets all of the bytes, or stays as it was.
+    /// Writes a file under `/home/user` and creates its parent folders. All or nothing.
     pub fn write_file(&self, path: &str, bytes: &[u8]) -> Result<(), FsError> {
-        let mut tree = handle::lock(&self.tree);
+        let mut tree = self.tree.lock();
         if path.is_empty() || path.ends_with('/') {
             return Err(FsError::Invalid);
         }
@@ -184,33 +185,23 @@ impl Vfs {
         })
     }
 
-    /// The whole of a file under `/home/user`.
+    /// The whole content of a file under `/home/user`.
     pub fn read_file(&self, path: &str) -> Result<Vec<u8>, FsError> {
-        let tree = handle::lock(&self.tree);
+        let tree = self.tree.lock();
         let id = path::resolve(&tree, NodeId::HOME, path, true)?.node.ok_or(FsError::NoEntry)?;
         tree.read(id, 0, usize::MAX)
     }
 
-    /// The size of a file under `/home/user`.
-    pub fn file_size(&self, path: &str) -> Result<u64, FsError> {
-        let tree = handle::lock(&self.tree);
-        let id = path::resolve(&tree, NodeId::HOME, path, true)?.node.ok_or(FsError::NoEntry)?;
-        match tree.stat(id)? {
-            stat if stat.kind == Kind::File => Ok(stat.size),
-            _ => Err(FsError::IsFolder),
-        }
-    }
-
-    /// Removes a file or a symlink under `/home/user`, or a folder with everything in it.
+    /// Removes a file, a symlink, or a folder with its contents under `/home/user`.
     pub fn remove(&self, path: &str) -> Result<(), FsError> {
-        let mut tree = handle::lock(&self.tree);
+        let mut tree = self.tree.lock();
         let found = path::resolve_name(&tree, NodeId::HOME, path)?;
         tree.remove_all(&found)
     }
 
-    /// All files under `/home/user`, folder by folder; symlinks are left out.
+    /// All files under `/home/user`, folder by folder, without symlinks.
     pub fn list(&self) -> Vec<FileInfo> {
-        let tree = handle::lock(&self.tree);
+        let tree = self.tree.lock();
         let mut files = Vec::new();
         let mut folders = vec![(NodeId::HOME, String::new(), false)];
         while let Some((folder, prefix, moved)) = folders.pop() {
@@ -230,62 +221,62 @@ impl Vfs {
         files
     }
 
-    /// Starts a run: from here on [`Self::list`] tells what changed, and [`Self::exceeded`] what was refused.
+    /// Starts a run: [`Self::list`] reports changes from here on, and [`Self::exceeded`] refusals.
     pub fn mark(&self) {
-        let mut tree = handle::lock(&self.tree);
+        let mut tree = self.tree.lock();
         tree.epoch += 1;
         tree.exceeded = None;
     }
 
-    /// The limit that refused something since [`Self::mark`], the last one if several did.
+    /// The last limit that refused something since [`Self::mark`].
     pub fn exceeded(&self) -> Option<LimitName> {
-        handle::lock(&self.tree).exceeded
+        self.tree.lock().exceeded
     }
 
     pub fn usage(&self) -> DiskUsage {
-        let tree = handle::lock(&self.tree);
+        let tree = self.tree.lock();
         DiskUsage { bytes: tree.bytes, files: tree.files, open: tree.open }
     }
 
     pub fn quota(&self) -> Quota {
-        handle::lock(&self.tree).quota
+        self.tree.lock().quota
     }
 
-    /// For what comes from now on; what is there already stays, even if it is more.
+    /// Applies to new writes only. Existing contents stay, even if they exceed it.
     pub fn set_quota(&self, quota: Quota) {
-        handle::lock(&self.tree).quota = quota;
+        self.tree.lock().quota = quota;
     }
 
-    /// From here on nothing in it can be changed.
+    /// Makes it read-only from now on.
     pub fn set_read_only(&self) {
-        handle::lock(&self.tree).read_only = true;
+        self.tree.lock().read_only = true;
     }
 
-    /// Counts changes: as long as it is the same, so is everything in here.
+    /// A change counter. While it is the same, so are the contents.
     pub fn changes(&self) -> u64 {
-        handle::lock(&self.tree).changes
+        self.tree.lock().changes
     }
 
-    /// Everything under `/home/user` and `/tmp`, for [`Self::from_archive`].
+    /// Writes everything under `/home/user` and `/tmp`, for [`Self::from_archive`].
     pub fn to_archive(&self, out: impl Write) -> Result<(), ArchiveError> {
-        archive::write(&handle::lock(&self.tree), out)
+        archive::write(&self.tree.lock(), out)
     }
 
-    /// Reads exactly one archive off the front of `from`. Nothing in it is believed.
+    /// Reads exactly one archive from the start of `from`. The archive is untrusted.
     pub fn from_archive(base: Arc<Base>, quota: Quota, from: impl Read) -> Result<Self, ArchiveError> {
         Ok(Self::from_tree(archive::read(base, quota, from)?))
     }
 
-    /// By the clock of its [`Base`].
+    /// The current time on the clock of its [`Base`].
     pub(crate) fn now(&self) -> Duration {
-        handle::lock(&self.tree).base.clock.now()
+        self.tree.lock().base.clock.now()
     }
 
     pub(crate) fn root(&self) -> handle::Handle {
         handle::Handle::root(&self.tree)
     }
 
-    /// `/home/user` as a root of its own.
+    /// `/home/user` as its own root.
     pub(crate) fn home(&self) -> handle::Handle {
         handle::Handle::home(&self.tree)
     }

@@ -1,18 +1,18 @@
-//! What every sandbox of a kernel sees and none can change: folders and files over shared bytes.
+//! The read-only files that every sandbox of a kernel sees, over shared bytes.
 //!
-//! Built once per kernel, then shared. Never copies a file's bytes.
+//! Built once per kernel. Never copies a file's bytes.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{FsError, MAX_DEPTH, node::NodeId, path};
 
-/// Bytes of a read-only file, such as a mapping of a file of the kernel.
+/// The bytes of a read-only file, such as a mapping of one of the kernel's files.
 pub type MountBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
-/// Mounted files have no history of their own; one fixed time (2020-01-01) keeps images reproducible.
+/// The modification time of all mounted files (2020-01-01). It is fixed to keep images reproducible.
 pub(crate) const MODIFIED: Duration = Duration::from_secs(1_577_836_800);
 
-/// The read-only part of a sandbox's tree. It always has `/home/user` and `/tmp`, where the writable parts are.
+/// The read-only part of a sandbox's tree. Always contains `/home/user` and `/tmp`, where the writable parts are.
 pub struct Mounts {
     nodes: Vec<MountNode>,
 }
@@ -20,7 +20,7 @@ pub struct Mounts {
 #[derive(Default)]
 pub(crate) struct MountNode {
     pub(crate) parent: Option<NodeId>,
-    /// A node with bytes is a file. It may have children all the same: a folder can be mounted "inside" an archive.
+    /// A node with bytes is a file. It may still have children: a folder can be mounted "inside" an archive.
     pub(crate) bytes: Option<MountBytes>,
     pub(crate) children: BTreeMap<Box<str>, NodeId>,
 }
@@ -43,11 +43,11 @@ impl Mounts {
         mounts
     }
 
-    /// Mounts a file at an absolute path, making the folders above it.
+    /// Mounts a file at an absolute path and creates its parent folders.
     ///
     /// # Errors
-    /// [`FsError::Invalid`] for a path that is not absolute and plain, [`FsError::Exist`] where a file is already, and
-    /// [`FsError::ReadOnly`] for a place inside the writable folders.
+    /// [`FsError::Invalid`] unless the path is absolute and normalized, [`FsError::Exist`] if there is a file already,
+    /// and [`FsError::ReadOnly`] inside the writable folders.
     pub fn add_file(&mut self, path: &str, bytes: MountBytes) -> Result<(), FsError> {
         let id = self.ensure(path.strip_prefix('/').ok_or(FsError::Invalid)?)?;
         let node = self.node_mut(id).filter(|_| id != NodeId::ROOT).ok_or(FsError::Invalid)?;
@@ -58,7 +58,7 @@ impl Mounts {
         Ok(())
     }
 
-    /// Mounts an empty folder at an absolute path; no change where one is already. Errors as for [`Self::add_file`].
+    /// Mounts an empty folder at an absolute path, unless there is one. Errors as for [`Self::add_file`].
     pub fn add_folder(&mut self, path: &str) -> Result<(), FsError> {
         self.ensure(path.strip_prefix('/').ok_or(FsError::Invalid)?).map(drop)
     }

@@ -1,10 +1,10 @@
-//! What the tree is made of: ids, and the nodes of the writable folders.
+//! The parts of the tree: ids, and the nodes of the writable folders.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::content::Content;
 
-/// A place in the tree: a node of the mounts, or of the sandbox's own.
+/// A location in the tree: a mounted node, or one of the sandbox's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NodeId(u32);
 
@@ -13,7 +13,7 @@ const MOUNTED: u32 = 1 << 31;
 impl NodeId {
     /// `/`
     pub(crate) const ROOT: Self = Self(MOUNTED);
-    /// `/home`: the first that the mounts make.
+    /// `/home`: the first node that the mounts create.
     pub(crate) const HOMES: Self = Self(MOUNTED | 1);
     /// `/home/user`
     pub(crate) const HOME: Self = Self(0);
@@ -39,14 +39,14 @@ impl NodeId {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    /// Never used twice in the life of a sandbox, unlike an id.
+    /// Never reused in the life of a sandbox, unlike an id.
     pub(crate) serial: u64,
     pub(crate) parent: NodeId,
     pub(crate) body: Body,
     pub(crate) times: Times,
-    /// The epoch in which it was made, moved or written last: see `Tree::mark`.
+    /// The epoch in which it was last created, moved or written: see `Tree::mark`.
     pub(crate) touched: u64,
-    /// False once it was removed; it lives on while it is open.
+    /// False once removed. It lives on while it is open.
     pub(crate) linked: bool,
 }
 
@@ -58,7 +58,7 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// What it counts for in the quota of bytes.
+    /// Its size for the byte quota.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Folder(_) => 0,
@@ -76,7 +76,7 @@ impl Body {
     }
 }
 
-/// All since 1970.
+/// Times since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) accessed: Duration,
@@ -91,19 +91,19 @@ impl Times {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Folder,
     File,
     Link,
 }
 
-/// What a sandbox may know of a node.
+/// The metadata that a sandbox may see.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stat {
     pub(crate) kind: Kind,
     pub(crate) size: u64,
     pub(crate) links: u64,
     pub(crate) times: Times,
-    /// Distinct for distinct nodes, the same for as long as the node lives.
+    /// Unique among nodes, and constant for the life of one.
     pub(crate) serial: u64,
 }

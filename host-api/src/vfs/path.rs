@@ -1,23 +1,23 @@
-//! From a path to a node: names, `..`, symlinks, and the rule that no path leaves the folder it starts in.
+//! Resolves a path to a node: names, `..`, symlinks, and the rule that no path leaves the folder it starts in.
 //!
 //! Only reads the tree.
 
 use super::{FsError, NAME_BYTES, PATH_BYTES, SYMLINKS, node::Kind, node::NodeId, tree::Tree};
 
-/// Where a path leads. `node` is none where the last name does not exist (but its folder does).
+/// The target of a path. `node` is `None` if the last name does not exist but its folder does.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) folder: NodeId,
-    /// Empty where the path ends in the folder itself (`.`, `a/..`): nothing can be made or removed there.
+    /// Empty if the path ends in the folder itself (`.`, `a/..`): nothing can be created or removed there.
     pub(crate) name: String,
     pub(crate) node: Option<NodeId>,
-    /// The path ended in `/`, so it can only mean a folder.
+    /// The path ended in `/`, so it can only name a folder.
     pub(crate) slash: bool,
 }
 
 enum Step {
     Done(Found),
-    /// A symlink was met in this folder; the text is its target and what was left of the path.
+    /// A symlink in this folder; the text is its target plus the rest of the path.
     Link(NodeId, String),
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), FsError> {
     }
 }
 
-/// Walks from the folder `base`, never above it. `follow`: whether a symlink as the last name is followed.
+/// Walks from the folder `base` and never above it. `follow`: follow a symlink in the last position.
 pub(crate) fn resolve(tree: &Tree, base: NodeId, path: &str, follow: bool) -> Result<Found, FsError> {
     if path.is_empty() {
         return Err(FsError::NoEntry);
@@ -46,7 +46,7 @@ pub(crate) fn resolve(tree: &Tree, base: NodeId, path: &str, follow: bool) -> Re
         match step {
             Step::Done(found) => return Ok(found),
             Step::Link(folder, rest) => {
-                // A chain of links, each with a long tail, must not make the text grow without end.
+                // A chain of links with long tails must not let the text grow without bound.
                 if rest.len() > 2 * PATH_BYTES {
                     return Err(FsError::NameTooLong);
                 }
@@ -60,8 +60,8 @@ pub(crate) fn resolve(tree: &Tree, base: NodeId, path: &str, follow: bool) -> Re
     }
 }
 
-/// As [`resolve`] where the name itself is meant, to make, move or remove it: a symlink is not followed even where a
-/// slash comes after it.
+/// Like [`resolve`], for creating, moving or removing the name itself: does not follow a symlink, not even before a
+/// trailing slash.
 pub(crate) fn resolve_name(tree: &Tree, base: NodeId, path: &str) -> Result<Found, FsError> {
     let plain = path.trim_end_matches('/');
     if plain.is_empty() || plain.len() == path.len() {

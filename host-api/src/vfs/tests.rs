@@ -1,4 +1,4 @@
-//! Files and paths, as tables.
+//! Tests of files and paths, as tables.
 
 mod archives;
 mod quotas;
@@ -44,7 +44,7 @@ fn names(folder: &Handle) -> Vec<String> {
     names
 }
 
-/// A tree with a bit of everything, for the tables.
+/// A tree with a bit of everything.
 fn furnished() -> Vfs {
     let vfs = vfs();
     let root = vfs.root();
@@ -116,12 +116,12 @@ fn paths_under_attack() {
             assert!(open(&vfs, path, WRITE).is_err(), "open to write {path:?}");
         }
     }
-    // From a folder further down, the way up is closed there.
+    // A handle on a deeper folder cannot go up from there.
     let folder = open(&vfs, "home/user/d", READ).unwrap();
     assert_eq!(folder.stat_at("../f", true).unwrap_err(), NotPermitted);
     assert_eq!(folder.stat_at("e/../../f", true).unwrap_err(), NotPermitted);
     assert_eq!(folder.stat_at("e/../g", true).unwrap().size, 3);
-    // The host's own door opens on /home/user only.
+    // The host's own access is limited to /home/user.
     for path in ["../user/f", "/f", "up", "zip", "loop", "", ".", "d"] {
         assert!(vfs.read_file(path).is_err(), "{path:?}");
     }
@@ -322,7 +322,7 @@ fn changes_are_told() {
     let fork = vfs.fork(QUOTA).unwrap();
     vfs.root().rename("home/user/in", &vfs.root(), "home/user/moved").unwrap();
     assert_eq!(changed(&vfs), ["f", "moved/put.csv", "out.txt"]);
-    assert_eq!(vfs.file_size("moved/put.csv").unwrap(), 3);
+    assert_eq!(vfs.read_file("moved/put.csv").unwrap(), b"1,2");
     assert_eq!(fork.read_file("in/put.csv").unwrap(), b"1,2");
     vfs.remove("moved").unwrap();
     vfs.mark();

@@ -1,6 +1,6 @@
-//! The state of one file system: its own nodes over the mounts, what they cost, and the bytes of its files.
+//! The state of one file system: its nodes over the mounts, their cost, and the bytes of its files.
 //!
-//! Takes ids, not paths; `change` adds, moves and removes nodes.
+//! Takes ids, not paths. `change` adds, moves and removes nodes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     node::{Body, Kind, Node, NodeId, Stat, Times},
 };
 
-/// Host memory that a node costs beside its content; charged to the process-wide budget.
+/// Host memory per node besides its content, charged to the process-wide budget.
 pub(crate) const NODE_BYTES: u64 = 512;
 const MOUNT_SERIAL: u64 = 1 << 63;
 
@@ -24,13 +24,13 @@ pub(crate) struct Tree {
     pub(crate) slots: Vec<Slot>,
     pub(crate) free: Vec<usize>,
     pub(crate) next_serial: u64,
-    /// Counted against the quota.
+    /// Bytes counted against the quota.
     pub(crate) bytes: u64,
     pub(crate) files: u64,
     pub(crate) open: u64,
     pub(crate) exceeded: Option<LimitName>,
     pub(crate) epoch: u64,
-    /// Counts what was done to nodes, so that equal counts mean equal trees.
+    /// A change counter. Equal counts mean equal trees.
     pub(crate) changes: u64,
     pub(crate) read_only: bool,
     pub(crate) lease: Lease,
@@ -39,7 +39,7 @@ pub(crate) struct Tree {
 #[derive(Default)]
 pub(crate) struct Slot {
     pub(crate) node: Option<Arc<Node>>,
-    /// Descriptors and streams on it.
+    /// Open descriptors and streams.
     pub(crate) pins: u32,
 }
 
@@ -75,7 +75,7 @@ impl Tree {
         })
     }
 
-    /// A copy that shares the contents. What is open but removed does not go along.
+    /// A copy that shares the contents. Removed but open nodes are not copied.
     pub(crate) fn fork(&self, quota: Quota) -> Result<Self, FsError> {
         let mut fork = Self {
             base: Arc::clone(&self.base),
@@ -107,7 +107,7 @@ impl Tree {
         self.slots.get(id.own_index()?)?.node.as_deref()
     }
 
-    /// For writing, and only for that; an id of the mounts is refused.
+    /// A node to modify. Fails for mounted nodes.
     pub(crate) fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, FsError> {
         let index = id.own_index().filter(|_| !self.read_only).ok_or(FsError::ReadOnly)?;
         self.changes += 1;
@@ -124,7 +124,7 @@ impl Tree {
         }
     }
 
-    /// Whether a path may go on below this node: a folder, or a mounted file with something mounted inside.
+    /// True if a path may continue below this node: a folder, or a mounted file with something mounted inside.
     pub(crate) fn has_inside(&self, id: NodeId) -> bool {
         match self.base.mounts.node(id) {
             Some(node) => node.bytes.is_none() || !node.children.is_empty(),
@@ -149,7 +149,7 @@ impl Tree {
         }
     }
 
-    /// The first entry whose name comes after `after`: a cursor that no change of the folder can confuse.
+    /// The first entry whose name comes after `after`. This cursor stays valid whatever changes in the folder.
     pub(crate) fn next_entry(&self, folder: NodeId, after: Option<&str>) -> Option<(&str, NodeId)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
@@ -216,7 +216,7 @@ impl Tree {
         }
     }
 
-    /// Writes at `offset`, or at the end where that is none; how much, and where it began.
+    /// Writes at `offset`, or at the end if `None`. Returns the bytes written and their position.
     pub(crate) fn write(&mut self, id: NodeId, offset: Option<u64>, bytes: &[u8]) -> Result<(usize, u64), FsError> {
         let now = self.base.clock.now();
         let epoch = self.epoch;
@@ -256,7 +256,7 @@ impl Tree {
         self.noting_space(done)
     }
 
-    /// Gives a file new content, or leaves it as it was.
+    /// Replaces a file's content, all or nothing.
     pub(crate) fn replace(&mut self, id: NodeId, bytes: &[u8]) -> Result<(), FsError> {
         let len = self.file(id)?.len();
         self.check_room((bytes.len() as u64).saturating_sub(len))?;
@@ -293,7 +293,7 @@ impl Tree {
         }
     }
 
-    /// Whether the quota has room for so many more bytes. A hole counts like what fills it.
+    /// Checks that the quota has room for `more` bytes. A hole counts as if it were filled.
     pub(crate) fn check_room(&mut self, more: u64) -> Result<(), FsError> {
         match self.bytes.checked_add(more) {
             Some(sum) if sum <= self.quota.disk_bytes => Ok(()),

@@ -1,4 +1,4 @@
-//! The Rust side of the WIT interfaces that a sandbox may import, generated; no behaviour of its own.
+//! The generated Rust side of the WIT interfaces that a sandbox may import. No behaviour of its own.
 
 wasmtime::component::bindgen!({
     path: "../wit",
@@ -44,4 +44,4 @@ wasmtime::component::bindgen!({
     },
 });
 
-pub use wasi::{cli, clocks, filesystem, io, random};
+pub(crate) use wasi::{cli, clocks, filesystem, io, random};

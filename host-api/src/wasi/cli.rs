@@ -1,4 +1,4 @@
-//! `wasi:cli`: environment and arguments as the runtime set them, exit as a trap, no terminal anywhere.
+//! `wasi:cli`: environment and arguments from the runtime, exit as a trap, and no terminal.
 
 use wasmtime::component::Resource;
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};

@@ -1,4 +1,4 @@
-//! `wasi:clocks`: the time of day, and a monotonic clock that starts near zero in each sandbox, both to the microsecond.
+//! `wasi:clocks`: the wall clock, and a monotonic clock that starts near zero in each sandbox, both to the microsecond.
 
 use std::time::{Duration, Instant};
 

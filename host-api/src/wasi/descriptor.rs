@@ -1,4 +1,4 @@
-//! What the guest's file handles stand for, and how a file error becomes one of WASI's.
+//! The guest's file handles, and the mapping of file errors to WASI's.
 
 use std::sync::Arc;
 
@@ -26,13 +26,13 @@ impl Descriptor {
     }
 }
 
-/// A walk through a folder, remembered by the last name it told: entries may come and go meanwhile.
+/// A directory walk, remembered by the last name returned, because entries may come and go meanwhile.
 pub struct DirectoryEntryStream {
     pub(crate) folder: Arc<Handle>,
     pub(crate) last: Option<String>,
 }
 
-/// How a file system call fails: with an error for the guest, or with a trap.
+/// A failed file system call: an error for the guest, or a trap.
 #[derive(Debug)]
 pub enum Failure {
     Guest(FsError),

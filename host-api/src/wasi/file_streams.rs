@@ -42,7 +42,7 @@ impl InputStream for FileInput {
 
 pub(crate) struct FileOutput {
     pub(crate) file: Arc<Handle>,
-    /// None: always at the end.
+    /// `None`: always append.
     pub(crate) position: Option<u64>,
 }
 

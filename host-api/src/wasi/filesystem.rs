@@ -1,5 +1,5 @@
-//! `wasi:filesystem` over the sandbox's [`crate::Vfs`]: the preopened folder `/`, and `/data` where there is a folder
-//! that lasts.
+//! `wasi:filesystem` over the sandbox's [`crate::Vfs`]: the preopened folder `/`, and `/data` if there is a persistent
+//! folder.
 
 use std::{sync::Arc, time::Duration};
 
@@ -71,7 +71,7 @@ fn time(node: &Handle, new: NewTimestamp) -> Result<Option<Duration>, FsError> {
 }
 
 impl Sandbox {
-    /// The node of a descriptor, out of the table's borrow.
+    /// The node of a descriptor, cloned out of the table's borrow.
     fn at(&self, fd: &Fd) -> Done<&Handle> {
         Ok(&self.table.get(fd)?.node)
     }
@@ -188,7 +188,7 @@ impl types::HostDescriptor for Sandbox {
         Ok(node.set_times_at(&path, follows(flags), time(node, accessed)?, time(node, modified)?)?)
     }
 
-    /// Hard links are refused: they would make a file's place, and so what it costs whom, ambiguous.
+    /// Hard links are refused: they would make a file's location, and the account that it is charged to, ambiguous.
     fn link_at(&mut self, fd: Fd, _: PathFlags, _: String, _: Fd, _: String) -> Done<()> {
         self.at(&fd)?;
         Err(FsError::Unsupported.into())

@@ -1,4 +1,4 @@
-//! WASI 0.2 for a [`Sandbox`]: the interfaces that are linked, and nothing else.
+//! WASI 0.2 for a [`Sandbox`]: exactly the linked interfaces.
 
 pub(crate) mod bindings;
 mod cli;
@@ -18,7 +18,7 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 use crate::sandbox::{Sandbox, SandboxView};
 pub use descriptor::{Descriptor, DirectoryEntryStream, Failure};
 
-/// The most that one call reads, whatever the guest asks for.
+/// The most bytes of one read, whatever the guest asks for.
 pub(crate) const MAX_READ: usize = 1 << 20;
 
 pub(crate) struct HasSandbox;

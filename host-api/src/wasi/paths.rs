@@ -1,5 +1,5 @@
-//! The calls that take a path, linked by hand over the generated ones: those would copy a path of any length, and trap
-//! where it is not UTF-8 (Python's `os.fsencode` makes such paths); here the guest gets an error code.
+//! Calls that take a path, linked by hand over the generated ones. Those would copy paths of any length and trap on
+//! invalid UTF-8 (Python's `os.fsencode` makes such paths). Here the guest gets an error code.
 
 use wasmtime::{
     StoreContextMut,
@@ -22,7 +22,7 @@ type Fd = Resource<Descriptor>;
 type Reply<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
 
 fn text<T: 'static>(path: &WasmStr, store: &StoreContextMut<'_, T>) -> Result<String, FsError> {
-    // The bounds were checked when it was lifted, so only its encoding can be wrong here.
+    // The bounds were checked when it was lifted, so only the encoding can be wrong.
     match path.to_str(store) {
         Ok(path) if path.len() > PATH_BYTES => Err(FsError::NameTooLong),
         Ok(path) => Ok(path.into_owned()),
@@ -49,7 +49,7 @@ pub(crate) fn add_to_linker<T: SandboxView + 'static>(linker: &mut Linker<T>) ->
 
 fn link<T: SandboxView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let mut types = linker.instance("wasi:filesystem/types@0.2.12")?;
-    // `paths` names the parameters that are paths; they arrive as `String`s.
+    // `paths` names the path parameters. They arrive as `String`s.
     macro_rules! method {
         ($name:literal, $method:ident -> $answer:ty, ($($arg:ident: $type:ty),*), paths: $($path:ident),*) => {
             types.func_wrap(

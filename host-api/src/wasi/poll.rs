@@ -10,7 +10,7 @@ use crate::{
     sandbox::{Sandbox, Stop},
 };
 
-/// The most that one call may wait for.
+/// The most pollables of one call.
 const MAX_POLLED: usize = 256;
 
 impl poll::Host for Sandbox {

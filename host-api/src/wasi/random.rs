@@ -1,4 +1,4 @@
-//! `wasi:random`: the kernel's generator for every kind of it; a guest cannot tell which is the insecure one.
+//! `wasi:random`: every interface uses the operating system's generator, including the insecure ones.
 
 use cofferdam_contract::LimitName;
 

@@ -1,4 +1,4 @@
-//! `wasi:io/streams`: the blocking calls try without waiting first, which is all that files and stdio ever need.
+//! `wasi:io/streams`: blocking calls first try without waiting, which is all that files and stdio ever need.
 
 use wasmtime::component::Resource;
 use wasmtime_wasi_io::{

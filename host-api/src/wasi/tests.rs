@@ -1,4 +1,4 @@
-//! The host functions as a guest meets them: called as the linker calls them, and from a component.
+//! The host functions as a guest sees them: called as the linker calls them, and from a component.
 
 mod component;
 
@@ -56,7 +56,7 @@ fn open(sandbox: &mut Sandbox, root: &Resource<Descriptor>, path: &str) -> Resul
     sandbox.open_at(again(root), PathFlags::SYMLINK_FOLLOW, path.to_owned(), OpenFlags::CREATE, flags)
 }
 
-/// The same handle once more, as a call borrows it.
+/// A second handle to the same resource, as a call borrows it.
 fn again<T: 'static>(resource: &Resource<T>) -> Resource<T> {
     Resource::new_borrow(resource.rep())
 }
@@ -82,13 +82,13 @@ fn files_through_streams() {
     assert!(matches!(sandbox.blocking_read(again(&input), 10), Err(StreamError::Closed)));
     assert_eq!(sandbox.stat(again(&file)).unwrap().size, 41_060);
     assert_eq!(HostDescriptor::read(&mut sandbox, again(&file), 10, 41_055).unwrap(), (vec![0; 5], true));
-    // Past the quota: an error the guest can read the code of, and a name the runner can.
+    // Past the quota: an error code for the guest, and a limit's name for the runner.
     let far = sandbox.write_via_stream(again(&file), 1 << 40).unwrap();
     let Err(StreamError::LastOperationFailed(error)) = sandbox.blocking_write_and_flush(far, vec![1]) else { panic!() };
     let error = sandbox.push(error).unwrap();
     assert_eq!(sandbox.filesystem_error_code(error).unwrap(), Some(ErrorCode::InsufficientSpace));
     assert_eq!(sandbox.vfs().exceeded(), Some(LimitName::DiskBytes));
-    // The streams hold the file, the descriptor alone does not.
+    // The streams keep the file open without the descriptor.
     HostDescriptor::drop(&mut sandbox, file).unwrap();
     assert_eq!(sandbox.vfs().usage().open, 1);
     for stream in [out, at] {

@@ -1,25 +1,26 @@
-//! Buffers that are used again once nobody holds their bytes. There are as many as are in use at once; a few are kept.
+//! A pool of read buffers. A buffer returns when the last slice of its bytes is dropped; a few idle ones are kept.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-/// Bytes of a piece: enough that what a piece costs does not matter.
+/// Bytes per read: large enough that the cost per read does not matter.
 pub(super) const PIECE: usize = 256 << 10;
-const KEPT: usize = 32;
+const MAX_KEPT_BUFFERS: usize = 32;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Buffers {
-    /// A buffer of `PIECE` bytes, whatever stands in them.
-    pub fn take(&self) -> Vec<u8> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    /// A buffer of `PIECE` bytes with arbitrary content.
+    pub(super) fn take(&self) -> Vec<u8> {
+        let kept = self.0.lock().pop();
         kept.unwrap_or_else(|| vec![0; PIECE])
     }
 
-    /// The first bytes of a buffer. It comes back when the last part of them is dropped.
-    pub fn share(&self, buffer: Vec<u8>, length: usize) -> Bytes {
+    /// The first `length` bytes of a buffer. It returns to the pool when the last slice of them is dropped.
+    pub(super) fn share(&self, buffer: Vec<u8>, length: usize) -> Bytes {
         Bytes::from_owner(Shared { buffer, length, home: self.clone() })
     }
 }
@@ -38,8 +39,8 @@ impl AsRef<[u8]> for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let mut kept = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT {
+        let mut kept = self.home.0.lock();
+        if kept.len() < MAX_KEPT_BUFFERS {
             kept.push(std::mem::take(&mut self.buffer));
         }
     }
@@ -57,9 +58,9 @@ mod tests {
         let mut bytes = buffers.share(buffer, 5);
         let front = bytes.split_to(2);
         drop(bytes);
-        assert_eq!((&front[..], buffers.0.lock().unwrap().len()), (&b"he"[..], 0));
+        assert_eq!((&front[..], buffers.0.lock().len()), (&b"he"[..], 0));
         drop(front);
-        assert_eq!(buffers.0.lock().unwrap().len(), 1);
+        assert_eq!(buffers.0.lock().len(), 1);
         assert_eq!(buffers.take().len(), PIECE);
     }
 }

@@ -1,4 +1,4 @@
-//! The JSON documents of an archive, found by their path: kept while a stream goes by, or read when they are asked for.
+//! The JSON documents of an archive, by path: kept while a stream is read, or read on demand.
 
 use std::collections::HashMap;
 
@@ -8,18 +8,18 @@ use super::ArchiveError;
 use super::layer::{check, size};
 use super::paths::blob_digest;
 use crate::digest::Digest;
-use crate::limits::Limits;
+use crate::limits::ArchiveLimits;
 use crate::tar::shown;
 
-/// What is at a path.
+/// The result of looking up a path.
 #[derive(Debug, Clone)]
 pub(super) enum Found {
     Missing,
-    /// Larger than a document may be, or than all may be together.
+    /// Over the limit for one document, or for all of them together.
     TooLarge {
         limit: usize,
     },
-    /// Something else than JSON.
+    /// Not JSON.
     Other,
     Json(Bytes),
 }
@@ -28,14 +28,14 @@ pub(super) trait Documents {
     fn find(&mut self, path: &str) -> Result<Found, ArchiveError>;
 }
 
-/// One that has to be there.
+/// A required document.
 pub(super) fn need(documents: &mut dyn Documents, what: &str, path: &str) -> Result<Bytes, ArchiveError> {
     let shown = shown(path.as_bytes());
     match documents.find(path)? {
         Found::Json(bytes) => Ok(bytes),
-        Found::Missing => Err(ArchiveError::Bad(format!(
-            "{what} {shown} is missing from the archive; save the image again, all of it"
-        ))),
+        Found::Missing => {
+            Err(ArchiveError::Bad(format!("{what} {shown} is missing from the archive; save the whole image again")))
+        }
         Found::Other => Err(ArchiveError::Bad(format!("{what} {shown} is not JSON; save the image again"))),
         Found::TooLarge { limit } => Err(ArchiveError::TooMuch {
             what: format!("{what} {shown}, or all JSON of the archive together,"),
@@ -45,7 +45,7 @@ pub(super) fn need(documents: &mut dyn Documents, what: &str, path: &str) -> Res
     }
 }
 
-/// A blob has to be what its name says.
+/// Checks that a blob matches the digest in its path.
 fn check_blob(path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
     match blob_digest(path) {
         Some(expected) => check(path, Some(expected), Digest::of(bytes)),
@@ -53,12 +53,12 @@ fn check_blob(path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
     }
 }
 
-/// Whether bytes may be a JSON document that anybody refers to.
+/// True if the bytes may start a JSON document that a manifest refers to.
 pub(super) fn looks_like_json(head: &[u8]) -> bool {
     matches!(head.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// Those of a stream.
+/// The documents of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     found: HashMap<String, Found>,
@@ -66,8 +66,8 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// The limit that a document of this size is over, if it cannot be kept beside the others.
-    pub fn over(&self, bytes: u64, limits: &Limits) -> Option<usize> {
+    /// The limit that a document of this size would exceed, if it cannot be kept beside the others.
+    pub(super) fn over(&self, bytes: u64, limits: &ArchiveLimits) -> Option<usize> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         if bytes > limits.json_bytes {
             return Some(limits.json_bytes);
@@ -75,14 +75,14 @@ impl Kept {
         (self.bytes.saturating_add(bytes) > limits.json_total_bytes).then_some(limits.json_total_bytes)
     }
 
-    pub fn keep(&mut self, path: String, bytes: Bytes) -> Result<(), ArchiveError> {
+    pub(super) fn keep(&mut self, path: String, bytes: Bytes) -> Result<(), ArchiveError> {
         check_blob(&path, &bytes)?;
         self.bytes = self.bytes.saturating_add(bytes.len());
         self.found.insert(path, Found::Json(bytes));
         Ok(())
     }
 
-    pub fn note(&mut self, path: String, found: Found) {
+    pub(super) fn note(&mut self, path: String, found: Found) {
         self.found.insert(path, found);
     }
 }

@@ -1,20 +1,21 @@
-//! Why an archive is refused. Each says what is wrong with it and what to do; none quotes more of it than a path.
+//! The reasons for refusing an archive. Each says what is wrong and how to fix it, and quotes nothing of the archive
+//! but paths.
 
 use std::io;
 
 use super::SinkError;
 use crate::digest::Digest;
 
-/// Whose fault it is.
+/// The party at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// What was sent: sending it again will not help.
+pub enum ArchiveFault {
+    /// The archive. Sending it again will not help.
     Archive,
-    /// A limit of the operator's.
+    /// A limit set by the operator.
     Limit,
-    /// It ended early or could not be read: sending it again may help.
+    /// The archive broke off or could not be read. Sending it again may help.
     Transfer,
-    /// The other end: the registry.
+    /// The registry.
     Sink,
 }
 
@@ -43,12 +44,14 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    pub fn fault(&self) -> Fault {
+    pub fn fault(&self) -> ArchiveFault {
         match self {
-            Self::NotAnArchive { .. } | Self::Bad(_) | Self::Digest { .. } | Self::Secret { .. } => Fault::Archive,
-            Self::TooMuch { .. } => Fault::Limit,
-            Self::Read(_) | Self::Truncated { .. } => Fault::Transfer,
-            Self::Sink(_) => Fault::Sink,
+            Self::NotAnArchive { .. } | Self::Bad(_) | Self::Digest { .. } | Self::Secret { .. } => {
+                ArchiveFault::Archive
+            }
+            Self::TooMuch { .. } => ArchiveFault::Limit,
+            Self::Read(_) | Self::Truncated { .. } => ArchiveFault::Transfer,
+            Self::Sink(_) => ArchiveFault::Sink,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A stream, read and decompressed ahead on a thread of its own. It never is more than a few pieces ahead.
+//! Reads and decompresses a stream on its own thread, at most a few pieces ahead of the consumer.
 
 use std::io::{Cursor, Read};
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use super::ArchiveError;
 use super::buffers::Buffers;
 use super::layer::size;
 use crate::compress::{DecodeError, DecodeLimits, Decoder, Encoding, Seen, sniff};
-use crate::limits::Limits;
+use crate::limits::ArchiveLimits;
 use crate::tar::looks_like_tar;
 
-/// Pieces that wait.
-const AHEAD: usize = 8;
-/// Enough to tell what it is.
-const HEAD: usize = 512;
+/// The most pieces in the queue.
+const MAX_QUEUED_PIECES: usize = 8;
+/// Bytes needed to recognize the format.
+const HEAD_BYTES: usize = 512;
 
-/// The uncompressed archive in pieces.
-pub(super) struct Feed {
+/// The uncompressed archive, in pieces.
+pub(super) struct ReadAhead {
     pieces: Receiver<Result<Bytes, ArchiveError>>,
     seen: Arc<Seen>,
 }
 
-impl Feed {
-    pub fn open(mut reader: Box<dyn Read + Send>, limits: &Limits) -> Result<Self, ArchiveError> {
-        let mut head = Vec::with_capacity(HEAD);
-        reader.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(ArchiveError::Read)?;
+impl ReadAhead {
+    pub(super) fn open(mut reader: Box<dyn Read + Send>, limits: &ArchiveLimits) -> Result<Self, ArchiveError> {
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        reader.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(ArchiveError::Read)?;
         recognize(&head)?;
         let encoding = sniff(&head);
         let decode = DecodeLimits {
@@ -39,7 +39,7 @@ impl Feed {
         let decoder = Decoder::new(encoding, Cursor::new(head).chain(reader), decode);
         let mut decoder = decoder.map_err(|error| failure(error, 0))?;
         let seen = decoder.seen();
-        let (sender, pieces) = sync_channel(AHEAD);
+        let (sender, pieces) = sync_channel(MAX_QUEUED_PIECES);
         std::thread::Builder::new()
             .name("read-archive".to_owned())
             .spawn(move || pump(&mut decoder, &sender, encoding))
@@ -47,13 +47,13 @@ impl Feed {
         Ok(Self { pieces, seen })
     }
 
-    /// The next piece; none at the end.
-    pub fn next(&mut self) -> Result<Option<Bytes>, ArchiveError> {
+    /// The next piece; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, ArchiveError> {
         self.pieces.recv().ok().transpose()
     }
 
-    /// Bytes of the stream, as it came.
-    pub fn bytes_read(&self) -> u64 {
+    /// Bytes of the stream read so far, before decompression.
+    pub(super) fn bytes_read(&self) -> u64 {
         self.seen.bytes()
     }
 }
@@ -66,9 +66,9 @@ fn pump<R: Read>(decoder: &mut Decoder<R>, pieces: &SyncSender<Result<Bytes, Arc
         let piece = match decoder.fill(&mut buffer) {
             Ok(0) => return,
             Ok(count) => {
-                let inside = buffer.get(..count.min(HEAD)).unwrap_or_default();
+                let inside = buffer.get(..count.min(HEAD_BYTES)).unwrap_or_default();
                 if std::mem::take(&mut first) && !looks_like_tar(inside) {
-                    Err(ArchiveError::NotAnArchive { looks: "is compressed, but there is no tar archive in it" })
+                    Err(ArchiveError::NotAnArchive { looks: "is compressed, but does not contain a tar archive" })
                 } else {
                     Ok(buffers.share(buffer, count))
                 }
@@ -76,27 +76,27 @@ fn pump<R: Read>(decoder: &mut Decoder<R>, pieces: &SyncSender<Result<Bytes, Arc
             Err(error) => Err(failure(error, decoder.seen().bytes())),
         };
         let last = piece.is_err();
-        // Nobody reads any more: the archive was refused, or the push has ended.
+        // The reader is gone: the archive was refused, or the push has ended.
         if pieces.send(piece).is_err() || last {
             return;
         }
     }
 }
 
-/// Refuses early, and by name, what people send by mistake.
+/// Refuses common mistakes early, by name.
 pub(super) fn recognize(head: &[u8]) -> Result<(), ArchiveError> {
     let looks = match head {
         [] => "is empty",
         _ if sniff(head) != Encoding::Plain || looks_like_tar(head) => return Ok(()),
         [b'P', b'K', 3 | 5, 4 | 6, ..] => "is a zip file",
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "is compressed with xz, and gzip and zstd are what can be read",
-        [b'B', b'Z', b'h', ..] => "is compressed with bzip2, and gzip and zstd are what can be read",
-        [4, 0x22, 0x4d, 0x18, ..] => "is compressed with lz4, and gzip and zstd are what can be read",
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "is compressed with xz; only gzip and zstd are supported",
+        [b'B', b'Z', b'h', ..] => "is compressed with bzip2; only gzip and zstd are supported",
+        [4, 0x22, 0x4d, 0x18, ..] => "is compressed with lz4; only gzip and zstd are supported",
         [0x7f, b'E', b'L', b'F', ..] => "is a program",
-        [b'h', b's' | b'q', b's' | b'f', ..] => "is the image of a disk",
-        _ if head.len() < HEAD => "is too short",
+        [b'h', b's' | b'q', b's' | b'f', ..] => "is a disk image",
+        _ if head.len() < HEAD_BYTES => "is too short",
         _ if is_text(head) => "is text",
-        _ => "begins like nothing that is known",
+        _ => "starts with nothing that is known",
     };
     Err(ArchiveError::NotAnArchive { looks })
 }
@@ -118,13 +118,13 @@ fn failure(error: DecodeError, at: u64) -> ArchiveError {
             size(limit),
             "; compress it without --ultra or --long",
         ),
-        DecodeError::Ratio { ratio } => too_much(
-            format!("the archive unpacks to {ratio} times its size: that"),
-            "what is taken for an image".to_owned(),
-            "; send it uncompressed if it is meant so",
+        DecodeError::Ratio { ratio, limit } => too_much(
+            format!("the archive unpacks to {ratio} times its size, which"),
+            format!("{limit} times"),
+            "; if that is intended, send it uncompressed",
         ),
         DecodeError::Bytes { limit } => {
-            too_much("the archive, uncompressed,".to_owned(), size(limit), "; let the operator raise the limit")
+            too_much("the archive, uncompressed,".to_owned(), size(limit), "; ask the operator to raise the limit")
         }
     }
 }

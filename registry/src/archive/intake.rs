@@ -1,5 +1,4 @@
-//! Takes layers in, whatever they are read from: asks the sink what it wants of one, reads and checks it, and remembers
-//! what came.
+//! Takes in layers from any source: asks the sink what it wants, reads and checks the layer, and records the result.
 
 use std::collections::HashMap;
 
@@ -12,20 +11,20 @@ use super::resolve::{Candidate, Resolved, resolve};
 use super::select::{Came, assemble, select};
 use super::{Archive, ArchiveError, LayerEnd, LayerStart, Sink, Want};
 use crate::image::Image;
-use crate::limits::{Limits, Rules};
+use crate::limits::{ArchiveLimits, Rules};
 
-/// How many platforms' layers an archive may have.
+/// The most platforms whose layers one archive may hold.
 const PLATFORMS: usize = 8;
 
-/// The data of one entry in pieces, none of them empty.
+/// The data of one entry, in non-empty pieces.
 pub(super) trait Pieces {
     fn piece(&mut self) -> Result<Option<Bytes>, ArchiveError>;
-    /// Leaves out what has not been read.
+    /// Skips the unread rest.
     fn skip(&mut self) -> Result<(), ArchiveError>;
 }
 
 pub(super) struct Intake<'a> {
-    pub limits: &'a Limits,
+    pub limits: &'a ArchiveLimits,
     pub rules: &'a Rules,
     sink: &'a mut dyn Sink,
     budget: Budget,
@@ -34,12 +33,12 @@ pub(super) struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    pub fn new(limits: &'a Limits, rules: &'a Rules, sink: &'a mut dyn Sink) -> Self {
+    pub(super) fn new(limits: &'a ArchiveLimits, rules: &'a Rules, sink: &'a mut dyn Sink) -> Self {
         let budget = Budget::new(limits, &rules.allow);
         Self { limits, rules, sink, budget, links: Links::default(), came: HashMap::new() }
     }
 
-    pub fn layer(&mut self, start: LayerStart, pieces: &mut dyn Pieces) -> Result<(), ArchiveError> {
+    pub(super) fn layer(&mut self, start: LayerStart, pieces: &mut dyn Pieces) -> Result<(), ArchiveError> {
         if self.came.len() >= self.limits.layers.saturating_mul(PLATFORMS) {
             return Err(ArchiveError::TooMuch {
                 what: "the number of layers in the archive".to_owned(),
@@ -49,7 +48,7 @@ impl<'a> Intake<'a> {
         }
         let (name, size, encoding) = (start.name.clone(), start.size, start.encoding);
         let claimed = start.blob;
-        // Too large is said before the sink begins anything.
+        // Reports a layer that is too large before the sink starts anything.
         let mut layer = Layer::new(start.clone(), &self.budget)?;
         let want = self.sink.begin(&start)?;
         if let Want::Nothing { diff_id } = want {
@@ -67,7 +66,7 @@ impl<'a> Intake<'a> {
             }
         }
         let end = layer.finish(&mut self.budget)?;
-        // A blob of a layout is what its name says; other names were only hints.
+        // A blob in an OCI layout must match its name. Other names were only hints.
         check(&name, blob_digest(&name), end.blob)?;
         self.sink.end(&end)?;
         let LayerEnd { diff_id, blob, .. } = end;
@@ -75,14 +74,14 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// What the archive says it has, as far as it is wanted.
-    pub fn resolve(&self, documents: &mut dyn Documents) -> Result<Resolved, ArchiveError> {
+    /// The images that the archive declares, as far as they are wanted.
+    pub(super) fn resolve(&self, documents: &mut dyn Documents) -> Result<Resolved, ArchiveError> {
         let mut resolved = resolve(documents, &self.links, self.limits, self.rules)?;
         resolved.candidates = select(resolved.candidates, self.rules, &mut resolved.skipped)?;
         Ok(resolved)
     }
 
-    pub fn finish(self, resolved: Resolved, bytes_read: u64) -> Result<Archive, ArchiveError> {
+    pub(super) fn finish(self, resolved: Resolved, bytes_read: u64) -> Result<Archive, ArchiveError> {
         let Resolved { form, candidates, skipped } = resolved;
         let put = |candidate: Candidate| assemble(candidate, &self.links, &self.came);
         let images = candidates.into_iter().map(put).collect::<Result<Vec<Image>, _>>()?;

@@ -1,5 +1,5 @@
-//! The JSON of image archives: only what is needed of it, everything else ignored. Sizes are bounded before it is parsed,
-//! and `serde_json` bounds how deep it may be.
+//! The JSON of image archives, reduced to the needed fields. Sizes are bounded before parsing, and `serde_json` bounds
+//! the depth.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::ArchiveError;
 use crate::digest::Digest;
 use crate::tar::shown;
 
-/// An entry of `manifest.json`, which `docker save` writes.
+/// An entry of `manifest.json`, as `docker save` writes it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Saved {
@@ -21,7 +21,7 @@ pub(super) struct Saved {
     pub layers: Option<Vec<String>>,
 }
 
-/// `index.json` and the indexes it refers to.
+/// `index.json`, or a nested index.
 #[derive(Debug, Deserialize)]
 pub(super) struct Index {
     #[serde(default)]
@@ -99,7 +99,7 @@ pub(super) struct RootFs {
 
 pub(super) fn parse<T: DeserializeOwned>(what: &str, path: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
     serde_json::from_slice(bytes).map_err(|error| {
-        // Only where: the message of serde could quote what stands there.
+        // Only the position: serde's message could quote the content.
         let (line, column) = (error.line(), error.column());
         let why = if error.is_eof() {
             "ends early"

@@ -1,5 +1,4 @@
-//! One layer while it is read: its digests, its size, and a look at its files. A compressed one is inflated on a thread of
-//! its own, beside.
+//! Reads one layer: its digests, its size, and a scan of its files. A compressed layer is inflated on its own thread.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,25 +10,25 @@ use bytes::{Buf, Bytes};
 use super::{ArchiveError, LayerEnd, LayerStart};
 use crate::compress::{DecodeError, DecodeLimits, Decoder, Encoding};
 use crate::digest::{Digest, Hasher};
-use crate::limits::{Allow, Limits};
+use crate::limits::{Allow, ArchiveLimits};
 use crate::scan::{Scan, ScanError};
 use crate::tar::{TarError, TarLimits, shown};
 
-/// Pieces that wait to be inflated.
-const WAITING: usize = 4;
+/// The most pieces in the queue for inflating.
+const MAX_QUEUED_PIECES: usize = 4;
 const BUFFER: usize = 256 << 10;
 
-/// What all layers together may still have.
+/// The budget that is left for all layers together.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
-    limits: Limits,
+    limits: ArchiveLimits,
     allow: Arc<Allow>,
     bytes: u64,
     entries: u64,
 }
 
 impl Budget {
-    pub fn new(limits: &Limits, allow: &Allow) -> Self {
+    pub(super) fn new(limits: &ArchiveLimits, allow: &Allow) -> Self {
         Self {
             limits: *limits,
             allow: Arc::new(allow.clone()),
@@ -89,7 +88,7 @@ enum Work {
 }
 
 impl Layer {
-    pub fn new(start: LayerStart, budget: &Budget) -> Result<Self, ArchiveError> {
+    pub(super) fn new(start: LayerStart, budget: &Budget) -> Result<Self, ArchiveError> {
         let most = budget.most();
         let fail = |fault| failure(&start.name, most, fault);
         if start.encoding == Encoding::Plain && start.size > most {
@@ -102,7 +101,7 @@ impl Layer {
         let work = match start.encoding {
             Encoding::Plain => Work::Plain(Box::new(content)),
             encoding => {
-                let (pieces, waiting) = sync_channel(WAITING);
+                let (pieces, waiting) = sync_channel(MAX_QUEUED_PIECES);
                 let limits = DecodeLimits {
                     bytes: most,
                     ratio: limits.ratio,
@@ -119,8 +118,8 @@ impl Layer {
         Ok(Self { start, most, work })
     }
 
-    /// False: nothing more is wanted, since what came is wrong. `finish` says how.
-    pub fn feed(&mut self, piece: &Bytes) -> Result<bool, ArchiveError> {
+    /// Returns false if the layer is already known to be bad and needs no more data. `finish` says why.
+    pub(super) fn feed(&mut self, piece: &Bytes) -> Result<bool, ArchiveError> {
         match &mut self.work {
             Work::Plain(content) => {
                 content.feed(piece).map_err(|fault| failure(&self.start.name, self.most, fault))?;
@@ -133,7 +132,7 @@ impl Layer {
         }
     }
 
-    pub fn finish(self, budget: &mut Budget) -> Result<LayerEnd, ArchiveError> {
+    pub(super) fn finish(self, budget: &mut Budget) -> Result<LayerEnd, ArchiveError> {
         let Self { start, most, work } = self;
         let fail = |fault| failure(&start.name, most, fault);
         let (mut content, stored) = match work {
@@ -153,13 +152,13 @@ impl Layer {
     }
 }
 
-/// What is sent to the thread, as it reads it.
-struct Pieces {
+/// The pieces sent to the thread, as a reader.
+struct PieceReader {
     waiting: Receiver<Bytes>,
     piece: Bytes,
 }
 
-impl Read for Pieces {
+impl Read for PieceReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
             match self.waiting.recv() {
@@ -180,7 +179,7 @@ fn inflate(
     limits: DecodeLimits,
     mut content: Content,
 ) -> Result<Content, LayerFault> {
-    let mut decoder = Decoder::new(encoding, Pieces { waiting, piece: Bytes::new() }, limits)?;
+    let mut decoder = Decoder::new(encoding, PieceReader { waiting, piece: Bytes::new() }, limits)?;
     let mut buffer = vec![0; BUFFER];
     loop {
         match decoder.fill(&mut buffer)? {
@@ -190,26 +189,26 @@ fn inflate(
     }
 }
 
-/// Says which layer it is and what to do about it.
+/// Names the layer and the remedy.
 fn failure(name: &str, most: u64, fault: LayerFault) -> ArchiveError {
     let layer = format!("the layer {}", shown(name.as_bytes()));
     let too_much = |what: String, limit: String, advice| ArchiveError::TooMuch { what, limit, advice };
     match fault {
         LayerFault::TooLarge | LayerFault::Decode(DecodeError::Bytes { .. }) => too_much(
-            format!("what {layer} takes uncompressed"),
+            format!("the uncompressed size of {layer}"),
             size(most),
-            "; make the image smaller, or let the operator raise the limit",
+            "; make the image smaller, or ask the operator to raise the limit",
         ),
-        LayerFault::Decode(DecodeError::Ratio { ratio }) => too_much(
-            format!("{layer} unpacks to {ratio} times its size: that"),
-            "what is taken for an image".to_owned(),
-            "; save it uncompressed if it is meant so",
+        LayerFault::Decode(DecodeError::Ratio { ratio, limit }) => too_much(
+            format!("{layer} unpacks to {ratio} times its size, which"),
+            format!("{limit} times"),
+            "; if that is intended, save it uncompressed",
         ),
         LayerFault::Decode(DecodeError::Window { limit }) => {
             too_much(format!("the zstd window of {layer}"), size(limit), "; compress it without --ultra or --long")
         }
         LayerFault::Scan(ScanError::Tar(TarError::TooMuch { what, limit, .. })) => {
-            too_much(format!("{layer} has {what}: that"), limit.to_string(), "; build the image with smaller layers")
+            too_much(format!("{layer} has {what}, which"), limit.to_string(), "; build the image with smaller layers")
         }
         LayerFault::Scan(ScanError::Secret { what, path }) => ArchiveError::Secret {
             found: format!(
@@ -218,11 +217,11 @@ fn failure(name: &str, most: u64, fault: LayerFault) -> ArchiveError {
             ),
         },
         LayerFault::Scan(error @ ScanError::Device { .. }) => {
-            ArchiveError::Bad(format!("{layer} {error}: build the image without it, since containers get their own"))
+            ArchiveError::Bad(format!("{layer} {error}: build the image without it; containers get their own"))
         }
-        LayerFault::Scan(error @ ScanError::Traversal { .. }) => ArchiveError::Bad(format!(
-            "{layer} {error}: build the image again with a program that writes no such paths"
-        )),
+        LayerFault::Scan(error @ ScanError::Traversal { .. }) => {
+            ArchiveError::Bad(format!("{layer} {error}: build the image with a tool that does not write such paths"))
+        }
         LayerFault::Scan(ScanError::Tar(error)) => {
             ArchiveError::Bad(format!("{layer} is not a tar archive, or {error}; build and save the image again"))
         }
@@ -234,7 +233,7 @@ fn failure(name: &str, most: u64, fault: LayerFault) -> ArchiveError {
     }
 }
 
-/// A limit in a unit that it is whole in.
+/// A size in the largest unit that divides it.
 pub(super) fn size(bytes: u64) -> String {
     [(30, "GiB"), (20, "MiB"), (10, "KiB")]
         .iter()
@@ -242,7 +241,7 @@ pub(super) fn size(bytes: u64) -> String {
         .map_or_else(|| format!("{bytes} bytes"), |(shift, unit)| format!("{} {unit}", bytes >> shift))
 }
 
-/// What was claimed of a layer, and what came.
+/// Compares a claimed digest with the actual one.
 pub(super) fn check(name: &str, expected: Option<Digest>, found: Digest) -> Result<(), ArchiveError> {
     match expected {
         Some(expected) if expected != found => {

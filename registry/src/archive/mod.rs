@@ -1,6 +1,6 @@
-//! Reads an image archive in one pass: `docker save` (both forms) and OCI layouts, plain or compressed by gzip or zstd,
-//! from a file, a stream or a folder. Layers go to a `Sink` as they come, whatever the order of the entries. It never
-//! writes to disk, and keeps nothing of a layer but the piece it is at.
+//! Reads an image archive in one pass: `docker save` (both forms) and OCI layouts, plain, gzip or zstd, from a file, a
+//! stream or a folder. Layers go to a `Sink` as they arrive, in any order. Never writes to disk, and holds only the
+//! current piece of a layer.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::compress::{Encoding, sniff};
 use crate::digest::Digest;
 use crate::image::Image;
-use crate::limits::{Limits, Rules};
+use crate::limits::{ArchiveLimits, Rules};
 
 mod buffers;
 mod documents;
@@ -27,68 +27,67 @@ mod seekable;
 mod select;
 mod stream;
 
-pub use error::{ArchiveError, Fault};
-use feed::{Feed, recognize};
+pub use error::{ArchiveError, ArchiveFault};
+use feed::{ReadAhead, recognize};
 use intake::Intake;
 
-/// Where an archive comes from.
-pub enum Source {
-    /// A pipe or a request. It is read on a thread of its own, which ends when the stream does: a stream that may hang
-    /// needs a time-out of its own.
+/// The origin of an archive.
+pub enum ArchiveSource {
+    /// A pipe or a request. A thread reads it and ends when the stream does, so a stream that may hang needs its own
+    /// timeout.
     Stream(Box<dyn Read + Send>),
-    /// A file. An uncompressed one is looked through first: what the sink knows is not read.
+    /// A file. An uncompressed one is indexed first, so layers that the sink already has are not read.
     File(File),
     /// A folder with an OCI layout.
     Directory(PathBuf),
 }
 
-/// What is done with layers.
+/// Receives the layers.
 pub trait Sink {
-    /// A layer begins.
+    /// A layer begins. The answer decides how much of it is read.
     fn begin(&mut self, layer: &LayerStart) -> Result<Want, SinkError>;
 
-    /// The next bytes of it, as they are stored in the archive (see `LayerStart::encoding`). Never empty. Only after
+    /// The next bytes, as the archive stores them (see `LayerStart::encoding`). Never empty. Only called after
     /// `Want::Bytes`.
     fn bytes(&mut self, piece: Bytes) -> Result<(), SinkError>;
 
-    /// The layer is complete, and what it claimed has been checked. Not after `Want::Nothing`.
+    /// The layer is complete and its claims have been checked. Not called after `Want::Nothing`.
     fn end(&mut self, layer: &LayerEnd) -> Result<(), SinkError>;
 }
 
-/// What is known of a layer before it is read. The digests are what names or manifests claim. `Sink::end` tells what is
-/// true: a layer under the name of a blob that it is not ends in an error; other names may lie.
+/// A layer before it is read. The digests are claims by names or manifests; `Sink::end` gives the real ones. A mismatch
+/// with a blob's name is an error. Other names are only hints.
 #[derive(Debug, Clone)]
 pub struct LayerStart {
     /// Its path in the archive.
     pub name: String,
-    /// Bytes that the archive stores.
+    /// Bytes as stored in the archive.
     pub size: u64,
-    /// How the archive stores it.
+    /// The encoding in the archive.
     pub encoding: Encoding,
     /// Digest of the uncompressed layer.
     pub diff_id: Option<Digest>,
-    /// Digest of what the archive stores.
+    /// Digest of the stored bytes.
     pub blob: Option<Digest>,
-    /// The first bytes, at most 64 KiB: what a cache may recognize a layer by that claims nothing.
+    /// The first bytes, at most 64 KiB, by which a cache can recognize a layer without claimed digests.
     pub head: Bytes,
-    /// The archive can be read anywhere: `Want::Nothing` costs no time.
+    /// The archive is seekable, so `Want::Nothing` skips the layer at no cost.
     pub seekable: bool,
 }
 
-/// What a sink wants of a layer.
+/// The part of a layer that a sink needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
-    /// Its bytes.
+    /// All of its bytes.
     Bytes,
-    /// Only that it is read, checked and looked through: the sink has it, if the digest at the end is the one it
-    /// believes in.
+    /// Read, check and scan it, but deliver nothing: the sink has it already, if the final digest is the expected one.
     HashOnly,
-    /// Nothing, not even that it is checked: the registry has a layer that the sink vouches for, and the image is made
-    /// with that one. `diff_id` is the digest of that layer, uncompressed.
+    /// Neither bytes nor checks: the sink vouches for a layer in the registry, and the image uses that one. `diff_id`
+    /// is the digest of that layer, uncompressed.
     Nothing { diff_id: Digest },
 }
 
-/// A layer that has been read.
+/// A layer that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerEnd {
     pub name: String,
@@ -96,14 +95,14 @@ pub struct LayerEnd {
     pub diff_id: Digest,
     /// Bytes of the uncompressed layer.
     pub diff_bytes: u64,
-    /// Digest of what the archive stores: `diff_id` for an uncompressed layer.
+    /// Digest of the stored bytes. Equals `diff_id` for an uncompressed layer.
     pub blob: Digest,
-    /// Bytes that the archive stores.
+    /// Bytes as stored in the archive.
     pub size: u64,
     pub encoding: Encoding,
 }
 
-/// Why a sink wants no more: a failed push, or a cancelled one.
+/// The reason why a sink stops: the push failed or was cancelled.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct SinkError(pub Box<dyn std::error::Error + Send + Sync>);
@@ -114,17 +113,17 @@ impl SinkError {
     }
 }
 
-/// What an archive held.
+/// The content of an archive.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    /// One, or one for each platform: those are pushed with an index. Never empty.
+    /// One image, or one per platform, pushed with an index. Never empty.
     pub images: Vec<Image>,
     pub form: Form,
-    /// Layers that the sink was given and that no image of `images` has.
+    /// Layers that the sink received and no image in `images` uses.
     pub unreferenced: Vec<LayerEnd>,
-    /// What was left out, and why.
+    /// Parts of the archive that were ignored, with reasons.
     pub skipped: Vec<Skipped>,
-    /// Bytes that were read of the archive, as it is stored.
+    /// Bytes read of the archive, as stored.
     pub bytes_read: u64,
 }
 
@@ -134,30 +133,30 @@ pub enum Form {
     OciLayout,
 }
 
-/// Something that the archive has and that is no part of the result.
+/// A part of the archive that was ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     pub what: String,
     pub why: String,
 }
 
-/// Reads an image archive. Blocking: run it on a thread of its own.
+/// Reads an image archive. Blocking: run it on its own thread.
 pub fn read_archive(
-    source: Source,
-    limits: &Limits,
+    source: ArchiveSource,
+    limits: &ArchiveLimits,
     rules: &Rules,
     sink: &mut dyn Sink,
 ) -> Result<Archive, ArchiveError> {
     let intake = Intake::new(limits, rules, sink);
     match source {
-        Source::Directory(path) => seekable::read_directory(path, intake),
-        Source::File(file) if is_plain(&file)? => seekable::read_tar(file, intake),
-        Source::File(file) => stream::read(Feed::open(Box::new(file), limits)?, intake),
-        Source::Stream(reader) => stream::read(Feed::open(reader, limits)?, intake),
+        ArchiveSource::Directory(path) => seekable::read_directory(path, intake),
+        ArchiveSource::File(file) if is_plain(&file)? => seekable::read_tar(file, intake),
+        ArchiveSource::File(file) => stream::read(ReadAhead::open(Box::new(file), limits)?, intake),
+        ArchiveSource::Stream(reader) => stream::read(ReadAhead::open(reader, limits)?, intake),
     }
 }
 
-/// An uncompressed file that can be read anywhere; not a pipe.
+/// True for an uncompressed, seekable file. False for a pipe.
 fn is_plain(file: &File) -> Result<bool, ArchiveError> {
     if !file.metadata().map_err(ArchiveError::Read)?.is_file() {
         return Ok(false);

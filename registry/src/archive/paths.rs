@@ -1,4 +1,4 @@
-//! Paths within an archive: cleaned, links followed, digests that stand in them. Nothing here touches a file system.
+//! Paths within an archive: normalization, links, and digests in names. Does not touch the file system.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use super::ArchiveError;
 use crate::digest::Digest;
 use crate::tar::shown;
 
-/// Links that lead to links.
-const MOST_LINKS: usize = 40;
+/// The most links to follow in a chain.
+const MAX_LINKS: usize = 40;
 
-/// A path in its one form: no `.`, no doubled or trailing slash. Empty for the folder itself.
+/// The normalized path: no `.`, no repeated or trailing slash. Empty for the root.
 pub(super) fn clean(name: &[u8]) -> Result<String, ArchiveError> {
     let bad = |why: &str| {
         let name = shown(name);
@@ -26,13 +26,13 @@ pub(super) fn clean(name: &[u8]) -> Result<String, ArchiveError> {
     Ok(parts.join("/"))
 }
 
-/// Where links lead: old `docker save` writes a layer once, and links where it comes again.
+/// Link targets. Old versions of `docker save` write a layer once and link to it from other places.
 #[derive(Debug, Default)]
 pub(super) struct Links(HashMap<String, String>);
 
 impl Links {
-    /// A symbolic link is read from the folder it is in, a hard link from the top.
-    pub fn add(&mut self, path: &str, target: &[u8], symbolic: bool) -> Result<(), ArchiveError> {
+    /// A symlink is relative to its folder, a hard link to the root.
+    pub(super) fn add(&mut self, path: &str, target: &[u8], symbolic: bool) -> Result<(), ArchiveError> {
         let outside = || {
             let link = shown(path.as_bytes());
             ArchiveError::Bad(format!("the link {link} leads out of the archive; save the image again"))
@@ -57,38 +57,38 @@ impl Links {
         Ok(())
     }
 
-    pub fn follow<'a>(&'a self, path: &'a str) -> Result<&'a str, ArchiveError> {
+    pub(super) fn follow<'a>(&'a self, path: &'a str) -> Result<&'a str, ArchiveError> {
         let mut at = path;
-        for _ in 0..MOST_LINKS {
+        for _ in 0..MAX_LINKS {
             match self.0.get(at) {
                 Some(next) => at = next,
                 None => return Ok(at),
             }
         }
         let path = shown(path.as_bytes());
-        Err(ArchiveError::Bad(format!("the links from {path} lead in a circle; save the image again")))
+        Err(ArchiveError::Bad(format!("the links from {path} form a circle; save the image again")))
     }
 }
 
-/// Where an OCI layout has a blob.
+/// The path of a blob in an OCI layout.
 pub(super) fn blob_path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// The digest that the path of a blob promises.
+/// The digest in a blob's path.
 pub(super) fn blob_digest(path: &str) -> Option<Digest> {
     Digest::from_hex(path.strip_prefix("blobs/sha256/")?).ok()
 }
 
-/// What the names of layers in docker archives say, each by a program's habit: the digest of the uncompressed layer, and
-/// of what is stored. These are hints, never promises.
+/// Digests in the layer names of docker archives, by each program's convention: of the uncompressed layer and of the
+/// stored bytes. Hints only.
 pub(super) fn hints(path: &str) -> (Option<Digest>, Option<Digest>) {
     let name = path.strip_prefix("sha256:").unwrap_or(path);
     let digest = |suffix| name.strip_suffix(suffix).and_then(|hex| Digest::from_hex(hex).ok());
     (digest(".tar"), digest(".tar.gz").or_else(|| digest(".tgz")))
 }
 
-/// The digest of the configuration where its name has it.
+/// The digest in the configuration's name, if there is one.
 pub(super) fn config_digest(path: &str) -> Option<Digest> {
     let name = path.strip_prefix("sha256:").unwrap_or(path);
     Digest::from_hex(name.strip_suffix(".json").unwrap_or(name)).ok().or_else(|| blob_digest(path))

@@ -1,4 +1,4 @@
-//! From the documents of an archive to the images that it says it has. It never looks at layers.
+//! Turns the documents of an archive into the images that it declares. Does not look at layers.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,18 +11,18 @@ use super::{ArchiveError, Form, Skipped, layer};
 use crate::compress::Encoding;
 use crate::digest::Digest;
 use crate::image::{EntryPoint, Platform, StoredManifest};
-use crate::limits::{Limits, Rules};
+use crate::limits::{ArchiveLimits, Rules};
 use crate::tar::shown;
 
-/// How deep indexes refer to indexes.
-const DEPTH: usize = 4;
-/// Names of one image, and bytes of what it runs or says of itself.
-const MOST_NAMES: usize = 64;
-const MOST_WORDS: usize = 128 << 10;
+/// The deepest nesting of indexes.
+const MAX_DEPTH: usize = 4;
+/// Bounds of one image: its names, and the bytes of its entry point, environment, labels and annotations.
+const MAX_NAMES: usize = 64;
+const MAX_TEXT_BYTES: usize = 128 << 10;
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
-/// An image as the documents have it.
+/// An image as its documents describe it.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub config: Bytes,
@@ -56,7 +56,7 @@ pub(super) struct Resolved {
 pub(super) fn resolve(
     documents: &mut dyn Documents,
     links: &Links,
-    limits: &Limits,
+    limits: &ArchiveLimits,
     rules: &Rules,
 ) -> Result<Resolved, ArchiveError> {
     let mut resolver = Resolver { documents, links, limits, rules, found: Vec::new(), skipped: Vec::new(), read: 0 };
@@ -68,7 +68,7 @@ pub(super) fn resolve(
         Form::DockerSave
     } else {
         return Err(ArchiveError::NotAnArchive {
-            looks: "is a tar archive that has neither `manifest.json` nor `index.json` (what `docker export` writes is a \
+            looks: "is a tar archive with neither `manifest.json` nor `index.json` (what `docker export` writes is a \
                     file system, not an image)",
         });
     };
@@ -78,11 +78,11 @@ pub(super) fn resolve(
 struct Resolver<'a> {
     documents: &'a mut dyn Documents,
     links: &'a Links,
-    limits: &'a Limits,
+    limits: &'a ArchiveLimits,
     rules: &'a Rules,
     found: Vec<Candidate>,
     skipped: Vec<Skipped>,
-    /// Manifests and indexes so far.
+    /// Manifests and indexes read so far.
     read: usize,
 }
 
@@ -100,7 +100,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// The manifests of an index, if there are not far more than an image has.
+    /// The manifests of an index, if their number is within the limit.
     fn few(&self, index: Index) -> Result<Vec<Descriptor>, ArchiveError> {
         let few = index.manifests.len() <= self.limits.manifests;
         few.then_some(index.manifests).ok_or_else(|| self.too_many_manifests())
@@ -159,7 +159,7 @@ impl Resolver<'_> {
                 None => first.push((descriptor, names, 0)),
             }
         }
-        // What is found first stands first.
+        // The stack is reversed so that images keep the order of the index.
         let mut waiting: Vec<_> = first.into_iter().rev().collect();
         let mut seen = HashSet::new();
         let mut missing = Ok(());
@@ -183,7 +183,7 @@ impl Resolver<'_> {
                 continue;
             }
             self.count()?;
-            // An index may list more platforms than were saved.
+            // An index may list platforms that were not saved.
             let bytes = match self.need("the manifest", &path) {
                 Err(error @ ArchiveError::Bad(_))
                     if depth > 0 && matches!(self.documents.find(&path)?, Found::Missing) =>
@@ -195,9 +195,9 @@ impl Resolver<'_> {
                 bytes => bytes?,
             };
             if is_index(&descriptor.media_type, &bytes) {
-                if depth >= DEPTH {
+                if depth >= MAX_DEPTH {
                     return Err(ArchiveError::Bad(format!(
-                        "the indexes of the archive refer to each other more than {DEPTH} deep; save the image alone"
+                        "the indexes of the archive refer to each other more than {MAX_DEPTH} deep; save the image alone"
                     )));
                 }
                 let index: Index = parse("the index", &path, &bytes)?;
@@ -208,7 +208,7 @@ impl Resolver<'_> {
                 self.manifest(&path, &descriptor, bytes, names)?;
             }
         }
-        // Left out silently only beside others.
+        // A missing one is ignored only if there are others.
         if self.found.is_empty() { missing } else { Ok(()) }
     }
 
@@ -258,11 +258,11 @@ impl Resolver<'_> {
             )));
         }
         candidate.config_media_type = Some(config_type);
-        // Larger ones stay where they are, in the manifest.
+        // Longer annotations stay in the manifest only.
         let length = |all: &BTreeMap<String, String>| -> usize {
             all.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum()
         };
-        candidate.annotations = manifest.annotations.filter(|all| length(all) <= MOST_WORDS).unwrap_or_default();
+        candidate.annotations = manifest.annotations.filter(|all| length(all) <= MAX_TEXT_BYTES).unwrap_or_default();
         candidate.manifest = Some(StoredManifest { bytes, digest: descriptor.digest, media_type });
         Ok(())
     }
@@ -294,9 +294,10 @@ impl Resolver<'_> {
             working_dir: run.working_dir.unwrap_or_default(),
         };
         let words = entry_point.entrypoint.iter().chain(&entry_point.cmd).map(String::len).sum::<usize>();
-        if words > MOST_WORDS || entry_point.user.len().max(entry_point.working_dir.len()) > self.limits.path_bytes {
+        if words > MAX_TEXT_BYTES || entry_point.user.len().max(entry_point.working_dir.len()) > self.limits.path_bytes
+        {
             return Err(ArchiveError::Bad(format!(
-                "the configuration {path} has an entry point, user or folder longer than any system takes; build it \
+                "the configuration {path} has an entry point, user or working folder longer than any system takes; build it \
                  again with shorter ones"
             )));
         }
@@ -310,7 +311,7 @@ impl Resolver<'_> {
             entry_point,
             diff_ids,
             layers,
-            names: names.into_iter().filter(|name| is_name(name)).take(MOST_NAMES).collect(),
+            names: names.into_iter().filter(|name| is_name(name)).take(MAX_NAMES).collect(),
             manifest: None,
             annotations: BTreeMap::new(),
         };
@@ -318,7 +319,7 @@ impl Resolver<'_> {
     }
 }
 
-/// The names that a descriptor gives.
+/// The names in a descriptor.
 fn own_names(descriptor: &Descriptor) -> Vec<String> {
     let annotations = descriptor.annotations.as_ref();
     let named = |key: &&str| annotations.and_then(|annotations| annotations.get(*key));
@@ -327,7 +328,7 @@ fn own_names(descriptor: &Descriptor) -> Vec<String> {
     names
 }
 
-/// Names are shown and compared: what could not be one is left out.
+/// Names are displayed and compared, so invalid ones are dropped.
 fn is_name(name: &str) -> bool {
     (1..=300).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -358,7 +359,7 @@ fn is_image_config(media_type: &str) -> bool {
     matches!(media_type, "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json")
 }
 
-/// How a layer of a media type is stored; none for what is no layer.
+/// The encoding for a layer's media type; `None` for any other media type.
 fn layer_encoding(media_type: &str) -> Option<Encoding> {
     let kind = media_type
         .strip_prefix("application/vnd.oci.image.layer.v1.")

@@ -1,5 +1,5 @@
-//! An archive that can be read anywhere: an uncompressed file, or a folder with an OCI layout. What it says is looked at
-//! first; then only the layers that are wanted are read, in their order.
+//! A seekable archive: an uncompressed file, or a folder with an OCI layout. Reads the documents first, then only the
+//! wanted layers, in their order.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,7 +16,7 @@ use super::stream::{Paths, damaged, tar_limits};
 use super::{Archive, ArchiveError, LayerStart};
 use crate::compress::{Encoding, sniff};
 use crate::digest::Digest;
-use crate::limits::Limits;
+use crate::limits::ArchiveLimits;
 use crate::tar::{Step, Tar, looks_like_tar, shown};
 
 const BLOCK: usize = 512;
@@ -31,7 +31,7 @@ pub(super) fn read_directory(path: PathBuf, intake: Intake<'_>) -> Result<Archiv
     let limits = *intake.limits;
     let mut seekable = Seekable::new(Place::Directory(path), limits);
     if matches!(seekable.find("index.json")?, Found::Missing) {
-        return Err(ArchiveError::NotAnArchive { looks: "is a folder without `index.json`, so no OCI layout" });
+        return Err(ArchiveError::NotAnArchive { looks: "is a folder without `index.json`, so not an OCI layout" });
     }
     read(seekable, intake)
 }
@@ -46,7 +46,7 @@ fn read(mut seekable: Seekable, mut intake: Intake<'_>) -> Result<Archive, Archi
             if taken.insert(path.clone(), ()).is_some() {
                 continue;
             }
-            // One that is missing is reported with its number, when the image is put together.
+            // A missing layer is reported later, with its number, when the image is assembled.
             let Some(range) = seekable.open(&path)? else { continue };
             layer(path, diff_id, listed.blob, range, &buffers, &mut seekable, &mut intake)?;
         }
@@ -87,7 +87,7 @@ fn layer(
     intake.layer(start, &mut pieces)
 }
 
-/// A part of a file.
+/// A section of a file.
 struct Range {
     file: File,
     at: u64,
@@ -131,15 +131,15 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64, path: &str) -> Result<(), Ar
 
 struct Seekable {
     place: Place,
-    limits: Limits,
-    /// What was read so far: it is asked for more than once.
+    limits: ArchiveLimits,
+    /// Documents read so far; they are looked up more than once.
     kept: Kept,
-    /// Bytes of layers and documents so far.
+    /// Bytes of layers and documents read so far.
     read: u64,
 }
 
 enum Place {
-    /// Where each file of the archive begins, and how long it is.
+    /// The offset and length of each file in the archive.
     Tar {
         file: File,
         places: HashMap<String, (u64, u64)>,
@@ -148,7 +148,7 @@ enum Place {
 }
 
 impl Seekable {
-    fn new(place: Place, limits: Limits) -> Self {
+    fn new(place: Place, limits: ArchiveLimits) -> Self {
         Self { place, limits, kept: Kept::default(), read: 0 }
     }
 
@@ -160,7 +160,7 @@ impl Seekable {
             }
             Place::Directory(folder) => {
                 let path = folder.join(path);
-                // Looked at before it is opened: opening a named pipe would wait.
+                // Checked before opening, because opening a named pipe would block.
                 match path.metadata() {
                     Ok(metadata) if metadata.is_file() => {}
                     Ok(_) => return Ok(None),
@@ -196,7 +196,7 @@ impl Documents for Seekable {
     }
 }
 
-/// Where each file of a tar archive is: only its headers are read.
+/// Indexes the files of a tar archive by reading only its headers.
 fn index(file: &File, intake: &mut Intake<'_>) -> Result<HashMap<String, (u64, u64)>, ArchiveError> {
     let length = file.metadata().map_err(ArchiveError::Read)?.len();
     let mut tar = Tar::new(tar_limits(intake.limits));
@@ -223,7 +223,7 @@ fn index(file: &File, intake: &mut Intake<'_>) -> Result<HashMap<String, (u64, u
                         return Err(ArchiveError::Truncated { within: shown(&entry.name), at: length });
                     }
                     tar.skip();
-                    // A header is a whole block: nothing is left of it.
+                    // A header fills its block, so nothing is left.
                     break;
                 }
                 Step::After => return Ok(places),

@@ -1,4 +1,4 @@
-//! Of the images that an archive says it has: which are wanted, whether they can run, and whether their layers came.
+//! Selects the wanted images of an archive and checks that they can run and that their layers arrived.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,18 +12,18 @@ use crate::image::{Image, LayerRef, Platform};
 use crate::limits::Rules;
 use crate::tar::shown;
 
-/// A layer that came, or that the sink vouches for.
+/// A layer that arrived, or that the sink vouches for.
 #[derive(Debug, Clone)]
 pub(super) struct Came {
     pub diff_id: Digest,
-    /// None: it was not read, and nothing says what it would have been.
+    /// `None`: it was not read, and nothing gives its stored digest.
     pub blob: Option<Digest>,
     pub size: u64,
     pub encoding: Encoding,
     pub end: Option<LayerEnd>,
 }
 
-/// The images that are wanted, each for another platform.
+/// The wanted images, each for a different platform.
 pub(super) fn select(
     mut candidates: Vec<Candidate>,
     rules: &Rules,
@@ -34,7 +34,7 @@ pub(super) fn select(
         let wanted = rules.platform.as_ref().map(|wanted| format!(" for {wanted}")).unwrap_or_default();
         return Err(ArchiveError::Bad(match others.as_str() {
             "" => "the archive has no image; save one into it".to_owned(),
-            others => format!("the archive has no image{wanted} that can be taken, only {others}"),
+            others => format!("the archive has no image{wanted} that can be used, only {others}"),
         }));
     }
     if let Some(name) = &rules.name {
@@ -43,7 +43,7 @@ pub(super) fn select(
         if candidates.is_empty() {
             let name = shown(name.as_bytes());
             return Err(ArchiveError::Bad(format!(
-                "the archive has no image {name}, only: {names}; ask for one of those, or save that one"
+                "the archive has no image {name}, only: {names}; request one of those, or save the image that you want"
             )));
         }
     }
@@ -65,7 +65,7 @@ pub(super) fn select(
             None => list(rules.accepted.iter().map(Platform::to_string)),
         };
         return Err(ArchiveError::Bad(format!(
-            "the image is for {there}, and {wanted} is wanted; build it with --platform for that"
+            "the image is for {there}, but {wanted} is required; build it with --platform for that"
         )));
     }
     let chosen = merge(candidates)?;
@@ -81,7 +81,7 @@ pub(super) fn select(
     Ok(chosen)
 }
 
-/// The same image under several names is one; different ones have to be one image for several platforms.
+/// Merges an image that has several names. Different images must be one image for several platforms.
 fn merge(candidates: Vec<Candidate>) -> Result<Vec<Candidate>, ArchiveError> {
     let mut chosen: Vec<Candidate> = Vec::new();
     for candidate in candidates {
@@ -105,7 +105,7 @@ fn merge(candidates: Vec<Candidate>) -> Result<Vec<Candidate>, ArchiveError> {
             None => format!("{} ({})", one.config_digest, one.platform),
         };
         return Err(ArchiveError::Bad(format!(
-            "the archive has {} different images: {}; name the one that is wanted, or save it alone",
+            "the archive has {} different images: {}; name the one that you want, or save it alone",
             chosen.len(),
             list(chosen.iter().map(each))
         )));
@@ -113,23 +113,23 @@ fn merge(candidates: Vec<Candidate>) -> Result<Vec<Candidate>, ArchiveError> {
     Ok(chosen)
 }
 
-/// `a/b:1` is called `a/b:1`, `b:1` and `1`.
+/// `a/b:1` answers to `a/b:1`, `b:1` and `1`.
 fn is_called(name: &str, wanted: &str) -> bool {
     let end = name.strip_suffix(wanted).filter(|_| !wanted.is_empty());
     end.is_some_and(|front| front.is_empty() || front.ends_with(['/', ':']))
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {
-    const MOST: usize = 10;
+    const MAX_LISTED: usize = 10;
     let items: BTreeSet<String> = items.collect();
-    let mut text = items.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
-    if items.len() > MOST {
-        text.push_str(&format!(" and {} more", items.len() - MOST));
+    let mut text = items.iter().take(MAX_LISTED).cloned().collect::<Vec<_>>().join(", ");
+    if items.len() > MAX_LISTED {
+        text.push_str(&format!(" and {} more", items.len() - MAX_LISTED));
     }
     text
 }
 
-/// Puts an image together of what came.
+/// Assembles an image from the layers that arrived.
 pub(super) fn assemble(
     candidate: Candidate,
     links: &Links,
@@ -140,7 +140,7 @@ pub(super) fn assemble(
         let path = links.follow(&listed.path)?;
         let Some(layer) = came.get(path) else {
             return Err(ArchiveError::Bad(format!(
-                "layer {} ({}) is missing from the archive, or is no tar archive; save the image again, all of it",
+                "layer {} ({}) is missing from the archive, or is no tar archive; save the whole image again",
                 number.saturating_add(1),
                 shown(path.as_bytes())
             )));

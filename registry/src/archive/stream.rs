@@ -1,26 +1,26 @@
-//! An archive that goes by once: layers are taken in as they come, documents are kept, and at the end it turns out what it
-//! was. It never goes back.
+//! An archive that can be read only once: takes in layers as they arrive, keeps documents, and decides at the end what
+//! the archive was. Never seeks.
 
 use std::collections::HashSet;
 
 use bytes::{Bytes, BytesMut};
 
 use super::documents::{Found, Kept, looks_like_json, need};
-use super::feed::Feed;
+use super::feed::ReadAhead;
 use super::intake::{Intake, Pieces};
 use super::layer::size;
 use super::paths::{blob_digest, clean, hints};
 use super::{Archive, ArchiveError, LayerStart};
 use crate::compress::{Encoding, sniff};
-use crate::limits::Limits;
+use crate::limits::ArchiveLimits;
 use crate::tar::{Entry, Kind, Step, Tar, TarError, TarLimits, looks_like_tar, shown};
 
-/// What a layer may be recognized by.
-const HEAD: usize = 64 << 10;
-/// What may follow the end marker: programs fill their last record.
-const AFTER: u64 = 16 << 20;
+/// The bytes by which a cache can recognize a layer.
+const HEAD_BYTES: usize = 64 << 10;
+/// The most padding after the end marker: some programs fill their last record.
+const MAX_PADDING_BYTES: u64 = 16 << 20;
 
-pub(super) fn read(feed: Feed, mut intake: Intake<'_>) -> Result<Archive, ArchiveError> {
+pub(super) fn read(feed: ReadAhead, mut intake: Intake<'_>) -> Result<Archive, ArchiveError> {
     let mut entries = Entries::new(feed, intake.limits);
     let mut kept = Kept::default();
     let mut paths = Paths::default();
@@ -33,7 +33,7 @@ pub(super) fn read(feed: Feed, mut intake: Intake<'_>) -> Result<Archive, Archiv
     intake.finish(resolved, bytes_read)
 }
 
-/// One regular file: a layer, a document, or nothing of interest.
+/// Handles one regular file: a layer, a document, or something irrelevant.
 fn file(
     path: String,
     bytes: u64,
@@ -41,7 +41,7 @@ fn file(
     kept: &mut Kept,
     intake: &mut Intake<'_>,
 ) -> Result<(), ArchiveError> {
-    let head = entries.head(HEAD)?;
+    let head = entries.head(HEAD_BYTES)?;
     let encoding = sniff(&head);
     let is_blob = blob_digest(&path).is_some();
     let empty = bytes == 0 && (is_blob || path.ends_with(".tar"));
@@ -73,18 +73,18 @@ fn file(
     entries.skip()
 }
 
-/// What old `docker save` writes beside each layer, and nobody reads any more.
+/// Files that old versions of `docker save` write beside each layer. They are obsolete.
 fn is_legacy(path: &str) -> bool {
     path.ends_with("/json") || path == "repositories"
 }
 
-/// The paths that came.
+/// The paths seen so far.
 #[derive(Default)]
 pub(super) struct Paths(HashSet<String>);
 
 impl Paths {
-    /// The path of a regular file. Links are remembered, folders passed over, everything else is refused.
-    pub fn file(&mut self, entry: &Entry, intake: &mut Intake<'_>) -> Result<Option<String>, ArchiveError> {
+    /// The path of a regular file. Links are recorded, folders ignored, everything else is refused.
+    pub(super) fn file(&mut self, entry: &Entry, intake: &mut Intake<'_>) -> Result<Option<String>, ArchiveError> {
         let path = clean(&entry.name)?;
         let bad = |what: &str| {
             let path = shown(path.as_bytes());
@@ -108,20 +108,20 @@ impl Paths {
     }
 }
 
-/// The entries of the archive itself.
+/// The entries of the archive.
 struct Entries {
-    feed: Feed,
+    feed: ReadAhead,
     tar: Tar,
     piece: Bytes,
-    /// Data of the entry that was looked at and not yet taken.
+    /// Data of the current entry that was peeked at and not yet consumed.
     looked: Vec<Bytes>,
-    /// The entry that is being read.
+    /// The name of the current entry.
     name: Vec<u8>,
     inside: bool,
 }
 
 impl Entries {
-    fn new(feed: Feed, limits: &Limits) -> Self {
+    fn new(feed: ReadAhead, limits: &ArchiveLimits) -> Self {
         Self {
             feed,
             tar: Tar::new(tar_limits(limits)),
@@ -132,8 +132,8 @@ impl Entries {
         }
     }
 
-    /// The next entry, after all of the one before was taken or skipped; none at the end of the archive, when all of
-    /// the stream was read.
+    /// The next entry, after the previous one was consumed or skipped. `None` at the end of the archive, once the whole
+    /// stream was read.
     fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
         let mut after = 0_u64;
         while self.more()? {
@@ -147,7 +147,7 @@ impl Entries {
                 }
                 Step::After => {
                     after = after.saturating_add(part.len() as u64);
-                    if after > AFTER {
+                    if after > MAX_PADDING_BYTES {
                         let what = "the archive goes on after its end; send only one archive";
                         return Err(ArchiveError::Bad(what.to_owned()));
                     }
@@ -158,7 +158,7 @@ impl Entries {
         if self.tar.may_end(false) { Ok(None) } else { Err(self.truncated()) }
     }
 
-    /// Whether there is input.
+    /// True if there is more input.
     fn more(&mut self) -> Result<bool, ArchiveError> {
         if self.piece.is_empty() {
             match self.feed.next()? {
@@ -190,7 +190,7 @@ impl Entries {
         Ok(None)
     }
 
-    /// The first bytes of the entry, as many as there are up to `most`. They are not taken.
+    /// Peeks at the first bytes of the entry, up to `most`.
     fn head(&mut self, most: usize) -> Result<Bytes, ArchiveError> {
         let mut length = 0_usize;
         while length < most {
@@ -206,12 +206,12 @@ impl Entries {
                 all.freeze()
             }
         };
-        // Taken from the end, so that the first comes first.
+        // Popped from the end, so reverse it.
         self.looked.reverse();
         Ok(head.slice(..most.min(head.len())))
     }
 
-    /// All of an entry of which the size was looked at.
+    /// A whole entry whose size was checked.
     fn whole(&mut self, bytes: u64) -> Result<Bytes, ArchiveError> {
         let mut all = BytesMut::with_capacity(usize::try_from(bytes).unwrap_or_default());
         while let Some(piece) = self.piece()? {
@@ -235,9 +235,9 @@ impl Pieces for Entries {
     }
 }
 
-pub(super) fn tar_limits(limits: &Limits) -> TarLimits {
+pub(super) fn tar_limits(limits: &ArchiveLimits) -> TarLimits {
     TarLimits {
-        // They are all remembered, and in no form of archive they are long.
+        // All paths are kept, and no archive format has long ones.
         path_bytes: limits.path_bytes.min(1_024),
         pax_bytes: limits.pax_bytes,
         entries: limits.archive_entries as u64,
@@ -248,7 +248,7 @@ pub(super) fn damaged(error: TarError) -> ArchiveError {
     match error {
         TarError::Damaged { .. } => ArchiveError::Bad(format!("the archive {error}; save or send it again")),
         TarError::TooMuch { what, limit, .. } => ArchiveError::TooMuch {
-            what: format!("the archive has {what}: that"),
+            what: format!("the archive has {what}, which"),
             limit: if limit >= 4_096 && limit.is_power_of_two() { size(limit) } else { limit.to_string() },
             advice: "; send an archive that `docker save` wrote",
         },

@@ -1,6 +1,5 @@
-//! How we prove ourselves to a registry: not at all, by basic authentication, or by a token of the service that its
-//! challenge names. Tokens are kept until shortly before they expire. Credentials go to the registry itself and to its
-//! token service, to no other host.
+//! Authentication to a registry: none, basic, or a token from the service that its challenge names. Tokens are kept
+//! until shortly before they expire. Credentials go only to the registry and its token service.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -19,21 +18,21 @@ use super::wire::{Ask, Wire};
 
 const MAX_TOKEN_ANSWER: usize = 64 << 10;
 const MAX_TOKENS: usize = 64;
-/// Where the service does not say how long a token lives, the specification's own figure.
-const LIFE: Duration = Duration::from_secs(60);
-const EARLY: Duration = Duration::from_secs(10);
+/// The lifetime from the specification, for services that do not state one.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+const RENEWED_BEFORE_END: Duration = Duration::from_secs(10);
 const LONGEST_LIFE: Duration = Duration::from_secs(12 * 3600);
 
 pub(super) struct Auth {
     credentials: Credentials,
-    /// A host beside the registry's own domain that is its token service.
+    /// A host outside the registry's domain that is its token service.
     token_host: Option<String>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What the registry wants; `None` until it was asked.
+    /// The registry's challenge; `None` until it was asked.
     wanted: Option<Option<Challenge>>,
     tokens: HashMap<String, Token>,
 }
@@ -56,24 +55,24 @@ impl std::fmt::Debug for Auth {
     }
 }
 
-/// What a token is for, as token services write it: `repository:team/agent:pull,push`, several separated by spaces.
+/// A token's scope, as token services expect it: `repository:team/agent:pull,push`. Several are separated by spaces.
 pub(super) fn scope(repository: &str, actions: &str) -> String {
     format!("repository:{repository}:{actions}")
 }
 
 impl Auth {
-    pub fn new(credentials: Credentials, token_host: Option<String>) -> Self {
+    pub(super) fn new(credentials: Credentials, token_host: Option<String>) -> Self {
         Self { credentials, token_host, state: Mutex::default() }
     }
 
-    /// Everything that must not show, now.
-    pub async fn secrets(&self) -> Vec<Zeroizing<String>> {
+    /// All secrets that must not be shown, at this moment.
+    pub(super) async fn secrets(&self) -> Vec<Zeroizing<String>> {
         let state = self.state.lock().await;
         self.credentials.secrets().into_iter().chain(state.tokens.values().map(|token| token.text.clone())).collect()
     }
 
-    /// The header for a request of this scope. Asks the registry first what it wants, once.
-    pub async fn header(&self, wire: &Wire, scope: &str) -> Result<Option<HeaderValue>, ClientError> {
+    /// The header for a request in this scope. The first call asks the registry for its challenge.
+    pub(super) async fn header(&self, wire: &Wire, scope: &str) -> Result<Option<HeaderValue>, ClientError> {
         if let Credentials::Bearer(token) = &self.credentials {
             return Ok(bearer(token));
         }
@@ -85,8 +84,8 @@ impl Auth {
         self.answer(wire, &mut state, wanted, scope).await
     }
 
-    /// After a 401: what its challenge asks for. `None` where that is what we sent already.
-    pub async fn again(
+    /// Answers the challenge of a 401. `None` if we already sent what it asks for.
+    pub(super) async fn again(
         &self,
         wire: &Wire,
         scope: &str,
@@ -98,7 +97,7 @@ impl Auth {
         }
         let Some(challenge) = best(headers) else { return Ok(None) };
         let mut state = self.state.lock().await;
-        // Another request may have fetched a new one in the meantime.
+        // Another request may have fetched a new one meanwhile.
         if let Some(token) = state.tokens.get(scope)
             && bearer(&token.text).as_ref() == sent
         {
@@ -111,7 +110,7 @@ impl Auth {
 
     async fn ping(&self, wire: &Wire) -> Result<Option<Challenge>, ClientError> {
         let mut backoff = Backoff::new(&wire.patience);
-        let ask = Ask::new(Method::GET, wire.base.clone(), wire.patience.answer, "the first question (/v2/)");
+        let ask = Ask::new(Method::GET, wire.base.clone(), wire.patience.answer, "the API check (/v2/)");
         loop {
             let error = match wire.send(&ask, None).await {
                 Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => {
@@ -124,7 +123,7 @@ impl Auth {
                     return Ok(None);
                 }
                 Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
-                    return Err(wire.error(Kind::Protocol, "it answered 404 to the first question (/v2/)"));
+                    return Err(wire.error(Kind::Protocol, "it answered 404 to the API check (/v2/)"));
                 }
                 Ok(answer) => wire.refusal(answer, &self.credentials.secrets()).await,
                 Err(error) => error,
@@ -164,16 +163,16 @@ impl Auth {
         let mut url = wire
             .base
             .join(realm)
-            .map_err(|_| wire.error(Kind::Protocol, "its challenge names a token service that is no address"))?;
+            .map_err(|_| wire.error(Kind::Protocol, "its challenge names a token service with an invalid URL"))?;
         wire.check(&url)?;
         if !self.credentials.is_anonymous() && !self.may_ask(wire, &url) {
             let host: String = url.host_str().unwrap_or_default().chars().take(255).collect();
             return Err(wire.error(
                 Kind::Elsewhere,
-                format!("its challenge sends us to a token service on {host}, which gets no credentials of ours"),
+                format!("its challenge names a token service on {host}, which must not get our credentials"),
             ));
         }
-        let about = "the question for a token";
+        let about = "the token request";
         let mut ask = Ask::new(Method::GET, url.clone(), wire.patience.answer, about);
         let mut authorization = None;
         if let Credentials::Identity(token) = &self.credentials {
@@ -197,9 +196,9 @@ impl Auth {
         loop {
             let error = match wire.send(&ask, authorization.clone()).await {
                 Ok(answer) if answer.status.is_success() => {
-                    let body = wire.body(answer, MAX_TOKEN_ANSWER, "an answer of its token service").await?;
+                    let body = wire.body(answer, MAX_TOKEN_ANSWER, "its token service's answer").await?;
                     return read(&body).ok_or_else(|| {
-                        wire.error(Kind::Protocol, "its token service's answer holds no token that can be used")
+                        wire.error(Kind::Protocol, "its token service's answer contains no token that can be used")
                     });
                 }
                 Ok(answer) => wire.refusal(answer, &self.credentials.secrets()).await,
@@ -209,8 +208,8 @@ impl Auth {
         }
     }
 
-    /// The registry's own host, one of the same domain, or the one that was named for it. A registry could have our
-    /// credentials for itself anyway; this is against one that is made to send them to somebody else.
+    /// True for the registry's own host, one in the same domain, or the configured one. The registry sees our
+    /// credentials anyway; this protects against a registry that is made to forward them to someone else.
     fn may_ask(&self, wire: &Wire, realm: &Url) -> bool {
         let (Some(own), Some(theirs)) = (wire.base.host_str(), realm.host_str()) else { return false };
         let domain = |host: &str| {
@@ -238,8 +237,8 @@ fn read(body: &[u8]) -> Option<Token> {
     let some = |text: Option<Hidden>| text.map(|text| text.0).filter(|text| !text.is_empty());
     let text = some(answered.token).or_else(|| some(answered.access_token))?;
     bearer(&text)?;
-    let life = answered.expires_in.map_or(LIFE, Duration::from_secs).min(LONGEST_LIFE);
-    // A token that lives for seconds is used all the same, and asked for again after a 401.
-    let until = Instant::now() + life.saturating_sub(EARLY).max(Duration::from_secs(1));
+    let life = answered.expires_in.map_or(DEFAULT_LIFETIME, Duration::from_secs).min(LONGEST_LIFE);
+    // A token that lives for seconds is used anyway and replaced after a 401.
+    let until = Instant::now() + life.saturating_sub(RENEWED_BEFORE_END).max(Duration::from_secs(1));
     Some(Token { text, until })
 }

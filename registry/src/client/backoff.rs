@@ -1,4 +1,4 @@
-//! How often and how long to wait before the same is asked again.
+//! Retry counts, pauses and timeouts of requests.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use http::header::RETRY_AFTER;
 
 use super::error::ClientError;
 
-/// How patient a client is.
+/// Timeouts and retries of a client.
 #[derive(Debug, Clone)]
 pub struct Patience {
-    /// Tries of one request, the first included.
+    /// Attempts per request, including the first.
     pub attempts: u32,
-    /// Before the second; doubled each time, with jitter.
+    /// The pause before the second attempt. Doubles each time, with jitter.
     pub first: Duration,
     pub longest: Duration,
-    /// A registry that asks for more is not waited for.
+    /// A registry that asks for a longer wait is not retried.
     pub longest_retry_after: Duration,
     pub connect: Duration,
-    /// For an answer to what has no large body.
+    /// Timeout for an answer without a large body.
     pub answer: Duration,
-    /// For a chunk of an upload, and for its end, when a registry may move it to its place.
+    /// Timeout for a chunk of an upload and for its end, when a registry may move the blob into place.
     pub chunk: Duration,
-    /// The longest silence in the middle of an answer, within those times.
+    /// The longest silence within an answer.
     pub silence: Duration,
 }
 
@@ -48,12 +48,12 @@ pub(super) struct Backoff<'a> {
 }
 
 impl<'a> Backoff<'a> {
-    pub fn new(patience: &'a Patience) -> Self {
+    pub(super) fn new(patience: &'a Patience) -> Self {
         Self { patience, tried: 0 }
     }
 
-    /// Waits, or gives the error back where it is not worth another try.
-    pub async fn wait(&mut self, error: ClientError) -> Result<(), ClientError> {
+    /// Waits, or returns the error if a retry is not worthwhile.
+    pub(super) async fn wait(&mut self, error: ClientError) -> Result<(), ClientError> {
         self.tried += 1;
         if !error.is_retriable() || self.tried >= self.patience.attempts {
             return Err(error);
@@ -70,17 +70,17 @@ impl<'a> Backoff<'a> {
             what = error.what,
             ?pause,
             tried = self.tried,
-            "asking a registry again"
+            "retrying a registry request"
         );
         tokio::time::sleep(pause).await;
         Ok(())
     }
 }
 
-/// Half of it, and up to half of it more: many clients that failed together do not come back together.
+/// Half of the pause plus up to half of it at random, so that clients that failed together do not retry together.
 fn jitter(pause: Duration) -> Duration {
     let mut bits = [0_u8; 2];
-    // Without randomness the pause is the whole one.
+    // Without randomness, use the whole pause.
     let part = if getrandom::fill(&mut bits).is_ok() { f64::from(u16::from_le_bytes(bits)) / 65_536.0 } else { 1.0 };
     pause.mul_f64(0.5 + part / 2.0)
 }
@@ -95,7 +95,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     date(text).map(|at| Duration::from_secs(at.saturating_sub(now)))
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` in seconds since 1970.
+/// `Sun, 06 Nov 1994 08:49:37 GMT` as Unix seconds.
 fn date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (_, rest) = text.split_once(", ")?;
@@ -109,7 +109,7 @@ fn date(text: &str) -> Option<u64> {
     if words.next() != Some("GMT") {
         return None;
     }
-    // Days since 1970 of the Gregorian calendar, years counted from March so that the leap day is a year's last.
+    // Days since 1970 in the Gregorian calendar. Years start in March, so the leap day is the last of its year.
     let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = (365 * y + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1).checked_sub(719_468)?;
     Some(((days * 24 + hour) * 60 + minute) * 60 + second)

@@ -1,4 +1,6 @@
-//! Blobs that are there: asking for one, reading a small one, mounting one from a sibling repository.
+//! Existing blobs: looking one up, reading a small one, mounting one from a sibling repository.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -9,24 +11,24 @@ use super::wire::Ask;
 use super::{Client, auth};
 use crate::digest::Digest;
 
-/// What came of asking for a mount.
+/// The outcome of a mount request.
 #[derive(Debug)]
 pub enum Mounted {
     Yes,
-    /// The registry would rather have it sent, and began an upload.
+    /// The registry declined and started an upload instead.
     Send(Upload),
     No,
 }
 
 impl Client {
-    /// A blob's size in the repository; `None` where it is not there.
+    /// A blob's size in the repository; `None` if it is absent.
     ///
     /// # Errors
-    /// What the registry or the way to it did wrong.
+    /// The registry or the connection failed.
     pub async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, ClientError> {
         let url = self.path(&format!("blobs/{digest}"))?;
-        let ask = Ask::new(Method::HEAD, url, self.wire.patience.answer, "the question for a layer");
-        // 405: a registry without HEAD; it gets the layer.
+        let ask = Ask::new(Method::HEAD, url, self.wire.patience.answer, "the lookup of a layer");
+        // 405: a registry without HEAD. The layer is sent.
         let wanted = |status: StatusCode| status.is_success() || matches!(status.as_u16(), 404 | 405);
         let answer = self.read(ask, &self.pushing(), wanted).await?;
         if !answer.status.is_success() {
@@ -35,42 +37,50 @@ impl Client {
         if let Some(other) = answer.header("docker-content-digest")
             && other.parse::<Digest>().as_ref() != Ok(digest)
         {
-            return Err(self.wire.error(Kind::WrongContent, "asked for one layer it answers about another"));
+            return Err(self.wire.error(Kind::WrongContent, "it answered the lookup of a layer with another digest"));
         }
         let size = answer.header("content-length").and_then(|text| text.parse().ok());
         Ok(Some(size.unwrap_or(0)))
     }
 
-    /// A blob of at most `most` bytes, its digest checked.
+    /// A configuration of at most `most` bytes, with its digest checked.
     ///
     /// # Errors
-    /// One that is not there, is longer or is another one.
+    /// The blob is absent, too long, or does not match its digest.
     pub async fn blob(&self, digest: &Digest, most: usize) -> Result<Bytes, ClientError> {
-        let url = self.path(&format!("blobs/{digest}"))?;
-        let ask = Ask::new(Method::GET, url, self.wire.patience.answer, "the question for an image's configuration");
-        let answer = self.read(ask, &self.pulling(), |status| status == StatusCode::OK).await?;
-        let bytes = self.wire.body(answer, most, "a configuration").await?;
-        self.check_digest(&bytes, digest, "a configuration")?;
-        Ok(bytes)
+        self.fetch(digest, most, self.wire.patience.answer, "the request for a configuration", "a configuration").await
     }
 
-    /// A layer of at most `size` bytes, all of it in memory, its digest checked.
+    /// A layer of at most `most` bytes, read into memory with its digest checked.
     ///
     /// # Errors
     /// As [`Self::blob`].
-    pub async fn layer(&self, digest: &Digest, size: usize) -> Result<Bytes, ClientError> {
+    pub async fn layer(&self, digest: &Digest, most: usize) -> Result<Bytes, ClientError> {
+        self.fetch(digest, most, self.wire.patience.chunk, "the request for a layer", "a layer").await
+    }
+
+    async fn fetch(
+        &self,
+        digest: &Digest,
+        most: usize,
+        timeout: Duration,
+        about: &'static str,
+        what: &str,
+    ) -> Result<Bytes, ClientError> {
         let url = self.path(&format!("blobs/{digest}"))?;
-        let ask = Ask::new(Method::GET, url, self.wire.patience.chunk, "the question for a layer");
+        let ask = Ask::new(Method::GET, url, timeout, about);
         let answer = self.read(ask, &self.pulling(), |status| status == StatusCode::OK).await?;
-        let bytes = self.wire.body(answer, size, "a layer").await?;
-        self.check_digest(&bytes, digest, "a layer")?;
+        let bytes = self.wire.body(answer, most, what).await?;
+        if Digest::of(&bytes) != *digest {
+            return Err(self.wire.error(Kind::WrongContent, format!("{what} has a different digest than requested")));
+        }
         Ok(bytes)
     }
 
-    /// Sends a blob that is at hand, where the registry does not have it.
+    /// Uploads a blob from memory unless the registry has it.
     ///
     /// # Errors
-    /// What the registry or the way to it did wrong.
+    /// The registry or the connection failed.
     pub async fn put_blob(&self, bytes: &Bytes) -> Result<Digest, ClientError> {
         let digest = Digest::of(bytes);
         if self.blob_size(&digest).await?.is_none() {
@@ -80,19 +90,10 @@ impl Client {
         Ok(digest)
     }
 
-    fn check_digest(&self, bytes: &[u8], digest: &Digest, what: &str) -> Result<(), ClientError> {
-        match Digest::of(bytes) == *digest {
-            true => Ok(()),
-            false => {
-                Err(self.wire.error(Kind::WrongContent, format!("{what} has another digest than it was asked for")))
-            }
-        }
-    }
-
-    /// Asks the registry to take a blob over from another of its repositories. What it does not want to do is no error.
+    /// Asks the registry to mount a blob from another of its repositories. A refusal is not an error.
     ///
     /// # Errors
-    /// What the registry or the way to it did wrong.
+    /// The registry or the connection failed.
     pub async fn mount(&self, digest: &Digest, from: &str) -> Result<Mounted, ClientError> {
         let mut url = self.path("blobs/uploads/")?;
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
@@ -100,7 +101,7 @@ impl Client {
         let scope = format!("{} {}", self.pushing(), auth::scope(from, "pull"));
         let answer = match self.ask(&ask, &scope).await {
             Ok(answer) => answer,
-            // A token service may refuse the other repository; the layer is sent then.
+            // A token service may refuse access to the other repository. The layer is sent then.
             Err(error) if matches!(error.kind, Kind::Unauthorized | Kind::Forbidden | Kind::NotFound) => {
                 return Ok(Mounted::No);
             }

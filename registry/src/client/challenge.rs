@@ -1,4 +1,4 @@
-//! `WWW-Authenticate`: what a registry wants before it lets us in. Pure.
+//! `WWW-Authenticate`: the authentication that a registry asks for. Pure.
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
@@ -12,7 +12,7 @@ pub(super) enum Challenge {
     Bearer { realm: String, service: Option<String>, scope: Option<String> },
 }
 
-/// The best of what is offered: a token rather than a password in every request.
+/// The best challenge offered: a token rather than a password in every request.
 pub(super) fn best(headers: &HeaderMap) -> Option<Challenge> {
     let mut found = Vec::new();
     for value in headers.get_all(WWW_AUTHENTICATE).iter().take(8) {
@@ -44,7 +44,7 @@ fn read(text: &str, found: &mut Vec<Challenge>) {
     }
 }
 
-/// `name=value` pairs until the next scheme, and what is left.
+/// The `name=value` pairs up to the next scheme, and the rest.
 fn parameters(mut rest: &str) -> (Vec<(String, String)>, &str) {
     let mut pairs = Vec::new();
     loop {
@@ -55,7 +55,7 @@ fn parameters(mut rest: &str) -> (Vec<(String, String)>, &str) {
         }
         let name = name.trim_end();
         if name.contains(|c: char| c.is_whitespace() || c == ',' || c == '"') {
-            // What stands before the name is the next challenge's scheme.
+            // The text before the name is the next challenge's scheme.
             return (pairs, start);
         }
         let after = after.trim_start();

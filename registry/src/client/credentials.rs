@@ -1,4 +1,4 @@
-//! What proves to a registry who we are. Credentials never show in `Debug`, messages or logs.
+//! Credentials for a registry. They never appear in `Debug` output, messages or logs.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-/// The user name that stands for an identity token in docker's files.
+/// The user name that marks an identity token in docker's config.
 pub(super) const TOKEN_USER: &str = "<token>";
 
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Credentials {
     #[default]
     Anonymous,
-    /// A name and a password. Amazon's ECR token is the password of `AWS`.
+    /// A user name and a password. Amazon's ECR token is the password of `AWS`.
     Basic { username: String, password: Zeroizing<String> },
-    /// A refresh token of the registry's token service (`identitytoken` in docker's file).
+    /// A refresh token of the registry's token service (`identitytoken` in docker's config).
     Identity(Zeroizing<String>),
-    /// A bearer token that somebody else has fetched already (`registrytoken`).
+    /// A bearer token that was obtained elsewhere (`registrytoken`).
     Bearer(Zeroizing<String>),
 }
 
-/// A text of a JSON document that must not be left in memory, or shown.
+/// A text in a JSON document that must be wiped from memory and never shown.
 #[derive(Clone, serde::Deserialize)]
 #[serde(from = "String")]
 pub(super) struct Hidden(pub Zeroizing<String>);
@@ -37,7 +37,7 @@ impl Credentials {
         Self::Basic { username: username.into(), password: Zeroizing::new(password.into()) }
     }
 
-    /// `user:password` in base64, as docker's file and ECR's `GetAuthorizationToken` have it.
+    /// `user:password` in base64, as in docker's config and ECR's `GetAuthorizationToken`.
     pub fn from_base64(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(STANDARD.decode(text.trim()).ok()?);
         let pair = std::str::from_utf8(&bytes).ok()?.trim_end_matches('\0');
@@ -52,14 +52,14 @@ impl Credentials {
         *self == Self::Anonymous
     }
 
-    /// The value of an `Authorization` header for basic authentication.
+    /// The `Authorization` header for basic authentication.
     pub(super) fn basic_header(&self) -> Option<Zeroizing<String>> {
         let Self::Basic { username, password } = self else { return None };
         let pair = Zeroizing::new(format!("{username}:{}", password.as_str()));
         Some(Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
     }
 
-    /// Texts that must not appear in anything that is shown.
+    /// Texts that must never be shown.
     pub(super) fn secrets(&self) -> Vec<Zeroizing<String>> {
         match self {
             Self::Anonymous => Vec::new(),

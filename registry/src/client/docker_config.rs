@@ -1,5 +1,5 @@
-//! Credentials where `docker login`, `podman login` and `skopeo login` leave them. Credential helpers are other people's
-//! programs: they are named, never run.
+//! Reads credentials from the files of `docker login`, `podman login` and `skopeo login`. Credential helpers are
+//! third-party programs: they are reported, never run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use crate::reference::Reference;
 
 const MAX_FILE: u64 = 1 << 20;
 
-/// What was found for a registry.
+/// The lookup result for a registry.
 #[derive(Debug, Default)]
 pub struct Found {
     pub credentials: Credentials,
-    /// Where they came from, for people: a variable's or a file's name.
+    /// The source of the credentials, for display: a variable's or a file's name.
     pub from: Option<String>,
-    /// The credential helper that a file leaves this registry to, where nothing else was found.
+    /// The credential helper that a file names for this registry, if nothing else was found.
     pub helper: Option<String>,
 }
 
@@ -43,7 +43,7 @@ struct Entry {
 /// Looks in `COFFERDAM_REGISTRY_USERNAME` and `_PASSWORD`, then in docker's and podman's files. `env` reads a variable.
 ///
 /// # Errors
-/// A sentence where only one of the two variables is set, or a file cannot be read.
+/// Only one of the two variables is set, or a file cannot be read.
 pub fn find(reference: &Reference, env: &dyn Fn(&str) -> Option<String>) -> Result<Found, String> {
     let set = |name: &str| env(name).filter(|text| !text.is_empty());
     match (set("COFFERDAM_REGISTRY_USERNAME"), set("COFFERDAM_REGISTRY_PASSWORD")) {
@@ -51,8 +51,8 @@ pub fn find(reference: &Reference, env: &dyn Fn(&str) -> Option<String>) -> Resu
             let from = Some("COFFERDAM_REGISTRY_USERNAME and _PASSWORD".to_owned());
             return Ok(Found { credentials: Credentials::basic(username, password), from, helper: None });
         }
-        (Some(_), None) => return Err("COFFERDAM_REGISTRY_USERNAME needs COFFERDAM_REGISTRY_PASSWORD beside it".into()),
-        (None, Some(_)) => return Err("COFFERDAM_REGISTRY_PASSWORD needs COFFERDAM_REGISTRY_USERNAME beside it".into()),
+        (Some(_), None) => return Err("COFFERDAM_REGISTRY_USERNAME needs COFFERDAM_REGISTRY_PASSWORD as well".into()),
+        (None, Some(_)) => return Err("COFFERDAM_REGISTRY_PASSWORD needs COFFERDAM_REGISTRY_USERNAME as well".into()),
         (None, None) => {}
     }
     let mut helper = None;
@@ -86,12 +86,16 @@ fn read(path: &Path) -> Result<Option<File>, String> {
         Err(error) => return Err(wrong(&error)),
     };
     if size > MAX_FILE {
-        return Err(wrong(&"it is too large for a file of credentials"));
+        return Err(wrong(&"it is too large for a credentials file"));
     }
     let text = Zeroizing::new(std::fs::read(path).map_err(|error| wrong(&error))?);
-    // serde's message could repeat a value of the file.
+    // serde's message could quote a value from the file.
     serde_json::from_slice(&text).map(Some).map_err(|error| {
-        wrong(&format!("it is not the JSON of docker's config.json (line {}, column {})", error.line(), error.column()))
+        wrong(&format!(
+            "it is not valid JSON for docker's config.json (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     })
 }
 
@@ -108,7 +112,7 @@ impl File {
     }
 }
 
-/// From the closest to the widest: podman keeps credentials of a repository or a part of its path, too.
+/// Most specific first: podman also keeps credentials for a repository or a prefix of its path.
 fn keys(reference: &Reference) -> Vec<String> {
     let full = format!("{}/{}", reference.registry(), reference.repository());
     let mut keys: Vec<String> =
@@ -119,7 +123,7 @@ fn keys(reference: &Reference) -> Vec<String> {
     keys
 }
 
-/// Docker writes `https://index.docker.io/v1/` where podman writes `docker.io`.
+/// Docker writes `https://index.docker.io/v1/`, podman writes `docker.io`.
 fn same(name: &str, key: &str) -> bool {
     let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
     let name = name.trim_end_matches('/');

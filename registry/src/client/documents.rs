@@ -1,4 +1,4 @@
-//! The JSON that registries keep: manifests and indexes, with the fields that are needed. Pure.
+//! Registry documents, manifests and indexes, reduced to the needed fields. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,6 @@ use crate::digest::Digest;
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 const MAX_LAYERS: usize = 1_000;
 const MAX_IMAGES: usize = 64;
@@ -27,7 +25,7 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A platform as indexes write it.
+/// A platform in the format of an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlatformOf {
     pub architecture: String,
@@ -61,7 +59,7 @@ pub enum Document {
     Index(ImageIndex),
 }
 
-/// What may stand in a document; which of the two it is says which fields it has.
+/// All fields of both document types. The fields that are present decide which one it is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Loose {
@@ -76,10 +74,10 @@ struct Loose {
 }
 
 impl Document {
-    /// `media_type` is what the server said, for documents that do not say it themselves.
+    /// `media_type` is the response's content type, for documents that do not declare their own.
     ///
     /// # Errors
-    /// A sentence on what it is not.
+    /// A phrase that completes "this is ...".
     pub fn read(bytes: &[u8], media_type: &str) -> Result<Self, String> {
         let loose: Loose = serde_json::from_slice(bytes)
             .map_err(|error| format!("no manifest (line {}, column {})", error.line(), error.column()))?;
@@ -106,7 +104,7 @@ impl Document {
 }
 
 impl ImageIndex {
-    /// Its images. What BuildKit adds about how they were built has no platform, and is left out.
+    /// Its images. BuildKit's attestations have no platform and are left out.
     pub fn images(&self) -> impl Iterator<Item = &Descriptor> {
         let built = |entry: &&Descriptor| {
             let unknown = entry.platform.as_ref().is_some_and(|platform| platform.os == "unknown");
@@ -119,6 +117,8 @@ impl ImageIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
     const HEX: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

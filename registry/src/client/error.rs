@@ -1,25 +1,25 @@
-//! What can go wrong with a registry: what happened, whose fault it is and what to do. It never holds a credential, and
-//! of a registry's own words only what is short, printable and free of what we sent.
+//! Registry errors: what happened, who is at fault and how to fix it. Never contains a credential. Of a registry's own
+//! words it keeps only short, printable text that repeats nothing we sent.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Whose fault a failure was, so that the right person can do something.
+/// The party at fault, so that the right person can act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// The image's archive, or what was asked for.
+    /// The image's archive, or the request.
     Archive,
-    /// The registry answered, and wrongly.
+    /// The registry gave a wrong answer.
     Registry,
     /// The registry did not answer.
     Network,
-    /// The credentials, or what they may do.
+    /// The credentials or their permissions.
     Credentials,
     /// A setting: a CA file, a name.
     Settings,
-    /// We ended it: cancelled, or our own limit.
+    /// We stopped it: cancelled, or our own limit.
     Us,
 }
 
@@ -30,25 +30,25 @@ pub enum Kind {
     NotFound,
     /// 429.
     Limited,
-    /// 507, or 413: it will not hold more.
+    /// 507 or 413: out of storage or quota.
     Full,
-    /// A 5xx that did not go away.
+    /// A 5xx that persisted.
     Broken,
     /// Another refusal (4xx).
     Refused,
-    /// An answer that the protocol does not know.
+    /// An answer that violates the protocol.
     Protocol,
-    /// It serves more bytes than it may.
+    /// It serves more bytes than allowed.
     TooLong,
-    /// It has, or serves, other bytes than were sent or asked for.
+    /// It stored or served bytes other than those sent or requested.
     WrongContent,
-    /// An upload that the registry forgot, or whose bytes it lost: it has to begin again.
+    /// The registry forgot an upload or lost its bytes; it must start over.
     Lost,
     Unreachable,
     Dropped,
     Timeout,
     Tls,
-    /// Where its token service or a redirect leads, nothing of ours may go.
+    /// The token service or redirect target must not get our request.
     Elsewhere,
     Settings,
 }
@@ -86,7 +86,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the very same may work a little later.
+    /// True if a retry may succeed a little later.
     pub fn is_retriable(&self) -> bool {
         matches!(
             self.kind,
@@ -102,38 +102,38 @@ fn prefix(kind: &Kind, registry: &str) -> String {
 fn advice(kind: &Kind) -> &'static str {
     match kind {
         Kind::Unauthorized => {
-            "Are the credentials for it right and not expired? `docker login` stores them; COFFERDAM_REGISTRY_USERNAME \
+            "Check that its credentials are right and not expired. `docker login` stores them; COFFERDAM_REGISTRY_USERNAME \
              and COFFERDAM_REGISTRY_PASSWORD name others"
         }
-        Kind::Forbidden => "These credentials may not do that here; ask the registry's owner for the right to push",
-        Kind::NotFound => "Is the name right, and is the repository there? Some registries want it made first",
-        Kind::Limited => "It asks for patience; try again later",
-        Kind::Full => "It does not take more: free storage or raise the quota, then push again",
-        Kind::Broken => "It is the registry's own failure; its log says why. What it has already is not sent again",
-        Kind::Refused => "It refuses this; its documentation or its owner knows why",
+        Kind::Forbidden => "These credentials lack permission; ask the registry's owner for push access",
+        Kind::NotFound => "Check the name, and that the repository exists. Some registries need it created first",
+        Kind::Limited => "Its rate limit is reached; try again later",
+        Kind::Full => "It is full: free storage or raise the quota, then push again",
+        Kind::Broken => "This is the registry's failure; see its log. Layers that it already has are not sent again",
+        Kind::Refused => "See its documentation, or ask its owner",
         Kind::Protocol => "Is it an OCI registry, and is the address right (scheme, host, port)?",
-        Kind::TooLong => "What it serves is not what was asked for, or not what a manifest says",
-        Kind::WrongContent => "Something between us and its storage changes bytes; nothing was tagged",
-        Kind::Lost => "Push again: layers that are there already are not sent again",
-        Kind::Unreachable => "Is the address right, is it running, and can this machine reach it?",
-        Kind::Dropped => "Push again: layers that are there already are not sent again",
-        Kind::Timeout => "Is it overloaded, or the network too slow?",
-        Kind::Tls => "A private CA's certificate is given with --ca-file; a registry without TLS needs --plain-http",
-        Kind::Elsewhere => "If that place is right, the operator has to name it as the registry's token service",
+        Kind::TooLong => "It serves something other than what was requested or what the manifest says",
+        Kind::WrongContent => "Something between us and its storage alters bytes; nothing was tagged",
+        Kind::Lost => "Push again: layers that it already has are not sent again",
+        Kind::Unreachable => "Check that the address is right, that it is running, and that this machine can reach it",
+        Kind::Dropped => "Push again: layers that it already has are not sent again",
+        Kind::Timeout => "It may be overloaded, or the network too slow",
+        Kind::Tls => "Pass a private CA's certificate with --ca-file; use --plain-http for a registry without TLS",
+        Kind::Elsewhere => "If that host is right, the operator must configure it as the registry's token service",
         Kind::Settings => "Correct it and try again",
     }
 }
 
-/// A server's words, fit to be shown: one line, short, printable; nothing at all where they repeat a secret.
+/// A server's text made safe for display: one short printable line. `None` if it contains a secret.
 pub(crate) fn shown<'a>(text: &str, mut secrets: impl Iterator<Item = &'a str>) -> Option<String> {
-    const MOST: usize = 200;
-    // A part of a secret is a secret, too: what is cut off would hide it from the search.
+    const MAX_CHARS: usize = 200;
+    // Searched before cutting: a cut-off part of a secret is still secret, and the search would miss it.
     if secrets.any(|secret| !secret.is_empty() && text.contains(secret)) {
         return None;
     }
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut short: String = words.chars().take(MOST).collect();
+    let mut short: String = words.chars().take(MAX_CHARS).collect();
     if short.len() < words.len() {
         short.push('…');
     }
@@ -159,8 +159,8 @@ mod tests {
         let error = ClientError::new(Kind::Full, "r.example", "it answered 507 to a layer");
         assert_eq!(
             error.to_string(),
-            "The registry r.example: it answered 507 to a layer. It does not take more: free storage or raise the \
-             quota, then push again"
+            "The registry r.example: it answered 507 to a layer. It is full: free storage or raise the quota, then \
+             push again"
         );
         assert_eq!((error.fault(), error.is_retriable()), (Fault::Registry, false));
     }

@@ -1,4 +1,4 @@
-//! Manifests: read, checked by digest, written last; and what a reference means.
+//! Manifests: reading, digest checks, writing, and resolving references.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -11,13 +11,13 @@ use super::wire::Ask;
 use crate::digest::Digest;
 use crate::reference::Reference;
 
-/// What registries themselves take.
-pub const MAX_MANIFEST: usize = 4 << 20;
+/// The most that registries accept, in bytes.
+pub(super) const MAX_MANIFEST: usize = 4 << 20;
 const TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                      application/vnd.docker.distribution.manifest.list.v2+json, \
                      application/vnd.docker.distribution.manifest.v2+json";
 
-/// A manifest or an index as the registry has it.
+/// A manifest or an index as the registry stores it.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     pub digest: Digest,
@@ -25,11 +25,11 @@ pub struct Manifest {
     pub bytes: Bytes,
 }
 
-/// What a reference means now.
+/// The current target of a reference.
 #[derive(Debug, Clone)]
 pub struct Resolved {
     pub manifest: Manifest,
-    /// The images of an index, or the one image itself.
+    /// The images of an index, or the single image.
     pub images: Vec<ResolvedImage>,
 }
 
@@ -43,11 +43,11 @@ pub struct ResolvedImage {
 
 impl Client {
     /// # Errors
-    /// A manifest that is not there, is too long, or is another one than its digest says.
+    /// The manifest is absent, too long, or does not match its digest.
     pub async fn manifest(&self, which: &str) -> Result<Manifest, ClientError> {
         let url = self.path(&format!("manifests/{which}"))?;
         let ask =
-            Ask::new(Method::GET, url, self.wire.patience.answer, "the question for a manifest").header(ACCEPT, TYPES);
+            Ask::new(Method::GET, url, self.wire.patience.answer, "the request for a manifest").header(ACCEPT, TYPES);
         let answer = self.read(ask, &self.pulling(), |status| status == StatusCode::OK).await?;
         let media_type = answer.header("content-type").unwrap_or_default();
         let media_type: String = media_type.split(';').next().unwrap_or_default().trim().chars().take(255).collect();
@@ -56,23 +56,23 @@ impl Client {
         let digest = Digest::of(&bytes);
         let asked = which.parse::<Digest>().ok();
         if asked.or(named).is_some_and(|expected| expected != digest) {
-            return Err(self.wire.error(Kind::WrongContent, "a manifest has another digest than it was asked for"));
+            return Err(self.wire.error(Kind::WrongContent, "a manifest has a different digest than requested"));
         }
         Ok(Manifest { digest, media_type, bytes })
     }
 
-    /// What refers to a manifest, as the registry tells it by its API, or by the tag that stands in for that.
+    /// The manifests that refer to `digest`, from the referrers API or its fallback tag.
     ///
     /// # Errors
-    /// What the registry or the way to it did wrong.
+    /// The registry or the connection failed.
     pub async fn referrers(&self, digest: &Digest, artifact_type: &str) -> Result<Vec<Descriptor>, ClientError> {
         let mut url = self.path(&format!("referrers/{digest}"))?;
         url.query_pairs_mut().append_pair("artifactType", artifact_type);
-        let ask = Ask::new(Method::GET, url, self.wire.patience.answer, "the question for what refers to a manifest");
+        let ask = Ask::new(Method::GET, url, self.wire.patience.answer, "the request for referrers");
         let wanted = |status: StatusCode| status == StatusCode::OK || status == StatusCode::NOT_FOUND;
         let answer = self.read(ask.header(ACCEPT, OCI_INDEX), &self.pulling(), wanted).await?;
         let bytes = if answer.status == StatusCode::OK {
-            self.wire.body(answer, MAX_MANIFEST, "an index of what refers to a manifest").await?
+            self.wire.body(answer, MAX_MANIFEST, "an index of referrers").await?
         } else {
             answer.done().await;
             match self.manifest(&digest.to_string().replace(':', "-")).await {
@@ -83,7 +83,7 @@ impl Client {
         };
         match Document::read(&bytes, OCI_INDEX) {
             Ok(Document::Index(index)) => Ok(index.manifests),
-            Ok(Document::Manifest(_)) => Err(self.no_image("no index of what refers to a manifest")),
+            Ok(Document::Manifest(_)) => Err(self.no_image("not an index of referrers")),
             Err(why) => Err(self.no_image(&why)),
         }
     }
@@ -91,7 +91,7 @@ impl Client {
     /// Writes a manifest under a tag or its digest.
     ///
     /// # Errors
-    /// What the registry or the way to it did wrong.
+    /// The registry or the connection failed.
     pub async fn put_manifest(&self, which: &str, media_type: &str, bytes: Bytes) -> Result<Digest, ClientError> {
         let digest = Digest::of(&bytes);
         let url = self.path(&format!("manifests/{which}"))?;
@@ -108,10 +108,10 @@ impl Client {
         }
     }
 
-    /// What the client's reference means now: the manifest's digest and every image's configuration.
+    /// Resolves the client's reference to the manifest's digest and every image's configuration.
     ///
     /// # Errors
-    /// A reference that leads to nothing, or to what is no image.
+    /// The reference leads to nothing, or to something other than an image.
     pub async fn resolve(&self) -> Result<Resolved, ClientError> {
         let manifest = self.manifest(&self.reference.which()).await?;
         let images = match self.document(&manifest)? {
@@ -133,18 +133,18 @@ impl Client {
 
     async fn image(&self, manifest: Manifest) -> Result<ResolvedImage, ClientError> {
         let Document::Manifest(document) = self.document(&manifest)? else {
-            return Err(self.wire.error(Kind::Protocol, "what it has there is an index within an index"));
+            return Err(self.wire.error(Kind::Protocol, "the reference is an index within an index"));
         };
         let config = self.blob(&document.config.digest, MAX_MANIFEST).await?;
         Ok(ResolvedImage { manifest, config, config_digest: document.config.digest, layers: document.layers })
     }
 
-    /// What is there is none, because of that.
+    /// The error for something that is not an image.
     pub(crate) fn no_image(&self, why: &str) -> ClientError {
-        self.wire.error(Kind::Protocol, format!("what it has there is {why}"))
+        self.wire.error(Kind::Protocol, format!("the reference is {why}"))
     }
 
-    /// The same reference, pinned to what it means now.
+    /// The reference, pinned to its current target.
     pub fn pinned(&self, resolved: &Resolved) -> Reference {
         self.reference.pinned(resolved.manifest.digest)
     }

@@ -1,6 +1,5 @@
-//! A client of one registry: the OCI distribution protocol, with retries where asking again is safe. Credentials go to
-//! the registry and its token service only, redirects are followed for reading only, and everything that is read has a
-//! bound.
+//! A client for one registry: the OCI distribution protocol, with retries where they are safe. Credentials go only to
+//! the registry and its token service, redirects are followed only for reads, and everything that is read is bounded.
 
 mod auth;
 pub mod backoff;
@@ -31,16 +30,16 @@ pub use upload::Upload;
 
 const MAX_HOPS: usize = 5;
 
-/// Where an image goes or comes from, and how to get in.
+/// The location of an image, and how to access it.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub reference: Reference,
     pub credentials: Credentials,
-    /// HTTP without TLS: for registries inside a cluster or on this machine.
+    /// HTTP without TLS, for registries in a cluster or on this machine.
     pub plain_http: bool,
-    /// Certificates (PEM) to trust beside the system's.
+    /// Certificates (PEM) to trust besides the system's.
     pub ca: Option<Bytes>,
-    /// The registry's token service, where it is in another domain than the registry.
+    /// The registry's token service, if it is in another domain.
     pub token_host: Option<String>,
     pub patience: Patience,
 }
@@ -66,8 +65,10 @@ pub struct Client {
 }
 
 impl Client {
+    /// Does not contact the registry yet.
+    ///
     /// # Errors
-    /// A CA file without certificates. It does not talk to the registry yet.
+    /// The CA file has no valid certificate.
     pub fn new(target: &Target) -> Result<Self, ClientError> {
         let auth = Auth::new(target.credentials.clone(), target.token_host.clone());
         Ok(Self { wire: Wire::new(target)?, auth, reference: target.reference.clone() })
@@ -77,10 +78,10 @@ impl Client {
         &self.reference
     }
 
-    /// Whether the registry is there and lets us push to the repository, as far as it says so before a push.
+    /// Checks that the registry exists and accepts our credentials for a push, as far as it reveals that beforehand.
     ///
     /// # Errors
-    /// No registry there, or credentials that it does not take.
+    /// No registry there, or it refuses the credentials.
     pub async fn check(&self) -> Result<(), ClientError> {
         self.auth.header(&self.wire, &self.pushing()).await.map(drop)
     }
@@ -97,7 +98,7 @@ impl Client {
         self.wire.url(&format!("{}/{rest}", self.reference.repository()))
     }
 
-    /// Sends it once, with what proves us, and once more where the registry wants another proof. The answer may be a
+    /// Sends a request with our credentials, and once more if the registry asks for other ones. The answer may be a
     /// refusal.
     async fn ask(&self, ask: &Ask, scope: &str) -> Result<Answer, ClientError> {
         if !self.wire.is_own(&ask.url) {
@@ -117,13 +118,13 @@ impl Client {
         }
     }
 
-    /// What a refusal means, without anything we sent.
+    /// Turns a refusal into an error that contains nothing we sent.
     async fn refused(&self, answer: Answer) -> ClientError {
         let secrets = self.auth.secrets().await;
         self.wire.refusal(answer, &secrets).await
     }
 
-    /// Asks until it is answered with a status that `wanted` takes; for what may be asked twice.
+    /// Retries until the status satisfies `wanted`. For idempotent requests.
     async fn persist(
         &self,
         ask: &Ask,
@@ -141,8 +142,8 @@ impl Client {
         }
     }
 
-    /// The same for reading, which a registry may redirect to its storage: followed a few times, never with credentials
-    /// to another host.
+    /// Like `persist` for reads, which a registry may redirect to its storage. Follows a few redirects, and never sends
+    /// credentials to another host.
     async fn read(
         &self,
         mut ask: Ask,

@@ -1,5 +1,6 @@
-//! The two HTTP clients of a registry: one for the registry itself, one for where it sends us (storage, token service).
-//! Neither follows redirects by itself, and the second never dials this machine or its link's metadata service.
+//! The two HTTP clients of a registry: one for the registry itself, one for other hosts that it names (storage, token
+//! service). Neither follows redirects, and the second never connects to this machine or to link-local addresses such
+//! as metadata services.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub(super) fn config(registry: &str, plain_http: bool, ca: Option<&[u8]>) -> Res
     let mut roots = RootCertStore::empty();
     if !plain_http {
         for certificate in rustls_native_certs::load_native_certs().certs {
-            // A system's store may hold what rustls does not take; the others count.
+            // The system's store may contain certificates that rustls rejects. The others count.
             let _ = roots.add(certificate);
         }
     }
@@ -32,10 +33,8 @@ pub(super) fn config(registry: &str, plain_http: bool, ca: Option<&[u8]>) -> Res
         }
         let before = roots.len();
         for certificate in CertificateDer::pem_slice_iter(pem).take(MAX_CERTIFICATES) {
-            let certificate = certificate.map_err(|_| wrong("The CA file is no PEM with certificates".to_owned()))?;
-            roots
-                .add(certificate)
-                .map_err(|_| wrong("A certificate of the CA file is none that can be used".to_owned()))?;
+            let certificate = certificate.map_err(|_| wrong("The CA file is not a valid PEM file".to_owned()))?;
+            roots.add(certificate).map_err(|_| wrong("The CA file has an unusable certificate".to_owned()))?;
         }
         if roots.len() == before {
             return Err(wrong("The CA file holds no certificate (PEM, `-----BEGIN CERTIFICATE-----`)".to_owned()));
@@ -43,7 +42,7 @@ pub(super) fn config(registry: &str, plain_http: bool, ca: Option<&[u8]>) -> Res
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|_| wrong("TLS cannot be set up".to_owned()))?;
+        .map_err(|_| wrong("TLS could not be set up".to_owned()))?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
@@ -64,16 +63,16 @@ pub(super) fn http(
         .user_agent(concat!("cofferdam/", env!("CARGO_PKG_VERSION")))
         .referer(false);
     if near {
-        // What is on this machine is not reached through a proxy.
+        // Registries on this machine are not reached through a proxy.
         builder = builder.no_proxy();
     }
     if !own {
         builder = builder.dns_resolver(Arc::new(Outside { near }));
     }
-    builder.build().map_err(|_| ClientError::new(Kind::Settings, registry, "The HTTP client cannot be set up"))
+    builder.build().map_err(|_| ClientError::new(Kind::Settings, registry, "The HTTP client could not be set up"))
 }
 
-/// Resolves names that a registry gave us.
+/// Resolves host names that a registry gave us.
 struct Outside {
     near: bool,
 }
@@ -85,15 +84,15 @@ impl Resolve for Outside {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let allowed: Vec<_> = found.filter(|address| may_dial(address.ip(), near)).collect();
             if allowed.is_empty() {
-                return Err("the name leads to this machine or its link".into());
+                return Err("the name resolves to this machine or a link-local address".into());
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
 }
 
-/// Whether an address that a registry sends us to may be dialled. Private ranges may: a registry and its storage often
-/// stand in one. `near`: the registry itself is on this machine.
+/// True if an address named by a registry may be dialled. Private ranges are allowed, because a registry and its
+/// storage are often in one. `near`: the registry itself is on this machine.
 pub(super) fn may_dial(address: IpAddr, near: bool) -> bool {
     const AWS_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     match address.to_canonical() {

@@ -1,5 +1,5 @@
-//! Sending a blob in chunks. After a dropped connection the registry is asked how much it has, and gets the rest; what
-//! it has forgotten begins again where all of it is still at hand, and is a failure of its own kind where not.
+//! Uploads a blob in chunks. After a dropped connection, asks the registry how much it has and sends the rest. If it
+//! forgot the upload, starts over when all bytes are still in memory, else fails with `Lost`.
 
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName};
@@ -14,16 +14,16 @@ use crate::digest::Digest;
 
 const ABOUT: &str = "the upload of a layer";
 const OCTETS: &str = "application/octet-stream";
-/// A chunk that the registry takes in crumbs is not sent for ever.
+/// The most rounds for one chunk, for a registry that accepts only small parts.
 const MAX_ROUNDS: u32 = 64;
 
-/// An upload under way.
+/// An upload in progress.
 #[derive(Debug)]
 pub struct Upload {
     location: Url,
-    /// What the registry has.
+    /// Bytes that the registry has.
     offset: u64,
-    /// It takes no smaller chunks, but for the last one.
+    /// The smallest chunk it accepts, except for the last one.
     minimum: u64,
 }
 
@@ -32,13 +32,13 @@ impl Upload {
         self.offset
     }
 
-    /// The least that the registry takes as a chunk.
+    /// The smallest chunk that the registry accepts.
     pub fn minimum(&self) -> u64 {
         self.minimum
     }
 }
 
-/// What the registry says it has after trouble.
+/// The registry's state of an upload, after an error.
 enum Known {
     Has(u64),
     Forgotten,
@@ -46,16 +46,16 @@ enum Known {
 
 impl Client {
     /// # Errors
-    /// What the registry or the way to it did wrong.
+    /// The registry or the connection failed.
     pub async fn begin_upload(&self) -> Result<Upload, ClientError> {
         let url = self.path("blobs/uploads/")?;
-        let ask = Ask::new(Method::POST, url.clone(), self.wire.patience.answer, "the beginning of a layer");
+        let ask = Ask::new(Method::POST, url.clone(), self.wire.patience.answer, "the start of an upload");
         let answer = self.persist(&ask, &self.pushing(), |status| status == StatusCode::ACCEPTED).await?;
         self.began(&url, answer).await
     }
 
     pub(super) async fn began(&self, from: &Url, answer: Answer) -> Result<Upload, ClientError> {
-        let location = self.wire.location(from, &answer.headers, "the beginning of a layer")?;
+        let location = self.wire.location(from, &answer.headers, "the start of an upload")?;
         let minimum = answer.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).unwrap_or(0);
         answer.done().await;
         Ok(Upload { location, offset: 0, minimum })
@@ -64,7 +64,7 @@ impl Client {
     /// Sends the next chunk.
     ///
     /// # Errors
-    /// What the registry or the way to it did wrong, after some tries; `Lost` where the upload has to begin again.
+    /// The registry or the connection failed repeatedly. `Lost` if the upload must start over.
     pub async fn send_chunk(&self, upload: &mut Upload, chunk: &Bytes) -> Result<(), ClientError> {
         let start = upload.offset;
         let end = start + chunk.len() as u64;
@@ -88,10 +88,10 @@ impl Client {
                     if upload.offset > before {
                         continue;
                     }
-                    self.wire.error(Kind::Broken, "it takes a part of a layer and has nothing of it")
+                    self.wire.error(Kind::Broken, "it accepted part of a layer and stored none of it")
                 }
                 Ok(answer) if matches!(answer.status.as_u16(), 404 | 416) => {
-                    self.wire.error(Kind::Lost, "it does not know the upload of a layer any more")
+                    self.wire.error(Kind::Lost, "it no longer knows the upload of a layer")
                 }
                 Ok(answer) => self.refused(answer).await,
                 Err(error) => error,
@@ -99,13 +99,13 @@ impl Client {
             backoff.wait(error).await?;
             self.go_on(upload, start, end).await?;
         }
-        Err(self.wire.error(Kind::Broken, "it takes a layer in crumbs"))
+        Err(self.wire.error(Kind::Broken, "it accepts only tiny parts of a layer"))
     }
 
-    /// Sends the last bytes and ends the upload.
+    /// Sends the last bytes and completes the upload.
     ///
     /// # Errors
-    /// As `send_chunk`; `WrongContent` where the registry found another digest.
+    /// As `send_chunk`; `WrongContent` if the registry computed another digest.
     pub async fn finish_upload(&self, upload: &mut Upload, last: &Bytes, digest: &Digest) -> Result<(), ClientError> {
         let start = upload.offset;
         let end = start + last.len() as u64;
@@ -114,8 +114,8 @@ impl Client {
             let rest = self.rest(upload, start, last)?;
             let mut url = upload.location.clone();
             url.query_pairs_mut().append_pair("digest", &digest.to_string());
-            let mut ask =
-                Ask::new(Method::PUT, url, self.wire.patience.chunk, "the end of a layer").header(CONTENT_TYPE, OCTETS);
+            let mut ask = Ask::new(Method::PUT, url, self.wire.patience.chunk, "the end of an upload")
+                .header(CONTENT_TYPE, OCTETS);
             if !rest.is_empty() {
                 ask = ask.header(CONTENT_RANGE, &format!("{}-{}", upload.offset, end - 1));
             }
@@ -128,25 +128,25 @@ impl Client {
                     return Err(if wrong { ClientError { kind: Kind::WrongContent, ..error } } else { error });
                 }
                 Ok(answer) if matches!(answer.status.as_u16(), 404 | 416) => {
-                    self.wire.error(Kind::Lost, "it does not know the upload of a layer any more")
+                    self.wire.error(Kind::Lost, "it no longer knows the upload of a layer")
                 }
                 Ok(answer) => self.refused(answer).await,
                 Err(error) => error,
             };
             backoff.wait(error).await?;
-            // The answer may be all that was lost.
+            // The blob may be stored and only the answer lost.
             if self.blob_size(digest).await?.is_some_and(|size| size == 0 || size == end) {
                 return Ok(());
             }
             self.go_on(upload, start, end).await?;
         }
-        Err(self.wire.error(Kind::Broken, "it takes a layer in crumbs"))
+        Err(self.wire.error(Kind::Broken, "it accepts only tiny parts of a layer"))
     }
 
-    /// Tells the registry that the rest will not come, so that it can free what it has. Nothing is made of a failure.
+    /// Cancels the upload so that the registry can free its storage. Failures are ignored.
     pub async fn abandon(&self, upload: &Upload) {
         let wait = std::time::Duration::from_secs(5).min(self.wire.patience.answer);
-        let ask = Ask::new(Method::DELETE, upload.location.clone(), wait, "the end of an upload");
+        let ask = Ask::new(Method::DELETE, upload.location.clone(), wait, "the cancellation of an upload");
         if let Ok(answer) = self.ask(&ask, &self.pushing()).await {
             answer.done().await;
         }
@@ -169,7 +169,7 @@ impl Client {
     }
 
     fn lost(&self) -> ClientError {
-        self.wire.error(Kind::Lost, "it lost bytes of a layer that it had taken")
+        self.wire.error(Kind::Lost, "it lost bytes of a layer that it had accepted")
     }
 
     fn moved(&self, upload: &mut Upload, answer: &Answer) -> Result<(), ClientError> {
@@ -190,8 +190,8 @@ impl Client {
         Ok(())
     }
 
-    /// Asks how much is there, and sets the upload to it. Where nothing is known any more and all bytes are at hand,
-    /// the upload begins anew.
+    /// Asks how much the registry has and continues from there. If it knows nothing and all bytes are in memory, starts
+    /// a new upload.
     async fn go_on(&self, upload: &mut Upload, start: u64, end: u64) -> Result<(), ClientError> {
         match self.status(upload).await? {
             Known::Has(has) => self.set(upload, has, start, end),
@@ -199,7 +199,7 @@ impl Client {
                 *upload = self.begin_upload().await?;
                 Ok(())
             }
-            Known::Forgotten => Err(self.wire.error(Kind::Lost, "it forgot a layer that was half sent")),
+            Known::Forgotten => Err(self.wire.error(Kind::Lost, "it forgot an upload midway")),
         }
     }
 
@@ -217,12 +217,12 @@ impl Client {
         }
         self.moved(upload, &answer)?;
         answer.done().await;
-        // Without the header nothing has arrived.
+        // Without the header, nothing has arrived.
         Ok(Known::Has(has.unwrap_or(0)))
     }
 }
 
-/// `Range: 0-N`, which has all bytes up to and with N; `0-0` is how registries write an empty upload.
+/// `Range: 0-N` is inclusive. Registries write an empty upload as `0-0`.
 fn range(answer: &Answer) -> Option<u64> {
     let text = answer.header(HeaderName::from_static("range").as_str())?;
     let (from, to) = text.trim().trim_start_matches("bytes=").split_once('-')?;

@@ -1,5 +1,5 @@
-//! One request to a registry, and what comes of it: which client carries it, how long it may take, how much of the
-//! answer is read, and what a failure means. It retries nothing and knows no credentials.
+//! One request to a registry: chooses the HTTP client, applies timeouts and bounds, and classifies failures. Does not
+//! retry and does not know credentials.
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -16,8 +16,8 @@ use super::error::{ClientError, Kind, shown};
 use super::{Target, tls};
 
 const MAX_ERROR_BODY: usize = 16 << 10;
-/// For the rest of an answer that nobody needs.
-const REST: Duration = Duration::from_secs(2);
+/// The time to drain the rest of an unwanted answer.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_LOCATION: usize = 8 << 10;
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Wire {
     near: bool,
 }
 
-/// A request. `about` says what it is for: "the upload of a layer".
+/// A request. `about` names its purpose, such as "the upload of a layer".
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
     pub method: Method,
@@ -43,12 +43,12 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    pub fn new(method: Method, url: Url, wait: Duration, about: &'static str) -> Self {
+    pub(super) fn new(method: Method, url: Url, wait: Duration, about: &'static str) -> Self {
         Self { method, url, headers: Vec::new(), body: Bytes::new(), wait, about }
     }
 
-    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
-        // A value with a line's end cannot be sent; the registry says what it misses.
+    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        // A value with a line break cannot be sent. The registry then reports what is missing.
         self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
         self
     }
@@ -62,7 +62,7 @@ pub(super) struct Answer {
     response: reqwest::Response,
 }
 
-/// Why a body is not all there.
+/// The reason why a body is incomplete.
 enum Cut {
     TooLong,
     Dropped,
@@ -70,11 +70,12 @@ enum Cut {
 }
 
 impl Wire {
-    pub fn new(target: &Target) -> Result<Self, ClientError> {
+    pub(super) fn new(target: &Target) -> Result<Self, ClientError> {
         let registry = target.reference.registry().to_owned();
         let scheme = if target.plain_http { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{}/v2/", target.reference.host()))
-            .map_err(|_| ClientError::new(Kind::Settings, &registry, "The registry's address is no host and port"))?;
+        let base = Url::parse(&format!("{scheme}://{}/v2/", target.reference.host())).map_err(|_| {
+            ClientError::new(Kind::Settings, &registry, "The registry's address is not a host and port")
+        })?;
         let near = match base.host() {
             Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
             Some(Host::Ipv4(v4)) => v4.is_loopback(),
@@ -89,26 +90,26 @@ impl Wire {
         Ok(Self { registry, base, patience, own, foreign, plain_http: target.plain_http, near })
     }
 
-    pub fn error(&self, kind: Kind, what: impl Into<String>) -> ClientError {
+    pub(super) fn error(&self, kind: Kind, what: impl Into<String>) -> ClientError {
         ClientError::new(kind, &self.registry, what)
     }
 
-    pub fn url(&self, path: &str) -> Result<Url, ClientError> {
-        self.base.join(path).map_err(|_| self.error(Kind::Settings, "The repository's name makes no address"))
+    pub(super) fn url(&self, path: &str) -> Result<Url, ClientError> {
+        self.base.join(path).map_err(|_| self.error(Kind::Settings, "The repository's name does not form a valid URL"))
     }
 
-    /// Whether a place is the registry itself, and may see credentials.
-    pub fn is_own(&self, url: &Url) -> bool {
+    /// True if the URL is on the registry's own host, which may see credentials.
+    pub(super) fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()
     }
 
-    /// Where an answer sends us. The same host in plain HTTP means HTTPS: a proxy in front of it forgot to say so.
-    pub fn location(&self, from: &Url, headers: &HeaderMap, about: &str) -> Result<Url, ClientError> {
+    /// The `Location` of an answer. Plain HTTP on the same host means HTTPS: a proxy in front forgot to say so.
+    pub(super) fn location(&self, from: &Url, headers: &HeaderMap, about: &str) -> Result<Url, ClientError> {
         let text =
             headers.get(LOCATION).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= MAX_LOCATION);
         let text =
             text.ok_or_else(|| self.error(Kind::Protocol, format!("its answer to {about} names no place to go on")))?;
-        let wrong = || self.error(Kind::Protocol, format!("its answer to {about} sends us to what is no address"));
+        let wrong = || self.error(Kind::Protocol, format!("its answer to {about} has an invalid location"));
         let mut url = from.join(text).map_err(|_| wrong())?;
         url.set_fragment(None);
         url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| wrong())?;
@@ -122,30 +123,30 @@ impl Wire {
         Ok(url)
     }
 
-    /// Refuses what no request of ours may go to, wherever the address came from.
-    pub fn check(&self, url: &Url) -> Result<(), ClientError> {
+    /// Refuses URLs that no request of ours may go to, wherever they came from.
+    pub(super) fn check(&self, url: &Url) -> Result<(), ClientError> {
         if self.is_own(url) {
             return Ok(());
         }
         let host = url.host_str().unwrap_or_default();
         let host: String = host.chars().take(255).collect();
         if url.scheme() != "https" && !(self.plain_http && url.scheme() == "http") {
-            return Err(self.error(Kind::Elsewhere, format!("it sends us to {host} without TLS, which is refused")));
+            return Err(self.error(Kind::Elsewhere, format!("it redirects to {host} without TLS, which is refused")));
         }
         let address = match url.host() {
             Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
             Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
             Some(Host::Domain(_)) => None,
-            None => return Err(self.error(Kind::Elsewhere, "it sends us to no host")),
+            None => return Err(self.error(Kind::Elsewhere, "it redirects to a URL without a host")),
         };
         if address.is_some_and(|address| !tls::may_dial(address, self.near)) {
-            return Err(self.error(Kind::Elsewhere, format!("it sends us to {host}, which is refused")));
+            return Err(self.error(Kind::Elsewhere, format!("it redirects to {host}, which is refused")));
         }
         Ok(())
     }
 
-    /// Sends it, once.
-    pub async fn send(&self, ask: &Ask, authorization: Option<HeaderValue>) -> Result<Answer, ClientError> {
+    /// Sends the request once.
+    pub(super) async fn send(&self, ask: &Ask, authorization: Option<HeaderValue>) -> Result<Answer, ClientError> {
         let own = self.is_own(&ask.url);
         self.check(&ask.url)?;
         let client = if own { &self.own } else { &self.foreign };
@@ -165,16 +166,16 @@ impl Wire {
         Ok(Answer { status, headers, about: ask.about, response })
     }
 
-    /// An answer's body, of at most `most` bytes. `what` says what it is: "a manifest".
-    pub async fn body(&self, answer: Answer, most: usize, what: &str) -> Result<Bytes, ClientError> {
+    /// An answer's body of at most `most` bytes. `what` names it, such as "a manifest".
+    pub(super) async fn body(&self, answer: Answer, most: usize, what: &str) -> Result<Bytes, ClientError> {
         answer.bytes(most, self.patience.silence).await.map_err(|cut| match cut {
             Cut::TooLong => self.error(Kind::TooLong, format!("{what} is longer than {most} bytes")),
             Cut::Dropped => self.error(Kind::Dropped, format!("the connection broke off in the middle of {what}")),
-            Cut::Silent => self.error(Kind::Timeout, format!("{what} did not come in time")),
+            Cut::Silent => self.error(Kind::Timeout, format!("{what} did not arrive in time")),
         })
     }
 
-    /// A library's error in our words: its own would repeat addresses with a registry's upload tokens in them.
+    /// Rewords a library's error, which would repeat URLs with a registry's upload tokens.
     fn failure(&self, error: &reqwest::Error, about: &str) -> ClientError {
         let mut causes = Causes::default();
         causes.look(error.source(), 16);
@@ -188,13 +189,13 @@ impl Wire {
             return self.error(Kind::Unreachable, format!("it cannot be reached{io}"));
         }
         if error.is_timeout() {
-            return self.error(Kind::Timeout, format!("it did not finish its answer to {about} in time"));
+            return self.error(Kind::Timeout, format!("it did not answer {about} in time"));
         }
-        self.error(Kind::Dropped, format!("the connection broke off at {about}{io}"))
+        self.error(Kind::Dropped, format!("the connection broke off during {about}{io}"))
     }
 
-    /// What an answer that is not the wished-for one means. `secrets` never show, whoever repeats them.
-    pub async fn refusal(&self, answer: Answer, secrets: &[zeroize::Zeroizing<String>]) -> ClientError {
+    /// Classifies an unexpected answer. `secrets` are never shown, even if the server repeats them.
+    pub(super) async fn refusal(&self, answer: Answer, secrets: &[zeroize::Zeroizing<String>]) -> ClientError {
         let (status, about) = (answer.status, answer.about);
         let wait = retry_after(&answer.headers);
         let kind = match status.as_u16() {
@@ -217,11 +218,11 @@ impl Wire {
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The body, all of it.
+    /// The whole body.
     async fn bytes(mut self, most: usize, silence: Duration) -> Result<Bytes, Cut> {
         if self.response.content_length().is_some_and(|length| length > most as u64) {
             return Err(Cut::TooLong);
@@ -238,13 +239,13 @@ impl Answer {
         }
     }
 
-    /// Reads a short rest, so that the connection can be used again.
-    pub async fn done(self) {
-        let _ = self.bytes(MAX_ERROR_BODY, REST).await;
+    /// Drains a short rest so that the connection can be reused.
+    pub(super) async fn done(self) {
+        let _ = self.bytes(MAX_ERROR_BODY, DRAIN_TIMEOUT).await;
     }
 }
 
-/// What stands behind a failed request.
+/// The causes of a failed request.
 #[derive(Default)]
 struct Causes {
     tls: Option<String>,
@@ -259,7 +260,7 @@ impl Causes {
         }
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
             self.io = self.io.or(Some(io.kind()));
-            // Its `source` is not what it wraps, but the source of that.
+            // Its `source` is not the wrapped error, but that error's source.
             if let Some(inner) = io.get_ref() {
                 self.look(Some(inner), deep - 1);
             }

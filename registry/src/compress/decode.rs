@@ -1,5 +1,5 @@
-//! Reading what is compressed: gzip of any number of members, zstd of any number of frames, or neither. It never believes
-//! a name or a media type, only the first bytes; and it ends when far more comes out than went in.
+//! Reads compressed data: gzip with any number of members, zstd with any number of frames, or plain. Trusts only the
+//! first bytes, not names or media types, and stops when far more comes out than goes in.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use super::Encoding;
 
 const BUFFER: usize = 256 << 10;
 
-/// How bytes that begin like this are stored.
+/// The encoding, from the first bytes.
 pub(crate) fn sniff(head: &[u8]) -> Encoding {
     match head {
         [0x1f, 0x8b, ..] => Encoding::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Encoding::Zstd,
-        // A frame to be skipped.
+        // A skippable frame.
         [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Encoding::Zstd,
         _ => Encoding::Plain,
     }
@@ -30,7 +30,7 @@ pub(crate) struct DecodeLimits {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
-    /// What it is read from failed.
+    /// Reading the input failed.
     #[error("{0}")]
     Read(io::Error),
     #[error("the compressed data ends early")]
@@ -39,13 +39,13 @@ pub(crate) enum DecodeError {
     Damaged(io::Error),
     #[error("the zstd window is larger than {} MiB", limit >> 20)]
     Window { limit: u64 },
-    #[error("{ratio} bytes come of each compressed one")]
-    Ratio { ratio: u64 },
-    #[error("more than {limit} bytes come of it")]
+    #[error("it expands {ratio} times; the limit is {limit}")]
+    Ratio { ratio: u64, limit: u64 },
+    #[error("it expands to more than {limit} bytes")]
     Bytes { limit: u64 },
 }
 
-/// Bytes that are read of a source, counted, with its failures told from those of what it says.
+/// Counts bytes and separates I/O errors of the source from decoding errors.
 pub(crate) struct Counted<R> {
     inner: R,
     seen: Arc<Seen>,
@@ -58,7 +58,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 }
@@ -89,10 +89,10 @@ enum Algorithm<R: BufRead> {
 }
 
 impl<R: Read> Decoder<R> {
-    pub fn new(encoding: Encoding, reader: R, limits: DecodeLimits) -> Result<Self, DecodeError> {
+    pub(crate) fn new(encoding: Encoding, reader: R, limits: DecodeLimits) -> Result<Self, DecodeError> {
         let seen = Arc::new(Seen::default());
         let reader = Counted { inner: reader, seen: Arc::clone(&seen) };
-        // Without a decoder between, reads are as large as the caller's buffer.
+        // Without a decoder, reads are as large as the caller's buffer.
         let reader = BufReader::with_capacity(BUFFER, reader);
         let kind = match encoding {
             Encoding::Plain => Algorithm::Plain(reader),
@@ -106,13 +106,13 @@ impl<R: Read> Decoder<R> {
         Ok(Self { kind, seen, limits, out: 0 })
     }
 
-    /// What was read so far.
-    pub fn seen(&self) -> Arc<Seen> {
+    /// Bytes read so far.
+    pub(crate) fn seen(&self) -> Arc<Seen> {
         Arc::clone(&self.seen)
     }
 
-    /// Fills the buffer, unless the input ends before. 0 is the end.
-    pub fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, DecodeError> {
+    /// Fills the buffer unless the input ends first. 0 means the end.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, DecodeError> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             let read = match &mut self.kind {
@@ -140,7 +140,7 @@ impl<R: Read> Decoder<R> {
         }
         let ratio = self.out / self.seen.bytes().max(1);
         if self.out > self.limits.ratio_after && ratio > self.limits.ratio {
-            return Err(DecodeError::Ratio { ratio });
+            return Err(DecodeError::Ratio { ratio, limit: self.limits.ratio });
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl<R: Read> Decoder<R> {
         }
         match error.kind() {
             io::ErrorKind::UnexpectedEof => DecodeError::Truncated,
-            // The only way in which the library tells this from damage.
+            // The library offers no other way to tell this from damage.
             _ if error.to_string().contains("too much memory") => {
                 DecodeError::Window { limit: 1 << self.limits.window_log.min(63) }
             }
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn bombs_and_wide_windows_are_refused() {
-        assert!(matches!(decode(&gzip(&vec![0; 8 << 20])), Err(DecodeError::Ratio { ratio: 101.. })));
+        assert!(matches!(decode(&gzip(&vec![0; 8 << 20])), Err(DecodeError::Ratio { ratio: 101.., .. })));
         let mut wide = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
         wide.window_log(26).unwrap();
         wide.write_all(&vec![7; 1 << 20]).unwrap();

@@ -1,4 +1,4 @@
-//! What goes wrong when compressing: nothing that an archive could choose.
+//! Compression errors. None depends on the archive's content.
 
 use crate::archive::SinkError;
 
@@ -12,7 +12,7 @@ pub enum CompressError {
     Block(String),
     #[error("a thread that compresses has ended early")]
     Gone,
-    /// The one who takes the compressed bytes wants no more.
+    /// The receiver of the compressed bytes stopped.
     #[error(transparent)]
     Sink(#[from] SinkError),
 }

@@ -1,5 +1,5 @@
-//! Compressing layers in parallel, and reading what is compressed. Compressed bytes are the same for the same input,
-//! compression and level, however many threads make them. It never holds more than a few blocks.
+//! Compresses layers in parallel, and decompresses. The output depends only on input, format and level, not on the
+//! number of threads. Holds at most a few blocks.
 
 mod decode;
 mod error;
@@ -9,7 +9,7 @@ pub(crate) use decode::{DecodeError, DecodeLimits, Decoder, Seen, sniff};
 pub use error::CompressError;
 pub use parallel::{Compressed, Compressor, Pool};
 
-/// How bytes are stored.
+/// The encoding of stored bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
     Plain,
@@ -18,7 +18,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The OCI media type of a layer that is stored so.
+    /// The OCI media type of a layer in this encoding.
     pub fn layer_media_type(self) -> &'static str {
         match self {
             Self::Plain => "application/vnd.oci.image.layer.v1.tar",
@@ -27,7 +27,7 @@ impl Encoding {
         }
     }
 
-    /// Docker's media type of a layer that is stored so; it has none for zstd.
+    /// Docker's media type of a layer in this encoding. zstd has none.
     pub fn docker_layer_media_type(self) -> Option<&'static str> {
         match self {
             Self::Plain => Some("application/vnd.docker.image.rootfs.diff.tar"),
@@ -37,7 +37,7 @@ impl Encoding {
     }
 }
 
-/// What is done with a layer that came uncompressed.
+/// The compression of layers that arrive uncompressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
     None,
@@ -48,9 +48,9 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// About as small as what Docker and skopeo make, in a third of their time: levels above cost far more than they save.
+    /// About the size of Docker's and skopeo's output in a third of their time. Higher levels cost far more than they
+    /// save.
     pub const GZIP: Self = Self::Gzip(1);
-    pub const ZSTD: Self = Self::Zstd(3);
 
     pub fn encoding(self) -> Encoding {
         match self {
@@ -60,7 +60,7 @@ impl Compression {
         }
     }
 
-    /// Whether the level exists.
+    /// Checks that the level exists.
     pub fn check(self) -> Result<Self, CompressError> {
         match self {
             Self::None => Ok(self),

@@ -1,19 +1,19 @@
-//! Blocks of a fixed size, each compressed by itself as a gzip member or a zstd frame, by several threads, put out in
-//! order. It never waits for a whole layer.
+//! Compresses fixed-size blocks independently, each as a gzip member or a zstd frame, on several threads, and emits
+//! them in order. Never waits for a whole layer.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 
 use super::error::CompressError;
 use super::{Compression, Encoding};
 use crate::archive::SinkError;
 use crate::digest::{Digest, Hasher};
 
-/// Bytes that are compressed by themselves. More compress a little better, and need more memory for each thread.
+/// Bytes per block. Larger blocks compress slightly better but need more memory per thread.
 const BLOCK: usize = 1 << 20;
 
 type Output = Box<dyn FnMut(Bytes) -> Result<(), SinkError> + Send>;
@@ -25,10 +25,10 @@ struct Job {
     done: SyncSender<Packed>,
 }
 
-/// Most threads of a pool: each has a few blocks in memory.
-const MOST_THREADS: usize = 16;
+/// The most threads in a pool. Each holds a few blocks in memory.
+const MAX_THREADS: usize = 16;
 
-/// Threads that compress, for one layer after another. They end when the pool and what it started are dropped; nobody
+/// Threads that compress one layer after another. They end when the pool and its compressors are dropped; no caller
 /// waits for that.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -38,7 +38,7 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(threads: usize) -> Result<Self, CompressError> {
-        let threads = threads.clamp(1, MOST_THREADS);
+        let threads = threads.clamp(1, MAX_THREADS);
         let (jobs, queue) = sync_channel::<Job>(threads);
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..threads {
@@ -51,8 +51,8 @@ impl Pool {
         Ok(Self { jobs, threads })
     }
 
-    /// Begins a layer. `output` gets the compressed bytes in order, on a thread of its own; when it fails, so does the
-    /// next `write`.
+    /// Starts a layer. `output` gets the compressed bytes in order on its own thread. If it fails, so does the next
+    /// `write`.
     pub fn start(
         &self,
         compression: Compression,
@@ -60,7 +60,7 @@ impl Pool {
     ) -> Result<Compressor, CompressError> {
         let compression = compression.check()?;
         let jobs = self.jobs.clone();
-        // As many blocks may wait for their turn to be put out as there are threads, and one more.
+        // One more finished block may be queued than there are threads.
         let (order, ordered) = sync_channel(self.threads.saturating_add(1));
         let output: Output = Box::new(output);
         let collector = std::thread::Builder::new()
@@ -71,7 +71,7 @@ impl Pool {
     }
 }
 
-/// A layer that is being compressed. Dropped before `finish`, what is under way is thrown away.
+/// A layer being compressed. Dropping it before `finish` discards the work.
 #[derive(Debug)]
 pub struct Compressor {
     jobs: SyncSender<Job>,
@@ -83,7 +83,7 @@ pub struct Compressor {
     blocks: u64,
 }
 
-/// What came of a layer.
+/// The result for a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compressed {
     pub digest: Digest,
@@ -94,7 +94,7 @@ pub struct Compressed {
 }
 
 impl Compressor {
-    /// More bytes of the layer. Waits while the threads are behind.
+    /// More bytes of the layer. Blocks while the threads are behind.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), CompressError> {
         self.read = self.read.saturating_add(piece.len() as u64);
         let mut rest = piece;
@@ -116,14 +116,14 @@ impl Compressor {
         let block = std::mem::take(&mut self.block).freeze();
         let (done, packed) = sync_channel(1);
         self.blocks = self.blocks.saturating_add(1);
-        // The order first: what is behind stops this one here, not the threads.
+        // The order first: back pressure then stops this caller, not the threads.
         self.order.send(packed).map_err(|_| CompressError::Gone)?;
         self.jobs.send(Job { block, compression: self.compression, done }).map_err(|_| CompressError::Gone)
     }
 
-    /// The end of the layer: waits until all of it was put out. What stopped `write` is said here.
+    /// Ends the layer and waits until all output was written. Returns the error that stopped `write`.
     pub fn finish(mut self) -> Result<Compressed, CompressError> {
-        // A layer of no bytes is still one member.
+        // An empty layer is still one member.
         let sent = if self.block.is_empty() && self.blocks > 0 { Ok(()) } else { self.send() };
         let Self { jobs, order, collector, compression, read, .. } = self;
         drop((jobs, order));
@@ -148,14 +148,14 @@ fn collect(ordered: &Receiver<Receiver<Packed>>, mut output: Output) -> Result<C
 fn work(queue: &Mutex<Receiver<Job>>) {
     let mut packer = Packer::default();
     loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let job = queue.lock().recv();
         let Ok(Job { block, compression, done }) = job else { return };
-        // Nobody waits for it any more: the layer was dropped.
+        // The receiver is gone: the layer was dropped.
         let _ = done.send(packer.pack(block, compression));
     }
 }
 
-/// The compressors of one thread, made when they are first needed.
+/// The compressors of one thread, created on first use.
 #[derive(Default)]
 struct Packer {
     gzip: Option<(i32, libdeflater::Compressor)>,
@@ -245,7 +245,7 @@ mod tests {
                 assert!(back[..length] == bytes);
             }
         }
-        // By a library that has nothing to do with the one that compressed.
+        // Checked with a different library than the one that compressed.
         let (packed, _) = compress(b"hello", Compression::Gzip(9), 1, 2);
         let mut back = String::new();
         flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_string(&mut back).unwrap();
@@ -261,7 +261,7 @@ mod tests {
         assert!(matches!(stopped, Some(CompressError::Gone)));
         let error = compressor.finish().unwrap_err();
         assert_eq!(error.to_string(), "the registry is full");
-        let mut next = pool.start(Compression::ZSTD, |_| Ok(())).unwrap();
+        let mut next = pool.start(Compression::Zstd(3), |_| Ok(())).unwrap();
         next.write(&block).unwrap();
         drop(pool);
         assert_eq!(next.finish().unwrap().read, BLOCK as u64);

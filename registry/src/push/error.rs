@@ -1,6 +1,6 @@
-//! Why a push failed: the archive, the registry, or us. Nothing of a credential is in it.
+//! The reasons why a push fails: the archive, the registry, or us. Contains no credentials.
 
-use crate::archive::{self, ArchiveError};
+use crate::archive::{self, ArchiveError, ArchiveFault};
 use crate::client::error::{ClientError, Fault};
 use crate::compress::CompressError;
 
@@ -12,14 +12,14 @@ pub enum PushError {
     Registry(#[from] ClientError),
     #[error("Compressing a layer: {0}")]
     Compress(CompressError),
-    /// What was believed of a layer by its name and beginning was wrong; the belief is gone now.
-    #[error("The layer {0} is another one than before under the same name. Push again: this is known now")]
+    /// The layer recognized by its name and first bytes was another one. The wrong cache entry is gone now.
+    #[error("The layer {0} differs from the last one with the same name. Push again: the cache is corrected now")]
     OtherLayer(String),
     #[error("The push was cancelled")]
     Cancelled,
-    #[error("The push did not end within {0} s and was given up")]
+    #[error("The push did not finish within {0} s")]
     TooLong(u64),
-    #[error("A thread of the push ended early; this is a fault of Cofferdam's")]
+    #[error("A thread of the push ended early; this is a bug in Cofferdam")]
     Thread,
 }
 
@@ -27,26 +27,26 @@ impl PushError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Archive(error) => match error.fault() {
-                archive::Fault::Archive | archive::Fault::Limit => Fault::Archive,
-                archive::Fault::Transfer => Fault::Network,
-                archive::Fault::Sink => Fault::Us,
+                ArchiveFault::Archive | ArchiveFault::Limit => Fault::Archive,
+                ArchiveFault::Transfer => Fault::Network,
+                ArchiveFault::Sink => Fault::Us,
             },
             Self::Registry(error) => error.fault(),
             Self::Compress(_) | Self::OtherLayer(_) | Self::Cancelled | Self::TooLong(_) | Self::Thread => Fault::Us,
         }
     }
 
-    /// Whether the very same push may work.
+    /// True if the same push may succeed.
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Registry(error) => error.is_retriable(),
             Self::OtherLayer(_) => true,
-            Self::Archive(error) => error.fault() == archive::Fault::Transfer,
+            Self::Archive(error) => error.fault() == ArchiveFault::Transfer,
             Self::Compress(_) | Self::Cancelled | Self::TooLong(_) | Self::Thread => false,
         }
     }
 
-    /// Whether reading the same file again may help at once.
+    /// True if reading the same file again may help right away.
     pub(super) fn again(&self) -> bool {
         match self {
             Self::Registry(error) => error.kind == crate::client::error::Kind::Lost,
@@ -57,7 +57,7 @@ impl PushError {
 }
 
 impl From<ArchiveError> for PushError {
-    /// What our own sink said comes back out of the reader.
+    /// Our own sink's error comes back through the reader.
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Sink(inner) => match inner.0.downcast::<Self>() {

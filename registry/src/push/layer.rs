@@ -1,10 +1,11 @@
-//! One layer on its way to the registry: its bytes come through a channel, are gathered to chunks and sent while the
-//! next ones come. What arrived is remembered at once, so that a push that fails later has not been for nothing.
+//! Carries one layer to the registry: receives its bytes through a channel, gathers chunks, and sends them while the
+//! next ones arrive. Records the layer as soon as it arrives, so that a push that fails later was not in vain.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -16,16 +17,16 @@ use crate::client::error::{ClientError, Kind};
 use crate::client::{Client, Upload};
 use crate::digest::Digest;
 
-/// What is sent at once: Amazon's ECR takes nothing below 5 MiB but the last.
+/// Bytes per request. Amazon's ECR accepts less than 5 MiB only for the last chunk.
 pub(super) const CHUNK: usize = 8 << 20;
-/// A registry that wants more than this at once does not get it: it would be our memory.
+/// The largest minimum chunk that a registry may ask for. A chunk is held in memory.
 const MAX_CHUNK: u64 = 16 << 20;
 
-/// Pieces that are larger are cut: a piece must fit the memory that all layers share.
+/// Larger pieces are cut, because a piece must fit into the memory shared by all layers.
 const MAX_PIECE: usize = 1 << 20;
 
 pub(super) enum Piece {
-    /// With its share of the memory that all layers have together.
+    /// With its permit from the memory budget of all layers.
     Bytes(Bytes, OwnedSemaphorePermit),
     End {
         digest: Digest,
@@ -34,17 +35,17 @@ pub(super) enum Piece {
     },
 }
 
-/// The first failure of a push's shipments: what the reader sees of it is only that nobody takes its bytes.
+/// The first failure of a push's shipments. The reader itself only sees that its bytes are not accepted.
 #[derive(Clone, Default)]
 pub(super) struct Failure(Arc<Mutex<Option<PushError>>>);
 
 impl Failure {
     fn put(&self, error: PushError) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.0.lock().get_or_insert(error);
     }
 
-    pub fn take(&self) -> Option<PushError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(super) fn take(&self) -> Option<PushError> {
+        self.0.lock().take()
     }
 }
 
@@ -54,17 +55,17 @@ pub(super) struct Shipment {
     pub progress: Progress,
     pub sent: Arc<AtomicU64>,
     pub layer: usize,
-    /// One that the registry began when it did not want to mount.
+    /// An upload that the registry started instead of mounting.
     pub upload: Option<Upload>,
 }
 
 impl Shipment {
-    /// Takes a layer to the registry. Why that failed is in the push's `Failure`.
-    pub async fn carry(mut self, mut pieces: mpsc::Receiver<Piece>) -> Option<Carried> {
+    /// Carries a layer to the registry. Failures go to the push's `Failure`.
+    pub(super) async fn carry(mut self, mut pieces: mpsc::Receiver<Piece>) -> Option<Carried> {
         match self.work(&mut pieces).await {
             Ok(carried) => Some(carried),
             Err(error) => {
-                // Before the channel closes, and the reader asks why.
+                // Set before the channel closes and the reader asks why.
                 self.failure.put(error);
                 drop(pieces);
                 if let Some(upload) = self.upload.take() {
@@ -79,7 +80,7 @@ impl Shipment {
         let mut held = Held::default();
         let mut chunk = CHUNK;
         loop {
-            // The reader has ended without an end of the layer: the failure is its own to say.
+            // The reader ended without completing the layer, and reports the failure itself.
             let piece = pieces.recv().await.ok_or(PushError::Cancelled)?;
             match piece {
                 Piece::Bytes(bytes, permit) => {
@@ -127,7 +128,7 @@ impl Shipment {
         Ok(())
     }
 
-    /// Whether the registry had it. A layer of which nothing was sent yet is asked for first.
+    /// Returns true if the registry had the layer. Looks it up first if nothing was sent yet.
     async fn finish(&mut self, last: &Bytes, digest: &Digest) -> Result<bool, PushError> {
         let client = Arc::clone(&self.client);
         let nothing_yet = self.upload.as_ref().is_none_or(|upload| upload.offset() == 0);
@@ -149,7 +150,7 @@ impl Shipment {
 }
 
 impl Drop for Shipment {
-    /// A push that is cancelled leaves no half of a layer behind, if the registry can be told in time.
+    /// Cancels a half-sent layer if the registry can be reached in time.
     fn drop(&mut self) {
         if let (Some(upload), Ok(runtime)) = (self.upload.take(), Handle::try_current()) {
             let client = Arc::clone(&self.client);
@@ -165,13 +166,14 @@ pub(super) struct Carried {
 
 fn size(upload: &Upload) -> Result<usize, PushError> {
     if upload.minimum() > MAX_CHUNK {
-        let what = format!("it takes no chunks below {} bytes, more than we hold in memory", upload.minimum());
+        let what =
+            format!("it requires chunks of at least {} bytes, which is more than we hold in memory", upload.minimum());
         return Err(ClientError::new(Kind::Protocol, "", what).into());
     }
     Ok(CHUNK.max(usize::try_from(upload.minimum()).unwrap_or(CHUNK)))
 }
 
-/// Bytes that wait to be a chunk.
+/// Bytes gathered for the next chunk.
 #[derive(Default)]
 struct Held {
     bytes: BytesMut,
@@ -192,7 +194,7 @@ impl Held {
     }
 }
 
-/// Into a shipment, with a share of the memory for every byte.
+/// Feeds a shipment, with a permit for every byte.
 pub(super) struct Pipe {
     pub pieces: mpsc::Sender<Piece>,
     pub budget: Arc<Semaphore>,
@@ -201,7 +203,7 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    pub fn send(&self, piece: &Bytes) -> Result<(), PushError> {
+    pub(super) fn send(&self, piece: &Bytes) -> Result<(), PushError> {
         let mut rest = piece.clone();
         while !rest.is_empty() {
             let part = rest.split_to(rest.len().min(MAX_PIECE));
@@ -214,7 +216,7 @@ impl Pipe {
             self.runtime.block_on(async {
                 tokio::select! {
                     () = self.cancel.cancelled() => Err(PushError::Cancelled),
-                    // Its end has closed the channel, and the memory it held may never come back to us.
+                    // The shipment ended, and the permits it held may never return.
                     () = self.pieces.closed() => Err(PushError::Cancelled),
                     sent = sent => sent,
                 }

@@ -1,5 +1,5 @@
-//! The manifest of an image whose layers are in the registry: the archive's own bytes where every layer is stored as it
-//! was, so that the digest stays; a new OCI manifest otherwise. The same input makes the same bytes. Pure.
+//! Builds the manifest of an image whose layers are in the registry: the archive's own bytes if every layer is stored
+//! unchanged, which keeps the digest, else a new OCI manifest. Deterministic and pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,15 +16,15 @@ pub(super) struct Made {
     pub bytes: Bytes,
     pub media_type: String,
     pub digest: Digest,
-    /// What is to be transferred of the image, all in all.
+    /// Total bytes of the image to transfer.
     pub size: u64,
 }
 
-/// Layers by what the archive calls them.
+/// Layers by their digest in the archive.
 pub(super) struct Layers<'a>(HashMap<Digest, &'a Arrived>);
 
 impl<'a> Layers<'a> {
-    pub fn new(arrived: &'a [Arrived]) -> Self {
+    pub(super) fn new(arrived: &'a [Arrived]) -> Self {
         let mut map = HashMap::new();
         for layer in arrived {
             map.insert(layer.blob, layer);
@@ -33,12 +33,12 @@ impl<'a> Layers<'a> {
         Self(map)
     }
 
-    pub fn of(&self, layer: &LayerRef) -> Option<&'a Arrived> {
+    pub(super) fn of(&self, layer: &LayerRef) -> Option<&'a Arrived> {
         self.0.get(&layer.blob).or_else(|| self.0.get(&layer.diff_id)).copied()
     }
 }
 
-/// `None` where a layer of the image never came, which the reader has ruled out.
+/// `None` if a layer never arrived, which the reader rules out.
 pub(super) fn image(image: &Image, layers: &Layers<'_>) -> Option<Made> {
     let arrived: Vec<&Arrived> = image.layers.iter().map(|layer| layers.of(layer)).collect::<Option<_>>()?;
     let size = arrived.iter().map(|layer| layer.size).sum::<u64>() + image.config.len() as u64;
@@ -54,7 +54,7 @@ pub(super) fn image(image: &Image, layers: &Layers<'_>) -> Option<Made> {
         platform: None,
         annotations: BTreeMap::new(),
     };
-    // A manifest of docker's own with a layer of ours becomes an OCI manifest; the others keep docker's types.
+    // A docker manifest with a recompressed layer becomes an OCI manifest. The others keep docker's types.
     let docker = image.manifest.as_ref().is_some_and(|stored| stored.media_type.contains("docker"));
     let layer = |(layer, arrived): (&LayerRef, &&Arrived)| {
         let as_it_came = docker && layer.blob == arrived.digest;

@@ -1,6 +1,6 @@
-//! Pushing an archive in one pass: its reader on a thread of its own, layers compressed in parallel and sent while the
-//! next bytes come, the configuration after them and the manifest last. Memory is bounded whatever the image's size, and
-//! nothing is written to disk. Dropping the future ends it all.
+//! Pushes an archive in one pass: a thread reads it, layers are compressed in parallel and sent while the next bytes
+//! arrive, then the configuration, and the manifest last. Memory is bounded for any image size, and nothing is written
+//! to disk. Dropping the future cancels the push.
 
 pub mod cache;
 pub mod error;
@@ -19,44 +19,44 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub use pipe::{Feed, PipeError, pipe};
-pub use report::{Pushed, PushedImage, PushedLayer};
+pub use report::{PushReport, PushedImage, PushedLayer};
 pub use sink::How;
 
-use crate::archive::{Archive, Source, read_archive};
+use crate::archive::{Archive, ArchiveSource, read_archive};
 use crate::client::{Client, Target};
 use crate::compress::{Compression, Pool};
 use crate::digest::Digest;
 use crate::image::Image;
-use crate::limits::{Allow, Limits, Rules};
+use crate::limits::{Allow, ArchiveLimits, Rules};
 use cache::LayerCache;
 use error::PushError;
 use manifest::{Layers, Made};
 use progress::{Event, Progress};
 use sink::{Arrived, PushSink};
 
-/// A file is read again where that helps, but not for ever.
-const READS: usize = 3;
+/// The most times that a file is read again.
+const MAX_READS: usize = 3;
 
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// Of layers that come uncompressed.
+pub struct PushOptions {
+    /// For layers that arrive uncompressed.
     pub compression: Compression,
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
     pub rules: Rules,
-    /// Whose layers may be skipped or mounted because of the cache: an organization. The registry's name is added.
+    /// The owner whose cached layers may be skipped or mounted: an organization. The registry's name is added.
     pub scope: String,
-    /// Threads that compress.
+    /// Threads for compression.
     pub threads: usize,
-    /// After this long the push is given up.
+    /// Timeout of the whole push.
     pub whole: Duration,
 }
 
-impl Default for Options {
+impl Default for PushOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             compression: Compression::GZIP,
-            limits: Limits::default(),
+            limits: ArchiveLimits::default(),
             rules: Rules::default(),
             scope: String::new(),
             threads: threads.min(8),
@@ -65,18 +65,18 @@ impl Default for Options {
     }
 }
 
-/// Pushes an image archive, and says what the registry has now. Dropping the future cancels the push; a source that
+/// Pushes an image archive and reports what the registry has now. Dropping the future cancels the push; a source that
 /// hangs keeps its thread until it ends.
 ///
 /// # Errors
-/// What is wrong with the archive, the registry or the way to it. Nothing was tagged then.
+/// The archive is invalid, or the registry or the connection failed. Nothing was tagged.
 pub async fn push(
-    source: Source,
+    source: ArchiveSource,
     target: &Target,
-    options: &Options,
+    options: &PushOptions,
     cache: Arc<dyn LayerCache>,
     progress: &Progress,
-) -> Result<Pushed, PushError> {
+) -> Result<PushReport, PushError> {
     match tokio::time::timeout(options.whole, push_again(source, target, options, cache, progress)).await {
         Ok(done) => done,
         Err(_) => Err(PushError::TooLong(options.whole.as_secs())),
@@ -84,15 +84,15 @@ pub async fn push(
 }
 
 async fn push_again(
-    mut source: Source,
+    mut source: ArchiveSource,
     target: &Target,
-    options: &Options,
+    options: &PushOptions,
     cache: Arc<dyn LayerCache>,
     progress: &Progress,
-) -> Result<Pushed, PushError> {
+) -> Result<PushReport, PushError> {
     let client = Arc::new(Client::new(target)?);
     client.check().await?;
-    for _ in 1..READS {
+    for _ in 1..MAX_READS {
         let next = copy(&source);
         let error = match once(source, &client, options, &cache, progress).await {
             Err(error) if error.again() => error,
@@ -107,40 +107,40 @@ async fn push_again(
     once(source, &client, options, &cache, progress).await
 }
 
-/// The same source from its beginning, where it can be read twice.
-fn copy(source: &Source) -> Option<Source> {
+/// The same source from the start, if it can be read twice.
+fn copy(source: &ArchiveSource) -> Option<ArchiveSource> {
     match source {
-        Source::Stream(_) => None,
-        Source::Directory(folder) => Some(Source::Directory(folder.clone())),
-        // A pipe that was opened as a file cannot go back.
-        Source::File(file) => {
+        ArchiveSource::Stream(_) => None,
+        ArchiveSource::Directory(folder) => Some(ArchiveSource::Directory(folder.clone())),
+        // A pipe opened as a file cannot seek.
+        ArchiveSource::File(file) => {
             let mut file = file.try_clone().ok()?;
             file.stream_position().ok()?;
-            Some(Source::File(file))
+            Some(ArchiveSource::File(file))
         }
     }
 }
 
 async fn once(
-    mut source: Source,
+    mut source: ArchiveSource,
     client: &Arc<Client>,
-    options: &Options,
+    options: &PushOptions,
     cache: &Arc<dyn LayerCache>,
     progress: &Progress,
-) -> Result<Pushed, PushError> {
+) -> Result<PushReport, PushError> {
     let cancel = CancellationToken::new();
     let _ended_with_us = cancel.clone().drop_guard();
     let position = match &mut source {
-        Source::File(file) => {
-            // Both handles have one position; the first reading may have moved it.
+        ArchiveSource::File(file) => {
+            // Both handles share one position, which the first reading may have moved.
             let _ = file.rewind();
             file.try_clone().ok()
         }
-        Source::Stream(_) | Source::Directory(_) => None,
+        ArchiveSource::Stream(_) | ArchiveSource::Directory(_) => None,
     };
     let source = match source {
-        Source::Stream(stream) => {
-            Source::Stream(Box::new(pipe::Counted::new(stream, progress.clone(), cancel.clone())))
+        ArchiveSource::Stream(stream) => {
+            ArchiveSource::Stream(Box::new(pipe::ProgressReader::new(stream, progress.clone(), cancel.clone())))
         }
         other => other,
     };
@@ -166,7 +166,7 @@ async fn once(
     })
     .await
     .map_err(|error| match error {
-        // Nobody took its bytes any more: the shipment knows why.
+        // Its bytes were no longer accepted; the shipment knows why.
         PushError::Cancelled | PushError::Compress(_) | PushError::Thread => failure.take().unwrap_or(error),
         error => error,
     })?;
@@ -188,7 +188,7 @@ async fn on_a_thread<T: Send + 'static>(
 ) -> Result<T, PushError> {
     let (done, result) = oneshot::channel();
     let thread = std::thread::Builder::new().name("image".to_owned());
-    // Nobody listens any more where the push was dropped.
+    // The receiver is gone if the push was dropped.
     thread.spawn(move || drop(done.send(work()))).map_err(|_| PushError::Thread)?;
     result.await.map_err(|_| PushError::Thread)?
 }
@@ -200,7 +200,8 @@ struct Documents {
     size: u64,
 }
 
-/// Configurations, manifests, and the index where there are several: what a tag points to is complete when it appears.
+/// Writes configurations, manifests, and the index if there are several. A tag's target is complete when the tag
+/// appears.
 async fn manifests(
     client: &Client,
     archive: &Archive,

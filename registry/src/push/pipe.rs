@@ -1,5 +1,4 @@
-//! Bytes that come asynchronously, as a source that is read on a thread: a bounded channel. And how far a stream was
-//! read.
+//! Turns asynchronous bytes into a blocking source through a bounded channel, and counts how far a stream was read.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -9,80 +8,80 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::{Event, Progress};
-use crate::archive::Source;
+use crate::archive::ArchiveSource;
 
-/// Bytes that may wait, or one piece that is longer; and pieces, where they are tiny.
-const WAITING: u32 = 2 << 20;
-const PIECES: usize = 256;
+/// Bytes in the queue; one longer piece is allowed. And the number of pieces, for tiny ones.
+const MAX_QUEUED_BYTES: u32 = 2 << 20;
+const MAX_QUEUED_PIECES: usize = 256;
 const SAY_EVERY: u64 = 1 << 20;
 
-/// Where the bytes of an archive go in. Dropped without `end`, the archive counts as broken off.
+/// The input side of an archive. Dropping it without `end` means that the archive broke off.
 #[derive(Debug, Clone)]
 pub struct Feed {
     sender: mpsc::Sender<io::Result<Bytes>>,
     room: Arc<Semaphore>,
 }
 
-/// The push wants no more: it has ended, and says why itself.
+/// The push has ended and reports the reason itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the push has ended")]
 pub struct PipeError;
 
-/// A source that is fed: from a request's body, from another store.
-pub fn pipe() -> (Feed, Source) {
-    let (sender, receiver) = mpsc::channel(PIECES);
-    let room = Arc::new(Semaphore::new(WAITING as usize));
+/// A source that is fed from a request's body or another store.
+pub fn pipe() -> (Feed, ArchiveSource) {
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_PIECES);
+    let room = Arc::new(Semaphore::new(MAX_QUEUED_BYTES as usize));
     let fed = Fed { receiver, room: Arc::clone(&room), now: Bytes::new(), taken: 0, ended: false };
-    (Feed { sender, room }, Source::Stream(Box::new(fed)))
+    (Feed { sender, room }, ArchiveSource::Stream(Box::new(fed)))
 }
 
 impl Feed {
     /// Waits until there is room.
     ///
     /// # Errors
-    /// The push has ended already.
+    /// The push has ended.
     pub async fn send(&self, piece: Bytes) -> Result<(), PipeError> {
         if piece.is_empty() {
             return Ok(());
         }
         let room = self.room.acquire_many(weight(&piece)).await.map_err(|_| PipeError)?;
         self.sender.send(Ok(piece)).await.map_err(|_| PipeError)?;
-        // The reader gives it back. Given up before this, it is free again.
+        // The reader returns the permit. A send cancelled before this line keeps none.
         room.forget();
         Ok(())
     }
 
-    /// The archive is complete.
+    /// Marks the archive as complete.
     ///
     /// # Errors
-    /// The push has ended already.
+    /// The push has ended.
     pub async fn end(self) -> Result<(), PipeError> {
         self.sender.send(Ok(Bytes::new())).await.map_err(|_| PipeError)
     }
 
-    /// The archive will never be complete, because of that.
+    /// Marks the archive as failed for this reason.
     pub async fn fail(self, why: io::Error) {
-        // Whoever has ended does not want to know.
+        // Ignored if the push has ended.
         let _ = self.sender.send(Err(why)).await;
     }
 }
 
 fn weight(piece: &Bytes) -> u32 {
-    u32::try_from(piece.len()).unwrap_or(WAITING).min(WAITING)
+    u32::try_from(piece.len()).unwrap_or(MAX_QUEUED_BYTES).min(MAX_QUEUED_BYTES)
 }
 
 struct Fed {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
     room: Arc<Semaphore>,
     now: Bytes,
-    /// The weight of the piece that is being read.
+    /// The permits of the current piece.
     taken: u32,
     ended: bool,
 }
 
 impl Drop for Fed {
     fn drop(&mut self) {
-        // Who waits for room is told.
+        // Wakes a sender that waits for room.
         self.room.close();
     }
 }
@@ -106,8 +105,8 @@ impl Read for Fed {
     }
 }
 
-/// A stream that says how far it was read, and ends with the push.
-pub(super) struct Counted {
+/// Counts a stream's bytes and stops when the push ends.
+pub(super) struct ProgressReader {
     inner: Box<dyn Read + Send>,
     progress: Progress,
     cancel: CancellationToken,
@@ -115,13 +114,13 @@ pub(super) struct Counted {
     said: u64,
 }
 
-impl Counted {
-    pub fn new(inner: Box<dyn Read + Send>, progress: Progress, cancel: CancellationToken) -> Self {
+impl ProgressReader {
+    pub(super) fn new(inner: Box<dyn Read + Send>, progress: Progress, cancel: CancellationToken) -> Self {
         Self { inner, progress, cancel, bytes: 0, said: 0 }
     }
 }
 
-impl Read for Counted {
+impl Read for ProgressReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.cancel.is_cancelled() {
             return Err(io::Error::other("the push was cancelled"));
@@ -140,8 +139,8 @@ impl Read for Counted {
 mod tests {
     use super::*;
 
-    fn reader(source: Source) -> Box<dyn Read + Send> {
-        let Source::Stream(reader) = source else { panic!() };
+    fn reader(source: ArchiveSource) -> Box<dyn Read + Send> {
+        let ArchiveSource::Stream(reader) = source else { panic!() };
         reader
     }
 
@@ -191,14 +190,14 @@ mod tests {
             sent.unwrap();
             waiting += piece.len();
         }
-        assert!((1..=WAITING as usize).contains(&waiting), "{waiting}");
+        assert!((1..=MAX_QUEUED_BYTES as usize).contains(&waiting), "{waiting}");
         let mut reader = reader(source);
         let read = tokio::task::spawn_blocking(move || {
             reader.read_exact(&mut vec![0; 1 << 20]).unwrap();
             reader
         });
         let reader = read.await.unwrap();
-        // One that is longer than everything that may wait goes through when nothing else does.
+        // A piece longer than the whole queue passes when the queue is empty.
         let long = Bytes::from(vec![b'y'; 3 << 20]);
         let sending = tokio::spawn(async move { feed.send(long).await });
         tokio::time::sleep(soon).await;

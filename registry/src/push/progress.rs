@@ -1,4 +1,4 @@
-//! What a push tells while it is under way.
+//! Progress events of a push.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use crate::image::Platform;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Bytes of the archive that were read so far, as it is stored.
+    /// Bytes of the archive read so far, as stored.
     Read {
         bytes: u64,
     },
-    /// A layer of `bytes` (as the archive stores it) begins.
+    /// A layer of `bytes` (as stored in the archive) begins.
     LayerBegun {
         layer: usize,
         name: String,
         bytes: u64,
     },
-    /// The registry has it.
+    /// The registry already has it.
     LayerSkipped {
         layer: usize,
         digest: Digest,
     },
-    /// The registry took it over from another repository.
+    /// The registry mounted it from another repository.
     LayerMounted {
         layer: usize,
         digest: Digest,
     },
-    /// Bytes that the registry has acknowledged, of all layers together.
+    /// Bytes acknowledged by the registry, over all layers.
     Sent {
         bytes: u64,
     },
@@ -37,18 +37,18 @@ pub enum Event {
         digest: Digest,
         bytes: u64,
     },
-    /// A manifest is stored; with an index there are several, and the index comes last.
+    /// A manifest was stored. With an index there are several, and the index comes last.
     Manifest {
         digest: Digest,
         platform: Option<Platform>,
     },
-    /// The archive is read once more, because of that.
+    /// The archive is read again, for this reason.
     Again {
         why: String,
     },
 }
 
-/// Takes events as they happen. It is called from several threads and must not wait.
+/// Receives events as they happen. Called from several threads; must not block.
 #[derive(Clone)]
 pub struct Progress(Arc<dyn Fn(Event) + Send + Sync>);
 

@@ -1,4 +1,4 @@
-//! What a push says at its end.
+//! The result of a push.
 
 use serde::Serialize;
 
@@ -9,24 +9,24 @@ use crate::digest::Digest;
 use crate::reference::Reference;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Pushed {
-    /// The reference with the digest: what runs is pinned to this.
+pub struct PushReport {
+    /// The reference with the digest. Deployments are pinned to this.
     pub reference: String,
     pub digest: Digest,
     pub media_type: String,
-    /// Bytes of all layers and configurations, as the registry has them.
+    /// Bytes of all layers and configurations, as stored in the registry.
     pub size: u64,
-    /// Bytes of layers that were sent now.
+    /// Bytes of layers sent by this push.
     pub sent: u64,
     pub skipped: usize,
     pub mounted: usize,
     pub layers: Vec<PushedLayer>,
     pub images: Vec<PushedImage>,
-    /// Names that the archive gives the image.
+    /// The image's names in the archive.
     pub names: Vec<String>,
-    /// What is worth knowing: what was left out of the archive, and why.
+    /// Parts of the archive that were ignored, with reasons.
     pub notes: Vec<String>,
-    /// Bytes that were read of the archive.
+    /// Bytes read of the archive.
     pub read: u64,
 }
 
@@ -49,7 +49,7 @@ pub struct PushedImage {
     pub working_dir: String,
 }
 
-pub(super) fn report(reference: &Reference, archive: &Archive, arrived: &[Arrived], made: Documents) -> Pushed {
+pub(super) fn report(reference: &Reference, archive: &Archive, arrived: &[Arrived], made: Documents) -> PushReport {
     let count = |how: How| arrived.iter().filter(|layer| layer.how == how).count();
     let sent = arrived.iter().filter(|layer| layer.how == How::Sent).map(|layer| layer.size).sum();
     let images = archive.images.iter().zip(&made.images);
@@ -63,8 +63,8 @@ pub(super) fn report(reference: &Reference, archive: &Archive, arrived: &[Arrive
         working_dir: image.entry_point.working_dir.clone(),
     });
     let left_out = archive.skipped.iter().map(|skipped| format!("{}: {}", skipped.what, skipped.why));
-    let unused = archive.unreferenced.iter().map(|layer| format!("{}: no image has this layer", layer.name));
-    Pushed {
+    let unused = archive.unreferenced.iter().map(|layer| format!("{}: no image uses this layer", layer.name));
+    PushReport {
         reference: reference.pinned(made.top).to_string(),
         digest: made.top,
         media_type: made.top_media_type,

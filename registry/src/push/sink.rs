@@ -1,5 +1,5 @@
-//! What a push does with layers as the archive's reader finds them: ask the registry, and either let go of the layer or
-//! compress it and hand it to its shipment. It runs on the reader's thread and waits for the network there.
+//! The sink of a push: for each layer, asks the registry, and either skips it or compresses it and hands it to a
+//! shipment. Runs on the reader's thread and blocks it on the network.
 
 use std::io::Seek;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use crate::client::{Client, Mounted, Upload};
 use crate::compress::{Compression, Compressor, Encoding, Pool};
 use crate::digest::Digest;
 
-/// Bytes of layers that are held at once, all layers together: what waits and what is being sent.
+/// Bytes of all layers in memory at once, queued or being sent.
 const BUDGET: usize = 24 << 20;
-/// Layers whose last bytes are still under way while the next one is read.
+/// Layers whose last bytes are being sent while the next one is read.
 const SHIPMENTS: usize = 3;
 
-/// How a layer came to be in the registry.
+/// The way a layer got into the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
@@ -36,7 +36,7 @@ pub enum How {
 /// A layer that the registry has, or will have when its shipment ends.
 pub(super) struct Arrived {
     pub diff_id: Digest,
-    /// As the archive stores it.
+    /// Digest of the layer as stored in the archive.
     pub blob: Digest,
     pub digest: Digest,
     pub size: u64,
@@ -47,19 +47,19 @@ pub(super) struct Arrived {
 }
 
 pub(super) struct PushSink {
-    /// Stands before `pool`, whose end waits for the compressor in here to be gone: fields are dropped in order.
+    /// Declared before `pool`, because fields drop in order and the pool's end waits for the compressor in here.
     now: Option<Now>,
     pub client: Arc<Client>,
     pub cache: Arc<dyn LayerCache>,
     pub scope: String,
     pub compression: Compression,
-    /// Nothing is let through that the rules forbid: what is pushed is clean.
+    /// No exceptions to the rules are allowed, so whatever is pushed is clean.
     pub strict: bool,
     pub progress: Progress,
     pub runtime: Handle,
     pub cancel: CancellationToken,
     pub pool: Pool,
-    /// A second handle of the archive's file, which knows how far it was read.
+    /// A second handle of the archive's file, to see how far it was read.
     pub position: Option<std::fs::File>,
     pub arrived: Vec<Arrived>,
     pub failure: Failure,
@@ -99,8 +99,8 @@ enum Output {
 }
 
 impl PushSink {
-    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, and there is one caller")]
-    pub fn new(
+    #[expect(clippy::too_many_arguments, reason = "independent parts with a single caller")]
+    pub(super) fn new(
         client: Arc<Client>,
         cache: Arc<dyn LayerCache>,
         scope: String,
@@ -133,7 +133,7 @@ impl PushSink {
         }
     }
 
-    /// Waits for the network, unless the push is cancelled.
+    /// Blocks on the network, unless the push is cancelled.
     fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, PushError> {
         self.runtime.block_on(async {
             tokio::select! {
@@ -151,7 +151,7 @@ impl PushSink {
         if encoding == Encoding::Plain { Stored::Packed(self.compression) } else { Stored::AsIs(encoding) }
     }
 
-    /// What is to be done with a layer, as far as that is known before it is read.
+    /// Decides what to do with a layer, from what is known before it is read.
     fn plan(&self, layer: &LayerStart, number: usize) -> Result<(Want, Now), PushError> {
         let head = layer.diff_id.is_none().then(|| head_key(&layer.name, layer.size, &layer.head));
         let hinted = match &head {
@@ -166,7 +166,7 @@ impl PushSink {
             Some(key) => self.get(key)?.and_then(|text| serde_json::from_str::<Known>(&text).ok()),
             None => None,
         };
-        // The same layer twice in one image.
+        // The same layer may appear twice in one image.
         let before =
             diff_id.and_then(|id| self.arrived.iter().find(|a| a.diff_id == id && Some(&a.key) == key.as_ref()));
         let target = match (&before, as_is, layer.blob, &known) {
@@ -199,7 +199,7 @@ impl PushSink {
         Ok((Want::Bytes, Now { layer: number, key, head, work }))
     }
 
-    /// Whether the registry has a blob, or takes it over from a sibling.
+    /// True if the registry has a blob or mounts it from a sibling.
     fn there(
         &self,
         blob: &Digest,
@@ -233,7 +233,7 @@ impl PushSink {
                 carried = carrying => carried,
             };
             drop(slot);
-            // Where nobody asks any more, the push has failed already.
+            // If the receiver is gone, the push has failed already.
             let _ = done.send(carried);
         });
         let output = if as_is {
@@ -246,8 +246,8 @@ impl PushSink {
         Ok(Work::Send { output, shipment })
     }
 
-    /// Tells how far a file was read: where its position is, or how many bytes of layers came where it is read here and
-    /// there. A stream tells so itself.
+    /// Reports how far a file was read: its position, or the bytes of its layers if it is read out of order. A stream
+    /// reports for itself.
     fn read(&mut self, bytes: u64) {
         self.layer_bytes += bytes;
         if let Some(file) = &mut self.position {
@@ -345,7 +345,7 @@ impl Sink for PushSink {
         self.progress.say(Event::LayerBegun { layer: number, name: layer.name.clone(), bytes: layer.size });
         let (want, now) = self.plan(layer, number).map_err(SinkError::new)?;
         if let (Want::Nothing { diff_id }, Work::Has { blob, size, how, .. }) = (want, &now.work) {
-            // It will not end: it is not read.
+            // `end` is not called, because it is not read.
             self.read(layer.size);
             self.say(number, *how, *blob);
             self.arrived.push(Arrived {

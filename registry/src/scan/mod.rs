@@ -1,5 +1,5 @@
-//! Looks through the files of a layer while it streams by: paths that lead outside, device nodes, `.env` files, private
-//! keys. It never keeps more of a layer than the head of one file, and never says what stands in one.
+//! Scans the files of a layer while it streams by, for paths that lead outside, device nodes, `.env` files and private
+//! keys. Keeps at most the head of one file, and never reports content.
 
 mod secrets;
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::limits::Allow;
 use crate::tar::{Entry, Kind, Step, Tar, TarError, TarLimits, shown};
 
-/// Why a layer is refused.
+/// The reasons for refusing a layer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ScanError {
     #[error(transparent)]
@@ -23,32 +23,32 @@ pub(crate) enum ScanError {
     Secret { what: &'static str, path: String },
 }
 
-/// A layer that is looked through.
+/// The scan of one layer.
 pub(crate) struct Scan {
     tar: Tar,
     allow: Arc<Allow>,
     head: Head,
 }
 
-/// The beginning of the file that is being read.
+/// The head of the current file.
 #[derive(Default)]
 struct Head {
     path: Vec<u8>,
-    /// How many bytes of it are looked at; none of a file that may hold anything.
+    /// Bytes of it to inspect; 0 for files that may contain anything.
     wanted: usize,
     bytes: Vec<u8>,
 }
 
 impl Scan {
-    pub fn new(allow: Arc<Allow>, limits: TarLimits) -> Self {
+    pub(crate) fn new(allow: Arc<Allow>, limits: TarLimits) -> Self {
         Self { tar: Tar::new(limits), allow, head: Head::default() }
     }
 
-    pub fn entries(&self) -> u64 {
+    pub(crate) fn entries(&self) -> u64 {
         self.tar.entries()
     }
 
-    pub fn feed(&mut self, mut input: &[u8]) -> Result<(), ScanError> {
+    pub(crate) fn feed(&mut self, mut input: &[u8]) -> Result<(), ScanError> {
         while !input.is_empty() {
             let (taken, step) = self.tar.step(input)?;
             let (part, rest) = input.split_at_checked(taken).unwrap_or((input, &[]));
@@ -63,9 +63,9 @@ impl Scan {
         Ok(())
     }
 
-    pub fn finish(&mut self) -> Result<(), ScanError> {
+    pub(crate) fn finish(&mut self) -> Result<(), ScanError> {
         self.look()?;
-        // Some programs leave the end marker of a layer out, and runtimes take that.
+        // Some programs omit a layer's end marker, and runtimes accept that.
         self.tar.may_end(true).then_some(()).ok_or(ScanError::Truncated)
     }
 
@@ -97,7 +97,7 @@ impl Scan {
     fn data(&mut self, part: &[u8]) -> Result<(), ScanError> {
         let missing = self.head.wanted.saturating_sub(self.head.bytes.len());
         if let Some(enough) = part.get(..missing) {
-            // Most often the whole of it, where it stands.
+            // Usually the whole head is in this piece.
             let found = if self.head.bytes.is_empty() {
                 secrets::has_private_key(enough)
             } else {
@@ -111,7 +111,7 @@ impl Scan {
         }
     }
 
-    /// The end of a file that is shorter than what is looked at.
+    /// Inspects a file that is shorter than the head.
     fn look(&mut self) -> Result<(), ScanError> {
         let found = self.head.wanted > 0 && secrets::has_private_key(&self.head.bytes);
         self.judge(found)
@@ -130,7 +130,7 @@ impl Scan {
     }
 }
 
-/// A path as it is from the root of the image.
+/// The path relative to the image's root.
 fn plain(mut path: &[u8]) -> &[u8] {
     while let Some(rest) = path.strip_prefix(b"/").or_else(|| path.strip_prefix(b"./")) {
         path = rest;
@@ -142,7 +142,7 @@ fn leads_out(path: &[u8]) -> bool {
     path.split(|&byte| byte == b'/').any(|part| part == b"..")
 }
 
-/// `*` stands for any characters.
+/// `*` matches any characters.
 fn matches(pattern: &[u8], path: &[u8]) -> bool {
     let mut parts = pattern.split(|&byte| byte == b'*');
     let first = parts.next().unwrap_or_default();

@@ -1,16 +1,16 @@
-//! What does not belong into an image: environment files by their name, private keys by how they begin. It finds what
-//! got in by mistake, not what somebody hides.
+//! Files that do not belong into an image: environment files by name, private keys by their first bytes. Finds
+//! accidents, not files that someone hides.
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const LABELS: [&[u8]; 2] = [b"PRIVATE KEY-----", b"PRIVATE KEY BLOCK-----"];
 const PUTTY: &[u8] = b"PuTTY-User-Key-File-";
 
-/// No file that is smaller holds a key.
+/// No smaller file holds a key.
 pub(super) const SMALLEST_KEY: u64 = 64;
-/// What follows the first line of a key is at least so long: a program that only has the line in its text has no key.
+/// The least text after a key's first line. A program that only mentions that line contains no key.
 const SMALLEST_BODY: usize = 32;
 
-/// `.env`, `.env.production`; not those that are made to be shared.
+/// `.env`, `.env.production`, but not examples that are meant to be shared.
 pub(super) fn is_env_file(path: &[u8]) -> bool {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     match name.strip_prefix(b".env") {
@@ -22,7 +22,7 @@ pub(super) fn is_env_file(path: &[u8]) -> bool {
     }
 }
 
-/// How many bytes at the beginning of a file are looked at.
+/// The number of bytes to inspect at the start of a file.
 pub(super) fn head_of(path: &[u8]) -> usize {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let likely = ["pem", "key", "p8", "pk8", "json", "yaml", "yml", "crt", "cer", "cfg", "conf", "ini", "txt"];
@@ -55,7 +55,7 @@ fn is_key(after_begin: &[u8]) -> bool {
     if !LABELS.iter().any(|known| label.ends_with(known)) {
         return false;
     }
-    // The end of the line, also as JSON writes it.
+    // The line ending, also as JSON escapes it.
     let mut body = body;
     while let Some(next) = [&b"\r"[..], b"\n", b"\\r", b"\\n"].iter().find_map(|end| body.strip_prefix(*end)) {
         body = next;

@@ -1,4 +1,4 @@
-//! One block that is a header. It never looks beyond the block.
+//! Parses one header block, and never looks beyond it.
 
 pub(super) const BLOCK: usize = 512;
 
@@ -14,12 +14,12 @@ pub(crate) enum Kind {
     PaxGlobal,
     LongName,
     LongLink,
-    /// Something with data that programs take for a file or leave out.
+    /// Has data, and programs either treat it as a file or skip it.
     Other,
 }
 
 impl Kind {
-    pub fn has_data(self) -> bool {
+    pub(crate) fn has_data(self) -> bool {
         !matches!(self, Self::HardLink | Self::Symlink | Self::Device | Self::Directory | Self::Fifo)
     }
 }
@@ -30,15 +30,15 @@ pub(super) struct Header {
     pub link: Vec<u8>,
     pub kind: Kind,
     pub size: u64,
-    /// The map of a sparse file goes on in the next block.
+    /// The sparse map continues in the next block.
     pub more_sparse: bool,
 }
 
 impl Header {
-    pub fn parse(block: &[u8; BLOCK]) -> Result<Self, &'static str> {
+    pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Self, &'static str> {
         let field = |from: usize, length: usize| block.get(from..from.saturating_add(length)).unwrap_or_default();
         let expected = number(field(148, 8))?;
-        // The field itself counts as spaces. Some old programs summed signed bytes.
+        // The checksum field counts as spaces. Some old programs summed signed bytes.
         let outside = |at: usize| !(148..156).contains(&at);
         let sum = |value: fn(u8) -> i64| -> i64 {
             block.iter().enumerate().map(|(at, &byte)| if outside(at) { value(byte) } else { 32 }).sum()
@@ -66,7 +66,7 @@ impl Header {
         };
         let magic = field(257, 8);
         let mut name = text(field(0, 100)).to_vec();
-        // GNU's own format has other things where ustar has the front of a long path.
+        // GNU's format uses ustar's prefix field for other data.
         if magic.starts_with(b"ustar\0") {
             let prefix = text(field(345, 155));
             if !prefix.is_empty() {
@@ -87,7 +87,7 @@ fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// Octal digits between spaces and NULs, or base 256 where the first bit is set.
+/// Octal digits between spaces and NULs, or base 256 if the first bit is set.
 fn number(field: &[u8]) -> Result<u64, &'static str> {
     const TOO_LARGE: &str = "a number that is too large";
     match field.split_first() {
@@ -100,12 +100,12 @@ fn number(field: &[u8]) -> Result<u64, &'static str> {
             let end = digits.iter().position(|byte| matches!(byte, 0 | b' ')).unwrap_or(digits.len());
             let (digits, rest) = digits.split_at(end);
             if !rest.iter().all(|byte| matches!(byte, 0 | b' ')) {
-                return Err("a number that is none");
+                return Err("an invalid number");
             }
             digits.iter().try_fold(0_u64, |value, &digit| match digit {
                 b'0'..=b'7' => value.checked_mul(8).map(|value| value | u64::from(digit - b'0')).ok_or(TOO_LARGE),
                 b'-' => Err("a negative number"),
-                _ => Err("a number that is none"),
+                _ => Err("an invalid number"),
             })
         }
     }
@@ -129,8 +129,8 @@ mod tests {
             (b"\x80\0\0\x01\0\0\0\0\0\0\0\0", Err("a number that is too large")),
             (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", Err("a negative number")),
             (b"-0000000001\0", Err("a negative number")),
-            (b"0000009\0", Err("a number that is none")),
-            (b"12\x0034\0", Err("a number that is none")),
+            (b"0000009\0", Err("an invalid number")),
+            (b"12\x0034\0", Err("an invalid number")),
         ] {
             assert_eq!(number(field), value, "{field:?}");
         }

@@ -1,5 +1,5 @@
-//! Reads tar from bytes that come in pieces: ustar, pax, GNU long names, base-256 numbers. It never keeps the data of an
-//! entry, and it bounds what it keeps of headers.
+//! An incremental tar reader: ustar, pax, GNU long names, base-256 numbers. Never keeps the data of an entry, and
+//! bounds what it keeps of headers.
 
 mod header;
 mod pax;
@@ -7,7 +7,7 @@ mod pax;
 pub(crate) use header::Kind;
 use header::{BLOCK, Header};
 
-/// What of a tar archive cannot be read.
+/// The reason why a tar archive cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TarError {
     #[error("is damaged: {what} at byte {at}")]
@@ -24,27 +24,27 @@ pub(crate) struct TarLimits {
     pub entries: u64,
 }
 
-/// A header with everything that came before it: its data follows.
+/// A header with all of its extensions. Its data follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub name: Vec<u8>,
     pub link: Vec<u8>,
     pub kind: Kind,
-    /// Bytes that follow; none of a link, a folder or a device, whatever the header says.
+    /// Bytes that follow. 0 for a link, a folder or a device, whatever the header says.
     pub size: u64,
 }
 
-/// What the first bytes of an input are.
+/// The meaning of the first bytes of an input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Part of something: all of it was taken.
+    /// Part of something. All of it was consumed.
     More,
     Entry(Entry),
-    /// Data of the entry that came last.
+    /// Data of the last entry.
     Data,
-    /// After the last byte of data of an entry, at once where there is none. Takes no input.
+    /// After the last byte of an entry, or at once if it is empty. Consumes no input.
     EndOfEntry,
-    /// What comes after the end of the archive: all of it was taken.
+    /// Bytes after the end of the archive. All were consumed.
     After,
 }
 
@@ -57,7 +57,7 @@ enum State {
         body: Vec<u8>,
         left: u64,
     },
-    /// Further blocks of a sparse file's map.
+    /// Further blocks of a sparse map.
     SparseMap,
     Data {
         left: u64,
@@ -66,7 +66,7 @@ enum State {
     Padding {
         left: u64,
     },
-    /// One block of zeros has come: a second one, or the end of input.
+    /// One zero block came. A second one, or the end of input, ends the archive.
     Zeros,
     After,
 }
@@ -75,19 +75,19 @@ enum State {
 pub(crate) struct Tar {
     limits: TarLimits,
     state: State,
-    /// A block of which only a part has come.
+    /// A block of which only part has arrived.
     partial: Vec<u8>,
     at: u64,
     entries: u64,
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
-    /// A sparse file's entry, while its map is read.
+    /// The entry of a sparse file while its map is read.
     sparse: Option<Entry>,
 }
 
 impl Tar {
-    pub fn new(limits: TarLimits) -> Self {
+    pub(crate) fn new(limits: TarLimits) -> Self {
         Self {
             limits,
             state: State::Header,
@@ -101,18 +101,18 @@ impl Tar {
         }
     }
 
-    /// Bytes taken so far.
-    pub fn at(&self) -> u64 {
+    /// Bytes consumed so far.
+    pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
     /// Headers of every kind so far.
-    pub fn entries(&self) -> u64 {
+    pub(crate) fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// Takes the next part of the input, and says how many bytes it was and what. `input` is not empty.
-    pub fn step(&mut self, input: &[u8]) -> Result<(usize, Step), TarError> {
+    /// Consumes the next part of the input and returns its length and meaning. `input` must not be empty.
+    pub(crate) fn step(&mut self, input: &[u8]) -> Result<(usize, Step), TarError> {
         let (taken, step) = match &mut self.state {
             State::Header | State::Zeros | State::SparseMap => self.block(input)?,
             State::Extension { body, left, .. } => {
@@ -147,8 +147,8 @@ impl Tar {
         Ok((taken, step))
     }
 
-    /// Instead of taking the rest of an entry's data: how many bytes of the input, padding too, its reader leaves out.
-    pub fn skip(&mut self) -> u64 {
+    /// Skips the rest of an entry's data: the number of input bytes, with padding, that the caller leaves out.
+    pub(crate) fn skip(&mut self) -> u64 {
         let State::Data { left, size } = self.state else { return 0 };
         self.state = State::Header;
         let skipped = left.saturating_add(padding_of(size));
@@ -156,9 +156,9 @@ impl Tar {
         skipped
     }
 
-    /// Whether the input may end here: after the end marker or its first half. Without a marker only if `lenient`, and
-    /// never within an entry.
-    pub fn may_end(&self, lenient: bool) -> bool {
+    /// True if the input may end here: after the end marker or its first half. `lenient` also allows an end without a
+    /// marker, but never within an entry.
+    pub(crate) fn may_end(&self, lenient: bool) -> bool {
         match self.state {
             State::After => true,
             State::Zeros => self.partial.iter().all(|&byte| byte == 0),
@@ -193,7 +193,7 @@ impl Tar {
 
     fn header(&mut self, block: &[u8; BLOCK]) -> Result<Step, TarError> {
         if let Some(entry) = self.sparse.take() {
-            // The last byte of the map but seven says whether another block of it follows.
+            // Seven bytes before the block's end: whether another map block follows.
             if block.get(504).is_some_and(|&more| more != 0) {
                 self.sparse = Some(entry);
                 self.count()?;
@@ -244,7 +244,7 @@ impl Tar {
             _ => {
                 let records = pax::parse(&body).map_err(|what| self.damaged(what))?;
                 if kind == Kind::PaxGlobal {
-                    // Programs differ in whether these hold for what follows.
+                    // Programs disagree on whether these apply to later entries.
                     return if records.is_empty() {
                         Ok(())
                     } else {
@@ -274,7 +274,7 @@ impl Tar {
             return Err(self.damaged("a size that no file has"));
         }
         let kind = match header.kind {
-            // Very old archives mark folders by the name alone.
+            // Very old archives mark folders only by a trailing slash.
             Kind::File if name.ends_with(b"/") => Kind::Directory,
             kind => kind,
         };
@@ -305,7 +305,7 @@ impl Tar {
     }
 }
 
-/// Whether bytes begin like a tar archive does: with a header, or with the zeros of an empty one.
+/// True if the bytes start like a tar archive: with a header, or with the zeros of an empty one.
 pub(crate) fn looks_like_tar(head: &[u8]) -> bool {
     head.first_chunk::<BLOCK>().is_some_and(|block| block.iter().all(|&byte| byte == 0) || Header::parse(block).is_ok())
 }
@@ -333,12 +333,12 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A path for a message: short, and without characters that a terminal would obey.
+/// A path for messages: short, without characters that control a terminal.
 pub(crate) fn shown(path: &[u8]) -> String {
-    const MOST: usize = 200;
+    const MAX_CHARS: usize = 200;
     let text = String::from_utf8_lossy(path);
-    let mut shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(MOST).is_some() {
+    let mut shown: String = text.chars().take(MAX_CHARS).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
         shown.push('…');
     }
     format!("`{shown}`")

@@ -1,5 +1,4 @@
-//! The records of an extended (pax) header: `LENGTH KEY=VALUE\n`. Only those that say where an entry goes and how long
-//! it is are kept.
+//! The records of an extended (pax) header, `LENGTH KEY=VALUE\n`. Keeps only those that set an entry's path or size.
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
@@ -9,13 +8,13 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 pub(super) fn parse(mut body: &[u8]) -> Result<Records, &'static str> {
-    const BAD: &str = "an extended header that is none";
+    const BAD: &str = "an invalid extended header";
     let mut records = Records::default();
     let mut sparse_name = None;
     while !body.is_empty() {
@@ -28,18 +27,18 @@ pub(super) fn parse(mut body: &[u8]) -> Result<Records, &'static str> {
         let equals = record.iter().position(|&byte| byte == b'=').ok_or(BAD)?;
         let (key, value) = record.split_at(equals);
         let value = value.get(1..).unwrap_or_default();
-        // An empty value takes back what a global header said.
+        // An empty value cancels a global header's value.
         let text = (!value.is_empty()).then(|| value.to_vec());
         match key {
             b"path" => records.path = text,
             b"linkpath" => records.link = text,
             b"GNU.sparse.name" => sparse_name = text,
             b"size" if value.is_empty() => records.size = None,
-            b"size" => records.size = Some(decimal(value).ok_or("a size that is none")?),
+            b"size" => records.size = Some(decimal(value).ok_or("an invalid size")?),
             _ => {}
         }
     }
-    // A sparse file has a made-up path beside its own.
+    // A sparse file's real path is beside a made-up one.
     records.path = sparse_name.or(records.path);
     Ok(records)
 }

@@ -1,12 +1,12 @@
-//! Image archives, made byte by byte.
+//! Builds image archives byte by byte.
 
 use std::io::Write;
 
 use cofferdam_registry::Digest;
 use serde_json::{Value, json};
 
-/// Bytes that do not compress, the same for the same seed.
-pub fn noise(seed: u64, size: usize) -> Vec<u8> {
+/// Incompressible bytes, the same for the same seed.
+pub(crate) fn noise(seed: u64, size: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
@@ -20,7 +20,7 @@ pub fn noise(seed: u64, size: usize) -> Vec<u8> {
 }
 
 /// One entry of a tar.
-pub fn entry(tar: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+pub(crate) fn entry(tar: &mut Vec<u8>, name: &str, bytes: &[u8]) {
     let mut head = [0_u8; 512];
     head[..name.len()].copy_from_slice(name.as_bytes());
     head[100..108].copy_from_slice(b"0000644\0");
@@ -38,19 +38,19 @@ pub fn entry(tar: &mut Vec<u8>, name: &str, bytes: &[u8]) {
     tar.resize(tar.len().next_multiple_of(512), 0);
 }
 
-pub fn end(tar: &mut Vec<u8>) {
+pub(crate) fn end(tar: &mut Vec<u8>) {
     tar.resize(tar.len() + 1024, 0);
 }
 
 /// A layer with one file.
-pub fn layer(name: &str, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn layer(name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut tar = Vec::with_capacity(bytes.len() + 4096);
     entry(&mut tar, name, bytes);
     end(&mut tar);
     tar
 }
 
-pub fn config(layers: &[Vec<u8>], architecture: &str) -> Value {
+pub(crate) fn config(layers: &[Vec<u8>], architecture: &str) -> Value {
     json!({
         "architecture": architecture, "os": "linux", "created": "2026-01-01T00:00:00Z",
         "config": {"Entrypoint": ["/agent"], "Cmd": ["--serve"], "Env": ["PATH=/bin"], "WorkingDir": "/"},
@@ -59,8 +59,8 @@ pub fn config(layers: &[Vec<u8>], architecture: &str) -> Value {
     })
 }
 
-/// What `docker save` wrote before version 25; layers come first, as it does.
-pub fn docker_save(layers: &[Vec<u8>]) -> Vec<u8> {
+/// The format of `docker save` before version 25, with layers first.
+pub(crate) fn docker_save(layers: &[Vec<u8>]) -> Vec<u8> {
     let mut tar = Vec::new();
     let mut names = Vec::new();
     for layer in layers {
@@ -79,16 +79,16 @@ pub fn docker_save(layers: &[Vec<u8>]) -> Vec<u8> {
     tar
 }
 
-/// How an OCI layout stores its layers.
+/// The encoding of layers in an OCI layout.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
+pub(crate) enum Stored {
     Plain,
     Gzip,
     Zstd,
 }
 
-/// The entries of an OCI layout with an image for each architecture.
-pub fn oci_entries(images: &[(&str, Vec<Vec<u8>>)], stored: Stored) -> Vec<(String, Vec<u8>)> {
+/// The entries of an OCI layout with one image per architecture.
+pub(crate) fn oci_entries(images: &[(&str, Vec<Vec<u8>>)], stored: Stored) -> Vec<(String, Vec<u8>)> {
     let mut blobs: Vec<(String, Vec<u8>)> = Vec::new();
     let mut put = |bytes: Vec<u8>| {
         let (digest, size) = (Digest::of(&bytes), bytes.len());
@@ -125,14 +125,14 @@ pub fn oci_entries(images: &[(&str, Vec<Vec<u8>>)], stored: Stored) -> Vec<(Stri
     blobs
 }
 
-pub fn tar_of(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn tar_of(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut tar = Vec::new();
     entries.iter().for_each(|(name, bytes)| entry(&mut tar, name, bytes));
     end(&mut tar);
     tar
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

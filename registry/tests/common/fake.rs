@@ -1,4 +1,4 @@
-//! A registry in memory that speaks the protocol, and makes the trouble it is told to make.
+//! An in-memory registry that implements the protocol and misbehaves on request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -9,39 +9,39 @@ use serde::Deserialize;
 
 use super::http::{Handled, Request, serve};
 
-pub const USER: &str = "alice";
-pub const PASSWORD: &str = "hunter2-never-shown";
+pub(crate) const USER: &str = "alice";
+pub(crate) const PASSWORD: &str = "hunter2-never-shown";
 const TOKEN: &str = "token-never-shown";
 
-/// What goes wrong, with which requests.
+/// A fault, and the requests that it applies to.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Trouble {
-    /// A method, and a part of the path after a space; the path counts with its query.
+pub(crate) struct Trouble {
+    /// A method, a space, and a part of the path with its query.
     pub when: String,
-    /// How many such requests go well before.
+    /// The number of matching requests to let through first.
     #[serde(default)]
     pub skip: usize,
-    /// How often; without it always.
+    /// The number of times. Unlimited if absent.
     pub times: Option<usize>,
-    /// How much of the body is read, and kept where it is an upload's, before anything else happens.
+    /// Bytes of the body to read, and to keep for an upload, before the fault.
     #[serde(default)]
     pub read: usize,
     #[serde(default)]
     pub pause_ms: u64,
-    /// `close`, `hang`, `endless` (a body), `huge` (headers), `garbage`; without it an answer.
+    /// `close`, `hang`, `endless` (a body), `huge` (headers) or `garbage`. An answer if absent.
     pub act: Option<String>,
     pub status: Option<u16>,
-    /// Added to an answer, made here or by the registry. `${other}` is another server's address, `${self}` its own,
-    /// `${location}` the upload's.
+    /// Headers to add to the answer, from here or from the registry. `${other}` is another server's address, `${self}`
+    /// its own, `${location}` the upload's.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     #[serde(default)]
     pub body: String,
-    /// The upload is forgotten.
+    /// Forget the upload.
     #[serde(default)]
     pub forget: bool,
-    /// The upload loses bytes from its end.
+    /// Drop bytes from the end of the upload.
     #[serde(default)]
     pub lose: usize,
     #[serde(skip)]
@@ -50,7 +50,7 @@ pub struct Trouble {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Access {
+pub(crate) enum Access {
     #[default]
     Open,
     Basic,
@@ -58,18 +58,18 @@ pub enum Access {
 }
 
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     pub access: Access,
     pub troubles: Vec<Trouble>,
     /// `repository digest`.
     pub blobs: HashMap<(String, Digest), Vec<u8>>,
     pub manifests: HashMap<(String, String), (String, Vec<u8>)>,
     pub uploads: HashMap<String, Vec<u8>>,
-    /// `METHOD path?query`, as they came.
+    /// `METHOD path?query`, in order of arrival.
     pub log: Vec<String>,
-    /// Authorization headers that the other server was sent.
+    /// Authorization headers that the other server received.
     pub leaked: Vec<String>,
-    /// Bytes of bodies that were taken.
+    /// Bytes of bodies received.
     pub received: usize,
     pub most_uploads: usize,
     next: usize,
@@ -78,15 +78,15 @@ pub struct State {
 }
 
 #[derive(Clone)]
-pub struct Fake {
+pub(crate) struct Fake {
     pub address: String,
-    /// The second server's address, another host for whoever pushes.
+    /// The second server's address, a different host to clients.
     pub other: String,
     pub state: Arc<Mutex<State>>,
 }
 
 impl Fake {
-    pub async fn start(access: Access, troubles: Vec<Trouble>) -> Self {
+    pub(crate) async fn start(access: Access, troubles: Vec<Trouble>) -> Self {
         let state = Arc::new(Mutex::new(State { access, troubles, ..State::default() }));
         let (mine, theirs) = (Arc::clone(&state), Arc::clone(&state));
         let address = serve("127.0.0.1", move |request| boxed(Arc::clone(&mine), request, false)).await;
@@ -99,7 +99,7 @@ impl Fake {
         Self { address, other, state }
     }
 
-    pub fn requests(&self, start: &str) -> usize {
+    pub(crate) fn requests(&self, start: &str) -> usize {
         self.state.lock().unwrap().log.iter().filter(|line| line.starts_with(start)).count()
     }
 }

@@ -1,4 +1,4 @@
-//! An HTTP server of a few lines that can do what no decent one would: cut connections, write for ever, say nothing.
+//! A minimal HTTP server that can misbehave: cut connections, write forever, stay silent.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-pub struct Request {
+pub(crate) struct Request {
     pub method: String,
     pub path: String,
     pub query: HashMap<String, String>,
@@ -18,8 +18,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads at most this much of what is left of the body.
-    pub async fn body(&mut self, most: usize) -> Vec<u8> {
+    /// Reads at most this much of the rest of the body.
+    pub(crate) async fn body(&mut self, most: usize) -> Vec<u8> {
         let mut bytes = vec![0; most.min(self.left)];
         if self.reader.read_exact(&mut bytes).await.is_err() {
             bytes.clear();
@@ -28,12 +28,12 @@ impl Request {
         bytes
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// Answers, and says whether the connection can be used again.
-    pub async fn answer(&mut self, status: u16, headers: &[(String, String)], body: &[u8]) -> bool {
+    /// Answers, and returns true if the connection can be reused.
+    pub(crate) async fn answer(&mut self, status: u16, headers: &[(String, String)], body: &[u8]) -> bool {
         let mut head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -43,15 +43,15 @@ impl Request {
         self.raw(head.as_bytes()).await && self.raw(body).await && self.left == 0
     }
 
-    pub async fn raw(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) -> bool {
         self.writer.write_all(bytes).await.is_ok()
     }
 }
 
-pub type Handled = std::pin::Pin<Box<dyn Future<Output = Option<Request>> + Send>>;
+pub(crate) type Handled = std::pin::Pin<Box<dyn Future<Output = Option<Request>> + Send>>;
 
-/// Serves on a free port of an address. A handler gives the request back where the connection goes on.
-pub async fn serve(address: &str, handle: impl Fn(Request) -> Handled + Send + Sync + 'static) -> String {
+/// Serves on a free port of an address. A handler returns the request if the connection continues.
+pub(crate) async fn serve(address: &str, handle: impl Fn(Request) -> Handled + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind((address, 0)).await.unwrap();
     let at = listener.local_addr().unwrap().to_string();
     let handle = Arc::new(handle);

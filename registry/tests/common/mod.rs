@@ -1,10 +1,10 @@
-//! What the tests of this crate share: archives that are made, a registry that misbehaves, and the real one of Debian.
+//! Shared test support: built archives, a misbehaving registry, and Debian's real one.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-pub mod archive;
-pub mod fake;
-pub mod http;
-pub mod real;
+pub(crate) mod archive;
+pub(crate) mod fake;
+pub(crate) mod http;
+pub(crate) mod real;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use cofferdam_registry::client::backoff::Patience;
 use cofferdam_registry::push::cache::{LayerCache, MemoryCache};
 use cofferdam_registry::push::error::PushError;
 use cofferdam_registry::push::progress::Progress;
-use cofferdam_registry::{Options, Pushed, Reference, Source, Target};
+use cofferdam_registry::{ArchiveSource, PushOptions, PushReport, Reference, Target};
 
-/// Patience for tests: as often as usual, never as long.
-pub fn quick() -> Patience {
+/// The usual number of retries, but short waits.
+pub(crate) fn quick() -> Patience {
     Patience {
         attempts: 4,
         first: Duration::from_millis(5),
@@ -29,29 +29,29 @@ pub fn quick() -> Patience {
     }
 }
 
-pub fn target(registry: &str, image: &str) -> Target {
+pub(crate) fn target(registry: &str, image: &str) -> Target {
     let reference = Reference::parse(&format!("{registry}/{image}")).unwrap();
     Target { plain_http: true, patience: quick(), ..Target::new(reference) }
 }
 
-/// As a pipe: it can be read once.
-pub fn stream(bytes: Vec<u8>) -> Source {
-    Source::Stream(Box::new(std::io::Cursor::new(bytes)))
+/// As a pipe, which can be read only once.
+pub(crate) fn stream(bytes: Vec<u8>) -> ArchiveSource {
+    ArchiveSource::Stream(Box::new(std::io::Cursor::new(bytes)))
 }
 
-pub fn memory() -> Arc<dyn LayerCache> {
+pub(crate) fn memory() -> Arc<dyn LayerCache> {
     Arc::new(MemoryCache::new())
 }
 
-pub async fn push_with(
-    source: Source,
+pub(crate) async fn push_with(
+    source: ArchiveSource,
     target: &Target,
-    options: &Options,
+    options: &PushOptions,
     cache: &Arc<dyn LayerCache>,
-) -> Result<Pushed, PushError> {
+) -> Result<PushReport, PushError> {
     cofferdam_registry::push(source, target, options, Arc::clone(cache), &Progress::none()).await
 }
 
-pub async fn push(source: Source, target: &Target) -> Result<Pushed, PushError> {
-    push_with(source, target, &Options::default(), &memory()).await
+pub(crate) async fn push(source: ArchiveSource, target: &Target) -> Result<PushReport, PushError> {
+    push_with(source, target, &PushOptions::default(), &memory()).await
 }

@@ -1,21 +1,21 @@
 //! Debian's `docker-registry` on a free port with a folder of its own, and `skopeo` to look at what arrived. Where they
 //! are not installed, a test says SKIPPED and ends.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+
+use cofferdam_testkit::{DockerRegistry, RegistrySetup};
 
 use super::fake::{PASSWORD, USER};
 
 /// `PASSWORD` by bcrypt, as `htpasswd -B` writes it.
 const HTPASSWD: &str = "alice:$2y$04$2DKPB97CZJEuPejMdpPPxuVlclH5OSk1zpTLql9/EwWEpmKoDSr6y\n";
 
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("cofferdam-registry-{}-{number}", std::process::id()));
@@ -34,8 +34,8 @@ fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// Whether the test can run; says so where it cannot.
-pub fn have(test: &str, programs: &[&str]) -> bool {
+/// True if the test can run. Prints SKIPPED otherwise.
+pub(crate) fn have(test: &str, programs: &[&str]) -> bool {
     let missing: Vec<_> = programs.iter().filter(|program| !is_there(program)).collect();
     if !missing.is_empty() {
         eprintln!("SKIPPED {test}: {missing:?} is not installed (Debian's packages of the same name)");
@@ -44,72 +44,41 @@ pub fn have(test: &str, programs: &[&str]) -> bool {
 }
 
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     pub password: bool,
     /// Certificate and key, PEM.
     pub tls: Option<(String, String)>,
 }
 
-pub struct Real {
-    child: Child,
-    config: PathBuf,
+pub(crate) struct Real {
+    registry: DockerRegistry,
     pub address: String,
     pub folder: Folder,
 }
 
 impl Real {
-    pub fn start(setup: &Setup) -> Self {
-        let folder = Folder::new();
-        // Free a moment ago; whoever takes it in between fails this test, not another one.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("localhost:{port}");
-        let path = |name: &str| folder.0.join(name).display().to_string();
-        let mut config = format!(
-            "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    \
-             rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: localhost:{port}\n  secret: known-after-a-restart\n",
-            path("data")
-        );
-        if let Some((certificate, key)) = &setup.tls {
-            std::fs::write(path("tls.crt"), certificate).unwrap();
-            std::fs::write(path("tls.key"), key).unwrap();
-            config.push_str(&format!("  tls:\n    certificate: {}\n    key: {}\n", path("tls.crt"), path("tls.key")));
-        }
-        if setup.password {
-            std::fs::write(path("htpasswd"), HTPASSWD).unwrap();
-            config.push_str(&format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", path("htpasswd")));
-        }
-        let file = folder.0.join("config.yml");
-        std::fs::write(&file, config).unwrap();
-        let real = Self { child: spawn(&file, &folder.0), config: file, address, folder };
-        real.wait();
-        real
-    }
-
-    fn wait(&self) {
-        let started = Instant::now();
-        while std::net::TcpStream::connect(&self.address).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "docker-registry did not start: {}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    pub(crate) fn start(setup: &Setup) -> Self {
+        let htpasswd = setup.password.then(|| HTPASSWD.to_owned());
+        let setup = RegistrySetup { htpasswd, tls: setup.tls.clone(), delete: true };
+        let registry = DockerRegistry::with(&setup).unwrap();
+        Self { address: format!("localhost:{}", registry.port), registry, folder: Folder::new() }
     }
 
     /// Ends it, as a crash would.
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub(crate) fn kill(&mut self) {
+        self.registry.kill();
     }
 
-    pub fn start_again(&mut self) {
-        self.child = spawn(&self.config, &self.folder.0);
-        self.wait();
+    pub(crate) fn start_again(&mut self) {
+        self.registry.start_again();
     }
 
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.0.join("log")).unwrap_or_default()
+    pub(crate) fn log(&self) -> String {
+        self.registry.log()
     }
 
-    /// What `skopeo` says, which has to work.
-    pub fn skopeo(&self, arguments: &[&str]) -> String {
+    /// The output of `skopeo`, which must succeed.
+    pub(crate) fn skopeo(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("skopeo");
         command.args(arguments).env("XDG_RUNTIME_DIR", &self.folder.0).env("HOME", &self.folder.0);
         let Output { status, stdout, stderr } = command.output().unwrap();
@@ -118,14 +87,14 @@ impl Real {
     }
 
     /// An image as skopeo sees it.
-    pub fn seen(&self, image: &str, more: &[&str]) -> serde_json::Value {
+    pub(crate) fn seen(&self, image: &str, more: &[&str]) -> serde_json::Value {
         let place = format!("docker://{}/{image}", self.address);
         let arguments = [&["inspect", "--tls-verify=false"], more, &[place.as_str()]].concat();
         serde_json::from_str(&self.skopeo(&arguments)).unwrap()
     }
 
     /// Copies an image out of the registry, layers and all, with every digest checked by skopeo.
-    pub fn copied(&self, image: &str) -> PathBuf {
+    pub(crate) fn copied(&self, image: &str) -> PathBuf {
         let to = self.folder.0.join(format!("copy-{}", image.replace(['/', ':', '@'], "-")));
         let place = format!("docker://{}/{image}", self.address);
         let credentials = format!("{USER}:{PASSWORD}");
@@ -134,21 +103,7 @@ impl Real {
         to
     }
 
-    pub fn data(&self) -> PathBuf {
-        self.folder.0.join("data")
-    }
-}
-
-fn spawn(config: &Path, folder: &Path) -> Child {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
-    let mut command = Command::new("docker-registry");
-    command.arg("serve").arg(config).stdout(Stdio::null()).stderr(log).stdin(Stdio::null());
-    command.spawn().unwrap()
-}
-
-impl Drop for Real {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub(crate) fn data(&self) -> PathBuf {
+        self.registry.data()
     }
 }

@@ -1,4 +1,4 @@
-//! Makes an archive of its description: a good image in one of the forms, and what is changed of it.
+//! Builds an archive from its description: a good image in one of the forms, plus modifications.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,30 +11,30 @@ use super::tar::{Compress, Entry, Kind, write_entry};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Description {
+pub(crate) struct Description {
     pub form: Form,
     /// Each is the entries of a layer.
     pub layers: Vec<Vec<Entry>>,
     pub layer_compress: Compress,
-    /// Instead of the layer's own bytes, after compression.
+    /// Replaces the layer's own bytes, after compression.
     pub layer_bytes: Option<Bytes>,
     /// Fields of the configuration.
     pub config: toml::Table,
-    /// What is added after the image.
+    /// Entries added after the image.
     pub entry: Vec<Entry>,
-    /// Paths that are left out.
+    /// Paths to leave out.
     pub remove: Vec<String>,
     /// Paths whose data is replaced.
     pub replace: BTreeMap<String, Bytes>,
-    /// The other way round.
+    /// Reverses the order of the entries.
     pub reverse: bool,
     pub no_end: bool,
     pub compress: Compress,
-    /// All the bytes, instead of everything above.
+    /// All bytes of the archive, instead of everything above.
     pub raw: Option<Bytes>,
-    /// What follows it.
+    /// Bytes to append.
     pub after: Option<Bytes>,
-    /// Only so many bytes.
+    /// Cuts the archive to this length.
     pub cut: Option<usize>,
 }
 
@@ -62,18 +62,18 @@ impl Default for Description {
 
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Form {
+pub(crate) enum Form {
     /// As podman and skopeo write it.
     Docker,
-    /// As Docker did until version 24: layers by names that say nothing, and links.
+    /// As Docker wrote it until version 24: layers with opaque names, and links.
     DockerOld,
     Oci,
-    /// Only what `entry` has.
+    /// Only the entries in `entry`.
     None,
 }
 
-/// An archive, and where its last entry ends.
-pub struct Built {
+/// An archive, and the end of its last entry.
+pub(crate) struct Built {
     pub bytes: Vec<u8>,
     pub end: usize,
     pub layers: Vec<Digest>,
@@ -124,7 +124,7 @@ fn text(text: &str) -> Option<Bytes> {
 type Files = Vec<(Entry, String, Vec<u8>)>;
 
 impl Description {
-    pub fn build(&self) -> Result<Built, String> {
+    pub(crate) fn build(&self) -> Result<Built, String> {
         if let Some(raw) = &self.raw {
             let bytes = raw.bytes()?;
             return Ok(Built { end: bytes.len(), bytes, layers: Vec::new() });
@@ -254,7 +254,7 @@ impl Description {
     }
 }
 
-/// Path and data of an entry, with the names that it uses, and its own for those that come after.
+/// The path and data of an entry, with names replaced. Its own names are added for later entries.
 fn fill(entry: &Entry, names: &mut BTreeMap<String, String>) -> Result<(String, Vec<u8>), String> {
     let (mut data, mut diff_id) = (Vec::new(), None);
     if let Some(layer) = &entry.layer {
@@ -305,7 +305,7 @@ fn pack(out: &mut dyn Write, layer: &[Entry]) -> std::io::Result<()> {
     out.write_all(&[0; 1024])
 }
 
-/// What is written, compressed; and its digest before.
+/// The compressed bytes, and the digest before compression.
 fn squeeze(
     compress: Compress,
     write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,

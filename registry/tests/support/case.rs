@@ -1,9 +1,9 @@
-//! A file of `tests/attack/images`: the description of an archive, and what has to come of it.
+//! A file in `tests/attack/images`: the description of an archive, and the expected result.
 
 use std::io::{Cursor, Read, Seek, Write};
 use std::time::{Duration, Instant};
 
-use cofferdam_registry::{Allow, Archive, ArchiveError, Limits, Rules, Source, read_archive};
+use cofferdam_registry::{Allow, Archive, ArchiveError, ArchiveLimits, ArchiveSource, Rules, read_archive};
 use serde::Deserialize;
 
 use super::archive::{Built, Description};
@@ -12,7 +12,7 @@ use super::tar::Compress;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
+pub(crate) struct Case {
     pub about: String,
     #[serde(default)]
     pub archive: Description,
@@ -23,10 +23,10 @@ pub struct Case {
     pub expect: Expect,
 }
 
-/// Limits other than the usual.
+/// Limits that differ from the defaults.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Lowered {
+pub(crate) struct Lowered {
     layers: Option<usize>,
     layer_bytes: Option<u64>,
     image_bytes: Option<u64>,
@@ -42,7 +42,7 @@ pub struct Lowered {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Asked {
+pub(crate) struct Asked {
     platform: Option<String>,
     name: Option<String>,
     allow_secrets: Vec<String>,
@@ -52,22 +52,22 @@ pub struct Asked {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Expect {
-    /// Parts of the error; `|` between those of which one is enough. Without any the archive is good.
+pub(crate) struct Expect {
+    /// Parts of the error. `|` separates alternatives. Empty: the archive is good.
     pub error: Vec<String>,
     /// `archive`, `limit`, `transfer`.
     pub fault: Option<String>,
-    /// Parts that the error must not have.
+    /// Parts that the error must not contain.
     pub lacks: Vec<String>,
     pub layers: Option<usize>,
     pub images: Option<usize>,
     pub skipped: Option<usize>,
     pub unreferenced: Option<usize>,
-    /// Every shorter beginning of the archive is refused.
+    /// Every shorter prefix of the archive must be refused.
     pub cut_anywhere: bool,
 }
 
-/// What every refusal has one of: it says what to do.
+/// Every refusal contains one of these, because it must say what to do.
 const ADVICE: [&str; 11] = [
     "save ",
     "send ",
@@ -81,12 +81,12 @@ const ADVICE: [&str; 11] = [
     "is wanted",
     "only ",
 ];
-const SOON: Duration = Duration::from_secs(5);
+const DEFAULT_MAX_TIME: Duration = Duration::from_secs(5);
 
 impl Case {
-    pub fn limits(&self) -> Limits {
-        let (usual, own) = (Limits::default(), &self.limits);
-        Limits {
+    pub(crate) fn limits(&self) -> ArchiveLimits {
+        let (usual, own) = (ArchiveLimits::default(), &self.limits);
+        ArchiveLimits {
             layers: own.layers.unwrap_or(usual.layers),
             layer_bytes: own.layer_bytes.unwrap_or(usual.layer_bytes),
             image_bytes: own.image_bytes.unwrap_or(usual.image_bytes),
@@ -102,15 +102,15 @@ impl Case {
         }
     }
 
-    pub fn rules(&self) -> Result<Rules, String> {
+    pub(crate) fn rules(&self) -> Result<Rules, String> {
         let platform = self.rules.platform.as_ref().map(|text| text.parse().map_err(|e| format!("{e}"))).transpose()?;
         let allow = Allow { secrets: self.rules.allow_secrets.clone(), devices: self.rules.allow_devices };
         let (name, entry_point) = (self.rules.name.clone(), !self.rules.no_entry_point);
         Ok(Rules { platform, name, entry_point, allow, ..Rules::default() })
     }
 
-    /// From a stream, from a stream in small pieces, and from a file.
-    pub fn play(&self) -> Result<(), String> {
+    /// Reads it from a stream, from a stream in small pieces, and from a file.
+    pub(crate) fn play(&self) -> Result<(), String> {
         let built = self.archive.build()?;
         let (limits, rules) = (self.limits(), self.rules()?);
         let small = built.bytes.len() < 1 << 20;
@@ -122,7 +122,7 @@ impl Case {
             let mut sink = Checking::default();
             let source = source(kind, &built.bytes)?;
             let result = read_archive(source, &limits, &rules, &mut sink);
-            if started.elapsed() > SOON {
+            if started.elapsed() > DEFAULT_MAX_TIME {
                 return Err(format!("{kind}: it takes {:?}", started.elapsed()));
             }
             self.judge(&result).map_err(|error| format!("{kind}: {error}"))?;
@@ -171,8 +171,8 @@ impl Case {
         }
     }
 
-    fn cut(&self, built: &Built, limits: &Limits, rules: &Rules) -> Result<(), String> {
-        // With half of the end marker it is complete.
+    fn cut(&self, built: &Built, limits: &ArchiveLimits, rules: &Rules) -> Result<(), String> {
+        // Half of the end marker makes it complete.
         let complete = if self.archive.compress == Compress::None { built.end + 512 } else { built.bytes.len() };
         for length in 0..complete {
             for kind in ["stream", "file"] {
@@ -190,19 +190,19 @@ impl Case {
     }
 }
 
-fn source(kind: &str, bytes: &[u8]) -> Result<Source, String> {
+fn source(kind: &str, bytes: &[u8]) -> Result<ArchiveSource, String> {
     Ok(match kind {
-        "stream" => Source::Stream(Box::new(Cursor::new(bytes.to_vec()))),
-        "pieces" => Source::Stream(Box::new(Small(Cursor::new(bytes.to_vec())))),
+        "stream" => ArchiveSource::Stream(Box::new(Cursor::new(bytes.to_vec()))),
+        "pieces" => ArchiveSource::Stream(Box::new(Small(Cursor::new(bytes.to_vec())))),
         _ => {
             let mut file = tempfile::tempfile().map_err(|e| e.to_string())?;
             file.write_all(bytes).and_then(|()| file.rewind()).map_err(|e| e.to_string())?;
-            Source::File(file)
+            ArchiveSource::File(file)
         }
     })
 }
 
-/// A few bytes at a time, as a slow connection gives them.
+/// A few bytes at a time, as from a slow connection.
 struct Small<R>(R);
 
 impl<R: Read> Read for Small<R> {

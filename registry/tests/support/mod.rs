@@ -1,18 +1,18 @@
-//! What the tests of this crate share: archives made of a description, and a sink that checks what it is given.
+//! Shared test support: archives built from a description, and a sink that checks what it receives.
 #![allow(dead_code)]
 
-pub mod archive;
-pub mod case;
+pub(crate) mod archive;
+pub(crate) mod case;
 #[path = "../../../tests/support/generate.rs"]
-pub mod generate;
-pub mod sink;
-pub mod tar;
+pub(crate) mod generate;
+pub(crate) mod sink;
+pub(crate) mod tar;
 
-/// Cases of tools have components in them; images have none.
-pub mod component {
+/// Cases of tools contain components; images contain none.
+pub(crate) mod component {
     use std::collections::BTreeMap;
 
-    pub fn made(
+    pub(crate) fn made(
         _: &str,
         _: &str,
         _: &BTreeMap<String, String>,

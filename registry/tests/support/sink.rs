@@ -1,11 +1,11 @@
-//! A sink that keeps nothing, and checks everything: order of calls, sizes, digests.
+//! A sink that keeps nothing and checks everything: order of calls, sizes, digests.
 
 use bytes::Bytes;
 use cofferdam_registry::{Hasher, LayerEnd, LayerStart, Sink, SinkError, Want};
 
 type Choice = Box<dyn FnMut(&LayerStart) -> Want>;
 
-pub struct Checking {
+pub(crate) struct Checking {
     want: Choice,
     open: Option<(LayerStart, Hasher, Want)>,
     pub starts: Vec<LayerStart>,
@@ -19,7 +19,7 @@ impl Default for Checking {
 }
 
 impl Checking {
-    pub fn wanting(want: impl FnMut(&LayerStart) -> Want + 'static) -> Self {
+    pub(crate) fn wanting(want: impl FnMut(&LayerStart) -> Want + 'static) -> Self {
         Self { want: Box::new(want), open: None, starts: Vec::new(), ends: Vec::new() }
     }
 }

@@ -1,4 +1,4 @@
-//! Writes tar as a hostile program would: any header, any order, any lie.
+//! Writes tar like a hostile program: any header, in any order, with any lie.
 
 use std::io::{self, Write};
 
@@ -8,29 +8,29 @@ use super::generate::Bytes;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub path: Bytes,
     #[serde(default)]
     pub kind: Kind,
     #[serde(default)]
     pub link: String,
     pub data: Option<Bytes>,
-    /// So many bytes of zeros instead of `data`.
+    /// This many zero bytes instead of `data`.
     pub zeros: Option<u64>,
-    /// The data is an archive of its own.
+    /// The data is an archive of these entries.
     pub layer: Option<Vec<Entry>>,
-    /// Digests stand in its path: `${NAME}` is the path of a blob that came before, and its own if it is a blob.
+    /// Its path may contain digests: `${NAME}` is the path of an earlier blob, or its own if it is one.
     #[serde(default)]
     pub blob: bool,
     #[serde(rename = "as")]
     pub name: Option<String>,
     pub compress: Option<Compress>,
-    /// The same entry again and again; `{}` in the path is its number.
+    /// Repeats the entry. `{}` in the path is its number.
     pub count: Option<u64>,
-    /// What the header says, whatever is true: 12 bytes.
+    /// The size field in the header, whatever the real size: 12 bytes.
     pub size: Option<Bytes>,
     pub flag: Option<char>,
-    /// The body of an extended header before it.
+    /// The body of an extended header before the entry.
     pub pax: Option<Bytes>,
     pub global: Option<Bytes>,
     pub long_name: Option<Bytes>,
@@ -39,14 +39,14 @@ pub struct Entry {
     /// Comes before everything else.
     #[serde(default)]
     pub first: bool,
-    /// The data ends without what fills its last block.
+    /// Omits the padding of the last block.
     #[serde(default)]
     pub no_padding: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub(crate) enum Kind {
     #[default]
     File,
     HardLink,
@@ -59,7 +59,7 @@ pub enum Kind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Compress {
+pub(crate) enum Compress {
     None,
     Gzip,
     Zstd,
@@ -81,8 +81,8 @@ impl Kind {
     }
 }
 
-/// An entry whose data is known.
-pub fn write_entry(out: &mut dyn Write, entry: &Entry, path: &[u8], link: &str, data: &[u8]) -> io::Result<()> {
+/// Writes an entry with known data.
+pub(crate) fn write_entry(out: &mut dyn Write, entry: &Entry, path: &[u8], link: &str, data: &[u8]) -> io::Result<()> {
     let made = |bytes: &Bytes| bytes.bytes().map_err(io::Error::other);
     for (flag, body) in [('g', &entry.global), ('x', &entry.pax), ('L', &entry.long_name)] {
         let Some(body) = body else { continue };

@@ -1,13 +1,14 @@
-//! Makes a kernel's first image: starts the interpreter once, warms it up, and takes its memory.
+//! Makes a kernel's first image: starts the interpreter once, warms it up, and saves its memory.
 //!
-//! Runs only when kernels are prepared. The texts that it runs come from the kernel's folder, not from users.
+//! Only runs while kernels are prepared. The code that it runs comes from the kernel's folder, not from users.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_contract::LimitName;
 use cofferdam_host_api::{Base, Budget, Interrupt, Quota, Sandbox, Stdio, Stop, Vfs, WallClock};
+use parking_lot::Mutex;
 use serde_json::json;
 use wasmtime::component::{Component, Instance};
 use wasmtime::{Engine, Store};
@@ -20,16 +21,16 @@ use crate::error::KernelError;
 use crate::guest::State;
 use crate::memory::{Slot, WASM_PAGE, with_pending};
 
-/// How long an interpreter may take to start and warm up.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The longest time for an interpreter to start and warm up.
+const BIRTH_TIMEOUT: Duration = Duration::from_secs(300);
 const QUOTA: Quota = Quota { disk_bytes: 64 << 20, files: 1_000, open_files: 64 };
 
 fn failed(what: impl std::fmt::Display) -> KernelError {
     KernelError::Image(what.to_string())
 }
 
-/// The same time of day for every image, so that an image that is made anew is the one it was, and what sessions have
-/// suspended over it stays good: 2026-01-01.
+/// A fixed time of day (2026-01-01), so that remaking an image gives the same bytes and suspended sessions over it stay
+/// valid.
 struct StandingClock;
 
 impl WallClock for StandingClock {
@@ -38,7 +39,7 @@ impl WallClock for StandingClock {
     }
 }
 
-/// What the interpreter says while it starts, for the error if it does not.
+/// The interpreter's output while it starts, for error messages.
 type Said = Arc<Mutex<Vec<u8>>>;
 
 struct Making {
@@ -60,18 +61,18 @@ impl Making {
             }
         };
         let said = || {
-            let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            let said = self.said.lock();
             String::from_utf8_lossy(&said).trim().to_owned()
         };
         match status {
             Ok(0) => Ok(()),
-            Ok(status) => Err(failed(format!("{name} answered {status}: {}", said()))),
+            Ok(status) => Err(failed(format!("{name} returned {status}: {}", said()))),
             Err(error) => Err(failed(format!("{name}: {error:#}: {}", said()))),
         }
     }
 }
 
-/// Starts the interpreter and gives its memory at rest.
+/// Starts the interpreter and returns its memory at rest.
 pub fn first_image(
     engine: &Engine,
     component: &Component,
@@ -84,7 +85,7 @@ pub fn first_image(
     let vfs = Vfs::new(Arc::new(base), QUOTA).map_err(failed)?;
     let said = Said::default();
     let mut sandbox = Sandbox::new(vfs);
-    sandbox.set_interrupt(Interrupt::new(Instant::now().checked_add(PATIENCE)));
+    sandbox.set_interrupt(Interrupt::new(Instant::now().checked_add(BIRTH_TIMEOUT)));
     sandbox.set_reproducible();
     sandbox.set_env(manifest.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>());
     listen(&mut sandbox, &said);
@@ -119,15 +120,17 @@ pub fn first_image(
     }
     let open = making.store.data().sandbox.vfs().usage().open;
     if open > 0 {
-        return Err(failed(format!("{open} files are open at rest; they would not be in a sandbox born of it")));
+        return Err(failed(format!(
+            "{open} files are open at rest; a sandbox started from the image would not have them"
+        )));
     }
     Ok(slot.with_bytes(&mut making.store, <[u8]>::to_vec))
 }
 
-/// Keeps the first 64 KiB of what the interpreter says, through its streams and its door.
+/// Keeps the first 64 KiB of the interpreter's output, from its streams and its door.
 fn listen(sandbox: &mut Sandbox, said: &Said) {
     let keep = |said: &Said, bytes: &[u8]| {
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = said.lock();
         let room = (64_usize << 10).saturating_sub(said.len()).min(bytes.len());
         said.extend_from_slice(bytes.get(..room).unwrap_or_default());
     };

@@ -1,6 +1,6 @@
-//! A kernel's manifest, `kernel.toml`: what it is, where its parts are, how its image is made.
+//! A kernel's manifest, `kernel.toml`: its name, its files, and how its image is made.
 //!
-//! Adding a kernel is adding such a folder; nothing in the engine knows one by name.
+//! To add a kernel, add such a folder. The engine knows no kernel by name.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,14 +15,14 @@ use crate::error::KernelError;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// One word: the kernel that a language names.
+    /// One word. Languages refer to kernels by it.
     pub name: String,
-    /// The interpreter's version and our revision of it.
+    /// The interpreter's version and our revision.
     pub version: String,
     pub language: String,
     pub module: ModuleSpec,
     pub image: ImageSpec,
-    /// The environment that the image is made in and that runs start from; a run's own comes on top.
+    /// The environment for making the image and for every run. A run's own variables are added to it.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     #[serde(default)]
@@ -36,7 +36,7 @@ pub struct ModuleSpec {
     pub exports: Exports,
 }
 
-/// Which of the core module's exports (and the import `door`) plays which part.
+/// The roles of the core module's exports, and the import `door`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exports {
@@ -44,28 +44,28 @@ pub struct Exports {
     pub boot: String,
     pub turn: String,
     pub alloc: String,
-    /// `module.name` of the import that is the raw door.
+    /// `module.name` of the import for the raw door.
     pub door: String,
 }
 
-/// How the first image is made.
+/// The recipe for the first image.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
-    /// Files whose text is a turn each.
+    /// Files whose text is run as one turn each.
     #[serde(default)]
     pub prelude: Vec<PathBuf>,
-    /// Source texts that are run as a user's would be.
+    /// Source texts that are run like user code.
     #[serde(default)]
     pub warmup: Vec<String>,
-    /// The text of a turn; `$SPEC` stands for the turn spec as a string literal.
+    /// The template of a turn. `$SPEC` is replaced by the turn spec as a string literal.
     pub turn: String,
-    /// A turn after the last warm-up, which leaves the interpreter as a run wants to find it.
+    /// A turn after the last warm-up, which puts the interpreter into the state that runs expect.
     #[serde(default)]
     pub finish: Option<String>,
 }
 
-/// A read-only file or folder of the kernel's that guests see.
+/// A read-only file or folder of the kernel that guests see.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MountSpec {
@@ -74,14 +74,14 @@ pub struct MountSpec {
 }
 
 impl Manifest {
-    /// Reads `kernel.toml` of a kernel's folder.
+    /// Reads `kernel.toml` from a kernel's folder.
     pub fn read(folder: &Path) -> Result<Self, KernelError> {
         let path = folder.join("kernel.toml");
         let text = fs::read_to_string(&path).map_err(|e| KernelError::io(&path, e))?;
         toml::from_str(&text).map_err(|e| KernelError::Manifest { path, reason: e.to_string() })
     }
 
-    /// The folders below `kernels` that hold a manifest, sorted by name.
+    /// The folders below `kernels` that contain a manifest, sorted by name.
     pub fn folders(kernels: &Path) -> Result<Vec<PathBuf>, KernelError> {
         let entries = fs::read_dir(kernels).map_err(|e| KernelError::io(kernels, e))?;
         let mut folders: Vec<PathBuf> = entries
@@ -97,7 +97,7 @@ impl Manifest {
     }
 }
 
-/// Every file of a folder, in order.
+/// All files of a folder, in order.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>, KernelError> {
     let mut files = Vec::new();
     collect(folder, &mut files).map_err(|e| KernelError::io(folder, e))?;
@@ -105,14 +105,14 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, KernelError> {
     Ok(files)
 }
 
-/// SHA-256 of every file of a folder, by its path in it.
+/// The SHA-256 of each file of a folder, by relative path.
 pub fn file_digests(folder: &Path) -> Result<BTreeMap<PathBuf, String>, KernelError> {
     let mut digests = BTreeMap::new();
     for path in files(folder)? {
         let mut hash = Sha256::new();
         let mut file = fs::File::open(&path).map_err(|e| KernelError::io(&path, e))?;
         io::copy(&mut file, &mut hash).map_err(|e| KernelError::io(&path, e))?;
-        digests.insert(path.strip_prefix(folder).unwrap_or(&path).to_owned(), hex(&hash.finalize()));
+        digests.insert(path.strip_prefix(folder).unwrap_or(&path).to_owned(), hex::encode(hash.finalize()));
     }
     Ok(digests)
 }
@@ -127,8 +127,4 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

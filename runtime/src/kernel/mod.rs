@@ -1,6 +1,6 @@
 //! Kernels: interpreters as components over memory images.
 //!
-//! A kernel here is loaded and ready: its code, its image, its read-only files, and the slots that wait for runs.
+//! A loaded kernel has its code, its image, its read-only files and its warm slots.
 
 pub mod birth;
 pub mod manifest;
@@ -26,7 +26,7 @@ use manifest::Manifest;
 use pool::SlotPool;
 use prepare::{Keys, Prepared};
 
-/// An interpreter that is ready to be born, again and again.
+/// A loaded interpreter, ready to start guests.
 pub struct Kernel {
     manifest: Manifest,
     engine: Engine,
@@ -38,7 +38,7 @@ pub struct Kernel {
     slots: SlotPool,
 }
 
-/// Links what a kernel may import: WASI over the sandbox's own files, and the door. Nothing else exists.
+/// Links a kernel's imports: WASI over the sandbox's own files, and the door. Nothing else.
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     cofferdam_host_api::add_to_linker(&mut linker)?;
@@ -47,7 +47,8 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 }
 
 impl Kernel {
-    /// Loads a prepared kernel. `files` is what all sandboxes' files together may hold; `slots` how many are kept warm.
+    /// Loads a prepared kernel. `files` is the memory budget of all sandboxes' files; `slots` is the number of warm
+    /// slots.
     pub fn load(
         engine: &Engine,
         cache: &ArtifactCache,
@@ -94,7 +95,7 @@ impl Kernel {
         &self.manifest.env
     }
 
-    /// The text of a turn for a spec in JSON.
+    /// The text of a turn for a JSON spec.
     pub fn turn_text(&self, spec: &str) -> String {
         turn_text(&self.manifest.image.turn, spec)
     }
@@ -119,7 +120,7 @@ impl Kernel {
         &self.image
     }
 
-    /// What the file systems of this kernel's sandboxes have in common.
+    /// The parts shared by the file systems of this kernel's sandboxes.
     pub fn base(&self) -> &Arc<Base> {
         &self.base
     }
@@ -129,10 +130,10 @@ impl Kernel {
     }
 }
 
-/// `$SPEC` becomes the spec as a string literal: JSON's is Python's and JavaScript's too.
+/// Replaces `$SPEC` by the spec as a string literal. JSON's literals are valid in Python and JavaScript.
 pub(crate) fn turn_text(template: &str, spec: &str) -> String {
     let literal = serde_json::Value::from(spec).to_string();
-    // U+2028 and U+2029 stand raw in JSON; older JavaScript grammars end a line there.
+    // JSON allows U+2028 and U+2029 unescaped; older JavaScript grammars end a line there.
     let literal = literal.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
     template.replacen("$SPEC", &literal, 1)
 }

@@ -10,7 +10,7 @@ use super::manifest::MountSpec;
 use crate::error::KernelError;
 use crate::memory::Mapping;
 
-/// Maps everything that the manifest names.
+/// Maps everything that the manifest mounts.
 pub fn open(folder: &Path, specs: &[MountSpec]) -> Result<Mounts, KernelError> {
     let mut mounts = Mounts::new();
     for spec in specs {
@@ -29,7 +29,7 @@ fn add(mounts: &mut Mounts, guest: &str, path: &Path) -> Result<(), KernelError>
             let name = entry.file_name();
             let name = name.to_str().ok_or_else(|| KernelError::Manifest {
                 path: entry.path(),
-                reason: "a name that is not UTF-8".to_owned(),
+                reason: "a file name is not UTF-8".to_owned(),
             })?;
             add(mounts, &format!("{guest}/{name}"), &entry.path())?;
         }

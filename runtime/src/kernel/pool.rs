@@ -1,19 +1,20 @@
-//! Slots that wait for the next run, clean and with their pages still there.
+//! Warm slots for the next runs: clean, with their pages still present.
 //!
-//! A slot that served one organization never serves another: it is unmapped, and the other gets a new mapping.
+//! A slot that served one organization never serves another. It is unmapped, and the other gets a new mapping.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use cofferdam_contract::OrganizationId;
+use parking_lot::Mutex;
 
 use crate::engine::{GUARD, RESERVATION};
 use crate::memory::{Image, PAGE, ResetStats, Slot};
 
-/// The pages that all kept slots of a kernel together may have made their own.
-const MOST_PAGES: usize = (1 << 30) / PAGE;
-/// One reset in this many is checked byte for byte.
+/// The most private pages of all kept slots of a kernel together.
+const MAX_PAGES: usize = (1 << 30) / PAGE;
+/// One in this many resets is verified byte for byte.
 const VERIFY_EVERY: u64 = 1_024;
 
 /// The kept slots of one kernel.
@@ -25,7 +26,7 @@ pub struct SlotPool {
     pub stats: PoolStats,
 }
 
-/// The slots, with the number of pages that each has made its own, and the sum of those.
+/// The slots with their numbers of private pages, and the total.
 #[derive(Debug, Default)]
 struct Kept {
     slots: Vec<(OrganizationId, Slot, usize)>,
@@ -40,12 +41,12 @@ impl Kept {
     }
 }
 
-/// Counts since the start.
+/// Counters since the start.
 #[derive(Debug, Default)]
 pub struct PoolStats {
     pub reused: AtomicU64,
     pub mapped: AtomicU64,
-    /// Resets that failed or did not stand the check. Anything but 0 is a defect.
+    /// Resets that failed or did not pass verification. Anything but 0 is a bug.
     pub spoiled: AtomicU64,
     pub private_pages: AtomicU64,
 }
@@ -55,9 +56,9 @@ impl SlotPool {
         Self { image, kept: Mutex::default(), most, resets: AtomicU64::new(0), stats: PoolStats::default() }
     }
 
-    /// A clean slot for a run of the organization's: the one it used last, or a new mapping.
+    /// A clean slot for a run: the one that the organization used last, or a new mapping.
     pub fn take(&self, organization: &OrganizationId) -> io::Result<Slot> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         let found = kept.slots.iter().rposition(|(owner, ..)| owner == organization);
         if let Some(slot) = found.map(|at| kept.remove(at)) {
             self.stats.reused.fetch_add(1, Ordering::Relaxed);
@@ -68,7 +69,7 @@ impl SlotPool {
         Slot::new(Arc::clone(&self.image), RESERVATION, GUARD)
     }
 
-    /// Resets a slot and keeps it; one that does not come out clean is unmapped.
+    /// Resets a slot and keeps it. Unmaps it if the reset fails.
     pub fn give(&self, organization: &OrganizationId, mut slot: Slot) {
         let pages = match slot.reset() {
             Ok(ResetStats { private_pages, dropped }) => {
@@ -84,18 +85,18 @@ impl SlotPool {
             if !slot.is_pristine() {
                 self.spoiled("the slot differs from its image after a reset");
             }
-            // The check has touched every page, and the next scan would have to walk them all: the slot has served.
+            // Not kept: verification touched every page, and the next scan would have to walk them all.
             return;
         }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         kept.pages += pages;
         kept.slots.push((organization.clone(), slot, pages));
         let mut surplus = Vec::new();
-        while kept.slots.len() > self.most || (kept.pages > MOST_PAGES && kept.slots.len() > 1) {
+        while kept.slots.len() > self.most || (kept.pages > MAX_PAGES && kept.slots.len() > 1) {
             surplus.push(kept.remove(0));
         }
         drop(kept);
-        // Unmapped out of the lock.
+        // Unmapped outside the lock.
         drop(surplus);
     }
 
@@ -104,9 +105,9 @@ impl SlotPool {
         tracing::error!(reason, "a memory slot could not be reset and was unmapped");
     }
 
-    /// Slots that wait, and the bytes that they have made their own.
+    /// The number of kept slots, and their private bytes.
     pub fn kept(&self) -> (usize, usize) {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.lock();
         (kept.slots.len(), kept.slots.iter().filter_map(|(_, slot, _)| slot.private_bytes().ok()).sum())
     }
 }

@@ -1,7 +1,7 @@
-//! Prepares kernels: rewritten, compiled, and their first image made, once, into the artifact cache.
+//! Prepares kernels: rewrites, compiles and makes the first image, once, into the artifact cache.
 //!
-//! Runs in a process of its own before the worker starts, so that the worker never compiles and never writes to the
-//! cache. Everything is made under a key of its content, so that a second start finds it.
+//! Runs in its own process before the worker starts, so that the worker never compiles and never writes to the cache.
+//! Keys cover the content, so a second start finds everything.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,26 +15,26 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
-use super::manifest::{Manifest, file_digests, files, hex};
+use super::manifest::{Manifest, file_digests, files};
 use super::{birth, rewrite};
 use crate::artifact::{ArtifactCache, engine_key};
 use crate::engine::kernel_engine;
 use crate::error::KernelError;
 
-/// Change whenever the rewrite, or the making of images, does, so that what an older build made is not used.
+/// Change this with the rewrite or the making of images, so that results of older builds are not used.
 const REWRITE: &str = "2";
 const RECIPE: &str = "2";
 
-/// What is known of a prepared kernel, beside its code and its image.
+/// A prepared kernel's metadata, besides its code and its image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Prepared {
-    /// Of the image's bytes: what suspended sessions name.
+    /// The digest of the image's bytes. Suspended sessions refer to it.
     pub image_digest: String,
-    /// The memory's minimum: how the engine tells it from other memories.
+    /// The memory's minimum, by which the engine recognizes it among other memories.
     pub memory_pages: u64,
 }
 
-/// Where a kernel's artifacts are.
+/// The cache keys of a kernel's artifacts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Keys {
     pub code: String,
@@ -42,7 +42,8 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys of the kernel in `folder`, for this engine: the code's by the module alone, the image's by everything.
+    /// The keys of the kernel in `folder` for this engine. The code's key covers only the module, the image's key
+    /// everything.
     pub fn of(folder: &Path, manifest: &Manifest, engine: &Engine) -> Result<Self, KernelError> {
         let digests = file_digests(folder)?;
         let module = digests.get(&manifest.module.path).ok_or_else(|| KernelError::Manifest {
@@ -51,7 +52,7 @@ impl Keys {
         })?;
         let exports = format!("{:?}", manifest.module.exports);
         let all = digests.iter().map(|(path, digest)| format!("{} {digest}", path.display())).collect::<Vec<_>>();
-        let key = |parts: &[&str]| hex(Sha256::digest(parts.join("\n")).get(..20).unwrap_or_default());
+        let key = |parts: &[&str]| hex::encode(Sha256::digest(parts.join("\n")).get(..20).unwrap_or_default());
         Ok(Self {
             code: key(&["code", REWRITE, module, &exports, &engine_key(engine)]),
             image: key(&["image", RECIPE, env!("CARGO_PKG_VERSION"), &all.join("\n")]),
@@ -60,7 +61,7 @@ impl Keys {
 }
 
 impl Keys {
-    /// Names a folder by its files' names, sizes, times and inodes: the same for as long as nobody changes them.
+    /// Identifies a folder by its files' names, sizes, times and inodes, which change when the files do.
     fn fingerprint(folder: &Path, engine: &Engine) -> Result<String, KernelError> {
         let mut hash = Sha256::new();
         for path in files(folder)? {
@@ -71,17 +72,17 @@ impl Keys {
         }
         hash.update(engine_key(engine));
         hash.update([REWRITE, RECIPE, env!("CARGO_PKG_VERSION")].join(" "));
-        Ok(hex(hash.finalize().get(..20).unwrap_or_default()))
+        Ok(hex::encode(hash.finalize().get(..20).unwrap_or_default()))
     }
 
-    /// The keys as they were found when the kernel was prepared, if its files are still those: reading all of them again
-    /// would be most of a start.
+    /// The keys recorded when the kernel was prepared, if its files are unchanged. Reading all files again would take
+    /// most of the start.
     fn known(folder: &Path, engine: &Engine, cache: &ArtifactCache) -> Result<Option<Self>, KernelError> {
         let path = cache.path(&Self::fingerprint(folder, engine)?, "keys");
         Ok(fs::read(path).ok().and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
-    /// The keys, read from the files only where they are not known.
+    /// The recorded keys. Reads the files only if there are none.
     pub fn remembered(
         folder: &Path,
         manifest: &Manifest,
@@ -100,22 +101,21 @@ impl Keys {
     }
 }
 
-/// Whether everything that a worker needs of the kernel is in the cache.
+/// True if the cache has everything that a worker needs of the kernel.
 pub fn is_prepared(cache: &ArtifactCache, keys: &Keys) -> bool {
     cache.path(&keys.code, "code").is_file()
         && cache.path(&keys.image, "image").is_file()
         && cache.path(&keys.image, "json").is_file()
 }
 
-/// Whether what is there is whole: an image that is not what its digest says, or code that the engine refuses, is made
-/// again.
+/// True if the cached artifacts are intact. Damaged images, and code that the engine rejects, are rebuilt.
 fn is_sound(engine: &Engine, cache: &ArtifactCache, keys: &Keys) -> bool {
     let prepared: Option<Prepared> =
         fs::read(cache.path(&keys.image, "json")).ok().and_then(|json| serde_json::from_slice(&json).ok());
     let image = File::open(cache.path(&keys.image, "image")).and_then(|mut file| {
         let mut hash = Sha256::new();
         std::io::copy(&mut file, &mut hash)?;
-        Ok(hex(&hash.finalize()))
+        Ok(hex::encode(hash.finalize()))
     });
     let sound = prepared.zip(image.ok()).is_some_and(|(prepared, image)| prepared.image_digest == image);
     if !sound {
@@ -128,7 +128,7 @@ fn is_sound(engine: &Engine, cache: &ArtifactCache, keys: &Keys) -> bool {
     sound && loads
 }
 
-/// Prepares every kernel below `kernels`, telling `progress` what is being done and how long it has taken.
+/// Prepares every kernel below `kernels`, and reports steps and elapsed time to `progress`.
 pub fn prepare(kernels: &Path, cache: &Path, progress: &mut dyn FnMut(String)) -> Result<(), KernelError> {
     let engine = kernel_engine()?;
     let cache = ArtifactCache::open(cache)?;
@@ -171,7 +171,7 @@ fn prepare_one(
     let component = cache.load(engine, &keys.code)?;
     let image =
         with_elapsed(&about, progress, || birth::first_image(engine, &component, folder, manifest, &rewritten))??;
-    let prepared = Prepared { image_digest: hex(&Sha256::digest(&image)), memory_pages: rewritten.memory_pages };
+    let prepared = Prepared { image_digest: hex::encode(Sha256::digest(&image)), memory_pages: rewritten.memory_pages };
     cache.store(&keys.image, "image", |file| write_sparse(file, &image))?;
     let json = serde_json::to_vec(&prepared).map_err(|e| KernelError::Image(e.to_string()))?;
     cache.store(&keys.image, "json", |file| file.write_all(&json))?;
@@ -179,7 +179,7 @@ fn prepare_one(
     Ok(())
 }
 
-/// Leaves holes where the memory is zero.
+/// Writes a file with holes where the memory is zero.
 fn write_sparse(file: &mut File, bytes: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::FileExt;
     file.set_len(bytes.len() as u64)?;
@@ -191,7 +191,7 @@ fn write_sparse(file: &mut File, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Does long work on a thread of its own and says every few seconds that it still goes on.
+/// Runs long work on its own thread and reports the elapsed time every few seconds.
 fn with_elapsed<T: Send>(
     about: &str,
     progress: &mut dyn FnMut(String),
@@ -201,7 +201,7 @@ fn with_elapsed<T: Send>(
     let start = Instant::now();
     thread::scope(|scope| {
         let (done, wait) = mpsc::channel::<()>();
-        // The interpreter's start runs in the guest's stack, which lives on this one.
+        // The interpreter starts on this thread's stack, which must hold the guest's stack.
         let worker = thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, move || {
             let result = work();
             drop(done);

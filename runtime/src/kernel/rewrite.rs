@@ -1,8 +1,9 @@
-//! From an interpreter's core module to a component of the world `cofferdam:kernel/kernel`, at build time.
+//! Turns an interpreter's core module into a component of the world `cofferdam:kernel/kernel`, at build time.
 //!
-//! Drops the data segments (the first image gets them instead) and custom sections, appends `cabi_realloc` over the
-//! module's own allocator, points `proc_exit` to our door (for the exit code), gives `init`, `boot` and `turn` the types that the world wants, and encodes the result with
-//! the preview1 reactor adapter and our door. It changes no code of the interpreter.
+//! Removes data segments (they go into the first image) and custom sections, adds `cabi_realloc` over the module's own
+//! allocator, redirects `proc_exit` to our door (for the exit code), gives `init`, `boot` and `turn` the types that the
+//! world requires, and encodes the result with the preview1 reactor adapter and our door. Does not change the
+//! interpreter's code.
 
 use wasm_encoder::{
     CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection, Instruction,
@@ -20,15 +21,15 @@ use crate::error::KernelError;
 const KERNEL_WIT: &str = include_str!("../../../wit/kernel.wit");
 const DOOR_WAT: &str = include_str!("door.wat");
 
-/// A kernel as a component, and what was taken out of it for the first image.
+/// A kernel as a component, and the parts removed from it for the first image.
 pub struct Rewritten {
     pub component: Vec<u8>,
     pub segments: Vec<Segment>,
-    /// The memory's minimum, in WebAssembly pages: how the engine tells it from others.
+    /// The memory's minimum in WebAssembly pages, by which the engine recognizes it.
     pub memory_pages: u64,
 }
 
-/// Bytes that belong into the memory before `init`.
+/// Bytes to write into the memory before `init`.
 pub struct Segment {
     pub offset: usize,
     pub bytes: Vec<u8>,
@@ -38,7 +39,7 @@ fn bad(reason: impl std::fmt::Display) -> KernelError {
     KernelError::Module(reason.to_string())
 }
 
-/// What the rewrite has to know of the module before it can write it anew.
+/// The facts about a module that the rewrite needs.
 #[derive(Default)]
 struct Survey {
     types: Vec<Option<FuncType>>,
@@ -87,7 +88,7 @@ impl Survey {
                     for memory in section {
                         let memory = memory.map_err(bad)?;
                         if memory.memory64 || memory.shared || survey.memory_pages.replace(memory.initial).is_some() {
-                            return Err(bad("exactly one 32-bit unshared memory is wanted"));
+                            return Err(bad("exactly one 32-bit unshared memory is required"));
                         }
                     }
                 }
@@ -125,7 +126,7 @@ impl Survey {
     }
 }
 
-/// A function that is appended: its name, its type, its body.
+/// A function to append: name, type and body.
 struct Appended {
     name: &'static str,
     params: Vec<ValType>,
@@ -133,7 +134,7 @@ struct Appended {
     body: Vec<Instruction<'static>>,
 }
 
-/// Calls `name` with `params`, and answers 0 where the world wants a number and the module gives none.
+/// Calls `name` with `params`, and returns 0 if the world requires a number and the module returns none.
 fn adapted(
     survey: &Survey,
     name: &'static str,
@@ -143,7 +144,7 @@ fn adapted(
 ) -> Result<Appended, KernelError> {
     let (index, ty) = survey.function(export)?;
     if ty.params().len() != params || ty.params().iter().any(|p| *p != ParsedType::I32) {
-        return Err(bad(format!("{export:?} takes other parameters than {params} i32")));
+        return Err(bad(format!("{export:?} must take {params} i32 parameters")));
     }
     let mut body: Vec<_> = (0..params as u32).map(Instruction::LocalGet).collect();
     body.push(Instruction::Call(index));
@@ -213,7 +214,7 @@ fn door_adapter(resolve: &Resolve, name: &str) -> Result<Vec<u8>, KernelError> {
     Ok(module)
 }
 
-/// Writes the module anew, section by section, with the appended functions and without data and custom sections.
+/// Rewrites the module section by section, with the appended functions and without data and custom sections.
 fn assemble(module: &[u8], survey: &Survey, appended: &[Appended], door_module: &str) -> Result<Vec<u8>, KernelError> {
     let mut out = wasm_encoder::Module::new();
     let first_type = survey.types.len() as u32;
@@ -282,7 +283,7 @@ fn assemble(module: &[u8], survey: &Survey, appended: &[Appended], door_module: 
     Ok(out.finish())
 }
 
-/// The entries of a section without its leading size and count.
+/// The entries of a section, without its size and count.
 fn entries(section: &impl wasm_encoder::Encode) -> Vec<u8> {
     let mut bytes = Vec::new();
     section.encode(&mut bytes);
@@ -303,7 +304,7 @@ fn leb(bytes: &[u8]) -> (u32, usize) {
     (value, 5)
 }
 
-/// Writes a vector section with `more` entries after the ones it has.
+/// Writes a vector section with `more` entries after its own.
 fn append(
     out: &mut wasm_encoder::Module,
     id: u8,

@@ -1,4 +1,4 @@
-//! Hands slots to the engine: the memory that a kernel's instance gets is the one its keeper chose.
+//! Provides slots to the engine, so that a kernel's instance gets the memory chosen by its owner.
 #![allow(unsafe_code)] // reason: `LinearMemory` and `MemoryCreator` are unsafe traits
 
 use std::cell::RefCell;
@@ -11,8 +11,8 @@ thread_local! {
     static PENDING: RefCell<Option<(u64, SlotHandle)>> = const { RefCell::new(None) };
 }
 
-/// Runs `instantiate` so that the first memory it makes with `minimum_pages` as its minimum is `slot`. Whatever is
-/// left over is taken back: a slot never leaks into another instantiation.
+/// Runs `instantiate` so that its first memory with a minimum of `minimum_pages` is `slot`. An unused slot is withdrawn
+/// and never leaks into another instantiation.
 pub fn with_pending<R>(minimum_pages: u64, slot: SlotHandle, instantiate: impl FnOnce() -> R) -> R {
     PENDING.with(|pending| *pending.borrow_mut() = Some((minimum_pages, slot)));
     let result = instantiate();
@@ -26,7 +26,7 @@ pub struct SlotCreator;
 
 struct SlotMemory(SlotHandle);
 
-// SAFETY: `new_memory` gives memory whose base never moves, with the reservation and guard that were asked for.
+// SAFETY: `new_memory` returns memory whose base never moves, with the requested reservation and guard.
 unsafe impl MemoryCreator for SlotCreator {
     fn new_memory(
         &self,
@@ -47,7 +47,7 @@ unsafe impl MemoryCreator for SlotCreator {
         let needed = reserved.unwrap_or(0);
         if let Some(slot) = chosen {
             if slot.capacity() < needed || slot.size() < minimum {
-                return Err("the slot is smaller than the memory it is for".to_owned());
+                return Err("the slot is smaller than its memory".to_owned());
             }
             return Ok(Box::new(SlotMemory(slot)));
         }
@@ -57,7 +57,7 @@ unsafe impl MemoryCreator for SlotCreator {
     }
 }
 
-// SAFETY: `as_ptr` is valid for `byte_size` bytes as long as the value lives, and growth never moves it.
+// SAFETY: `as_ptr` is valid for `byte_size` bytes while the value lives, and growth never moves it.
 unsafe impl LinearMemory for SlotMemory {
     fn byte_size(&self) -> usize {
         self.0.size()

@@ -1,9 +1,8 @@
-//! A delta: the pages in which a memory differs from its image. Suspended sessions, forks and snapshots.
+//! A delta: the pages in which a memory differs from its image. Used for suspended sessions, forks and snapshots.
 //!
-//! On disk it is one file. Layout, little-endian: magic, memory length, number of runs, then for each run its offset and
-//! length; after that, at the next page boundary, the runs' bytes one after another. The image it belongs to is named
-//! beside it, by `session::disk`, not in it. One that is noted while its session lives has no header, and may take what
-//! has not changed since from the files of earlier ones.
+//! On disk it is one file, little-endian: magic, memory length, number of runs, then each run's offset and length, and
+//! from the next page boundary the runs' bytes. `session::disk` records the image that it belongs to. A note of a live
+//! session has no header, and refers to the files of earlier notes for unchanged runs.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,12 +13,12 @@ use super::slot::PAGE;
 use super::vectored::write_all;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"cfdmdlt1");
-/// Runs of at least this many bytes are mapped from the file; shorter ones are copied.
+/// Runs of at least this many bytes are mapped from the file. Shorter ones are copied.
 const MAP_BYTES: usize = 64 << 10;
-/// Each mapping costs the process one of its (by default 65,530) memory areas.
+/// The most mappings, because each uses one of the process's memory areas (65,530 by default).
 const MAX_MAPPED: usize = 24;
 const MAX_RUNS: u64 = 1 << 20;
-/// How much is copied at once, in bytes.
+/// Bytes copied at once.
 const COPY_BYTES: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -30,15 +29,15 @@ pub enum DeltaError {
     Io(#[from] io::Error),
 }
 
-/// A run of pages, and where its bytes are. Nobody writes to the file any more.
+/// A run of pages and the location of its bytes. Its file is immutable.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
-    /// Where in the memory, in bytes.
+    /// The offset in the memory, in bytes.
     pub(super) offset: usize,
     pub(super) len: usize,
     pub(super) file: Arc<File>,
     pub(super) file_offset: u64,
-    /// Whether a slot maps it instead of copying it.
+    /// True if slots map it instead of copying it.
     pub(super) mapped: bool,
 }
 
@@ -47,19 +46,19 @@ impl Run {
         self.offset + self.len
     }
 
-    /// Whether the other run's bytes are part of this one's.
+    /// True if the other run's bytes are part of this one's.
     pub(super) fn covers(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.file, &other.file) && self.offset <= other.offset && other.end() <= self.end()
     }
 
-    /// The pages of it from one offset in the memory to another.
+    /// The part of it between two memory offsets.
     fn part(&self, from: usize, to: usize) -> Self {
         let file_offset = self.file_offset + (from - self.offset) as u64;
         Self { offset: from, len: to - from, file: Arc::clone(&self.file), file_offset, mapped: false }
     }
 }
 
-/// What of `runs` lies outside of `ranges`; both by offset, and neither overlaps itself.
+/// The parts of `runs` outside `ranges`. Both are sorted by offset and free of overlaps.
 pub(super) fn outside(runs: &[Run], ranges: &[(usize, usize)]) -> Vec<Run> {
     let mut left = Vec::with_capacity(runs.len());
     for run in runs {
@@ -105,14 +104,15 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// Writes the given runs of `memory` to `file`, from its start.
+    /// Writes the given runs of `memory` from the file's start.
     pub fn write(file: &mut File, memory: &[u8], runs: &[(usize, usize)]) -> io::Result<u64> {
         let header = header(memory.len(), runs.iter().copied());
         file.write_all(&header)?;
         Ok(header.len() as u64 + write_ranges(file, memory, runs)?)
     }
 
-    /// A delta for this process: `changed` of `memory`, written to the empty `file`, and `kept` of earlier deltas.
+    /// A delta for use in this process: `changed` of `memory`, written to the empty `file`, plus `kept` of earlier
+    /// deltas.
     pub(super) fn note(mut file: File, memory: &[u8], changed: &[(usize, usize)], kept: Vec<Run>) -> io::Result<Self> {
         write_ranges(&mut file, memory, changed)?;
         let file = Arc::new(file);
@@ -174,7 +174,7 @@ impl Delta {
         self.memory_len
     }
 
-    /// Bytes of memory that the delta holds.
+    /// Bytes of memory in the delta.
     pub fn payload_len(&self) -> usize {
         self.runs.iter().map(|run| run.len).sum()
     }
@@ -190,7 +190,7 @@ impl Delta {
             while done < run.len {
                 let part = (run.len - done).min(buffer.len() - filled);
                 let into = buffer.get_mut(filled..filled + part).unwrap_or_default();
-                // With offsets of its own: others may read the same file at the same time.
+                // Positioned reads, because others may read the same file at the same time.
                 run.file.read_exact_at(into, run.file_offset + done as u64)?;
                 (done, filled) = (done + part, filled + part);
                 if filled == buffer.len() {
@@ -208,7 +208,7 @@ impl Delta {
     }
 }
 
-/// The longest runs are mapped, as many as [`MAX_MAPPED`].
+/// Marks the longest runs as mapped, up to [`MAX_MAPPED`].
 fn choose_mapped(runs: &mut [Run]) {
     let mut by_length: Vec<usize> = (0..runs.len()).collect();
     by_length.sort_by_key(|i| std::cmp::Reverse(runs.get(*i).map_or(0, |run| run.len)));

@@ -1,4 +1,4 @@
-//! An image: the linear memory of a guest at rest, as a file that slots map copy-on-write.
+//! An image: the linear memory of a guest at rest, in a file that slots map copy-on-write.
 
 use std::fs::File;
 use std::io;
@@ -7,8 +7,8 @@ use std::path::Path;
 use super::mapping::Mapping;
 use super::slot::WASM_PAGE;
 
-/// A read-only memory image. Its length is a whole number of WebAssembly pages. The file belongs to the cache and is
-/// never written after it is made.
+/// A read-only memory image. Its length is a multiple of the WebAssembly page size. The file belongs to the cache and
+/// is immutable.
 #[derive(Debug)]
 pub struct Image {
     file: File,
@@ -17,12 +17,12 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens an image file; `digest` names its content.
+    /// Opens an image file. `digest` identifies its content.
     pub fn open(path: &Path, digest: String) -> io::Result<Self> {
         let file = File::open(path)?;
         let mapping = Mapping::of(&file)?;
         if mapping.is_empty() || !mapping.len().is_multiple_of(WASM_PAGE) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "an image is a whole number of 64 KiB pages"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "an image's size must be a multiple of 64 KiB"));
         }
         Ok(Self { file, mapping, digest })
     }
@@ -35,7 +35,7 @@ impl Image {
         self.mapping.is_empty()
     }
 
-    /// Names the content: the same digest, the same bytes.
+    /// Identifies the content: equal digests mean equal bytes.
     pub fn digest(&self) -> &str {
         &self.digest
     }

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use super::sys;
 
-/// A read-only mapping of a file that nobody writes: those of the cache and of kernels.
+/// A read-only mapping of an immutable file of the cache or of a kernel.
 #[derive(Debug)]
 pub struct Mapping {
     at: Option<NonNull<u8>>,
@@ -37,7 +37,7 @@ impl Mapping {
 
 impl AsRef<[u8]> for Mapping {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: `at` covers `len` readable bytes for as long as `self` lives; see the type for why nobody writes.
+        // SAFETY: `at` covers `len` readable bytes while `self` lives. The type's files are immutable.
         self.at.map_or(&[], |at| unsafe { std::slice::from_raw_parts(at.as_ptr(), self.len) })
     }
 }
@@ -45,7 +45,7 @@ impl AsRef<[u8]> for Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         if let Some(at) = self.at {
-            // SAFETY: the mapping is this value's own, and no borrow outlives it.
+            // SAFETY: this value owns the mapping, and no borrow outlives it.
             unsafe { sys::release(at, self.len) };
         }
     }

@@ -1,7 +1,7 @@
-//! Linear memory as files: images, copy-on-write slots over them, and what a slot has made its own.
+//! Linear memory as files: images, copy-on-write slots over them, and the pages that a slot has modified.
 //!
-//! This module and `sys` below it are the only ones of the runtime that handle memory by address. It never decides what
-//! a memory means: who may use which slot is the business of `kernel::pool` and `session`.
+//! This module and `sys` are the only ones in the runtime that handle memory by address. They assign no meaning to a
+//! memory: `kernel::pool` and `session` decide who uses which slot.
 
 mod creator;
 mod delta;
@@ -17,7 +17,7 @@ pub use image::Image;
 pub use mapping::Mapping;
 pub use slot::{Leftover, PAGE, ResetStats, Slot, SlotHandle, WASM_PAGE};
 
-/// Opens what telling private pages needs: before the process is confined.
+/// Opens the file for detecting private pages. Call it before the process is confined.
 pub fn open_pagemap() {
     let _ = sys::scan_kind();
 }

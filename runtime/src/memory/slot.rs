@@ -1,15 +1,17 @@
 //! A slot: address space for one linear memory, with an image mapped copy-on-write at its base.
 //!
-//! A slot is used by one instance at a time. Reset puts back the image's bytes where the instance wrote, provably: what
-//! is private is asked of the kernel, not remembered. A slot whose reset fails is unmapped, never reused.
+//! One instance uses a slot at a time. A reset restores the image's bytes where the instance wrote. It asks the kernel
+//! which pages are private instead of tracking writes. A slot whose reset fails is unmapped and never reused.
 #![allow(unsafe_code)] // reason: this is where linear memory is handled by address
 
 mod copying;
 
 use std::io;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::delta::Run;
 use super::image::Image;
@@ -18,13 +20,14 @@ use super::sys;
 pub const PAGE: usize = 4096;
 pub const WASM_PAGE: usize = 64 << 10;
 
-/// Private pages that a reset slot keeps, so that its next run does not fault them in again. Above it they are dropped.
+/// The most private pages that a reset keeps, so that the next run does not fault them in again. Above that they are
+/// dropped.
 const KEEP_PAGES: usize = 4096;
 
-/// What a slot is to begin with.
+/// The outcome of a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leftover {
-    /// It serves again.
+    /// It can be reused.
     Clean,
     /// It must be unmapped.
     Spoiled,
@@ -34,43 +37,43 @@ pub enum Leftover {
 pub struct ResetStats {
     /// Pages that the instance had made private.
     pub private_pages: usize,
-    /// Whether they were dropped instead of put back.
+    /// True if they were dropped instead of restored.
     pub dropped: bool,
 }
 
-/// Address space with an image, and how much of it is accessible.
+/// Address space with an image, and the size of its accessible part.
 #[derive(Debug)]
 pub struct Slot {
     base: NonNull<u8>,
-    /// Reservation and guard together.
+    /// Reservation plus guard.
     reserved: usize,
-    /// The most that may ever be accessible.
+    /// The most bytes that may ever be accessible.
     capacity: usize,
     accessible: AtomicUsize,
-    /// Accessible now or earlier since the last reset: what reset has to take back.
+    /// The largest accessible size since the last reset, which reset must take back.
     high_water: AtomicUsize,
     image: Option<Arc<Image>>,
-    /// What of deltas is mapped over the image, by offset: its pages are not the image's although they are a file's.
+    /// The parts of deltas mapped over the image, by offset. They are backed by a file other than the image's.
     overlay: Mutex<Vec<Run>>,
 }
 
-// SAFETY: the reservation is owned by this value alone; the address is as good on one thread as on another.
+// SAFETY: this value alone owns the reservation, and the address is valid on any thread.
 unsafe impl Send for Slot {}
-// SAFETY: shared access reads sizes only; memory is reached through `&mut` or by the one instance that runs in it.
+// SAFETY: shared access only reads sizes. Memory is accessed through `&mut` or by the one running instance.
 unsafe impl Sync for Slot {}
 
-/// A slot while an instance uses it: the instance and its keeper both hold one.
+/// A slot in use: the instance and its owner each hold a handle.
 pub type SlotHandle = Arc<Slot>;
 
 impl Slot {
-    /// A slot over an image; `capacity` is the reservation, `guard` the bytes after it that stay unmapped.
+    /// A slot over an image. `capacity` is the reservation, `guard` the unmapped bytes after it.
     pub fn new(image: Arc<Image>, capacity: usize, guard: usize) -> io::Result<Self> {
         let slot = Self::reserve(capacity.max(image.len()), guard, Some(image))?;
         slot.map_image()?;
         Ok(slot)
     }
 
-    /// A slot of zeroes with `size` bytes accessible: for the first image, and for memories that are not a kernel's.
+    /// A zeroed slot with `size` accessible bytes, for the first image and for memories that are not a kernel's.
     pub fn zeroed(size: usize, capacity: usize, guard: usize) -> io::Result<Self> {
         let slot = Self::reserve(capacity.max(size), guard, None)?;
         slot.grow_to(size)?;
@@ -94,7 +97,7 @@ impl Slot {
 
     fn map_image(&self) -> io::Result<()> {
         if let Some(image) = &self.image {
-            // SAFETY: the image is no longer than `capacity` (see `new`), and no instance runs in the slot.
+            // SAFETY: the image is at most `capacity` long (see `new`), and no instance runs in the slot.
             unsafe { sys::map_file(self.base.as_ptr(), image.len(), image.file(), 0)? };
             self.set_size(image.len());
         }
@@ -111,10 +114,10 @@ impl Slot {
     }
 
     fn overlay(&self) -> MutexGuard<'_, Vec<Run>> {
-        self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
+        self.overlay.lock()
     }
 
-    /// Accessible bytes.
+    /// The accessible bytes.
     pub fn size(&self) -> usize {
         self.accessible.load(Ordering::Acquire)
     }
@@ -127,7 +130,7 @@ impl Slot {
         self.base.as_ptr()
     }
 
-    /// Makes bytes up to `size` accessible; they read as zero. Called by the engine under its own lock of the store.
+    /// Makes bytes up to `size` accessible. They read as zero. The engine calls it under the store's lock.
     pub(super) fn grow_to(&self, size: usize) -> io::Result<()> {
         let from = self.size();
         if size <= from {
@@ -138,32 +141,32 @@ impl Slot {
         }
         let (start, end) = (from.next_multiple_of(PAGE), size.next_multiple_of(PAGE));
         if end > start {
-            // SAFETY: the range lies inside this reservation, and was never accessible since the last reset.
+            // SAFETY: the range lies inside this reservation and has not been accessible since the last reset.
             unsafe { sys::allow(self.base.as_ptr().add(start), end - start)? };
         }
         self.set_size(size);
         Ok(())
     }
 
-    /// Offsets as addresses.
+    /// Converts offsets to addresses.
     fn addresses(&self, from: usize, to: usize) -> (u64, u64) {
         let base = self.base.as_ptr() as u64;
         (base + from as u64, base + to as u64)
     }
 
-    /// Page runs below `end`, as offsets, that the instance has made its own.
+    /// The page runs below `end`, as offsets, that the instance has made private.
     fn private_below(&self, end: usize) -> io::Result<Vec<(usize, usize)>> {
         let (base, end) = self.addresses(0, end.next_multiple_of(PAGE));
         let runs = sys::private_pages(base, end)?;
         Ok(runs.into_iter().map(|(a, b)| ((a - base) as usize, (b - base) as usize)).collect())
     }
 
-    /// How many bytes of this slot are the instance's own (not shared with the image or a delta).
+    /// The number of private bytes: shared neither with the image nor with a delta.
     pub fn private_bytes(&self) -> io::Result<usize> {
         Ok(self.private_below(self.size())?.into_iter().map(|(from, to)| to - from).sum())
     }
 
-    /// Puts the image back. Needs the slot alone: no instance may use it any more.
+    /// Restores the image. Requires exclusive access: no instance may use the slot.
     pub fn reset(&mut self) -> io::Result<ResetStats> {
         let Some(image) = self.image.clone() else {
             return Err(io::Error::other("a slot without an image cannot be reset"));
@@ -176,7 +179,7 @@ impl Slot {
         let private_pages = runs.iter().map(|(a, b)| (b - a) / PAGE).sum();
         let dropped = private_pages > KEEP_PAGES;
         if dropped {
-            // SAFETY: `&mut self`: nothing runs in the slot; the range is the image's mapping.
+            // SAFETY: `&mut self` means that nothing runs in the slot. The range is the image's mapping.
             unsafe { sys::discard(self.base.as_ptr(), image.len())? };
         } else {
             for (from, to) in runs {
@@ -191,12 +194,12 @@ impl Slot {
         Ok(ResetStats { private_pages, dropped })
     }
 
-    /// Zeroes and forbids everything beyond the image.
+    /// Zeroes everything beyond the image and makes it inaccessible.
     fn drop_growth(&mut self) -> io::Result<()> {
         let image_len = self.image_len();
         let high = self.high_water.load(Ordering::Acquire).next_multiple_of(PAGE);
         if high > image_len {
-            // SAFETY: the range lies inside the reservation; `&mut self` says that nothing uses it.
+            // SAFETY: the range lies inside the reservation, and `&mut self` means that nothing uses it.
             unsafe {
                 sys::discard(self.base.as_ptr().add(image_len), high - image_len)?;
                 sys::forbid(self.base.as_ptr().add(image_len), high - image_len)?;
@@ -207,10 +210,10 @@ impl Slot {
         Ok(())
     }
 
-    /// A new mapping of the image over whatever was here.
+    /// Maps the image anew over the current contents.
     pub fn remap(&mut self) -> io::Result<()> {
         let high = self.high_water.load(Ordering::Acquire).next_multiple_of(PAGE);
-        // SAFETY: the range is this reservation's; `&mut self` says that nothing uses it.
+        // SAFETY: the range is in this reservation, and `&mut self` means that nothing uses it.
         unsafe { sys::unmap_to_reserved(self.base.as_ptr(), high)? };
         self.overlay().clear();
         self.accessible.store(0, Ordering::Release);
@@ -218,27 +221,28 @@ impl Slot {
         self.map_image()
     }
 
-    /// Whether the slot is byte for byte the image again, and no more than the image.
+    /// True if the slot equals the image byte for byte, with nothing beyond it.
     pub fn is_pristine(&mut self) -> bool {
         let Some(image) = &self.image else { return false };
         let same_size = self.size() == image.len();
-        // SAFETY: `size()` bytes are accessible and `&mut self` says that nobody writes them meanwhile.
+        // SAFETY: `size()` bytes are accessible, and `&mut self` means that nobody writes them meanwhile.
         let now = unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.size()) };
         let (start, end) = self.addresses(image.len(), self.capacity);
         let beyond_is_empty = sys::private_pages(start, end).is_ok_and(|runs| runs.is_empty());
         same_size && now == image.bytes() && beyond_is_empty
     }
 
-    /// The memory's bytes while nothing runs in it.
+    /// Reads the memory while nothing runs in it.
     ///
-    /// The engine holds the other handle of the slot; `at_rest` is the proof that the caller has the store exclusively.
+    /// The engine holds the other handle of the slot. `at_rest` proves that the caller has exclusive access to the
+    /// store.
     pub fn with_bytes<T, R>(&self, at_rest: &mut T, read: impl FnOnce(&[u8]) -> R) -> R {
         let _ = at_rest;
-        // SAFETY: `size()` bytes are accessible; the store, and so the only writer, is borrowed exclusively.
+        // SAFETY: `size()` bytes are accessible, and the store, the only writer, is borrowed exclusively.
         read(unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.size()) })
     }
 
-    /// Writes into a slot that no instance uses yet: the first image's data segments.
+    /// Writes into a slot that no instance uses yet, for the first image's data segments.
     pub fn write(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let end = offset.checked_add(bytes.len()).filter(|end| *end <= self.size());
         if end.is_none() {
@@ -252,7 +256,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // SAFETY: the reservation is this value's own; an instance that uses it holds a handle, so none is left.
+        // SAFETY: this value owns the reservation. A running instance would hold a handle, so there is none.
         unsafe { sys::release(self.base, self.reserved) };
     }
 }

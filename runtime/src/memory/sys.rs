@@ -1,6 +1,6 @@
-//! The system calls behind slots: reserve, map, protect, and ask which pages a mapping has made private.
+//! The system calls behind slots: reserve, map, protect, and find the private pages of a mapping.
 //!
-//! Every function is a thin cover of one call; what makes their use sound is said where they are used.
+//! Each function wraps one call. The callers state why their use is sound.
 #![allow(unsafe_code)] // reason: mmap, mprotect, madvise and ioctl have no safe form over raw reservations
 
 use std::fs::File;
@@ -14,21 +14,21 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Reserves `len` bytes of address space that nothing may touch yet.
+/// Reserves `len` bytes of inaccessible address space.
 pub(super) fn reserve(len: usize) -> io::Result<NonNull<u8>> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
+    // SAFETY: a new anonymous mapping at an address chosen by the kernel touches nothing that exists.
     let address = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
     if address == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mmap gave the null page"))
+    NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mmap returned the null page"))
 }
 
-/// Gives a reservation back.
+/// Releases a reservation.
 ///
 /// # Safety
-/// `[at, at + len)` is a reservation made by [`reserve`], and nothing refers into it any more.
+/// `[at, at + len)` is a reservation made by [`reserve`], and nothing refers to it any more.
 pub(super) unsafe fn release(at: NonNull<u8>, len: usize) {
     // SAFETY: the caller's promise.
     unsafe { libc::munmap(at.as_ptr().cast(), len) };
@@ -37,7 +37,7 @@ pub(super) unsafe fn release(at: NonNull<u8>, len: usize) {
 /// Replaces `[at, at + len)` by a private, writable mapping of `file` from `offset`.
 ///
 /// # Safety
-/// The range lies inside one reservation of the caller's, page-aligned, and no reference into it is live.
+/// The range lies inside one reservation of the caller, page-aligned, and no reference into it is live.
 pub(super) unsafe fn map_file(at: *mut u8, len: usize, file: &File, offset: u64) -> io::Result<()> {
     if len == 0 {
         return Ok(());
@@ -45,12 +45,12 @@ pub(super) unsafe fn map_file(at: *mut u8, len: usize, file: &File, offset: u64)
     let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
     let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
     let prot = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: the caller owns the range, so MAP_FIXED replaces nothing of anybody else's.
+    // SAFETY: the caller owns the range, so MAP_FIXED replaces nothing of anyone else's.
     let got = unsafe { libc::mmap(at.cast(), len, prot, flags, file.as_raw_fd(), offset) };
     if got == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Replaces `[at, at + len)` by fresh reserved address space: contents gone, access forbidden.
+/// Replaces `[at, at + len)` by fresh reserved address space: no contents, no access.
 ///
 /// # Safety
 /// As for [`map_file`].
@@ -64,28 +64,28 @@ pub(super) unsafe fn unmap_to_reserved(at: *mut u8, len: usize) -> io::Result<()
     if got == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Makes `[at, at + len)` of a reservation readable and writable; untouched pages read as zero.
+/// Makes `[at, at + len)` of a reservation readable and writable. Untouched pages read as zero.
 ///
 /// # Safety
-/// The range lies inside one reservation of the caller's.
+/// The range lies inside one reservation of the caller.
 pub(super) unsafe fn allow(at: *mut u8, len: usize) -> io::Result<()> {
     // SAFETY: the caller's promise.
     check(unsafe { libc::mprotect(at.cast(), len, libc::PROT_READ | libc::PROT_WRITE) })
 }
 
-/// Forbids all access to `[at, at + len)`; contents stay.
+/// Makes `[at, at + len)` inaccessible. Contents stay.
 ///
 /// # Safety
-/// The range lies inside one reservation of the caller's and nothing will access it.
+/// The range lies inside one reservation of the caller, and nothing will access it.
 pub(super) unsafe fn forbid(at: *mut u8, len: usize) -> io::Result<()> {
     // SAFETY: the caller's promise.
     check(unsafe { libc::mprotect(at.cast(), len, libc::PROT_NONE) })
 }
 
-/// Drops the private pages of `[at, at + len)`: a file mapping reads as the file again, an anonymous one as zero.
+/// Drops the private pages of `[at, at + len)`. A file mapping then reads as the file again, an anonymous one as zero.
 ///
 /// # Safety
-/// The range lies inside one reservation of the caller's and no reference into it is live.
+/// The range lies inside one reservation of the caller, and no reference into it is live.
 pub(super) unsafe fn discard(at: *mut u8, len: usize) -> io::Result<()> {
     if len == 0 {
         return Ok(());
@@ -94,17 +94,17 @@ pub(super) unsafe fn discard(at: *mut u8, len: usize) -> io::Result<()> {
     check(unsafe { libc::madvise(at.cast(), len, libc::MADV_DONTNEED) })
 }
 
-/// Maps the whole of `file` for reading, for the life of the process or until [`release`].
+/// Maps the whole `file` for reading, for the life of the process or until [`release`].
 pub(super) fn map_shared(file: &File, len: usize) -> io::Result<NonNull<u8>> {
-    // SAFETY: a new mapping at an address of the kernel's choice.
+    // SAFETY: a new mapping at an address chosen by the kernel.
     let got = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0) };
     if got == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    NonNull::new(got.cast()).ok_or_else(|| io::Error::other("mmap gave the null page"))
+    NonNull::new(got.cast()).ok_or_else(|| io::Error::other("mmap returned the null page"))
 }
 
-/// A run of bytes that a mapping has made private: start and end address.
+/// A run of private bytes of a mapping: start and end address.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PageRun {
@@ -135,14 +135,14 @@ struct ScanArgs {
     return_mask: u64,
 }
 
-/// How this machine can tell private pages.
+/// The way to detect private pages on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ScanKind {
     /// `PAGEMAP_SCAN` (Linux 6.7).
     Ioctl,
     /// Reading `/proc/self/pagemap` entry by entry.
     Entries,
-    /// Neither: a slot cannot be reset, only made anew.
+    /// Neither: slots cannot be reset, only mapped anew.
     None,
 }
 
@@ -151,7 +151,7 @@ struct Pagemap {
     kind: ScanKind,
 }
 
-/// Opened once, before the process is confined; the file stays readable afterwards.
+/// Opened once, before the process is confined. The file stays readable afterwards.
 fn pagemap() -> &'static Pagemap {
     static PAGEMAP: OnceLock<Pagemap> = OnceLock::new();
     PAGEMAP.get_or_init(|| {
@@ -197,8 +197,8 @@ fn scan_ioctl(file: &File, start: u64, end: u64, runs: &mut [PageRun]) -> io::Re
     Ok((filled, args.walk_end))
 }
 
-/// The runs of pages in `[start, end)` that are present or swapped out and not backed by a file: the ones that the
-/// mapping has made its own. Page-aligned addresses.
+/// The page runs in `[start, end)` that are present or swapped out and not backed by a file: the private ones.
+/// Addresses are page-aligned.
 pub(super) fn private_pages(start: u64, end: u64) -> io::Result<Vec<(u64, u64)>> {
     let map = pagemap();
     let Some(file) = map.file.as_ref() else {
@@ -226,7 +226,8 @@ fn scan_with_ioctl(file: &File, start: u64, end: u64) -> io::Result<Vec<(u64, u6
     Ok(found)
 }
 
-/// The same from the entries (Documentation/admin-guide/mm/pagemap.rst): bit 63 present, 62 swapped, 61 file or shared.
+/// The same from page map entries (Documentation/admin-guide/mm/pagemap.rst): bit 63 present, 62 swapped, 61 file or
+/// shared.
 pub(super) fn scan_entries(file: &File, start: u64, end: u64) -> io::Result<Vec<(u64, u64)>> {
     let mut found: Vec<(u64, u64)> = Vec::new();
     let mut buffer = vec![0_u8; 64 << 10];
@@ -259,7 +260,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         io::Write::write_all(&mut file, &[7; 64 * 4096]).unwrap();
         let at = reserve(64 * 4096).unwrap();
-        // SAFETY: the reservation was just made and is this test's own.
+        // SAFETY: the test owns the reservation that it just made.
         unsafe {
             map_file(at.as_ptr(), 64 * 4096, &file, 0).unwrap();
             for page in [3, 4, 9, 63] {
@@ -275,7 +276,7 @@ mod tests {
         if scan_kind() == ScanKind::Ioctl {
             assert_eq!(scan_with_ioctl(&pagemap, base, end).unwrap(), expected);
         }
-        // SAFETY: as above, and nothing refers into it any more.
+        // SAFETY: as above, and nothing refers to it any more.
         unsafe { release(at, 64 * 4096) };
     }
 }

@@ -1,17 +1,17 @@
-//! Many pieces of memory written to a file, or read from one, with few system calls. Decides nothing.
+//! Writes many pieces of memory to a file, or reads them from one, with few system calls.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Write};
 
-/// What one call takes: Linux's `UIO_MAXIOV`.
-const MOST: usize = 1_024;
+/// The most pieces per call: Linux's `UIO_MAXIOV`.
+const MAX_PIECES: usize = 1_024;
 
-/// Writes all pieces, one after another, from where the file stands; answers their length.
+/// Writes all pieces one after another at the file's position, and returns their total length.
 pub(super) fn write_all(file: &mut File, pieces: &[&[u8]]) -> io::Result<u64> {
     let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let mut left = &mut slices[..];
     while !left.is_empty() {
-        let most = left.len().min(MOST);
+        let most = left.len().min(MAX_PIECES);
         match file.write_vectored(left.get(..most).unwrap_or_default()) {
             Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
             Ok(written) => IoSlice::advance_slices(&mut left, written),
@@ -22,11 +22,11 @@ pub(super) fn write_all(file: &mut File, pieces: &[&[u8]]) -> io::Result<u64> {
     Ok(pieces.iter().map(|piece| piece.len() as u64).sum())
 }
 
-/// Fills all pieces with what the file has from `offset` on. The file's own position stays: others may use it, too.
+/// Fills all pieces from `offset` on. Does not move the file's position, because others may use it.
 pub(super) fn read_exact_at(file: &File, pieces: &mut [IoSliceMut<'_>], mut offset: u64) -> io::Result<()> {
     let mut left = pieces;
     while !left.is_empty() {
-        let most = left.len().min(MOST);
+        let most = left.len().min(MAX_PIECES);
         match rustix::io::preadv(file, left.get_mut(..most).unwrap_or_default(), offset) {
             Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
             Ok(read) => {

@@ -1,10 +1,11 @@
 //! Suspended sessions and snapshots on disk.
 //!
-//! A state is a folder: `meta.json` names the generation of `memory` and `files` that belong to it and is replaced last,
-//! by a rename, after both are synced: a reader sees the old state or the new one, never a mixture. What is read back is
-//! checked as if it came from somebody else.
+//! A state is a folder. `meta.json` names the generation of `memory` and `files` that belong to it. It is replaced
+//! last, by a rename after both are synced, so a reader sees the old state or the new one, never a mix. Everything read
+//! back is validated as untrusted.
 //!
-//! A state that must not be read any more is renamed, which is quick and at once, and deleted later: what is left of it
+//! A state that must not be read any more is renamed at once and deleted later. Leftovers of a crash are deleted at the
+//! next start.
 //! after a crash goes at the next start.
 
 use std::collections::BTreeMap;
@@ -12,19 +13,20 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use cofferdam_contract::{Language, Limits, OrganizationId, Problem, SessionId};
 use cofferdam_host_api::{Base, Quota, Vfs};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::memory::Delta;
 
-/// What is known of a session beside its memory and files.
+/// A session's metadata, besides its memory and files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Meta {
+pub(crate) struct Meta {
     pub id: SessionId,
     pub organization: OrganizationId,
     pub language: Language,
@@ -32,33 +34,33 @@ pub struct Meta {
     pub ttl_s: u64,
     pub ends_at: u64,
     pub last_used_at: u64,
-    /// What the state's memory is a difference to.
+    /// The image that the state's memory is a delta of.
     pub image_digest: String,
     pub kernel_version: String,
-    /// What the guest's monotonic clock showed, in microseconds.
+    /// The guest's monotonic clock, in microseconds.
     pub uptime_us: u64,
-    /// The number in the names of the files that belong to this state.
+    /// The number in the names of this state's files.
     pub generation: u64,
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
-/// A folder of states, and how much they may take in all.
+/// A folder of states with a total size limit.
 #[derive(Debug)]
-pub struct StateFolder {
+pub(crate) struct StateFolder {
     root: PathBuf,
     budget: u64,
     used: AtomicU64,
-    /// Renamed and not deleted yet.
+    /// Renamed and not yet deleted.
     retired: Mutex<Vec<PathBuf>>,
     renames: AtomicU64,
 }
 
-/// The extension of folders that are on their way out.
+/// The extension of folders that are to be deleted.
 const RETIRED: &str = "gone";
 
-/// A memory and its files, read back.
-pub struct Stored {
+/// A memory and files that were read back.
+pub(crate) struct Stored {
     pub delta: Delta,
     pub vfs: Vfs,
 }
@@ -72,8 +74,8 @@ fn full() -> Error {
 }
 
 impl StateFolder {
-    /// Opens the folder and reads what is in it. What cannot be read is set aside, not deleted.
-    pub fn open(root: &Path, budget: u64) -> Result<(Self, Vec<Meta>), Error> {
+    /// Opens the folder and reads its states. Unreadable ones are set aside, not deleted.
+    pub(crate) fn open(root: &Path, budget: u64) -> Result<(Self, Vec<Meta>), Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(io_error)?;
         let folder = Self {
             root: root.to_owned(),
@@ -112,12 +114,12 @@ impl StateFolder {
     }
 
     /// Bytes on disk.
-    pub fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Writes a state; when it comes back, the state is durable. `memory` writes the delta. Answers its size in bytes.
-    pub fn write(
+    /// Writes a state and returns its size in bytes. It is durable on return. `memory` writes the delta.
+    pub(crate) fn write(
         &self,
         meta: &mut Meta,
         vfs: &Vfs,
@@ -172,7 +174,7 @@ impl StateFolder {
     }
 
     /// Reads a state back.
-    pub fn read(&self, id: &SessionId, base: &Arc<Base>, quota: Quota) -> Result<(Meta, Stored), Error> {
+    pub(crate) fn read(&self, id: &SessionId, base: &Arc<Base>, quota: Quota) -> Result<(Meta, Stored), Error> {
         let folder = self.path(id);
         let meta = read_meta(&folder).map_err(io_error)?;
         let name = |part: &str| folder.join(format!("{}.{part}", meta.generation));
@@ -184,31 +186,31 @@ impl StateFolder {
         Ok((meta, Stored { delta, vfs }))
     }
 
-    /// Makes a state one that is not there any more; [`Self::sweep`] deletes it. Memory that is mapped from it stays.
+    /// Makes a state unreadable. [`Self::sweep`] deletes it. Memory mapped from it stays valid.
     ///
     /// # Errors
-    /// Where it may still be there.
-    pub fn retire(&self, id: &SessionId) -> Result<(), Error> {
+    /// The state may still be there.
+    pub(crate) fn retire(&self, id: &SessionId) -> Result<(), Error> {
         let number = self.renames.fetch_add(1, Ordering::Relaxed);
         let retired = self.root.join(format!("{id}.{number}.{RETIRED}"));
         match fs::rename(self.path(id), &retired) {
-            Ok(()) => self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(retired),
+            Ok(()) => self.retired.lock().push(retired),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io_error(error)),
         }
         Ok(())
     }
 
-    /// [`Self::retire`], where nothing depends on it.
-    pub fn remove(&self, id: &SessionId) {
+    /// Like [`Self::retire`], if nothing depends on it.
+    pub(crate) fn remove(&self, id: &SessionId) {
         if let Err(error) = self.retire(id) {
             tracing::warn!(%error, session = %id, "a session's state could not be deleted");
         }
     }
 
-    /// Deletes what was retired; called now and then.
-    pub fn sweep(&self) {
-        let retired = std::mem::take(&mut *self.retired.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Deletes retired states. Called regularly.
+    pub(crate) fn sweep(&self) {
+        let retired = std::mem::take(&mut *self.retired.lock());
         for folder in retired {
             let size = size_of_folder(&folder);
             delete(&folder);
@@ -216,8 +218,8 @@ impl StateFolder {
         }
     }
 
-    /// A file without a name, for states that live as long as somebody has them open.
-    pub fn unnamed(&self) -> io::Result<File> {
+    /// An unnamed file, for states that live as long as they are open.
+    pub(crate) fn unnamed(&self) -> io::Result<File> {
         tempfile::tempfile_in(&self.root)
     }
 }
@@ -294,11 +296,11 @@ mod tests {
         let before = folder.used();
         folder.retire(&first).unwrap();
         folder.retire(&first).unwrap(); // there is nothing: nothing to do
-        // The name is free: a new state of the same session does not meet the old one.
+        // The name is free: a new state of the same session does not collide with the old one.
         state(root.path(), &first);
         folder.retire(&first).unwrap();
         assert_eq!(names(root.path()).iter().filter(|name| name.ends_with(".gone")).count(), 2);
-        // A crash here: the next start finds the one that was not retired, and deletes the rest.
+        // A crash here: the next start finds the state that was not retired, and deletes the rest.
         let (again, found) = StateFolder::open(root.path(), 1 << 20).unwrap();
         assert!(found.iter().map(|meta| &meta.id).eq([&second]));
         assert_eq!(names(root.path()), [second.as_str()]);

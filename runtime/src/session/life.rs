@@ -1,4 +1,4 @@
-//! What a session is at a moment, and what can become of it. Synchronous: runs on threads that may block.
+//! The states of a session and their transitions. Synchronous: runs on threads that may block.
 
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::kernel::Kernel;
 use crate::memory::Delta;
 use crate::turn::{self, Finished, Job};
 
-/// A memory and files that no guest uses: what forks and snapshots are made of.
-pub struct Dormant {
+/// A memory and files that no guest uses. Forks and snapshots are made from it.
+pub(crate) struct Dormant {
     delta: Arc<Delta>,
     vfs: Vfs,
     uptime: Duration,
 }
 
-/// A state to go back to, and the disk space that it takes for as long as it lives.
-pub struct Checkpoint {
+/// A state to return to, and the disk space that it holds while it lives.
+pub(crate) struct Checkpoint {
     state: Dormant,
     bytes: u64,
     total: Arc<AtomicU64>,
@@ -42,9 +42,9 @@ impl Drop for Checkpoint {
     }
 }
 
-/// What a session can go back to when a run has to be stopped: always its state as it is now.
-pub enum Past {
-    /// Nothing is known of it.
+/// The state that a session returns to when a run must be stopped. Always matches its current state.
+pub(crate) enum Past {
+    /// No such state is known.
     Unknown,
     /// A fresh interpreter without files.
     Fresh,
@@ -52,23 +52,23 @@ pub enum Past {
 }
 
 /// A session's interpreter.
-pub enum Life {
-    /// In memory; `newborn` until its first turn, `stored` for as long as it is still what it is on disk.
+pub(crate) enum Life {
+    /// In memory. `newborn` until its first turn; `stored` while the state on disk is current.
     Live { guest: Box<Guest>, newborn: bool, stored: bool, past: Past },
-    /// A state in memory, shared with whom it was copied from; the first run makes a guest of it.
+    /// A state in memory, shared with the session it was copied from. The first run makes a guest of it.
     Dormant(Dormant),
     /// On disk.
     Suspended,
-    /// Gone: why, and by whose fault.
+    /// Gone, with the reason and the party at fault.
     Lost(Problem),
 }
 
-/// Where a life is lived.
-pub struct Place<'a> {
+/// The surroundings of a session: its kernel, folders and budgets.
+pub(crate) struct Place<'a> {
     pub kernel: &'a Arc<Kernel>,
     pub folder: &'a StateFolder,
     pub open_files: u64,
-    /// What all checkpoints take, in bytes.
+    /// The total bytes of all checkpoints.
     pub noted: &'a Arc<AtomicU64>,
 }
 
@@ -89,19 +89,19 @@ fn damaged(source: std::io::Error) -> Error {
 
 impl Life {
     /// A fresh interpreter.
-    pub fn fresh(place: &Place<'_>, meta: &Meta) -> Result<Self, Error> {
+    pub(crate) fn fresh(place: &Place<'_>, meta: &Meta) -> Result<Self, Error> {
         let vfs = place.vfs(&meta.limits)?;
         let slot = place.kernel.slots().take(&meta.organization).map_err(damaged)?;
         let guest = Guest::birth(place.kernel, slot, State::new(Sandbox::new(vfs)))?;
         Ok(Self::Live { guest: Box::new(guest), newborn: true, stored: false, past: Past::Fresh })
     }
 
-    /// A copy of a state, to be born at its first run.
-    pub fn of_copy(copy: Dormant) -> Self {
+    /// A copy of a state, which becomes a guest at its first run.
+    pub(crate) fn of_copy(copy: Dormant) -> Self {
         Self::Dormant(copy)
     }
 
-    pub fn state(&self) -> SessionState {
+    pub(crate) fn state(&self) -> SessionState {
         match self {
             Self::Live { .. } | Self::Dormant(_) => SessionState::Live,
             Self::Suspended | Self::Lost(_) => SessionState::Suspended,
@@ -115,8 +115,8 @@ impl Life {
         }
     }
 
-    /// Makes the session live, wherever it was.
-    pub fn wake(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(), Error> {
+    /// Makes the session live, from any state.
+    pub(crate) fn wake(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(), Error> {
         let dormant = match self {
             Self::Live { .. } => return Ok(()),
             Self::Lost(why) => return Err(why.clone().into()),
@@ -139,14 +139,14 @@ impl Life {
             guest: Box::new(guest),
             newborn: true,
             stored,
-            // The state exists anyway: it costs nothing to keep.
+            // The state exists anyway, so keeping it costs nothing.
             past: Past::Noted(Checkpoint { state: past, bytes: 0, total: Arc::default() }),
         };
         Ok(())
     }
 
-    /// Called before anything in the session changes: from then on the disk would be behind, and it is better to have
-    /// nothing there than a state of yesterday.
+    /// Called before anything in the session changes. The state on disk would become outdated, and no state is better
+    /// than an old one.
     fn diverge(&mut self, place: &Place<'_>, meta: &Meta) -> Result<(), Error> {
         if let Self::Live { stored, .. } = self
             && *stored
@@ -157,9 +157,9 @@ impl Life {
         Ok(())
     }
 
-    /// Runs a job. Where the guest is not sound afterwards the session is what it was before the run, if there is a
-    /// checkpoint of that, and otherwise ends.
-    pub fn run(&mut self, place: &Place<'_>, meta: &mut Meta, job: Job) -> Result<Finished, Error> {
+    /// Runs a job. If the guest is not sound afterwards, the session returns to its checkpoint from before the run, or
+    /// ends if there is none.
+    pub(crate) fn run(&mut self, place: &Place<'_>, meta: &mut Meta, job: Job) -> Result<Finished, Error> {
         self.wake(place, meta)?;
         self.diverge(place, meta)?;
         let Self::Live { guest, newborn, past, .. } = self else {
@@ -189,9 +189,9 @@ impl Life {
         Ok(finished)
     }
 
-    /// Notes the state as it is now, so that a run that has to be stopped does not end the session. Leaves it where
-    /// more than `most` bytes have changed since it was last noted.
-    pub fn checkpoint(&mut self, place: &Place<'_>, meta: &mut Meta, most: u64) -> Result<(), Error> {
+    /// Notes the current state, so that stopping a later run does not end the session. Skipped if more than `most`
+    /// bytes have changed since the last note.
+    pub(crate) fn checkpoint(&mut self, place: &Place<'_>, meta: &mut Meta, most: u64) -> Result<(), Error> {
         let Self::Live { guest, past: Past::Unknown, .. } = self else { return Ok(()) };
         if guest.slot().private_bytes().map_err(damaged)? as u64 > most {
             return Ok(());
@@ -199,15 +199,15 @@ impl Life {
         self.copy(place, meta).map(|_| ())
     }
 
-    /// Drops a guest whose slot may not serve again.
+    /// Drops a guest whose slot must not be reused.
     fn end_unclean(self) {
         if let Self::Live { guest, .. } = self {
             drop(guest.end());
         }
     }
 
-    /// The files, for as long as the session is held. A suspended session comes back for it.
-    pub fn with_files<R>(
+    /// The session's files, while it is held. Resumes a suspended session.
+    pub(crate) fn with_files<R>(
         &mut self,
         place: &Place<'_>,
         meta: &mut Meta,
@@ -232,8 +232,8 @@ impl Life {
         }
     }
 
-    /// A copy of the state as it is now, and what could not be copied.
-    pub fn copy(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(Dormant, Vec<String>), Error> {
+    /// A copy of the current state, and descriptions of what could not be copied.
+    pub(crate) fn copy(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(Dormant, Vec<String>), Error> {
         let quota = place.quota(&meta.limits);
         match self {
             Self::Lost(why) => Err(why.clone().into()),
@@ -263,7 +263,7 @@ impl Life {
                 match settled {
                     Ok(()) => *past = Past::Noted(Checkpoint::new(second, bytes as u64, place.noted)),
                     Err(error) => {
-                        tracing::warn!(session = %meta.id, %error, "a session goes on from the note of its memory");
+                        tracing::warn!(session = %meta.id, %error, "a session continues from the note of its memory");
                         std::mem::replace(self, Self::Dormant(second)).end_unclean();
                     }
                 }
@@ -279,8 +279,8 @@ impl Life {
         }
     }
 
-    /// Writes the state to disk, where it is not there already, and lets the guest go.
-    pub fn suspend(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(), Error> {
+    /// Writes the state to disk unless it is there already, and ends the guest.
+    pub(crate) fn suspend(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(), Error> {
         match self {
             Self::Suspended => return Err(Problem::conflict("the session is suspended already").into()),
             Self::Lost(why) => return Err(why.clone().into()),
@@ -293,8 +293,8 @@ impl Life {
         Ok(())
     }
 
-    /// Writes the state, as it is, into a folder under `meta.id`: a suspended session, or a snapshot.
-    pub fn write_to(&mut self, place: &Place<'_>, meta: &mut Meta, folder: &StateFolder) -> Result<u64, Error> {
+    /// Writes the current state into a folder under `meta.id`, as a suspended session or a snapshot.
+    pub(crate) fn write_to(&mut self, place: &Place<'_>, meta: &mut Meta, folder: &StateFolder) -> Result<u64, Error> {
         meta.image_digest = place.kernel.image().digest().to_owned();
         meta.kernel_version = place.kernel.version().to_owned();
         match self {
@@ -312,8 +312,8 @@ impl Life {
         }
     }
 
-    /// Ends the session; its slot serves again.
-    pub fn end(self, place: &Place<'_>, meta: &Meta) {
+    /// Ends the session. Its slot is reused.
+    pub(crate) fn end(self, place: &Place<'_>, meta: &Meta) {
         if let Self::Live { guest, .. } = self
             && let (Some(slot), _) = guest.end()
         {
@@ -322,7 +322,7 @@ impl Life {
     }
 }
 
-/// What a session answers from now on that has ended with a run.
+/// The problem that a session returns after one of its runs ended it.
 fn ended_with(outcome: &Outcome) -> Problem {
     let fault = match outcome.status {
         Status::Timeout | Status::Limit => Fault::Limit,
@@ -343,7 +343,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// What does not outlive the guest, in words.
+/// Describes the state that does not outlive the guest.
 fn warnings(sandbox: &mut Sandbox) -> Vec<String> {
     match sandbox.vfs().usage().open {
         0 => Vec::new(),
@@ -360,7 +360,7 @@ fn write_memory(guest: &mut Guest, file: &mut std::fs::File) -> std::io::Result<
     slot.with_bytes(store, |memory| Delta::write(file, memory, &runs))
 }
 
-/// Reads a suspended state, and refuses one that another build of the kernel has made.
+/// Reads a suspended state. Refuses one that another build of the kernel made.
 fn load(place: &Place<'_>, meta: &mut Meta) -> Result<Dormant, Error> {
     load_from(place, meta, place.folder)
 }
@@ -370,7 +370,7 @@ fn is_damage(error: &std::io::Error) -> bool {
     matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
 }
 
-/// As a suspended session, from any folder of states.
+/// Like a suspended session, but from any folder of states.
 pub(super) fn load_from(place: &Place<'_>, meta: &mut Meta, folder: &StateFolder) -> Result<Dormant, Error> {
     if meta.image_digest != place.kernel.image().digest() {
         return Err(Problem::kernel_changed(format!(
@@ -386,7 +386,7 @@ pub(super) fn load_from(place: &Place<'_>, meta: &mut Meta, folder: &StateFolder
     let (stored_meta, stored) = read.map_err(|error| match error {
         Error::Io { source, .. } if is_damage(&source) => {
             tracing::error!(session = %meta.id, %source, "a suspended state is damaged");
-            Problem::session_lost("the suspended state is damaged and cannot be brought back").into()
+            Problem::session_lost("the suspended state is damaged and cannot be restored").into()
         }
         other => other,
     })?;

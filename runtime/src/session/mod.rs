@@ -1,9 +1,7 @@
-//! Sessions: guests that are kept between runs, suspended to disk, brought back and copied.
+//! Sessions: guests that are kept between runs, and can be suspended to disk, resumed and copied.
 
 mod disk;
 mod life;
 mod table;
 
-pub use disk::{Meta, StateFolder};
-pub use life::Life;
-pub use table::{Held, NewSession, Session, Sessions};
+pub(crate) use table::{Held, NewSession, Session, Sessions};

@@ -1,6 +1,6 @@
-//! Describes and compiles one component into the artifact cache. Runs in a process of its own, which confines itself
-//! before it looks at a byte: it can write into the component's folder of the cache and do nothing else. Never runs what
-//! it compiles.
+//! Describes and compiles one component into the artifact cache. Runs in its own process, which confines itself before
+//! it reads a byte: it can write to the component's folder of the cache and do nothing else. Never runs what it
+//! compiles.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,33 +19,32 @@ use crate::artifact::{ArtifactCache, component_key, engine_key};
 use crate::confine::{Allowance, Profile, bound, confine};
 use crate::engine::tool_engine;
 use crate::error::Error;
-use crate::kernel::manifest::hex;
 
-/// Change whenever descriptions do, so that what an older build wrote is made again.
+/// Change this when descriptions change, so that results of older builds are rebuilt.
 const DESCRIPTION: &str = "component-3";
-/// Compiled components that are kept, in bytes.
+/// The most bytes of compiled components to keep.
 const KEPT_BYTES: u64 = 8 << 30;
-/// What compiling may take: so much, and for each byte of the component so many more.
-const MEMORY: (u64, u64) = (512 << 20, 96);
+/// The memory for compiling: a base, plus this many bytes per byte of the component.
+const COMPILE_MEMORY: (u64, u64) = (512 << 20, 96);
 const CPU_S: u64 = 30;
 const BYTES_PER_CPU_S: u64 = 64 << 10;
-/// Types may be nested, and those who read them recurse.
+/// Types may be nested, and their readers recurse.
 const STACK: usize = 64 << 20;
 
-/// What is to be compiled, and where to.
+/// A component to compile, and the cache for the result.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub cache_dir: PathBuf,
     /// `sha256:` and 64 hex digits.
     pub digest: String,
-    /// Confine the process. Off only in tests, which share theirs.
+    /// Confines the process. Off only in tests, which share theirs.
     pub confine: bool,
 }
 
-/// Reads the component and answers what it is; by then its code is in the cache. The process must have one thread.
+/// Reads the component and returns its description. Its code is in the cache by then. The process must have one thread.
 ///
 /// # Errors
-/// A component that is broken or can be no tool, and our own failures.
+/// The component is broken or cannot be a tool, or we failed.
 pub fn compile(job: &Job, component: &mut dyn Read) -> Result<Component, Error> {
     let engine = tool_engine().map_err(Error::Sandbox)?;
     let key = component_key(&engine_key(&engine), &job.digest);
@@ -56,7 +55,7 @@ pub fn compile(job: &Job, component: &mut dyn Read) -> Result<Component, Error> 
         tracing::warn!(%error, "the cache of components could not be trimmed");
     }
     if job.confine {
-        // Calls under way come first.
+        // Calls in progress have priority.
         let _ = rustix::process::nice(5);
         confine_to(&folder)?;
     }
@@ -64,9 +63,9 @@ pub fn compile(job: &Job, component: &mut dyn Read) -> Result<Component, Error> 
     if job.confine {
         let size = bytes.len() as u64;
         bound(Allowance {
-            memory_bytes: MEMORY.0 + size * MEMORY.1,
+            memory_bytes: COMPILE_MEMORY.0 + size * COMPILE_MEMORY.1,
             cpu_s: CPU_S + size / BYTES_PER_CPU_S,
-            file_bytes: MEMORY.0 + size * MEMORY.1,
+            file_bytes: COMPILE_MEMORY.0 + size * COMPILE_MEMORY.1,
         })?;
     }
     if let Some(known) = known(&cache, &key) {
@@ -75,15 +74,15 @@ pub fn compile(job: &Job, component: &mut dyn Read) -> Result<Component, Error> 
     let work = || make(&engine, &cache, &key, &job.digest, &bytes);
     thread::scope(|scope| {
         let worker = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
-        // A panic in there is the component's doing, and would be again.
+        // A panic is the component's fault, and would happen again.
         worker.map_err(Error::io("the compiler's thread"))?.join().unwrap_or_else(|_| {
-            Err(Refusal::Invalid("the compiler cannot handle it in the memory that it may take".to_owned()).into())
+            Err(Refusal::Invalid("the compiler cannot handle it within its memory limit".to_owned()).into())
         })
     })
 }
 
 fn confine_to(folder: &Path) -> Result<(), Error> {
-    // How many threads it may use is found there.
+    // The standard library reads the number of usable threads there.
     let readable = [PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/devices/system/cpu")];
     let confinement = confine(Profile::Compile, &readable, Some(folder))?;
     tracing::debug!(landlock = confinement.landlock, seccomp = confinement.seccomp, "the compiler is confined");
@@ -97,45 +96,45 @@ fn read(component: &mut dyn Read, digest: &str) -> Result<Vec<u8>, Error> {
     if bytes.len() > MAX_COMPONENT_BYTES {
         return Err(Refusal::TooLarge(bytes.len()).into());
     }
-    if digest.strip_prefix("sha256:") != Some(hex(&Sha256::digest(&bytes)).as_str()) {
+    if digest.strip_prefix("sha256:") != Some(hex::encode(Sha256::digest(&bytes)).as_str()) {
         return Err(Problem::invalid(format!("The component's bytes are not those of {digest}.")).into());
     }
     Ok(bytes)
 }
 
-/// What is written beside a component's code.
+/// The metadata beside a component's code.
 #[derive(Serialize, Deserialize)]
 struct Made {
-    /// The SHA-256 of the code, so that what a crash or a disk has damaged is made again.
+    /// The SHA-256 of the code, so that code damaged by a crash or a disk is recompiled.
     code: String,
-    /// What an instance takes beside memories and tables.
+    /// Host memory of an instance, besides memories and tables.
     instance_bytes: u64,
     component: Component,
 }
 
-/// What is written of it alone, without the rest being read.
+/// The one field of it, read without parsing the rest.
 #[derive(Deserialize)]
 struct Weight {
     instance_bytes: u64,
 }
 
-/// What an instance of a component takes beside memories and tables, if the component is there.
+/// Host memory of an instance besides memories and tables, if the component is cached.
 pub(crate) fn instance_bytes(cache: &ArtifactCache, key: &str) -> Option<usize> {
     let json = fs::read(cache.path(key, DESCRIPTION)).ok()?;
     let Weight { instance_bytes } = serde_json::from_slice(&json).ok()?;
     usize::try_from(instance_bytes).ok()
 }
 
-/// What an earlier process made, if it is all there and whole.
+/// An earlier process's result, if it is complete and intact.
 fn known(cache: &ArtifactCache, key: &str) -> Option<Component> {
     let json = fs::read(cache.path(key, DESCRIPTION)).ok()?;
     let made: Made = serde_json::from_slice(&json).ok()?;
     let mut digest = Sha256::new();
     std::io::copy(&mut fs::File::open(cache.path(key, "code")).ok()?, &mut digest).ok()?;
-    if hex(&digest.finalize()) != made.code {
+    if hex::encode(digest.finalize()) != made.code {
         return None;
     }
-    // Written again, it counts as used now.
+    // Rewriting it marks it as recently used.
     cache.store(key, DESCRIPTION, |file| file.write_all(&json)).ok()?;
     Some(made.component)
 }
@@ -145,9 +144,9 @@ fn make(engine: &Engine, cache: &ArtifactCache, key: &str, digest: &str, bytes: 
     let instance_bytes = instance_weight(bytes)?;
     let code = engine.precompile_component(bytes).map_err(|e| Refusal::Invalid(format!("{e:#}")))?;
     cache.store(key, "code", |file| file.write_all(&code))?;
-    let made = Made { code: hex(&Sha256::digest(&code)), instance_bytes, component };
+    let made = Made { code: hex::encode(Sha256::digest(&code)), instance_bytes, component };
     let json = serde_json::to_vec(&made).map_err(|e| Error::Io { context: "JSON", source: e.into() })?;
-    // The last to be written: where it is, the rest is too.
+    // Written last: if it exists, so does the rest.
     cache.store(key, DESCRIPTION, |file| file.write_all(&json))?;
     Ok(made.component)
 }

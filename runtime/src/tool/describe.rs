@@ -1,6 +1,5 @@
-//! What a component is, read from its bytes alone: its functions with their names, texts and schemas, and its imports.
-//! Foreign bytes: bounded everywhere, and nothing in them is run, compiled or believed. Whether the code inside of it is
-//! valid is for the compiler to find out, which looks at it anyway.
+//! Describes a component from its bytes: functions with names, texts and schemas, and imports. The bytes are untrusted:
+//! everything is bounded, and nothing in them is run or compiled. The compiler validates the code later.
 
 use std::collections::HashMap;
 
@@ -19,30 +18,31 @@ use super::weight::MAX_INSTANCE_BYTES;
 use super::words::shortened;
 use crate::error::Error;
 
-/// What `tool_engine` runs: a component that needs more is refused here, with a better word than the compiler's.
+/// The features of `tool_engine`. A component that needs others is refused here, with a better message than the
+/// compiler's.
 pub const FEATURES: WasmFeatures = WasmFeatures::WASM3
     .union(WasmFeatures::COMPONENT_MODEL)
     .difference(WasmFeatures::MEMORY64.union(WasmFeatures::THREADS));
 
-/// Bytes of all schemas and texts of a component.
+/// The most bytes of all schemas and texts of a component.
 pub const MAX_DESCRIPTION_BYTES: usize = 1 << 20;
-/// Imports and exports that are looked at.
+/// The most imports and exports to consider.
 const MAX_EXTERNS: usize = 1_000;
-/// Names of one type.
+/// The most names of one type.
 const MAX_NAMES: usize = 8;
-/// Functions that are no tools and are named one by one.
+/// The most unusable functions to name individually.
 const MAX_REFUSED: usize = 20;
 const MAX_PLACE_CHARS: usize = 200;
 
-const UNDESCRIBED: &str = "none of its functions has a description, and models do not know when to call them: put the \
+const UNDESCRIBED: &str = "none of its functions has a description, so models do not know when to call them: put the \
                            doc comments of its WIT into it, or export cofferdam:tool/describe";
 
-/// Why a component cannot become a tool: its author's to read.
+/// The reason why a component cannot become a tool, for its author.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     #[error("it is empty")]
     Empty,
-    #[error("it has {0} bytes; at most {MAX_COMPONENT_BYTES} are taken")]
+    #[error("it has {0} bytes; the maximum is {MAX_COMPONENT_BYTES}")]
     TooLarge(usize),
     #[error("this is {0}, not a WebAssembly component")]
     NotWasm(&'static str),
@@ -53,7 +53,7 @@ pub enum Refusal {
     CoreModule,
     #[error("this is a WIT package, which only describes interfaces: deploy a component that implements them")]
     WitPackage,
-    #[error("the component is broken or needs what this build does not have: {0}")]
+    #[error("the component is broken or needs a feature that this build does not have: {0}")]
     Invalid(String),
     #[error("it exports more than {MAX_FUNCTIONS} functions, or more than {MAX_EXTERNS} interfaces")]
     TooMany,
@@ -93,7 +93,7 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Reads a component. `digest` is the caller's, who has checked it.
+/// Describes a component. The caller has checked `digest`.
 pub fn describe(bytes: &[u8], digest: &str) -> Result<Component, Refusal> {
     check_kind(bytes)?;
     let outline = outline(bytes)?;
@@ -138,7 +138,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
     Err(Refusal::NotWasm(what))
 }
 
-/// The component's outside, and the types of everything in it.
+/// The component's imports and exports, and all of its types.
 struct Outline {
     types: Types,
     imports: Vec<String>,
@@ -152,7 +152,7 @@ fn outline(bytes: &[u8]) -> Result<Outline, Refusal> {
     let mut parser = Parser::new(0);
     parser.set_features(FEATURES);
     let (mut imports, mut exports, mut docs) = (Vec::new(), Vec::new(), Docs::default());
-    // What is open around the place where the parser is: components, or a core module.
+    // The nesting at the parser's position: components, or a core module.
     let mut open: Vec<Encoding> = Vec::new();
     for payload in parser.parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
@@ -190,7 +190,7 @@ fn outline(bytes: &[u8]) -> Result<Outline, Refusal> {
 }
 
 impl Outline {
-    /// What the host has to bring: types alone are nothing that could be brought.
+    /// The imports that the host must provide. Types alone need no provider.
     fn imports(&self, types: TypesRef<'_>) -> Vec<String> {
         let needed = |name: &&String| {
             !types.component_item_for_import(name).is_some_and(|item| match item.ty {
@@ -201,7 +201,7 @@ impl Outline {
         self.imports.iter().filter(needed).cloned().collect()
     }
 
-    /// Every type that has a name, by what it is known as: doc comments go by names.
+    /// The names of every named type, because doc comments go by names.
     #[expect(clippy::indexing_slicing, reason = "an id of these very types")]
     fn named(&self, types: TypesRef<'_>) -> Named {
         let mut named: Named = HashMap::new();
@@ -234,7 +234,7 @@ impl Outline {
     }
 }
 
-/// A function as it is exported.
+/// An exported function.
 struct Candidate {
     name: String,
     path: ExportPath,
@@ -242,7 +242,7 @@ struct Candidate {
     id: ComponentFuncTypeId,
 }
 
-/// What the exports come to.
+/// The tools found among the exports.
 struct Found {
     functions: Vec<ToolFunction>,
     warnings: Vec<String>,
@@ -326,7 +326,7 @@ impl Found {
             }
             if function.name.len() > GOOD_NAME_BYTES {
                 found.warnings.push(format!(
-                    "the name {} has more than {GOOD_NAME_BYTES} characters, and some models take no longer ones",
+                    "the name {} has more than {GOOD_NAME_BYTES} characters, and some models reject longer ones",
                     function.name
                 ));
             }
@@ -349,7 +349,7 @@ impl Found {
 }
 
 impl Candidate {
-    /// In a component's own words, for messages.
+    /// The location of a function in the component's own terms, for messages.
     fn place(&self) -> String {
         let ExportPath { interface, function } = &self.path;
         let text = interface.as_ref().map_or_else(|| function.clone(), |interface| format!("{interface}#{function}"));

@@ -1,13 +1,13 @@
-//! Doc comments that a component carries in its `package-docs` section, as `wit-parser` writes it: a version byte and
-//! JSON. Foreign bytes: what cannot be read, or belongs to nothing, is left out, and never a reason to refuse.
+//! Doc comments from a component's `package-docs` section, as `wit-parser` writes it: a version byte and JSON. The
+//! bytes are untrusted: texts that cannot be read or assigned are left out, and are no reason to refuse the component.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub const SECTION: &str = "package-docs";
-/// All such sections of a component together.
-pub const MAX_BYTES: usize = 1 << 20;
+pub(super) const SECTION: &str = "package-docs";
+/// The most bytes of all such sections of a component.
+pub(super) const MAX_BYTES: usize = 1 << 20;
 
 /// The longest text of a function, and of anything else.
 const MAX_FUNCTION_DOCS: usize = 4 << 10;
@@ -39,7 +39,7 @@ struct Interface {
     types: BTreeMap<String, Type>,
 }
 
-/// A text alone in the format's first version.
+/// The format's first version has only the text.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Function {
@@ -60,22 +60,22 @@ impl Function {
 #[serde(default)]
 struct Type {
     docs: Option<String>,
-    /// Of fields, cases and flags.
+    /// For fields, cases and flags.
     items: BTreeMap<String, String>,
 }
 
-/// Every text of a component. Where two sections say something, the first counts.
+/// All texts of a component. If two sections have one for the same item, the first wins.
 #[derive(Debug, Default)]
-pub struct Docs {
+pub(super) struct Docs {
     packages: Vec<Package>,
     bytes: usize,
-    /// Why a section was left out.
+    /// The reason why a section was left out.
     pub problem: Option<String>,
 }
 
 impl Docs {
-    /// Takes a section in.
-    pub fn add(&mut self, section: &[u8]) {
+    /// Reads a section.
+    pub(super) fn add(&mut self, section: &[u8]) {
         self.bytes = self.bytes.saturating_add(section.len());
         let read = match section.split_first() {
             _ if self.bytes > MAX_BYTES => Err(format!("there are more than {MAX_BYTES} bytes of them")),
@@ -92,7 +92,7 @@ impl Docs {
         self.packages.iter().flat_map(|package| package.worlds.values())
     }
 
-    /// Interfaces of that label, or written inside of a world.
+    /// The interfaces with that label, including those inside a world.
     fn interfaces<'a>(&'a self, label: &'a str) -> impl Iterator<Item = &'a Interface> {
         let named = self.packages.iter().filter_map(move |package| package.interfaces.get(label));
         let inline = self
@@ -101,15 +101,15 @@ impl Docs {
         named.chain(inline)
     }
 
-    /// Of an exported interface: its full name and its label.
-    pub fn interface(&self, name: &str, label: &str) -> Option<String> {
+    /// The text of an exported interface, by full name and label.
+    pub(super) fn interface(&self, name: &str, label: &str) -> Option<String> {
         let exported = self.worlds().filter_map(|world| world.interface_export_docs.get(name));
         let text = self.interfaces(label).filter_map(|i| i.docs.as_ref()).chain(exported).next()?;
         Some(clean(text, MAX_FUNCTION_DOCS))
     }
 
-    /// Of a function of an interface, or of one that the world itself exports.
-    pub fn function(&self, interface: Option<&str>, name: &str) -> Option<String> {
+    /// The text of a function of an interface, or of one that the world itself exports.
+    pub(super) fn function(&self, interface: Option<&str>, name: &str) -> Option<String> {
         let text = match interface {
             Some(label) => self.interfaces(label).find_map(|i| i.funcs.get(name)?.text()),
             None => {
@@ -119,8 +119,8 @@ impl Docs {
         Some(clean(text?, MAX_FUNCTION_DOCS))
     }
 
-    /// Of a type that an interface, or the world itself, defines.
-    pub fn of_type(&self, interface: Option<&str>, name: &str) -> Option<TypeDocs<'_>> {
+    /// The texts of a type that an interface or the world defines.
+    pub(super) fn of_type(&self, interface: Option<&str>, name: &str) -> Option<TypeDocs<'_>> {
         let found = match interface {
             Some(label) => self.packages.iter().find_map(|package| {
                 let inline = || package.worlds.values().find_map(|w| w.interface_exports.get(label)?.types.get(name));
@@ -134,19 +134,19 @@ impl Docs {
 
 /// The texts of one type.
 #[derive(Debug, Clone, Copy)]
-pub struct TypeDocs<'a>(&'a Type);
+pub(super) struct TypeDocs<'a>(&'a Type);
 
 impl TypeDocs<'_> {
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.0.docs.as_ref().map(|text| clean(text, MAX_PART_DOCS)).unwrap_or_default()
     }
 
-    pub fn item(&self, name: &str) -> String {
+    pub(super) fn item(&self, name: &str) -> String {
         self.0.items.get(name).map(|text| clean(text, MAX_PART_DOCS)).unwrap_or_default()
     }
 }
 
-/// Trimmed, without control characters, and no longer than `most` bytes.
+/// Trims the text, removes control characters, and cuts it to `most` bytes.
 fn clean(text: &str, most: usize) -> String {
     let mut out: String =
         text.trim().chars().take(most).filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();

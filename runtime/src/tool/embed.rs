@@ -1,5 +1,5 @@
-//! Puts the doc comments of WIT files into a component, for toolchains that lose them on the way. For files of one's own,
-//! on one's own machine: these are not foreign bytes.
+//! Embeds the doc comments of WIT files into a component, for toolchains that lose them. For the author's own files on
+//! the author's machine; not for untrusted bytes.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use wit_parser::{PackageMetadata, Resolve};
 
 use super::docs::SECTION;
 
-/// WIT that cannot be read.
+/// The WIT could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct EmbedError {
@@ -15,7 +15,7 @@ pub struct EmbedError {
     reason: String,
 }
 
-/// The component with the doc comments of the WIT file or folder at its end: of all packages but WASI's.
+/// Appends the doc comments of the WIT file or folder to the component: those of all packages except WASI's.
 pub fn embed_docs(mut component: Vec<u8>, wit: &Path) -> Result<Vec<u8>, EmbedError> {
     let fail = |reason: String| EmbedError { path: wit.to_owned(), reason };
     let mut resolve = Resolve::default();
@@ -28,7 +28,7 @@ pub fn embed_docs(mut component: Vec<u8>, wit: &Path) -> Result<Vec<u8>, EmbedEr
     Ok(component)
 }
 
-/// A custom section may stand anywhere, so it stands at the end.
+/// A custom section may be anywhere, so it goes to the end.
 pub(super) fn append_section(component: &mut Vec<u8>, name: &str, data: &[u8]) {
     let mut body = Vec::with_capacity(data.len() + name.len() + 5);
     leb(&mut body, name.len());

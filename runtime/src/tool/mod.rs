@@ -1,5 +1,5 @@
-//! Components as tools: what their functions are, what JSON means to them, and their compiled code. Never calls one: that
-//! is `tool_worker`'s.
+//! Components as tools: their functions, the mapping from JSON to their types, and their compiled code. Never calls
+//! one; `tool_worker` does.
 
 pub mod compile;
 pub mod describe;

@@ -1,28 +1,28 @@
-//! What a function of a component is called as a tool, and which exports are no tools.
+//! The tool names of a component's functions, and the exports that are not tools.
 
 use wasmparser::names::{ComponentName, ComponentNameKind};
 
-/// The interface that describes a component's functions; it is asked, and no tool itself.
-pub const DESCRIBE: &str = "cofferdam:tool/describe";
-pub const DESCRIBE_FUNCTION: &str = "describe";
-/// Models are given names of at most 64 characters by most of their providers.
-pub const GOOD_NAME_BYTES: usize = 64;
-pub const MAX_NAME_BYTES: usize = 128;
+/// The interface that describes a component's functions. It is called for that, and is not a tool.
+pub(super) const DESCRIBE: &str = "cofferdam:tool/describe";
+pub(super) const DESCRIBE_FUNCTION: &str = "describe";
+/// Most model providers limit names to 64 characters.
+pub(super) const GOOD_NAME_BYTES: usize = 64;
+pub(super) const MAX_NAME_BYTES: usize = 128;
 
-/// What an exported instance is.
+/// The meaning of an exported instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Interface {
-    /// Its functions are tools, and their names begin so.
+pub(super) enum Interface {
+    /// Its functions are tools, with this name prefix.
     Tools { prefix: String, label: String },
     /// `cofferdam:tool/describe`.
     Describe,
-    /// An interface of WASI's, which the host calls for its own purposes and not as a tool.
+    /// A WASI interface, which the host calls for its own purposes.
     System,
-    /// A name that WIT does not give to interfaces.
+    /// A name that is not valid for a WIT interface.
     Other,
 }
 
-pub fn interface(name: &str) -> Interface {
+pub(super) fn interface(name: &str) -> Interface {
     let Ok(parsed) = ComponentName::new(name, 0) else { return Interface::Other };
     match parsed.kind() {
         ComponentNameKind::Interface(id) => {
@@ -43,14 +43,14 @@ pub fn interface(name: &str) -> Interface {
     }
 }
 
-/// Whether an exported function is a plain one, and none of a resource's.
-pub fn is_plain(function: &str) -> bool {
+/// True if the function does not belong to a resource.
+pub(super) fn is_plain(function: &str) -> bool {
     ComponentName::new(function, 0).is_ok_and(|name| matches!(name.kind(), ComponentNameKind::Label(_)))
 }
 
-/// Whether a function is the toolchain's own: componentize-py calls this one while it makes the component, and leaves it
-/// among the exports.
-pub fn is_toolchains<'a>(interface: &str, function: &str, mut params: impl Iterator<Item = &'a str>) -> bool {
+/// True for the toolchain's own function: componentize-py calls it while it builds the component, and leaves it
+/// exported.
+pub(super) fn is_toolchains<'a>(interface: &str, function: &str, mut params: impl Iterator<Item = &'a str>) -> bool {
     interface == "exports"
         && function == "init"
         && params.next() == Some("app-name")

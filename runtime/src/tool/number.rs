@@ -1,23 +1,23 @@
-//! Numbers between JSON's text and WIT's types, exactly: no integer goes through a double.
+//! Converts numbers between JSON text and WIT types exactly. No integer passes through a double.
 
 use wasmtime::component::Val;
 
 use super::shape::{Int, Kind};
 
-/// Up to here every integer is a double's.
-pub const EXACT: i128 = (1 << 53) - 1;
+/// Doubles represent every integer up to this one.
+pub(super) const EXACT: i128 = (1 << 53) - 1;
 
 const NAN: &str = "\"NaN\"";
 const INFINITY: &str = "\"Infinity\"";
 const MINUS_INFINITY: &str = "\"-Infinity\"";
 
-/// The number that stands there; none where it is not of this kind or out of its range.
-pub fn read(kind: &Kind, json: &str) -> Option<Val> {
+/// Parses a number. `None` if it is not of this kind or out of range.
+pub(super) fn read(kind: &Kind, json: &str) -> Option<Val> {
     match kind {
         Kind::Int(int) => integer(json, int.is_wide()).and_then(|value| make(*int, value)),
         Kind::Float32 => {
             let value: f32 = float(json)?;
-            // What is too large for 32 bits would become infinite.
+            // A value too large for 32 bits would become infinite.
             (value.is_finite() || json.starts_with('"')).then_some(Val::Float32(value))
         }
         Kind::Float64 => {
@@ -37,7 +37,7 @@ fn integer(json: &str, digits_in_text: bool) -> Option<i128> {
     if let Ok(value) = json.parse::<i128>() {
         return Some(value);
     }
-    // `5.0` and `1e3` are integers in JSON Schema.
+    // JSON Schema treats `5.0` and `1e3` as integers.
     let value: f64 = is_number(json).then(|| json.parse().ok()).flatten()?;
     (value.fract() == 0.0 && value.abs() <= EXACT as f64).then_some(value as i128)
 }
@@ -68,8 +68,8 @@ fn make(int: Int, value: i128) -> Option<Val> {
     })
 }
 
-/// A number as JSON; none where the value is not a number.
-pub fn write(value: &Val) -> Option<String> {
+/// A number as JSON. `None` if the value is not a number.
+pub(super) fn write(value: &Val) -> Option<String> {
     let wide = |value: i128| if value.abs() <= EXACT { value.to_string() } else { format!("\"{value}\"") };
     Some(match value {
         Val::S8(v) => v.to_string(),

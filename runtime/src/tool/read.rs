@@ -1,4 +1,4 @@
-//! Reads the types of a component's functions into shapes, with the texts that belong to them.
+//! Reads the types of a component's functions into shapes, with their doc comments.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use wasmparser::types::TypesRef;
 use super::docs::{Docs, TypeDocs};
 use super::shape::{Budget, Int, Kind, MAX_DEPTH, Part, Parts, Shape, Signature, Unfit};
 
-/// The names that types have: the label of the interface that they are of, none for the world, and the name there.
+/// The names of types: the label of the defining interface (`None` for the world), and the name there.
 pub(super) type Named = HashMap<ComponentAnyTypeId, Vec<(Option<String>, String)>>;
 
-/// Names that a type may have had before, one after the other.
+/// The most aliases to follow for a type.
 const MAX_ALIASES: usize = 16;
 
 pub(super) struct Reader<'a> {
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         Ok(Part { name: name.to_owned(), docs, shape })
     }
 
-    /// The texts of a type, by the first of its names that has any.
+    /// The doc comments of a type, from the first of its names that has any.
     fn docs_of(&self, id: ComponentDefinedTypeId) -> Option<TypeDocs<'a>> {
         let mut id = ComponentAnyTypeId::Defined(id);
         for _ in 0..MAX_ALIASES {

@@ -1,15 +1,15 @@
-//! JSON Schema (2020-12) of what a function takes and returns. Says what `value_in` takes and `value_out` writes, and
-//! nothing else; texts come from doc comments. Never uses references: not every client resolves them.
+//! JSON Schema (2020-12) of a function's parameters and result: exactly what `value_in` accepts and `value_out` writes.
+//! Texts come from doc comments. Uses no references, because some clients do not resolve them.
 
 use serde_json::{Map, Value, json};
 
 use super::shape::{Kind, Part, Parts, Shape, Signature};
 
-/// Bytes of one function's two schemas.
-pub const MAX_BYTES: usize = 256 << 10;
+/// The most bytes of one function's two schemas.
+pub(super) const MAX_BYTES: usize = 256 << 10;
 
-/// Which way a value goes. A tool is told less than is understood: that a number may also come as a text is left out
-/// where a model would read it as an invitation.
+/// The direction of a value. The schema of arguments omits some accepted forms, such as numbers as strings, because
+/// models would read them as an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     In,
@@ -22,7 +22,7 @@ impl Signature {
         schema(&self.params, Way::In)
     }
 
-    /// The schema of a call's `result`: of what is inside `ok` where the function returns a `result`.
+    /// The schema of a call's `result`. For a function that returns a `result`, that of the value inside `ok`.
     pub fn output_schema(&self) -> Value {
         match &self.result {
             Some(Shape { kind: Kind::Result { ok, .. }, .. }) => maybe(ok.as_deref(), Way::Out),
@@ -40,7 +40,7 @@ fn schema(shape: &Shape, way: Way) -> Value {
             put(&mut value, "minimum", json!(i64::try_from(least).unwrap_or(i64::MIN)));
             put(&mut value, "maximum", json!(u64::try_from(most).unwrap_or(u64::MAX)));
             if int.is_wide() {
-                // Beyond 2^53 a reader that has nothing but doubles needs the digits.
+                // Beyond 2^53, readers that only have doubles need the digits.
                 put(&mut value, "type", json!(["integer", "string"]));
                 put(&mut value, "pattern", json!(if least < 0 { "^-?[0-9]+$" } else { "^[0-9]+$" }));
             }
@@ -85,7 +85,7 @@ fn maybe(shape: Option<&Shape>, way: Way) -> Value {
     shape.map_or_else(|| json!({"type": "null"}), |shape| schema(shape, way))
 }
 
-/// An object with exactly these; what may be null may be absent.
+/// An object with exactly these properties. Nullable ones are optional.
 fn object(parts: &Parts, way: Way) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
@@ -109,7 +109,7 @@ fn one(name: &str, value: Value) -> Value {
     json!({"type": "object", "properties": properties, "required": [name], "additionalProperties": false})
 }
 
-/// Texts out of a list. What each of them means is said in one description, where any has a text.
+/// One string out of a list. The meanings go into one description, if there are any.
 fn labels(parts: &Parts) -> Value {
     let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
     let meanings: Vec<String> = parts
@@ -127,7 +127,7 @@ fn nullable(mut inner: Value) -> Value {
         Some(Value::Array(names)) => Some(names.iter().cloned().chain([json!("null")]).collect()),
         _ => None,
     };
-    // `type` alone may be widened; `enum` would still leave null out.
+    // Only `type` can be widened; an `enum` would still exclude null.
     let mut value = match simple {
         Some(types) if inner.get("enum").is_none() => {
             put(&mut inner, "type", types);
@@ -141,7 +141,7 @@ fn nullable(mut inner: Value) -> Value {
     value
 }
 
-/// Puts a text in place of a more general one, but not of what says what the texts of an enum mean.
+/// Replaces a description by a more specific one, except where it explains an enum's values.
 fn described(mut value: Value, docs: &str) -> Value {
     if docs.is_empty() {
         return value;

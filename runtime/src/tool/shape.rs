@@ -1,30 +1,27 @@
-//! The types that a tool's functions take and return, as far as JSON can carry them. What JSON looks like is decided by
-//! these alone: schemas, arguments and results are all made along a shape. Bounded in depth and size whatever the
-//! component says; never holds a resource, a stream or a future.
+//! The types of tools' functions, as far as JSON can represent them. Shapes alone determine the JSON: schemas,
+//! arguments and results all follow them. Bounded in depth and size, and free of resources, streams and futures.
 
 use wasmtime::component::Type;
 use wasmtime::component::types::ComponentFunc;
 
-/// Types within types. Four levels of JSON are the most that one of them takes in a schema, and readers of JSON stop at
+/// The deepest nesting of types. One of them takes at most four levels of JSON in a schema, and JSON parsers stop at
 /// 128.
 pub const MAX_DEPTH: usize = 24;
-/// Parts of one function's types, each use of a type counted.
+/// The most parts of one function's types, counting each use of a type.
 pub const MAX_PARTS: usize = 4_096;
-/// Bytes of all their names and texts together.
+/// The most bytes of all names and texts in them.
 pub const MAX_TEXT_BYTES: usize = 192 << 10;
 
-/// Why a function cannot be a tool.
+/// The reason why a function cannot be a tool.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    #[error(
-        "it takes or returns a resource, which would have to live on after the call; pass what it holds as a record"
-    )]
+    #[error("it takes or returns a resource, which would have to outlive the call; pass its contents as a record")]
     Resource,
-    #[error("it belongs to a resource, which would have to live on between calls; make it a plain function")]
+    #[error("it belongs to a resource, which would have to live between calls; make it a plain function")]
     OfResource,
-    #[error("it takes or returns {0}, which JSON cannot carry")]
+    #[error("it takes or returns {0}, which JSON cannot represent")]
     NotJson(&'static str),
-    #[error("it is asynchronous, which this build does not run")]
+    #[error("it is asynchronous, which is not supported")]
     Async,
     #[error("its name would have more than {} bytes", super::names::MAX_NAME_BYTES)]
     LongName,
@@ -34,11 +31,11 @@ pub enum Unfit {
     Large,
 }
 
-/// A type with what its author says of it.
+/// A type with its doc comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     pub kind: Kind,
-    /// The doc comment of the type; empty where there is none.
+    /// The type's doc comment; empty if there is none.
     pub docs: String,
 }
 
@@ -59,7 +56,7 @@ pub enum Kind {
     Enum(Parts),
     Flags(Parts),
     Option(Box<Shape>),
-    /// What an option holds that is an option itself: `{"some": value}`, where null would not say whose null it is.
+    /// An option inside an option: `{"some": value}`, because null would be ambiguous.
     Wrapped(Box<Shape>),
     Result {
         ok: Option<Box<Shape>>,
@@ -93,22 +90,22 @@ impl Int {
         }
     }
 
-    /// Whether some of its values are not exact where numbers are doubles.
+    /// True if doubles cannot represent all of its values.
     pub fn is_wide(self) -> bool {
         matches!(self, Self::S64 | Self::U64)
     }
 }
 
-/// A field of a record, a case of a variant or an enum, a flag, a parameter.
+/// A field of a record, a case of a variant or an enum, a flag, or a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     pub name: String,
     pub docs: String,
-    /// None: a case without a payload, a flag.
+    /// `None` for a case without payload, or a flag.
     pub shape: Option<Shape>,
 }
 
-/// Parts in their order, found by name without looking at all of them.
+/// Ordered parts with a fast lookup by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parts {
     parts: Vec<Part>,
@@ -141,7 +138,7 @@ impl Parts {
     }
 }
 
-/// What is left of a function's budget of parts and bytes.
+/// The rest of a function's budget of parts and bytes.
 #[derive(Debug)]
 pub struct Budget {
     parts: usize,
@@ -155,7 +152,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// One more part, with that many bytes of text.
+    /// Takes one part with this many bytes of text.
     pub fn take(&mut self, text: usize) -> Result<(), Unfit> {
         self.parts = self.parts.checked_sub(1).ok_or(Unfit::Large)?;
         self.text = self.text.checked_sub(text).ok_or(Unfit::Large)?;
@@ -168,7 +165,7 @@ impl Kind {
         if element.kind == Self::Int(Int::U8) { Self::Bytes } else { Self::List(Box::new(element)) }
     }
 
-    /// The kind of an option of that.
+    /// The kind of an option of this shape.
     pub fn option(inner: Shape) -> Self {
         if matches!(inner.kind, Self::Option(_)) {
             let wrapped = Shape { kind: Self::Wrapped(Box::new(inner)), docs: String::new() };
@@ -180,7 +177,7 @@ impl Kind {
 }
 
 impl Shape {
-    /// As deep as a shape may be.
+    /// Recurses at most to the depth of a shape.
     fn has_lists(&self) -> bool {
         let one = |shape: &Option<Box<Shape>>| shape.as_ref().is_some_and(|shape| shape.has_lists());
         match &self.kind {
@@ -208,12 +205,12 @@ impl Signature {
         Self { params: Shape { kind: Kind::Record(Parts::new(params)), docs: String::new() }, result }
     }
 
-    /// Whether lists are in what it returns: as values they take many times what they take as JSON.
+    /// True if the result contains lists, which take many times more memory as values than as JSON.
     pub fn returns_lists(&self) -> bool {
         self.result.as_ref().is_some_and(Shape::has_lists)
     }
 
-    /// The signature of a compiled component's function, to call it by. It has no texts.
+    /// The signature of a compiled component's function, for calling it. Has no texts.
     pub fn of(func: &ComponentFunc) -> Result<Self, Unfit> {
         if func.async_() {
             return Err(Unfit::Async);

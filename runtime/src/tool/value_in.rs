@@ -1,6 +1,5 @@
-//! A call's arguments: JSON to values, along the function's types, in one pass. What does not fit is refused with the
-//! place where it is, what was expected and what was found. The memory that it takes is bounded, however few bytes of
-//! JSON may stand for it.
+//! A call's arguments: converts JSON to values along the function's types, in one pass. Errors name the place, the
+//! expected type and the value found. Memory is bounded, even if a few bytes of JSON would expand to a lot.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,10 +15,10 @@ use super::shape::{Int, Kind, Part, Parts, Shape, Signature};
 use super::words::{expected, known, quoted};
 use super::{number, words};
 
-/// Memory of one call's arguments as values.
-pub const MAX_VALUE_BYTES: usize = 256 << 20;
+/// The most memory for one call's arguments as values.
+pub(super) const MAX_VALUE_BYTES: usize = 256 << 20;
 
-/// An argument that does not fit.
+/// An argument does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
 pub struct ValueError {
@@ -29,12 +28,12 @@ pub struct ValueError {
 }
 
 impl Signature {
-    /// The values to call the function with, in the order of its parameters.
+    /// The values to call the function with, in parameter order.
     pub fn arguments(&self, json: &RawValue) -> Result<Vec<Val>, ValueError> {
         self.arguments_within(json, Box::new(|_| true))
     }
 
-    /// The same, where `room` is asked for the memory, in pieces, before anything is put there.
+    /// Like [`Self::arguments`]. Asks `room` for memory, in pieces, before it uses any.
     pub fn arguments_within(&self, json: &RawValue, room: Room) -> Result<Vec<Val>, ValueError> {
         let mut context = Context { left: MAX_VALUE_BYTES, taken: 0, room, wrong: None, steps: Vec::new() };
         let mut deserializer = serde_json::Deserializer::from_str(json.get());
@@ -50,21 +49,21 @@ impl Signature {
     }
 }
 
-/// Whether so many bytes more may be taken.
-pub type Room = Box<dyn FnMut(usize) -> bool>;
+/// Asked for more bytes; returns false if they are not available.
+pub(super) type Room = Box<dyn FnMut(usize) -> bool>;
 
-/// Asked for at once, so that few elements need no asking.
+/// The piece to ask for, so that a few elements need no further question.
 const ROOM_PIECE: usize = 256 << 10;
 
 struct Context {
-    /// Of what may be taken at most.
+    /// Bytes left of the maximum.
     left: usize,
-    /// What was asked for and is not used yet.
+    /// Bytes granted and not used yet.
     taken: usize,
     room: Room,
-    /// What is wrong. Errors of serde's own would name a line and a column of a text that nobody sees.
+    /// The message. Serde's own errors would name a line and column of a text that the caller never sees.
     wrong: Option<String>,
-    /// Where, from the inside out.
+    /// The path to it, from the inside out.
     steps: Vec<String>,
 }
 
@@ -115,7 +114,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
         self.context.charge(size_of::<Val>())?;
         match &self.shape.kind {
-            // Numbers are read from their text: as a double, a large one would already be another.
+            // Numbers are parsed from their text, because a double would already have changed large ones.
             Kind::Int(_) | Kind::Float32 | Kind::Float64 => {
                 let raw = <&RawValue>::deserialize(deserializer)?;
                 number::read(&self.shape.kind, raw.get()).ok_or_else(|| self.wrong(words::found(raw.get())))
@@ -126,7 +125,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     }
 }
 
-/// The place of a payload that is not there: null.
+/// A payload that does not exist: only null fits.
 struct Nothing<'a>(&'a mut Context);
 
 impl<'de> DeserializeSeed<'de> for Nothing<'_> {
@@ -264,7 +263,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
-/// The elements of an array, as many as have a shape.
+/// The elements of an array, one for each shape.
 fn items<'de, 'a, A: SeqAccess<'de>>(
     mut seq: A,
     context: &mut Context,
@@ -287,7 +286,7 @@ fn items<'de, 'a, A: SeqAccess<'de>>(
     }
 }
 
-/// Flags that are set, in the order of their type.
+/// The flags that are set, in the order of their type.
 fn flags<'de, A: SeqAccess<'de>>(mut seq: A, context: &mut Context, all: &Parts) -> Result<Val, A::Error> {
     let mut set = vec![false; all.len()];
     let mut count = 0;
@@ -305,8 +304,8 @@ fn flags<'de, A: SeqAccess<'de>>(mut seq: A, context: &mut Context, all: &Parts)
     Ok(Val::Flags(names.collect()))
 }
 
-/// The one property of an object that stands for a choice: its name and its value. `choose` knows the choices, and the
-/// shapes of those that have a payload.
+/// The single property of an object that stands for a choice, as name and value. `choose` returns the shape of a case's
+/// payload, for known names.
 fn single<'de, 'a, A: MapAccess<'de>>(
     mut map: A,
     context: &mut Context,
@@ -330,7 +329,7 @@ fn single<'de, 'a, A: MapAccess<'de>>(
     }
 }
 
-/// An object with every field once; one that may be null may be absent.
+/// An object with each field once. Nullable fields are optional.
 fn record<'de, A: MapAccess<'de>>(
     mut map: A,
     context: &mut Context,

@@ -1,5 +1,5 @@
-//! A call's result: values to JSON, along the function's types, in at most so many bytes. Does not grow beyond them:
-//! what is too large is refused while it is written.
+//! A call's result: converts values to JSON along the function's types, in a bounded number of bytes. Fails while
+//! writing, as soon as the bound is exceeded.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,19 +9,19 @@ use wasmtime::component::Val;
 use super::number;
 use super::shape::{Kind, Part, Parts, Shape, Signature};
 
-/// Bytes of a `list<u8>` that are encoded at once; a multiple of three.
+/// Bytes of a `list<u8>` to encode at once. A multiple of three.
 const PIECE: usize = 3 << 10;
 
-/// What a function returned.
+/// A function's return value.
 #[derive(Debug)]
 pub enum Returned {
-    /// The value, or what is inside `ok`; null where there is none.
+    /// The value, or the one inside `ok`; null if there is none.
     Value(Box<RawValue>),
-    /// The error of its `result`: a text as it is, anything else as JSON.
+    /// The error of its `result`: a string as it is, anything else as JSON.
     Error(String),
 }
 
-/// A result that cannot be handed on.
+/// The result cannot be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResultError {
     #[error("the result is larger than {0} bytes as JSON")]
@@ -31,7 +31,7 @@ pub enum ResultError {
 }
 
 impl Signature {
-    /// What the function returned, as JSON of at most `most` bytes.
+    /// The function's return value as JSON of at most `most` bytes.
     pub fn returned(&self, result: Option<&Val>, most: usize) -> Result<Returned, ResultError> {
         let value = |value: Option<&Val>, shape: Option<&Shape>| {
             let mut out = Out { text: String::new(), most };
@@ -45,7 +45,7 @@ impl Signature {
             }
             (Some(Shape { kind: Kind::Result { err, .. }, .. }), Some(Val::Result(Err(inner)))) => {
                 Ok(Returned::Error(match inner.as_deref() {
-                    None => "the function failed and does not say why".to_owned(),
+                    None => "the function failed without an error value".to_owned(),
                     Some(Val::String(text)) if text.len() > most => return Err(ResultError::TooLarge(most)),
                     Some(Val::String(text)) => text.clone(),
                     inner => value(inner, err.as_deref())?,
@@ -77,7 +77,7 @@ impl Out {
         self.push(&serde_json::to_string(text).map_err(|_| ResultError::Mismatch)?)
     }
 
-    /// Values in a row, whatever `write` makes of each.
+    /// Writes values in a row, each with `write`.
     fn row<T>(
         &mut self,
         [open, close]: [&str; 2],

@@ -1,6 +1,7 @@
-//! What an instance of a component takes of the host's memory beside its linear memories and tables, which are counted
-//! as they grow: the engine keeps something for each function, global and import of each module, as often as the module
-//! is instantiated. An upper bound, from the bytes alone, which have been validated; few of them can stand for very many.
+//! Estimates the host memory of a component's instance besides linear memories and tables, which are counted as they
+//! grow. The engine keeps data for each function, global and import of each module, as often as the module is
+//! instantiated. The estimate is an upper bound from the validated bytes alone, because a few bytes can stand for very
+//! many instances.
 
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Encoding,
@@ -9,10 +10,10 @@ use wasmparser::{
 
 use super::describe::Refusal;
 
-/// The most that one instance of a component may take so.
-pub const MAX_INSTANCE_BYTES: u64 = 32 << 20;
+/// The most that one instance of a component may use.
+pub(super) const MAX_INSTANCE_BYTES: u64 = 32 << 20;
 
-/// What the engine keeps for each, rounded up.
+/// The engine's data for each, rounded up.
 const INSTANCE: u64 = 2 << 10;
 const FUNCTION: u64 = 32;
 const IMPORT: u64 = 32;
@@ -21,27 +22,27 @@ const TAG: u64 = 16;
 const SEGMENT: u64 = 48;
 const TABLE: u64 = 256;
 const MEMORY: u64 = 512;
-/// What a component has for an import, an export or a function that it lifts or lowers.
+/// A component's data for an import, an export, or a lifted or lowered function.
 const ITEM: u64 = 128;
 
-/// A component or a module while it is read.
+/// A component or module that is being read.
 #[derive(Default)]
 struct Frame {
-    /// What one instance takes.
+    /// The weight of one instance.
     weight: u64,
-    /// Of those that can be named in here, in the order of their indices.
+    /// The weights of the modules and components in scope, by index.
     modules: Vec<u64>,
-    /// None: given from elsewhere.
+    /// `None`: provided from outside.
     components: Vec<Option<u64>>,
     is_module: bool,
 }
 
-/// What an instance takes.
+/// The weight of an instance.
 ///
 /// # Errors
-/// [`Refusal::Heavy`] above [`MAX_INSTANCE_BYTES`]; bytes that cannot be read.
+/// [`Refusal::Heavy`] above [`MAX_INSTANCE_BYTES`], or the bytes cannot be read.
 pub fn instance_weight(bytes: &[u8]) -> Result<u64, Refusal> {
-    // A module whose origin is not followed counts as the heaviest of all.
+    // A module of unknown origin counts as the heaviest of all.
     let (_, heaviest) = walk(bytes, 0)?;
     let (weight, _) = walk(bytes, heaviest)?;
     if weight > MAX_INSTANCE_BYTES { Err(Refusal::Heavy(weight)) } else { Ok(weight) }
@@ -52,7 +53,7 @@ fn invalid(error: impl std::fmt::Display) -> Refusal {
 }
 
 fn unknown() -> Refusal {
-    Refusal::Invalid("it instantiates a component that it is given from elsewhere, which is not supported".to_owned())
+    Refusal::Invalid("it instantiates a component that it gets from outside, which is not supported".to_owned())
 }
 
 /// The weight of the whole, and of its heaviest module.
@@ -76,8 +77,8 @@ fn walk(bytes: &[u8], unknown_module: u64) -> Result<(u64, u64), Refusal> {
                 }
             }
             payload => {
-                // Taken out, so that those around it can be looked at.
-                let Some(mut frame) = frames.pop() else { return Err(invalid("it begins with no version")) };
+                // Taken out of the stack, so that the frames around it are accessible.
+                let Some(mut frame) = frames.pop() else { return Err(invalid("it does not begin with a version")) };
                 let read = if frame.is_module {
                     module(&mut frame, payload)
                 } else {
@@ -97,7 +98,7 @@ fn module(frame: &mut Frame, payload: Payload<'_>) -> Result<(), Refusal> {
         Payload::ImportSection(imports) => {
             let mut bytes = 0_u64;
             for import in imports.into_imports() {
-                // One that is exported again has a reference besides.
+                // A re-exported one has an additional reference.
                 bytes += match import.map_err(invalid)?.ty {
                     TypeRef::Func(_) | TypeRef::FuncExact(_) => IMPORT + FUNCTION,
                     _ => IMPORT,
@@ -155,7 +156,7 @@ fn component(frame: &mut Frame, outer: &[Frame], payload: Payload<'_>, unknown_m
         Payload::ComponentExportSection(exports) => {
             for export in exports {
                 let export = export.map_err(invalid)?;
-                // What is exported has a new index in here.
+                // An export has a new index in here.
                 let index = export.index as usize;
                 match export.kind {
                     ComponentExternalKind::Module => {
@@ -177,14 +178,14 @@ fn component(frame: &mut Frame, outer: &[Frame], payload: Payload<'_>, unknown_m
     Ok(())
 }
 
-/// Modules and components that are given a name from elsewhere.
+/// Names modules and components from outside.
 fn named(frame: &mut Frame, outer: &[Frame], alias: &ComponentAlias<'_>, unknown_module: u64) -> Result<(), Refusal> {
     match *alias {
         ComponentAlias::Outer { kind, count, index } => {
             let (count, index) = (count as usize, index as usize);
             let from =
                 if count == 0 { Some(&*frame) } else { outer.len().checked_sub(count).and_then(|at| outer.get(at)) };
-            let from = from.ok_or_else(|| invalid("an alias leads out of it"))?;
+            let from = from.ok_or_else(|| invalid("an alias refers outside the component"))?;
             match kind {
                 ComponentOuterAliasKind::CoreModule => {
                     let weight = from.modules.get(index).copied().unwrap_or(unknown_module);
@@ -235,7 +236,7 @@ mod tests {
             "(component $o {m} (component $c (alias outer $o $m (core module $n)) (core instance (instantiate $n))) (instance (instantiate $c)))"
         );
         assert_eq!(weight(&outer).unwrap(), one + ITEM);
-        // A module of an instance's: it counts as the heaviest.
+        // A module of an instance: it counts as the heaviest.
         let exported = format!(
             "(component (component $c {m} (export \"m\" (core module $m))) (instance $i (instantiate $c)) (alias export $i \"m\" (core module $n)) (core instance (instantiate $n)))"
         );

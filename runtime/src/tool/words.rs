@@ -1,25 +1,25 @@
-//! How messages about arguments speak of types and of what was found. Bounded, whatever is quoted.
+//! Descriptions of types and values for messages about arguments. Bounded, whatever they quote.
 
 use super::shape::{Kind, Parts};
 
 const MAX_QUOTED_CHARS: usize = 60;
 const MAX_NAMES: usize = 12;
 
-/// At most so many characters of a text.
-pub fn shortened(text: &str, most: usize) -> String {
+/// The text, cut to at most `most` characters.
+pub(super) fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}...", text.get(..at).unwrap_or_default()),
         None => text.to_owned(),
     }
 }
 
-/// So much of a text as a message quotes.
-pub fn quoted(text: &str) -> String {
+/// The text, cut to the length that a message quotes.
+pub(super) fn quoted(text: &str) -> String {
     shortened(text, MAX_QUOTED_CHARS)
 }
 
-/// A JSON value in a message.
-pub fn found(json: &str) -> String {
+/// A JSON value for a message.
+pub(super) fn found(json: &str) -> String {
     match json.as_bytes().first() {
         Some(b'{') => "an object".to_owned(),
         Some(b'[') => "an array".to_owned(),
@@ -27,8 +27,8 @@ pub fn found(json: &str) -> String {
     }
 }
 
-/// The names of parts, the first of them.
-pub fn known(parts: &Parts) -> String {
+/// The names of the parts, cut to the first ones.
+pub(super) fn known(parts: &Parts) -> String {
     if parts.is_empty() {
         return "none".to_owned();
     }
@@ -39,8 +39,8 @@ pub fn known(parts: &Parts) -> String {
     names.join(", ")
 }
 
-/// What would fit.
-pub fn expected(kind: &Kind) -> String {
+/// The value that would fit.
+pub(super) fn expected(kind: &Kind) -> String {
     match kind {
         Kind::Bool => "true or false".to_owned(),
         Kind::Int(int) => {

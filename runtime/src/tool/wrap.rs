@@ -1,6 +1,6 @@
-//! Wraps a core module into a component, for authors whose compiler stops at core modules (C, Zig, AssemblyScript).
+//! Wraps a core module into a component, for compilers that only produce core modules (C, Zig, AssemblyScript).
 //!
-//! Runs on the author's machine, never in a worker: the module and the WIT are the author's own.
+//! Runs on the author's machine, never in a worker: module and WIT are the author's own.
 
 use std::path::Path;
 
@@ -19,8 +19,8 @@ pub enum WrapError {
     Docs(#[from] EmbedError),
 }
 
-/// The component that `module` makes of the world in the WIT file or folder. A module that imports WASI 0.1 gets the
-/// adapter to 0.2. The WIT's doc comments go with it; a component that is one already only gets those.
+/// Makes a component from `module` for the world in the WIT file or folder, with the WIT's doc comments. A module that
+/// imports WASI 0.1 gets the adapter to 0.2. A module that is a component already only gets the comments.
 pub fn wrap(mut module: Vec<u8>, wit: &Path, world: Option<&str>) -> Result<Vec<u8>, WrapError> {
     let bad = |reason: &dyn std::fmt::Display| WrapError::Wit {
         path: wit.display().to_string(),

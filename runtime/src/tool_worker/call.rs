@@ -1,5 +1,5 @@
-//! One call: a fresh instance, one function, everything of it gone afterwards but what is in the tool's own folder. On a
-//! thread that may block.
+//! One call: a fresh instance runs one function. Nothing of it remains afterwards, except in the tool's own folder.
+//! Runs on a thread that may block.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,44 +22,44 @@ use crate::engine::running;
 use crate::error::Error;
 use crate::tool::{ResultError, Returned};
 
-/// What the engine says when more crosses the boundary at once than it may; it has no type for it.
+/// The engine's message if too much crosses the boundary at once. It has no error type for that.
 const TOO_MUCH_AT_ONCE: &str = "fuel allocated for hostcalls has been exhausted";
-/// What a call may hand over to the host at once, in bytes of the host's memory: enough for a text as long as a result
-/// may be. Every call has so much.
+/// Host memory for passing values to the host at once, in bytes: enough for the longest text result. Every call has
+/// this much.
 const PLAIN_BYTES: usize = 16 << 20;
-/// The same where lists are returned: an element takes 40 bytes, so that this is enough for a `list<u8>` of 6 MiB, which
-/// is 8 MiB of base64. For as many calls at once as there is room for; further ones make do with [`PLAIN_BYTES`].
+/// The same for functions that return lists. An element takes 40 bytes, so this suffices for a `list<u8>` of 6 MiB,
+/// which is 8 MiB of base64. Once memory is short, further calls get [`PLAIN_BYTES`].
 const LIST_BYTES: usize = 256 << 20;
-/// The longest error message of a tool's that is passed on, in characters.
-const MESSAGE: usize = 16 << 10;
+/// The longest error message of a tool to pass on, in characters.
+const MAX_MESSAGE_CHARS: usize = 16 << 10;
 
-/// A call and what it is made with.
+/// A call with its dependencies.
 pub(super) struct Job {
     pub(super) call: ToolCall,
     pub(super) interrupt: Interrupt,
     pub(super) gateway: Option<GatewayHandle>,
     pub(super) vfs: Vfs,
-    /// What the tool's own folder is made of.
+    /// The base of the tool's own folder.
     pub(super) base: Arc<Base>,
     pub(super) open_files: u64,
     pub(super) memory: Arc<Memory>,
 }
 
-/// How it ended, before anybody is told.
+/// The end of a call, before it is reported.
 struct Ended {
     status: Status,
     result: Option<Box<RawValue>>,
     error: Option<RunError>,
 }
 
-/// What is left of a call: a while's work to take down, once the answer is on its way.
+/// The remains of a call, which take a while to tear down. Dropped once the answer is sent.
 pub(super) type Leftover = Store<ToolState>;
 
 /// Makes the call.
 ///
 /// # Errors
-/// What the caller did wrong: no such function, arguments that do not fit. What keeps us from beginning: no memory, or the
-/// tool's folder cannot be had. What the tool does wrong is an outcome.
+/// The caller's fault: no such function, or arguments that do not fit. Or the call could not start: no memory, or the
+/// tool's folder could not be fetched. The tool's own failures are outcomes.
 pub(super) fn run(loaded: &Loaded, job: Job) -> Result<(ToolOutcome, Leftover), Error> {
     let Job { call, interrupt, gateway, vfs, base, open_files, memory } = job;
     let function = call.export.as_ref().map(|path| loaded.function(path)).transpose()?;
@@ -112,7 +112,7 @@ pub(super) fn run(loaded: &Loaded, job: Job) -> Result<(ToolOutcome, Leftover), 
         (Ok(_), None) => Ended { status: Status::Ok, result: None, error: None },
         (Err(error), _) => broken(&error, state, &call.limits),
     };
-    // Only what ends well leaves something behind.
+    // Only successful calls keep their changes.
     if ended.status == Status::Ok
         && let (Some(folder), Some(vfs)) = (folder, state.sandbox.folder())
         && let Err(error) = folder.keep(vfs, &interrupt, &share)
@@ -132,7 +132,7 @@ fn crowded() -> Problem {
     Problem::overloaded("The worker's memory for all calls of tools is used up; try again in a second.")
 }
 
-/// The values to call it with, counted as they come.
+/// The arguments as values, counted as they are read.
 fn arguments(function: &Function, json: &RawValue, share: &Share) -> Result<Vec<Val>, Error> {
     let (room, refused) = (share.clone(), Arc::new(AtomicBool::new(false)));
     let told = Arc::clone(&refused);
@@ -147,21 +147,21 @@ fn arguments(function: &Function, json: &RawValue, share: &Share) -> Result<Vec<
     })
 }
 
-/// Nothing has run yet: another worker may do it, or the same one later.
+/// Nothing has run yet, so another worker may try, or this one later.
 fn no_folder(error: FolderError) -> Error {
     match error {
-        // A token whose time is over is nothing that the caller could mend.
+        // The caller cannot fix an expired token.
         FolderError::Refused(problem) if problem.status != 401 => problem.into(),
         FolderError::Memory => crowded().into(),
         FolderError::Archive(error) => {
-            Problem::internal(format!("The tool's folder cannot be read ({error}); delete the tool to be rid of it."))
+            Problem::internal(format!("The tool's folder cannot be read ({error}); delete the tool to remove it."))
                 .into()
         }
         error => Problem::unavailable(format!("The tool's folder could not be fetched: {error}.")).into(),
     }
 }
 
-/// The tool did its part, and its changes are lost all the same.
+/// The tool succeeded, but its changes are lost.
 fn not_kept(error: FolderError, state: &ToolState, limits: &Limits) -> Ended {
     match error {
         FolderError::Interrupted(why) => broken(&why.into(), state, limits),
@@ -173,7 +173,7 @@ fn not_kept(error: FolderError, state: &ToolState, limits: &Limits) -> Ended {
     }
 }
 
-/// Instantiates, and calls the function if there is one.
+/// Instantiates the component and calls the function, if there is one.
 fn enter(
     loaded: &Loaded,
     store: &mut Store<ToolState>,
@@ -200,7 +200,7 @@ fn ended_well(returned: Result<Returned, ResultError>, limits: &Limits) -> Ended
 }
 
 fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MESSAGE) {
+    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
@@ -220,11 +220,11 @@ fn broken(error: &wasmtime::Error, state: &ToolState, limits: &Limits) -> Ended 
             result: None,
             error: Some(RunError {
                 name: "cancelled".to_owned(),
-                message: "the caller went away or asked to stop".to_owned(),
+                message: "the caller disconnected or cancelled".to_owned(),
                 traceback: String::new(),
             }),
         },
-        // Whatever it did then, it was out of something.
+        // Whatever it did afterwards, it had run out of memory.
         Broken::Exited(_) | Broken::Crashed(_) if state.limiter.denied => limit(LimitName::MemoryBytes, limits, ""),
         Broken::Exited(_) | Broken::Crashed(_) if state.limiter.full => {
             limit(LimitName::HostMemory, limits, ": the worker's memory for all calls was used up")

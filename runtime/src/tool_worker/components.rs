@@ -1,12 +1,13 @@
-//! The components in memory: read from the artifact cache by digest, linked for what they are granted, the longest
-//! unused ones let go. Never compiles and never writes to the cache.
+//! Loaded components: read from the artifact cache by digest, linked for their grants, least recently used ones
+//! evicted. Never compiles and never writes to the cache.
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use cofferdam_contract::{ExportPath, Problem};
 use cofferdam_host_api::Capabilities;
+use parking_lot::Mutex;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
@@ -23,7 +24,7 @@ pub(super) struct Function {
     pub(super) index: ComponentExportIndex,
     pub(super) signature: Signature,
     pub(super) results: usize,
-    /// Whether what it returns has lists in it.
+    /// True if its result contains lists.
     pub(super) lists: bool,
 }
 
@@ -31,15 +32,15 @@ pub(super) struct Function {
 pub(super) struct Loaded {
     pub(super) component: Component,
     pub(super) pre: InstancePre<ToolState>,
-    /// What an instance of it takes beside memories and tables.
+    /// Host memory of an instance, besides memories and tables.
     pub(super) instance_bytes: usize,
-    /// Those that were called: what a component exports is bounded by its size.
+    /// Functions that were called. Their number is bounded by the component's size.
     functions: Mutex<HashMap<ExportPath, Arc<Function>>>,
 }
 
 impl Loaded {
     pub(super) fn function(&self, path: &ExportPath) -> Result<Arc<Function>, Problem> {
-        if let Some(found) = lock(&self.functions).get(path) {
+        if let Some(found) = self.functions.lock().get(path) {
             return Ok(Arc::clone(found));
         }
         let gone = || Problem::not_found("The component has no such function.");
@@ -56,22 +57,22 @@ impl Loaded {
             .map_err(|unfit| Problem::not_found(format!("The function cannot be called as a tool: {unfit}.")))?;
         let lists = signature.returns_lists();
         let function = Arc::new(Function { index, signature, results: about.results().len(), lists });
-        lock(&self.functions).insert(path.clone(), Arc::clone(&function));
+        self.functions.lock().insert(path.clone(), Arc::clone(&function));
         Ok(function)
     }
 }
 
-/// What it is kept under: the same component with other grants is linked to other functions.
+/// The same component is linked differently for other grants.
 type Key = (String, Capabilities);
 
-/// A place for one component. Whoever loads it holds its lock, and the others wait for that.
+/// The slot for one component. The loading thread holds its lock, and others wait for it.
 #[derive(Default)]
-struct Slot {
+struct LoadSlot {
     loaded: Mutex<Option<Arc<Loaded>>>,
 }
 
 struct Entry {
-    slot: Arc<Slot>,
+    slot: Arc<LoadSlot>,
     bytes: u64,
     used: u64,
 }
@@ -79,7 +80,7 @@ struct Entry {
 #[derive(Default)]
 struct Kept {
     entries: HashMap<Key, Entry>,
-    /// Counts uses: what was used last has the highest.
+    /// Counts uses. The most recently used has the highest number.
     clock: u64,
 }
 
@@ -93,12 +94,8 @@ pub(super) struct Components {
     most_bytes: u64,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Components {
-    /// Has to be called before the process is confined: what names the CPU cannot be read afterwards.
+    /// Call it before the process is confined, because CPU features cannot be read afterwards.
     pub(super) fn new(engine: Engine, cache: ArtifactCache, most: usize, most_bytes: u64) -> Self {
         let linkers = Linkers::new(&engine);
         let engine_key = engine_key(&engine);
@@ -106,19 +103,19 @@ impl Components {
     }
 
     pub(super) fn count(&self) -> usize {
-        lock(&self.kept).entries.len()
+        self.kept.lock().entries.len()
     }
 
-    /// Compiled code of all that is kept, in bytes.
+    /// Total bytes of compiled code.
     pub(super) fn bytes(&self) -> u64 {
-        lock(&self.kept).entries.values().map(|entry| entry.bytes).sum()
+        self.kept.lock().entries.values().map(|entry| entry.bytes).sum()
     }
 
-    /// The component, loaded on this thread where it is not here yet.
+    /// The component. Loads it on this thread if needed.
     pub(super) fn get(&self, digest: &str, capabilities: Capabilities) -> Result<Arc<Loaded>, Error> {
         let key = (digest.to_owned(), capabilities);
         let slot = self.slot(&key);
-        let mut loaded = lock(&slot.loaded);
+        let mut loaded = slot.loaded.lock();
         if let Some(loaded) = &*loaded {
             return Ok(Arc::clone(loaded));
         }
@@ -133,36 +130,36 @@ impl Components {
         result.map(|(fresh, _)| fresh)
     }
 
-    fn slot(&self, key: &Key) -> Arc<Slot> {
-        let mut kept = lock(&self.kept);
+    fn slot(&self, key: &Key) -> Arc<LoadSlot> {
+        let mut kept = self.kept.lock();
         kept.clock += 1;
         let used = kept.clock;
         if let Some(entry) = kept.entries.get_mut(key) {
             entry.used = used;
             return Arc::clone(&entry.slot);
         }
-        let slot = Arc::new(Slot::default());
-        // Nothing goes for it before it is known to be there.
+        let slot = Arc::new(LoadSlot::default());
+        // Evicts nothing for it before it is known to exist.
         kept.entries.insert(key.clone(), Entry { slot: Arc::clone(&slot), bytes: 0, used });
         slot
     }
 
     fn weigh(&self, key: &Key, bytes: u64) {
-        let mut kept = lock(&self.kept);
+        let mut kept = self.kept.lock();
         if let Some(entry) = kept.entries.get_mut(key) {
             entry.bytes = bytes;
         }
         self.shrink(&mut kept);
     }
 
-    fn forget(&self, key: &Key, slot: &Arc<Slot>) {
-        let mut kept = lock(&self.kept);
+    fn forget(&self, key: &Key, slot: &Arc<LoadSlot>) {
+        let mut kept = self.kept.lock();
         if kept.entries.get(key).is_some_and(|entry| Arc::ptr_eq(&entry.slot, slot)) {
             kept.entries.remove(key);
         }
     }
 
-    /// Lets go of the longest unused ones, but never of the last one used. Calls under way keep theirs.
+    /// Evicts the least recently used, but never the most recent one. Calls in progress keep theirs.
     fn shrink(&self, kept: &mut Kept) {
         let total = |kept: &Kept| kept.entries.values().map(|entry| entry.bytes).sum::<u64>();
         while kept.entries.len() > self.most || (kept.entries.len() > 1 && total(kept) > self.most_bytes) {
@@ -178,7 +175,7 @@ impl Components {
         let bytes = size(&self.cache.path(&key, "code")).ok_or_else(missing)?;
         let instance_bytes = instance_bytes(&self.cache, &key).ok_or_else(missing)?;
         let component = self.cache.load(&self.engine, &key).map_err(|error| {
-            // It is asked for again, and compiled again, as if it had never been there.
+            // It is requested and compiled again, as if it had never existed.
             tracing::warn!(digest, %error, "a compiled component cannot be used");
             missing()
         })?;

@@ -1,4 +1,4 @@
-//! What a tool worker is told when it starts. It has no environment and reads no file for it.
+//! The settings of a tool worker, passed at its start. It has no environment and reads no configuration file.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ToolWorkerConfig {
-    /// Compiled components, which it only reads.
+    /// Compiled components. Only read.
     pub cache_dir: PathBuf,
-    /// Calls at the same time; further ones wait.
+    /// The most concurrent calls. Further ones wait.
     pub max_calls: usize,
-    /// Calls that may wait; further ones are refused.
+    /// The most waiting calls. Further ones are refused.
     pub max_waiting: usize,
-    /// Components that are kept ready; the longest unused ones go first.
+    /// The most loaded components. The least recently used are evicted.
     pub max_components: usize,
-    /// Compiled code of all of them together, in bytes.
+    /// The most bytes of their compiled code.
     pub code_bytes: u64,
-    /// What all calls together may take of the host's memory: linear memories, tables, instances, values. Half of what
-    /// this machine (or this process's cgroup) has, where nothing is said.
+    /// The most host memory of all calls: linear memories, tables, instances, values. Defaults to half of the memory of
+    /// this machine (or this process's cgroup).
     pub memory_bytes: u64,
-    /// Files open at the same time in one sandbox.
+    /// The most open files in one sandbox.
     pub open_files: u64,
-    /// What all sandboxes' files together may hold, in bytes.
+    /// The most bytes in all sandboxes' files.
     pub files_budget_bytes: u64,
-    /// Seconds that calls get to finish when the worker is told to stop.
+    /// Seconds that calls get to finish on shutdown.
     pub drain_s: u64,
-    /// Confine the process (Landlock, seccomp). Off only where another sandbox does it.
+    /// Confines the process (Landlock, seccomp). Turn off only if another sandbox does it.
     pub confine: bool,
 }
 
@@ -50,7 +50,7 @@ impl Default for ToolWorkerConfig {
     }
 }
 
-/// The memory that there is; 4 GiB where nobody says.
+/// The available memory; 4 GiB if unknown.
 fn machine_bytes() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

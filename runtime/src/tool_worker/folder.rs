@@ -1,6 +1,5 @@
-//! A tool's own folder for the time of one call: fetched from the gateway before the tool starts, and sent back when it
-//! has ended well and changed something. Where the gateway cannot be asked (a trial at deployment) it is empty, and
-//! nothing of it is kept.
+//! A tool's own folder during one call: fetched from the gateway before the tool starts, and sent back if the call
+//! succeeded and changed it. Without a gateway (a trial at deployment) it is empty and nothing is kept.
 
 use std::sync::Arc;
 
@@ -17,31 +16,31 @@ use sha2::{Digest, Sha256};
 
 use super::memory::Share;
 
-/// The longest refusal of the gateway's.
+/// The longest refusal from the gateway.
 const MAX_REFUSAL: usize = 64 << 10;
 
-/// Why a folder could not be had, or could not be kept.
+/// A folder could not be fetched or kept.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FolderError {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// The gateway's word.
+    /// Refused by the gateway.
     #[error("{}", .0.detail)]
     Refused(Problem),
-    #[error("the gateway could not be asked: {0}")]
+    #[error("the gateway could not be reached: {0}")]
     Gateway(#[from] GatewayError),
-    #[error("what the gateway has of it cannot be read: {0}")]
+    #[error("the gateway's copy cannot be read: {0}")]
     Archive(#[from] ArchiveError),
     #[error("the worker's memory for all calls is used up")]
     Memory,
 }
 
-/// What was kept of the folder when the call began.
+/// The stored state of the folder when the call began.
 struct Kept {
     version: HeaderValue,
     digest: [u8; 32],
     changes: u64,
-    /// Nothing was.
+    /// Nothing was stored.
     empty: bool,
 }
 
@@ -53,7 +52,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The folder as it is now, and what will be needed to keep what becomes of it.
+    /// Fetches the current folder, and the state needed to save it later.
     pub(super) fn fetch(
         base: &Arc<Base>,
         (grant, open_files): (FilesGrant, u64),
@@ -82,14 +81,14 @@ impl Folder {
         Ok((vfs, Self { grant, gateway: gateway.cloned(), kept }))
     }
 
-    /// Sends it back, if anything in it is not as it was.
+    /// Sends the folder back if it has changed.
     pub(super) fn keep(self, vfs: &Vfs, interrupt: &Interrupt, share: &Share) -> Result<(), FolderError> {
         let (Some(gateway), Some(kept)) = (self.gateway, self.kept) else { return Ok(()) };
         if self.grant.read_only || vfs.changes() == kept.changes {
             return Ok(());
         }
         let usage = vfs.usage();
-        // What failed counts as a change, too.
+        // A failed comparison counts as a change.
         if kept.empty && usage.files == 0 {
             return Ok(());
         }
@@ -111,7 +110,7 @@ impl Folder {
     }
 }
 
-/// What is there already stays, even if more was granted once than is now.
+/// Existing contents stay, even if the grant was larger once.
 fn opened(base: &Arc<Base>, quota: Quota, archive: &[u8]) -> Result<Vfs, FolderError> {
     if archive.is_empty() {
         return Ok(Vfs::new(Arc::clone(base), quota).map_err(ArchiveError::from)?);
@@ -131,16 +130,16 @@ fn good<T>(answer: &Response<T>, headers: &HeaderMap) -> bool {
 
 fn refused(body: &[u8]) -> FolderError {
     let problem = serde_json::from_slice::<Problem>(body).ok();
-    FolderError::Refused(problem.unwrap_or_else(|| Problem::internal("the gateway's answer makes no sense")))
+    FolderError::Refused(problem.unwrap_or_else(|| Problem::internal("the gateway's answer is invalid")))
 }
 
-/// The archive, which is counted in the share, and its version.
+/// The archive, counted in the share, and its version.
 async fn load(gateway: &GatewayHandle, share: &Share) -> Result<(Bytes, HeaderValue), FolderError> {
     let body = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
     let request = Request::post("/files/load").body(body).map_err(|_| GatewayError::Unreachable)?;
     let answer = gateway.send(request).await?;
     let most = if good(&answer, answer.headers()) {
-        usize::try_from(FilesGrant::MOST.archive_bytes()).unwrap_or(usize::MAX)
+        usize::try_from(FilesGrant::MAXIMUM.archive_bytes()).unwrap_or(usize::MAX)
     } else {
         MAX_REFUSAL
     };

@@ -1,18 +1,19 @@
-//! What a component is linked to: WASI over files in memory, always; the rest as its grants say. What no grant covers is
-//! not there to be linked.
+//! Links components: WASI over in-memory files always, the rest by their grants. Imports that no grant covers are not
+//! linked.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use cofferdam_contract::Problem;
 use cofferdam_host_api::{Capabilities, add_capabilities_to_linker, deny_sockets};
+use parking_lot::Mutex;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::state::ToolState;
 use crate::error::Error;
 
-/// One linker for each set of capabilities; there are few.
+/// One linker for each set of capabilities. There are few.
 pub(super) struct Linkers {
     engine: Engine,
     made: Mutex<HashMap<Capabilities, Arc<Linker<ToolState>>>>,
@@ -24,7 +25,7 @@ impl Linkers {
     }
 
     fn linker(&self, capabilities: Capabilities) -> wasmtime::Result<Arc<Linker<ToolState>>> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.lock();
         if let Some(linker) = made.get(&capabilities) {
             return Ok(Arc::clone(linker));
         }
@@ -35,10 +36,10 @@ impl Linkers {
         Ok(linker)
     }
 
-    /// Joins a component to what it may call.
+    /// Links a component to the functions that it may call.
     ///
     /// # Errors
-    /// [`Problem::bad_component`] where it imports what is not there.
+    /// [`Problem::bad_component`] if it imports something that is not available.
     pub(super) fn link(
         &self,
         component: &Component,

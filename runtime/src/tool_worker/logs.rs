@@ -1,11 +1,12 @@
-//! What a tool says on stdout, stderr and its log, as one text: kept up to a bound, counted beyond it.
+//! A tool's stdout, stderr and log as one text. Kept up to a bound, and counted beyond it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use cofferdam_host_api::{OutputSink, Stdio, Stop};
+use parking_lot::Mutex;
 
-/// Kept at most, whatever `limits.output_bytes` says: it travels in every answer.
-pub(super) const MOST: usize = 1 << 20;
+/// The most bytes to keep, whatever `limits.output_bytes` says, because they are part of every answer.
+pub(super) const MAX_LOG_BYTES: usize = 1 << 20;
 
 #[derive(Default)]
 struct Said {
@@ -13,7 +14,7 @@ struct Said {
     lost: u64,
 }
 
-/// Where a call's output goes. Clones are the same text.
+/// The output of a call. Clones share the text.
 #[derive(Clone)]
 pub(super) struct Logs {
     said: Arc<Mutex<Said>>,
@@ -22,12 +23,12 @@ pub(super) struct Logs {
 
 impl Logs {
     pub(super) fn new(output_bytes: u64) -> Self {
-        Self { said: Arc::default(), most: usize::try_from(output_bytes).unwrap_or(MOST).min(MOST) }
+        Self { said: Arc::default(), most: usize::try_from(output_bytes).unwrap_or(MAX_LOG_BYTES).min(MAX_LOG_BYTES) }
     }
 
-    /// The text. Bytes that are no UTF-8 become replacement characters.
+    /// The text. Invalid UTF-8 becomes replacement characters.
     pub(super) fn take(&self) -> String {
-        let said = std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner));
+        let said = std::mem::take(&mut *self.said.lock());
         let mut text =
             String::from_utf8(said.kept).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
         if said.lost > 0 {
@@ -39,7 +40,7 @@ impl Logs {
 
 impl OutputSink for Logs {
     fn write(&mut self, _: Stdio, bytes: &[u8]) -> Result<(), Stop> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said.lock();
         let room = self.most.saturating_sub(said.kept.len()).min(bytes.len());
         let (kept, lost) = bytes.split_at(room);
         said.kept.extend_from_slice(kept);

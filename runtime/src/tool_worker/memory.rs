@@ -1,5 +1,5 @@
-//! What all calls together take of this process's memory: linear memories, tables, instances, values on their way in and
-//! out, archives of folders. Only counts: who is refused a share says so itself.
+//! The memory of all calls in this process: linear memories, tables, instances, values in and out, archives of folders.
+//! Only counts; the callers report a refused share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ pub(super) struct Memory {
     used: AtomicUsize,
 }
 
-/// What one call has of it, given back when the last clone is dropped.
+/// One call's share, returned when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Share(Arc<Held>);
 
@@ -31,7 +31,7 @@ impl Memory {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// A call's share; none where there is not so much left.
+    /// A call's share. `None` if there is not enough left.
     pub(super) fn share(self: &Arc<Self>, bytes: usize) -> Option<Share> {
         let share = Share(Arc::new(Held { memory: Arc::clone(self), bytes: AtomicUsize::new(0) }));
         share.grow(bytes).then_some(share)
@@ -44,12 +44,12 @@ impl Memory {
 }
 
 impl Share {
-    /// Takes more, if there is so much left.
+    /// Takes more, if there is enough left.
     pub(super) fn grow(&self, bytes: usize) -> bool {
         self.grow_within(bytes, self.0.memory.most)
     }
 
-    /// Takes more, if half of all stays free for others. For what a call can do with or without.
+    /// Takes more if half of the total stays free for others. For memory that a call can do without.
     pub(super) fn grow_amply(&self, bytes: usize) -> bool {
         self.grow_within(bytes, self.0.memory.most / 2)
     }

@@ -1,4 +1,4 @@
-//! What the tool worker counts, as Prometheus text. Labels come from fixed sets, never from tools or callers.
+//! The tool worker's metrics, as Prometheus text. Labels come from fixed sets, never from tools or callers.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, as text.
+    /// All metrics as text.
     pub(super) fn text(&self, worker: &ToolWorker) -> String {
         let mut text = String::new();
         let _ = encode(&mut text, &self.registry);

@@ -1,8 +1,9 @@
 //! The tool worker: the process that runs tools' components, behind the `/tools` part of `contract::worker`.
 //!
-//! Like the worker of snippets it holds no secret and opens no connection, and it confines itself before it looks at
-//! anything of anybody's. It is another process because compiled code is mapped in it at any time, which the other one
-//! may not do. It never compiles: it loads by digest what a process of its own has put into the artifact cache.
+//! Like the worker for snippets, it holds no secret and opens no connection, and it confines itself before it touches
+//! untrusted data. It is a separate process because compiled code is mapped in it at any time, which the other one does
+//! not permit. It never compiles: another process puts compiled code into the artifact cache, and this one loads it by
+//! digest.
 
 mod call;
 mod components;
@@ -42,24 +43,24 @@ pub use config::ToolWorkerConfig;
 use memory::Memory;
 use metrics::Metrics;
 
-/// The stack of a thread that runs tools: the guest's own and what the host functions need below it.
+/// The stack of a thread that runs tools: the guest's own, plus what host functions need.
 const THREAD_STACK: usize = TOOL_STACK + (2 << 20);
 
-/// What all requests share.
+/// The state shared by all requests.
 struct ToolWorker {
     config: ToolWorkerConfig,
     components: Components,
-    /// Places by depth: a call within calls waits only for calls that are as deep as itself.
+    /// One for each depth: a nested call waits only for calls at the same depth.
     admission: Vec<Admission>,
     uplinks: Uplinks,
     base: Arc<Base>,
     memory: Arc<Memory>,
     metrics: Metrics,
-    /// The runtime of what may block for long.
+    /// The runtime for work that may block for long.
     background: Handle,
 }
 
-/// What has to be there before the process is confined.
+/// Loads everything that must exist before the process is confined.
 fn load(config: &ToolWorkerConfig) -> Result<(Engine, Components), Error> {
     let engine = tool_engine().map_err(Error::Sandbox)?;
     let cache = ArtifactCache::open(&config.cache_dir)?;
@@ -88,14 +89,14 @@ impl ToolWorker {
         places.enter().await.inspect_err(|_| self.metrics.refused())
     }
 
-    /// Calls under way, calls that wait.
+    /// The numbers of calls in progress and waiting.
     fn load(&self) -> (usize, usize) {
         let loads = self.admission.iter().map(Admission::load);
         loads.fold((0, 0), |(active, waiting), load| (active + load.0, waiting + load.1))
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then lets calls end.
+/// Serves until SIGTERM or SIGINT, then lets calls finish.
 pub fn serve(listener: UnixListener, config: ToolWorkerConfig) -> Result<(), Error> {
     let (engine, components) = load(&config)?;
     raise_open_files();
@@ -109,7 +110,7 @@ pub fn serve(listener: UnixListener, config: ToolWorkerConfig) -> Result<(), Err
     let depths = MAX_CALL_DEPTH as usize + 1;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from))
-        // Every place has its thread, or a deep call could wait for one that a shallow one holds.
+        // Every permit has a thread, or a nested call could wait for one that an outer call holds.
         .max_blocking_threads(config.max_calls.saturating_mul(depths).saturating_add(16))
         .thread_stack_size(THREAD_STACK)
         .enable_all()

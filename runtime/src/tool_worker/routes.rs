@@ -22,8 +22,8 @@ use crate::worker::lanes::{blocking, lane};
 use crate::worker::routes::{ProblemResponse, organization};
 use crate::worker::watch::{CancelOnDrop, watch};
 
-/// What a call carries beside its arguments: grants, configuration, environment.
-const BESIDE: usize = 1 << 20;
+/// Bytes of a call besides its arguments: grants, configuration, environment.
+const MAX_OVERHEAD_BYTES: usize = 1 << 20;
 
 pub(super) fn router(worker: Arc<ToolWorker>) -> Router {
     Router::new()
@@ -31,7 +31,7 @@ pub(super) fn router(worker: Arc<ToolWorker>) -> Router {
         .route("/tools/metrics", get(metrics))
         .route("/tools/calls", post(call))
         .route("/tools/uplink", post(uplink))
-        .layer(DefaultBodyLimit::max(MAX_ARGUMENTS_BYTES + BESIDE))
+        .layer(DefaultBodyLimit::max(MAX_ARGUMENTS_BYTES + MAX_OVERHEAD_BYTES))
         .with_state(worker)
 }
 
@@ -63,7 +63,7 @@ async fn call(
     organization(&headers)?;
     let interrupt = Interrupt::new(Instant::now().checked_add(Duration::from_millis(call.limits.wall_ms)));
     let place = worker.enter(call.depth).await?;
-    // What asks the gateway waits for other threads, with timers that this one would have to drive.
+    // Requests to the gateway depend on other threads, and on timers that this thread would have to drive.
     let here = lane().filter(|_| call.token.is_none());
     let (on_thread, stopped_by) = (Arc::clone(&worker), interrupt.clone());
     let work = move || {
@@ -81,8 +81,8 @@ async fn call(
             let done = blocking(work).await;
             drop(watched);
             let (result, after) = done.map_err(|_| broke_off())?;
-            // Comes once the answer is written: this thread's own tasks wait until its connection does. Taking the instance
-            // down goes to another thread, because a quick caller's next request is here before it is done.
+            // Runs after the answer is written, because this thread's own tasks wait for its connection. Teardown goes
+            // to another thread, because a fast caller's next request may be here before it is done.
             let background = worker.background.clone();
             tokio::spawn(async move {
                 background.spawn_blocking(move || drop(after));
@@ -94,7 +94,7 @@ async fn call(
             let (answer, answered) = tokio::sync::oneshot::channel();
             worker.background.spawn_blocking(move || {
                 let (result, after) = work();
-                // Nobody waits for it any more where the caller went away.
+                // It is dropped if the caller disconnected.
                 let _ = answer.send(result);
                 drop(after);
             });
@@ -110,7 +110,7 @@ fn broke_off() -> Problem {
     Problem::internal("the call broke off")
 }
 
-/// The whole of a call, on a thread of its own.
+/// The whole call, on its own thread.
 pub(super) fn carry_out(
     worker: &ToolWorker,
     call: ToolCall,

@@ -1,4 +1,4 @@
-//! What a store knows of its tool: the sandbox, and what is counted against the call's limits.
+//! A store's data: the tool's sandbox, and the counters for the call's limits.
 
 use cofferdam_host_api::{Sandbox, SandboxView};
 use wasmtime::ResourceLimiter;
@@ -6,10 +6,10 @@ use wasmtime::ResourceLimiter;
 use super::memory::Share;
 use crate::bounds::CpuClock;
 
-/// Elements of all tables together, and what one takes at most.
+/// The most elements of all tables, and the most bytes of one element.
 const TABLE_ELEMENTS: usize = 1 << 20;
 const ELEMENT_BYTES: usize = 16;
-/// Core instances, memories and tables of one call. Compositions of many components need many of the first.
+/// The most core instances, memories and tables of one call. Compositions of many components need many instances.
 const INSTANCES: usize = 1_000;
 const MEMORIES: usize = 32;
 const TABLES: usize = 200;
@@ -26,18 +26,18 @@ impl SandboxView for ToolState {
     }
 }
 
-/// Bounds all memories together and all tables together, by the call's limits and by what is left for all calls, and
-/// remembers that it did.
+/// Bounds all memories and all tables by the call's limits and by the memory left for all calls, and remembers what it
+/// denied.
 #[derive(Debug)]
 pub(super) struct Limiter {
     most: usize,
     held: usize,
     elements: usize,
-    /// What the call has of the memory of all.
+    /// The call's share of the memory of all calls.
     pub(super) share: Share,
-    /// The call's own limit stood in the way.
+    /// The call's own limit denied growth.
     pub(super) denied: bool,
-    /// What other calls have did.
+    /// The memory of all calls was used up.
     pub(super) full: bool,
 }
 
@@ -53,7 +53,7 @@ impl Limiter {
         taken
     }
 
-    /// Memories never shrink: what is held is the most there was.
+    /// The peak. Memories never shrink, so it is what is held now.
     pub(super) fn peak(&self) -> usize {
         self.held
     }

@@ -1,4 +1,4 @@
-//! Calls of a component written in text, on this thread: what they come to when the tool behaves and when it does not.
+//! Calls of a component in text form, on this thread, with tools that behave and tools that do not.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,6 @@ use tokio::runtime::Runtime;
 
 use super::routes::carry_out;
 use super::*;
-use crate::kernel::manifest::hex;
 use crate::tool;
 
 mod folder;
@@ -74,13 +73,13 @@ fn bench() -> &'static Bench {
     })
 }
 
-/// Compiles a component and gives its digest.
+/// Compiles a component and returns its digest.
 fn deployed(text: &str) -> String {
     deployed_bytes(&wat::parse_str(text).unwrap())
 }
 
 fn deployed_bytes(bytes: &[u8]) -> String {
-    let digest = format!("sha256:{}", hex(&Sha256::digest(bytes)));
+    let digest = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
     let cache_dir = bench().worker.config.cache_dir.clone();
     let job = tool::compile::Job { cache_dir, digest: digest.clone(), confine: false };
     assert_eq!(tool::compile(&job, &mut &bytes[..]).unwrap().digest, digest);
@@ -107,7 +106,7 @@ fn to_call(digest: &str, function: Option<&str>, arguments: &str) -> ToolCall {
     }
 }
 
-/// Carries a call out as the server does, on a thread with the stack that it has there.
+/// Carries out a call like the server, on a thread with the same stack size.
 fn carried(call: ToolCall, interrupt: Interrupt) -> Result<ToolOutcome, Error> {
     let bench = bench();
     let work = move || carry_out(&bench.worker, call, interrupt).map(|(outcome, _)| outcome);
@@ -239,7 +238,7 @@ fn few_components_are_kept() {
         assert_eq!(components.count(), kept);
         assert!(components.bytes() > 0);
         assert!(components.get("sha256:0", Capabilities::default()).is_err());
-        assert_eq!(components.count(), kept, "what is not there takes no place");
+        assert_eq!(components.count(), kept, "a missing component takes no space");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lets in as many runs as the worker has places for, a bounded number to wait, and nobody else.
+//! Admits a bounded number of concurrent runs, lets a bounded number wait, and refuses the rest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,14 +8,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The gate before the runs.
 #[derive(Debug)]
-pub struct Admission {
+pub(crate) struct Admission {
     places: Arc<Semaphore>,
     total: usize,
     waiting: AtomicUsize,
     max_waiting: usize,
 }
 
-/// Counts a waiter for as long as it lives, so that one that goes away is not counted for ever.
+/// Counts a waiter while it lives, so that one that gives up is no longer counted.
 struct Waiter<'a>(&'a AtomicUsize);
 
 impl Drop for Waiter<'_> {
@@ -25,12 +25,12 @@ impl Drop for Waiter<'_> {
 }
 
 impl Admission {
-    pub fn new(total: usize, max_waiting: usize) -> Self {
+    pub(crate) fn new(total: usize, max_waiting: usize) -> Self {
         Self { places: Arc::new(Semaphore::new(total)), total, waiting: AtomicUsize::new(0), max_waiting }
     }
 
-    /// A place, at once or in turn; `overloaded` when too many wait already.
-    pub async fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    /// A permit, at once or in turn. `overloaded` if too many are waiting.
+    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(place);
         }
@@ -38,7 +38,7 @@ impl Admission {
         let _waiter = Waiter(&self.waiting);
         if waiting >= self.max_waiting {
             return Err(Problem::overloaded(format!(
-                "{} runs are under way and {waiting} wait; try again in a second",
+                "{} runs are in progress and {waiting} are waiting; try again in a second",
                 self.total
             )));
         }
@@ -48,13 +48,13 @@ impl Admission {
             .map_err(|_| Problem::unavailable("the worker is shutting down; try again"))
     }
 
-    /// Lets nobody in any more.
-    pub fn close(&self) {
+    /// Admits no more requests.
+    pub(crate) fn close(&self) {
         self.places.close();
     }
 
-    /// Runs under way, runs that wait.
-    pub fn load(&self) -> (usize, usize) {
+    /// The numbers of runs in progress and waiting.
+    pub(crate) fn load(&self) -> (usize, usize) {
         (self.total.saturating_sub(self.places.available_permits()), self.waiting.load(Ordering::Relaxed))
     }
 }

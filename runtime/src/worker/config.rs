@@ -1,10 +1,10 @@
-//! What a worker is told when it starts. It has no environment and reads no file for it.
+//! The settings of a worker, passed at its start. It has no environment and reads no configuration file.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// A worker's settings. The defaults suit a machine of its own with a few gigabytes of memory.
+/// A worker's settings. The defaults suit a dedicated machine with a few gigabytes of memory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkerConfig {
@@ -12,27 +12,27 @@ pub struct WorkerConfig {
     pub cache_dir: PathBuf,
     /// Suspended sessions and snapshots. The only folder that the worker may write to.
     pub state_dir: PathBuf,
-    /// Runs at the same time; further ones wait.
+    /// The most concurrent runs. Further ones wait.
     pub max_runs: usize,
-    /// Runs that may wait; further ones are refused.
+    /// The most waiting runs. Further ones are refused.
     pub max_waiting: usize,
-    /// Live sessions; beyond it the longest idle one is suspended.
+    /// The most live sessions. Beyond it the longest idle one is suspended.
     pub max_live_sessions: usize,
-    /// Sessions in all, live and suspended.
+    /// The most sessions, live and suspended.
     pub max_sessions: usize,
     /// Seconds until an idle session is suspended.
     pub idle_suspend_s: u64,
-    /// Files open at the same time in one sandbox.
+    /// The most open files in one sandbox.
     pub open_files: u64,
-    /// What all sandboxes' files together may hold, in bytes.
+    /// The most bytes in all sandboxes' files.
     pub files_budget_bytes: u64,
-    /// What all suspended sessions and snapshots together may hold on disk, in bytes.
+    /// The most bytes of all suspended sessions and snapshots on disk.
     pub state_budget_bytes: u64,
-    /// Seconds that a run's files can still be fetched for.
+    /// Seconds for which a run's files can be fetched.
     pub run_files_s: u64,
-    /// Seconds that runs get to finish when the worker is told to stop.
+    /// Seconds that runs get to finish on shutdown.
     pub drain_s: u64,
-    /// Confine the process (Landlock, seccomp). Off only where another sandbox does it.
+    /// Confines the process (Landlock, seccomp). Turn off only if another sandbox does it.
     pub confine: bool,
 }
 
@@ -48,7 +48,8 @@ impl Default for WorkerConfig {
             max_live_sessions: 2_000,
             max_sessions: 20_000,
             idle_suspend_s: 300,
-            // The WASI adapter has 128 descriptors, three of them taken: our limit has to come first to be named.
+            // The WASI adapter has 128 descriptors, three of them taken. Our limit must be reached first, so that it is
+            // reported by name.
             open_files: 100,
             files_budget_bytes: 2 << 30,
             state_budget_bytes: 64 << 30,

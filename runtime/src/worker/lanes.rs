@@ -1,6 +1,6 @@
-//! Connections, each served by a thread of its own: what a request asks for is done between reading it and writing its
-//! answer, on the same thread, because handing it to another one and back takes longer than many a run. Beyond a number
-//! of them, connections share the threads of the worker's runtime, and what blocks goes to others.
+//! Serves each connection on its own thread, which reads the request, does the work and writes the answer. Handing work
+//! to another thread and back takes longer than many runs. Beyond a number of connections, they share the threads of
+//! the worker's runtime, and blocking work goes to others.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,13 +22,13 @@ use tokio_util::task::TaskTracker;
 
 use super::THREAD_STACK;
 
-/// An idle connection is closed after this time. The controller keeps its own for a shorter one.
-const IDLE: Duration = Duration::from_secs(20);
+/// An idle connection is closed after this time. The controller closes its own earlier.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(20);
 
-/// What a thread serves that serves one connection and nothing else.
+/// The state of a thread that serves a single connection.
 struct Lane {
     connection: Arc<OwnedFd>,
-    /// What goes on when the connection has been given to something else than HTTP.
+    /// Tasks that continue after the connection was upgraded to another protocol.
     tasks: TaskTracker,
 }
 
@@ -36,12 +36,12 @@ thread_local! {
     static LANE: RefCell<Option<Lane>> = const { RefCell::new(None) };
 }
 
-/// The connection that this thread serves, where it serves one and nothing else.
+/// This thread's connection, if it serves a single one.
 pub(crate) fn lane() -> Option<Arc<OwnedFd>> {
     LANE.with_borrow(|lane| lane.as_ref().map(|lane| Arc::clone(&lane.connection)))
 }
 
-/// Spawns what takes this thread's connection over; the thread lives as long as that.
+/// Spawns the task that takes over this thread's connection. The thread lives as long as the task.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     match LANE.with_borrow(|lane| lane.as_ref().map(|lane| lane.tasks.clone())) {
         Some(tasks) => drop(tasks.spawn(task)),
@@ -54,7 +54,7 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 #[error("the work broke off")]
 pub(crate) struct BrokeOff;
 
-/// Does work that blocks: right here where the thread serves one connection only, else on a thread that may block.
+/// Runs blocking work: on this thread if it serves a single connection, else on a thread that may block.
 pub(crate) async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, BrokeOff> {
     if lane().is_some() {
         return catch_unwind(AssertUnwindSafe(work)).map_err(|_| BrokeOff);
@@ -62,7 +62,7 @@ pub(crate) async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send 
     tokio::task::spawn_blocking(work).await.map_err(|_| BrokeOff)
 }
 
-/// Serves connections, at most `most` of them on threads of their own, until `stop` and the end of what is under way.
+/// Serves connections, at most `most` of them on their own threads, until `stop` and the end of requests in progress.
 pub(crate) async fn serve(listener: UnixListener, router: Router, most: usize, stop: CancellationToken) {
     let (open, places) = (TaskTracker::new(), Arc::new(Semaphore::new(most)));
     loop {
@@ -101,7 +101,7 @@ fn own_thread(stream: UnixStream, router: Router, stop: CancellationToken, kept:
         let served = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
             runtime.block_on(async {
                 connection(tokio::net::UnixStream::from_std(stream)?, router, stop).await;
-                // Nobody waits for what goes on here: it ends with its connection, or with the process.
+                // Remaining tasks end with their connection, or with the process.
                 drop(kept);
                 tasks.close();
                 tasks.wait().await;
@@ -124,7 +124,7 @@ fn shared(stream: UnixStream, router: Router, stop: CancellationToken, open: &Ta
 
 async fn connection(stream: tokio::net::UnixStream, router: Router, stop: CancellationToken) {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(IDLE);
+    builder.timer(TokioTimer::new()).header_read_timeout(MAX_IDLE_TIME);
     let service = TowerToHyperService::new(router);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
@@ -135,6 +135,6 @@ async fn connection(stream: tokio::net::UnixStream, router: Router, stop: Cancel
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
+        tracing::debug!(%error, "a connection broke");
     }
 }

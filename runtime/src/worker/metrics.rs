@@ -1,4 +1,4 @@
-//! What the worker counts, as Prometheus text. Labels come from fixed sets, never from guests or callers.
+//! The worker's metrics, as Prometheus text. Labels come from fixed sets, never from guests or callers.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +33,7 @@ struct LanguageLabels {
     language: &'static str,
 }
 
-/// One of a pool's counts.
+/// A counter of a pool.
 type Count = fn(&PoolStats) -> &AtomicU64;
 
 /// The worker's counters.
@@ -78,7 +78,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, as text.
+    /// All metrics as text.
     pub(super) fn text(&self, worker: &Worker) -> String {
         let mut text = String::new();
         let _ = encode(&mut text, &self.registry);
@@ -106,7 +106,7 @@ impl Metrics {
         text
     }
 
-    /// The slots of each kernel: how often one served again, and what the images' copies cost.
+    /// The slots of each kernel: how often one was reused, and the cost of private image pages.
     fn slots(&self, worker: &Worker, text: &mut String) {
         let counters: [(&str, &str, Count); 4] = [
             ("slots_reused", "Births in a kept memory slot", |stats| &stats.reused),

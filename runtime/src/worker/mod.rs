@@ -1,7 +1,7 @@
 //! The worker: the process that runs untrusted code, behind the HTTP wire of `contract::worker`.
 //!
-//! It holds no secret and opens no connection: it answers on the listener that it was given. Kernels are loaded first,
-//! then the process confines itself, and only then anything of anybody's is looked at.
+//! It holds no secret and opens no connection; it answers on the listener that it was given. It loads the kernels, then
+//! confines itself, and only then touches untrusted data.
 
 pub(crate) mod admission;
 mod config;
@@ -36,14 +36,14 @@ use admission::Admission;
 pub use config::WorkerConfig;
 use metrics::Metrics;
 
-/// The stack of a thread that runs guests: the guest's own and what the host functions need below it.
+/// The stack of a thread that runs guests: the guest's own, plus what host functions need.
 const THREAD_STACK: usize = crate::engine::GUEST_STACK + (8 << 20);
-/// Connections with a thread of their own at most; each costs five open files and some memory.
-const MOST_LANES: usize = 512;
-/// How many runs' files are kept.
+/// The most connections with their own thread. Each costs five open files and some memory.
+const MAX_LANES: usize = 512;
+/// The most runs whose files are kept.
 const KEPT_RUNS: usize = 256;
 
-/// What all requests share.
+/// The state shared by all requests.
 pub(crate) struct Worker {
     pub(crate) config: WorkerConfig,
     pub(crate) kernels: Vec<Arc<Kernel>>,
@@ -51,14 +51,14 @@ pub(crate) struct Worker {
     pub(crate) admission: Admission,
     pub(crate) files: RunFiles,
     pub(crate) budget: Arc<Budget>,
-    /// The ways out: what gateways have connected.
+    /// The uplinks of connected gateways.
     pub(crate) uplinks: Uplinks,
     pub(crate) metrics: Metrics,
-    /// The runtime of what outlives a request or goes on beside it.
+    /// The runtime for work that outlives a request or runs beside it.
     pub(crate) background: Handle,
 }
 
-/// Serves until SIGTERM or SIGINT, then drains: runs end, sessions are suspended.
+/// Serves until SIGTERM or SIGINT, then drains: runs finish, sessions are suspended.
 pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> {
     let engine = kernel_engine().map_err(Error::Sandbox)?;
     let cache = ArtifactCache::open(&config.cache_dir)?;
@@ -79,7 +79,7 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
     start_ticker(&engine, watch::look).map_err(Error::io("the epoch thread"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores)
-        // Runs hold a place each; what else blocks (suspending, files) is short.
+        // One thread per run; other blocking work (suspending, files) is short.
         .max_blocking_threads(config.max_runs + 16)
         .thread_stack_size(THREAD_STACK)
         .enable_all()
@@ -100,18 +100,18 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
     runtime.block_on(serve_worker(listener, worker))
 }
 
-/// Connections and the notes of live sessions take open files; what is usual for a login shell is too few.
+/// Connections and notes of live sessions use open files. The usual limit of a login shell is too low.
 pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "the limit of open files could not be raised");
     }
 }
 
-/// Takes connections until SIGTERM or SIGINT, then none any more, and lets what is under way end within `drain`. `stop` is
-/// cancelled when that begins. `calls`: as many connections as those and those that wait have threads, as long as they
-/// are not very many.
+/// Serves connections until SIGTERM or SIGINT, then accepts none and lets requests finish within `drain`. Cancels
+/// `stop` when that begins. Enough connections for `calls` running and as many waiting ones get their own thread, up to
+/// [`MAX_LANES`].
 pub(crate) async fn serve_until_told(
     listener: UnixListener,
     router: Router,
@@ -123,13 +123,13 @@ pub(crate) async fn serve_until_told(
     let listener = tokio::net::UnixListener::from_std(listener).map_err(Error::io("the worker's listener"))?;
     let mut term = signal(SignalKind::terminate()).map_err(Error::io("signals"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(Error::io("signals"))?;
-    let lanes = calls.saturating_mul(2).saturating_add(16).min(MOST_LANES);
+    let lanes = calls.saturating_mul(2).saturating_add(16).min(MAX_LANES);
     let mut serving = tokio::spawn(lanes::serve(listener, router, lanes, stop.clone()));
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
         ended = &mut serving => {
-            let source = std::io::Error::other(format!("it ended by itself: {ended:?}"));
+            let source = std::io::Error::other(format!("it ended on its own: {ended:?}"));
             return Err(Error::Io { context: "the worker's server", source });
         }
     }
@@ -153,7 +153,7 @@ async fn serve_worker(listener: UnixListener, worker: Arc<Worker>) -> Result<(),
     Ok(())
 }
 
-/// Once a second: idle sessions to disk, old ones away, old files away.
+/// Once a second: suspends idle sessions, and removes expired sessions and files.
 async fn tend(worker: Arc<Worker>, stop: CancellationToken) {
     loop {
         tokio::select! {

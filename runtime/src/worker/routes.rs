@@ -1,4 +1,4 @@
-//! The worker's routes, and how a problem becomes an answer.
+//! The worker's routes, and the conversion of problems to responses.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) fn router(worker: Arc<Worker>) -> Router {
         .with_state(worker)
 }
 
-/// A problem on its way out.
+/// A problem as a response.
 pub(crate) struct ProblemResponse(pub(crate) Problem);
 
 impl From<Problem> for ProblemResponse {
@@ -67,10 +67,10 @@ impl IntoResponse for ProblemResponse {
     }
 }
 
-/// The organization that the caller names; the wire does not work without.
+/// The organization that the caller names. The wire requires it.
 pub(crate) fn organization(headers: &HeaderMap) -> Result<OrganizationId, Problem> {
     let name = headers.get(ORGANIZATION_HEADER).and_then(|value| value.to_str().ok());
-    let name = name.ok_or_else(|| Problem::malformed(format!("the header {ORGANIZATION_HEADER} is needed")))?;
+    let name = name.ok_or_else(|| Problem::malformed(format!("the header {ORGANIZATION_HEADER} is required")))?;
     OrganizationId::parse(name).map_err(|e| Problem::malformed(e.to_string()))
 }
 

@@ -1,4 +1,4 @@
-//! `POST /runs`: a job let in, run on a thread that may block, answered as JSON or as events while it runs.
+//! `POST /runs`: admits a job, runs it on a thread that may block, and answers with JSON or with events as they happen.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(super) async fn run(
         listener: listener.clone(),
     };
     let on_thread = Arc::clone(&worker);
-    // What asks the gateway waits for other threads, with timers that this one would have to drive.
+    // Requests to the gateway depend on other threads, and on timers that this thread would have to drive.
     let here = lane().filter(|_| job.gateway.is_none());
     match (listener, here) {
         (None, Some(caller)) => {
@@ -71,8 +71,8 @@ pub(super) async fn run(
             let done = blocking(move || work(&on_thread, organization, held, job, place)).await;
             drop(watched);
             let (outcome, after) = done.map_err(|_| broke_off())?;
-            // Comes once the answer is written: this thread's own tasks wait until its connection does. Cleaning goes to
-            // another thread, because a quick caller's next request is here before it is done.
+            // Runs after the answer is written, because this thread's own tasks wait for its connection. Cleaning goes
+            // to another thread, because a fast caller's next request may be here before it is done.
             tokio::spawn(async move {
                 worker.background.spawn_blocking(move || after.clean());
             });
@@ -99,7 +99,7 @@ fn broke_off() -> Problem {
 
 type Answer = Result<Outcome, Error>;
 
-/// Does the work on a thread that may block. The answer goes out before the slot is cleaned.
+/// Runs the job on a thread that may block. The answer is sent before the slot is cleaned.
 fn elsewhere(
     background: &Handle,
     queue: Option<Arc<EventQueue>>,
@@ -107,7 +107,7 @@ fn elsewhere(
 ) -> oneshot::Receiver<Answer> {
     let (answer, answered) = oneshot::channel();
     background.spawn_blocking(move || {
-        // Whatever happens, nobody waits for more events.
+        // Whatever happens, the event stream must end.
         let close = queue.map(CloseOnDrop);
         let (result, after) = work();
         let _ = answer.send(result);
@@ -132,7 +132,7 @@ fn refuse(error: &Error) -> Problem {
     error.to_problem()
 }
 
-/// The language of a run in a session is the session's; TypeScript goes where JavaScript does.
+/// The language of a run in a session is the session's. TypeScript runs in JavaScript sessions.
 fn language_of(request: &WorkerRun, held: Option<&Held>) -> Result<Language, Problem> {
     let own = held.map(|held| held.meta().language);
     match (request.request.language, own) {
@@ -145,7 +145,7 @@ fn language_of(request: &WorkerRun, held: Option<&Held>) -> Result<Language, Pro
     }
 }
 
-/// What is left to do when the answer is out.
+/// The work left after the answer is sent.
 enum After {
     Nothing,
     Fresh { used: Used, kernel: Arc<Kernel>, organization: OrganizationId, _place: OwnedSemaphorePermit },
@@ -162,7 +162,7 @@ impl After {
     }
 }
 
-/// The whole of a run, on this thread, up to its answer.
+/// The whole run on this thread, up to its answer.
 fn work(
     worker: &Arc<Worker>,
     organization: OrganizationId,
@@ -199,7 +199,7 @@ fn json(outcome: &Outcome) -> Response {
     response
 }
 
-/// What happens, as it happens, then the end. The stream's end drops `cancel`, which by then stops nothing.
+/// The events as they happen, then the end. Dropping `cancel` with the stream stops nothing by then.
 fn events(queue: Arc<EventQueue>, answered: oneshot::Receiver<Answer>, cancel: CancelOnDrop) -> Response {
     let state = (queue, Some(answered), cancel);
     let body = stream::unfold(state, |(queue, mut answered, cancel)| async move {
@@ -212,7 +212,7 @@ fn events(queue: Arc<EventQueue>, answered: oneshot::Receiver<Answer>, cancel: C
                 let error = outcome.error.clone().map(|e| Event::Error(e).to_sse()).unwrap_or_default();
                 error + &Event::End(Box::new(outcome)).to_sse()
             }
-            // The status line is long gone: the problem comes as an event.
+            // The status line is already sent, so the problem becomes an event.
             Ok(Err(error)) => Event::Problem(Box::new(refuse(&error))).to_sse(),
             Err(_) => Event::Problem(Box::new(Problem::internal("the run broke off"))).to_sse(),
         };

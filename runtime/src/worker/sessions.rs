@@ -27,7 +27,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|e| Problem::malformed(e.to_string()))
 }
 
-/// A path's id and the caller's organization. An id that cannot be one is one that is not there.
+/// The path's id and the caller's organization. A malformed id is a session that does not exist.
 fn target(headers: &HeaderMap, id: &str) -> Result<(SessionId, OrganizationId), Problem> {
     let id = SessionId::parse(id).map_err(|_| Problem::not_found("no such session"))?;
     Ok((id, organization(headers)?))

@@ -1,13 +1,14 @@
-//! Callers that go away while the thread that would read it from their connection is busy running their code.
+//! Detects callers that disconnect while the thread that would notice is busy running their code.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_host_api::Interrupt;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Cancels when the request that holds it is dropped: the caller went away.
+/// Cancels when the request that holds it is dropped because the caller disconnected.
 pub(crate) struct CancelOnDrop(pub(crate) Interrupt);
 
 impl Drop for CancelOnDrop {
@@ -26,10 +27,10 @@ static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 fn watched() -> MutexGuard<'static, Vec<Watched>> {
-    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+    WATCHED.lock()
 }
 
-/// A caller who is watched until this is dropped.
+/// A watched caller, until this is dropped.
 pub(crate) struct Watch(u64);
 
 impl Drop for Watch {
@@ -38,14 +39,14 @@ impl Drop for Watch {
     }
 }
 
-/// Cancels the run if the caller's connection ends before the answer is dropped.
+/// Cancels the run if the caller's connection closes before the result is dropped.
 pub(crate) fn watch(caller: Arc<OwnedFd>, interrupt: Interrupt) -> Watch {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     watched().push(Watched { number, caller, interrupt });
     Watch(number)
 }
 
-/// Looks whether somebody went away; called at every tick.
+/// Checks for closed connections. Called at every tick.
 pub(crate) fn look() {
     let watched = watched();
     let mut callers: Vec<PollFd<'_>> =

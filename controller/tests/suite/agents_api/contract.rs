@@ -1,10 +1,10 @@
-//! The forms that existing clients speak, as their published programs call them.
+//! The routes of existing clients, called as their published programs call them.
 
-use cofferdam_controller::Error;
-use cofferdam_controller::agents::uploads::Presign;
-use cofferdam_controller::environments::Environment;
-use cofferdam_controller::services::App;
-use cofferdam_controller::store::DeploymentRow;
+use cofferdam_controller::World;
+use cofferdam_environments::Environment;
+use cofferdam_store::DeploymentRow;
+use cofferdam_uploads::Error;
+use cofferdam_uploads::Presign;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -58,7 +58,6 @@ struct Bucket;
 impl Presign for Bucket {
     fn presign<'a>(
         &'a self,
-        _: &'a App,
         environment: &'a Environment,
         deployment: &'a DeploymentRow,
         expires_at: i64,
@@ -70,7 +69,8 @@ impl Presign for Bucket {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cloud_environment_answers_the_same() {
-    let rig = Rig::new().await;
+    let world = World { presign: Some(std::sync::Arc::new(Bucket)), ..World::default() };
+    let rig = Rig::within(world, &[]).await;
     rig.agent("near").await;
     let cloud = json!({"kind": "cloud", "images": "1.dkr.ecr.eu-west-1.amazonaws.com/x", "bucket": "images",
         "region": "eu-west-1", "ecr": true});
@@ -78,7 +78,6 @@ async fn a_cloud_environment_answers_the_same() {
     assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
     let far = json!({"id": "far", "environment": "aws"});
     assert_eq!(rig.test.call(ADMIN, "POST", "/v1/agents", Some(far)).await.status, 201);
-    rig.test.app.uploads.set_presign(std::sync::Arc::new(Bucket));
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let (near, far) = (rig.upload("near").await, rig.upload("far").await);
     assert_eq!(keys(&near), keys(&far), "a caller cannot tell them apart");

@@ -1,4 +1,4 @@
-//! Environments over HTTP: what goes in, what is shown, what is refused.
+//! Environments over HTTP: accepted, shown and refused settings.
 
 use serde_json::json;
 

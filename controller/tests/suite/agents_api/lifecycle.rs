@@ -1,4 +1,4 @@
-//! The one call: its actions, its fields, idempotency keys, scopes.
+//! `POST /api/deploy-agent`: its actions, its fields, idempotency keys, scopes.
 
 use axum::body::Body;
 use serde_json::{Value, json};

@@ -1,11 +1,11 @@
-//! Links: who has one may send, and nobody else; one that is not good tells nothing; no token is ever logged.
+//! Links: only their holders may send; an invalid one reveals nothing; no token is ever logged.
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
 use axum::body::Body;
 use cofferdam_contract::{AgentId, DeploymentId, OrganizationId};
-use cofferdam_controller::agents::uploads::{Links, Ticket};
+use cofferdam_uploads::{Links, Ticket};
 use serde_json::json;
 use tracing::field::{Field, Visit};
 
@@ -19,7 +19,7 @@ async fn a_link_that_is_not_good_says_nothing() {
     rig.agent("gone").await;
     let upload = rig.upload("hello").await;
     let good = upload["link"].as_str().unwrap().strip_prefix(&rig.test.base).unwrap().to_owned();
-    let links = Links::new(&rig.test.app.vault);
+    let links = Links::new(&rig.test.vault());
     let ticket = Ticket {
         organization: OrganizationId::default_organization(),
         agent: AgentId::parse("hello").unwrap(),

@@ -1,5 +1,5 @@
-//! Container agents over HTTP: uploads, deployments, links, environments. The pipeline behind uploads is the tests' own, so
-//! that it does what a registry does only now and then; there is no cluster and no driver.
+//! Container agents over HTTP: uploads, deployments, links, environments. The pipeline behind uploads is a fake that
+//! reproduces a registry's rare behaviour; there is no cluster and no driver.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod contract;

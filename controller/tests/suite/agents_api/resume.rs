@@ -1,4 +1,4 @@
-//! Connections break: uploads go on, start anew, are fought over, or are given up.
+//! Broken connections: uploads are continued, restarted, taken over, or given up.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! An API whose uploads go into memory, and clients that break off where a test wants them to.
+//! An API whose uploads go into memory, and clients that break off where a test wants.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use cofferdam_contract::{FailureReason, OrganizationId};
-use cofferdam_controller::agents::PushedImage;
-use cofferdam_controller::agents::uploads::{Incoming, Pipeline, PushFailure, Pushed};
-use cofferdam_controller::auth::hash;
-use cofferdam_controller::environments::Environment;
-use cofferdam_controller::services::App;
-use cofferdam_controller::store::{DeploymentRow, KeyRow};
+use cofferdam_controller::World;
+use cofferdam_environments::Environment;
+use cofferdam_identity::hash;
+use cofferdam_store::{DeploymentRow, KeyRow};
+use cofferdam_uploads::{Incoming, Pipeline, PushFailure, Pushed, PushedImage};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
@@ -22,8 +21,8 @@ use tokio::sync::Semaphore;
 
 use crate::support::{ADMIN, Answer, TestApp};
 
-/// What uploads ended in, by deployment; and how it goes on from piece to piece.
-pub struct Registry {
+/// The results of uploads by deployment, and the pace at which pieces are taken.
+pub(super) struct Registry {
     pub arrived: Mutex<HashMap<String, Vec<u8>>>,
     pub began: Mutex<usize>,
     /// A piece is taken for each permit.
@@ -36,7 +35,7 @@ impl Default for Registry {
     }
 }
 
-/// An archive that begins so ends so.
+/// The result that an archive's first bytes request.
 fn judged(content: &[u8]) -> Result<(), PushFailure> {
     let failure = |reason, detail| Err(PushFailure::new(reason, detail));
     if content.starts_with(b"bad") {
@@ -52,12 +51,11 @@ fn judged(content: &[u8]) -> Result<(), PushFailure> {
     Ok(())
 }
 
-pub struct Memory(pub Arc<Registry>);
+pub(super) struct Memory(pub Arc<Registry>);
 
 impl Pipeline for Memory {
     fn push(
         &self,
-        _: App,
         deployment: DeploymentRow,
         environment: Arc<Environment>,
         mut incoming: Incoming,
@@ -88,50 +86,61 @@ impl Pipeline for Memory {
     }
 }
 
-pub struct Rig {
+pub(super) struct Rig {
     pub test: TestApp,
     pub registry: Arc<Registry>,
 }
 
 impl Rig {
-    pub async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with(&[]).await
     }
 
-    pub async fn with(env: &[(&str, &str)]) -> Self {
-        let mut all = vec![("COFFERDAM_IMAGES", "http://registry.test:5000/agents")];
-        all.extend_from_slice(env);
-        let test = TestApp::with(0, &all).await;
-        let registry = Arc::new(Registry::default());
-        test.app.uploads.set_pipeline(Arc::new(Memory(Arc::clone(&registry))));
-        Self { test, registry }
+    pub(super) async fn with(env: &[(&str, &str)]) -> Self {
+        Self::within(World::default(), env).await
     }
 
-    pub async fn agent(&self, id: &str) {
+    /// With the test's own world, except for the registry.
+    pub(super) async fn within(world: World, env: &[(&str, &str)]) -> Self {
+        let mut all = vec![("COFFERDAM_IMAGES", "http://registry.test:5000/agents")];
+        all.extend_from_slice(env);
+        let registry = Arc::new(Registry::default());
+        let pipeline: Arc<dyn Pipeline> = Arc::new(Memory(Arc::clone(&registry)));
+        let world = World { pipeline: Some(pipeline), ..world };
+        Self { test: TestApp::within(world, &all).await, registry }
+    }
+
+    pub(super) async fn agent(&self, id: &str) {
         let answer = self.test.call(ADMIN, "POST", "/v1/agents", Some(json!({"id": id, "name": id}))).await;
         assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
     }
 
-    pub async fn act(&self, body: Value) -> Answer {
+    pub(super) async fn act(&self, body: Value) -> Answer {
         self.test.call(ADMIN, "POST", "/api/deploy-agent", Some(body)).await
     }
 
     /// An upload's answer.
-    pub async fn upload(&self, id: &str) -> Value {
+    pub(super) async fn upload(&self, id: &str) -> Value {
         let answer = self.act(json!({"agent_id": id, "action": "upload"})).await;
         assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
         answer.json()
     }
 
     /// The path of a new upload's link, and its deployment's number.
-    pub async fn link(&self, id: &str) -> (String, u64) {
+    pub(super) async fn link(&self, id: &str) -> (String, u64) {
         let upload = self.upload(id).await;
         let link = upload["link"].as_str().unwrap().strip_prefix(&self.test.base).unwrap().to_owned();
         (link, upload["version"].as_u64().unwrap())
     }
 
-    /// A request to a link: no key.
-    pub async fn send(&self, method: &str, link: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    /// A request to a link, without a key.
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        link: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         let mut request = self.test.request("", method, link);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -139,22 +148,22 @@ impl Rig {
         self.test.send(request.body(body.into()).unwrap()).await
     }
 
-    pub async fn put(&self, link: &str, body: impl Into<Body>) -> Answer {
+    pub(super) async fn put(&self, link: &str, body: impl Into<Body>) -> Answer {
         self.send("PUT", link, &[], body).await
     }
 
-    pub async fn offset(&self, link: &str) -> u64 {
+    pub(super) async fn offset(&self, link: &str) -> u64 {
         let answer = self.send("HEAD", link, &[], Body::empty()).await;
         assert_eq!(answer.status, 204);
         answer.headers["upload-offset"].to_str().unwrap().parse().unwrap()
     }
 
-    pub async fn deployment(&self, agent: &str, number: u64) -> Value {
+    pub(super) async fn deployment(&self, agent: &str, number: u64) -> Value {
         self.test.call(ADMIN, "GET", &format!("/v1/agents/{agent}/deployments/{number}"), None).await.json()
     }
 
     /// Waits until a deployment is in that state.
-    pub async fn becomes(&self, agent: &str, number: u64, state: &str) -> Value {
+    pub(super) async fn becomes(&self, agent: &str, number: u64, state: &str) -> Value {
         for _ in 0..500 {
             let deployment = self.deployment(agent, number).await;
             if deployment["state"] == state {
@@ -165,8 +174,8 @@ impl Rig {
         panic!("it did not become {state}: {}", self.deployment(agent, number).await);
     }
 
-    /// Waits until so much has come.
-    pub async fn reaches(&self, link: &str, offset: u64) {
+    /// Waits until this many bytes have arrived.
+    pub(super) async fn reaches(&self, link: &str, offset: u64) {
         for _ in 0..500 {
             if self.offset(link).await == offset {
                 return;
@@ -177,7 +186,7 @@ impl Rig {
     }
 
     /// Waits until no upload is under way.
-    pub async fn idle(&self) {
+    pub(super) async fn idle(&self) {
         for _ in 0..500 {
             if self.test.app.uploads.count() == 0 {
                 return;
@@ -187,8 +196,8 @@ impl Rig {
         panic!("{} uploads are under way", self.test.app.uploads.count());
     }
 
-    /// A connection that has sent this, and sends no more by itself.
-    pub async fn raw(&self, head: &str, body: &[u8]) -> TcpStream {
+    /// A connection that has sent this and sends nothing more.
+    pub(super) async fn raw(&self, head: &str, body: &[u8]) -> TcpStream {
         let address = self.test.base.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!("{head}\r\nhost: {address}\r\n\r\n");
@@ -198,7 +207,7 @@ impl Rig {
     }
 
     /// A key of another organization.
-    pub async fn stranger(&self) -> String {
+    pub(super) async fn stranger(&self) -> String {
         let key = "a-key-of-another-organization";
         let organization = OrganizationId::parse("stranger").unwrap();
         self.test.app.store.ensure_organization(&organization).await.unwrap();
@@ -211,13 +220,13 @@ impl Rig {
             created_at: 0,
         };
         self.test.app.store.put_key(&row).await.unwrap();
-        self.test.app.keys.refresh().await.unwrap();
+        self.test.app.keyring.refresh().await.unwrap();
         key.to_owned()
     }
 }
 
-/// What a connection has answered within some seconds, as text.
-pub async fn answered(stream: &mut TcpStream) -> String {
+/// The text that a connection received within some seconds.
+pub(super) async fn answered(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     let mut buffer = [0; 4096];
     let read = async {

@@ -1,4 +1,4 @@
-//! Archives come in whole: of any size, twice, too large, bad, while the registry is in trouble, too many at once.
+//! Uploads in one piece: of any size, repeated, too large, invalid, with a failing registry, too many at once.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Bodies that are too long, too slow, endless; a long one in little memory.
+//! Bodies that are too long, too slow or endless; a long one in little memory.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -97,9 +97,9 @@ async fn a_long_body_passes_in_little_memory() {
     if alone("gateway::bodies::a_long_body_passes_in_little_memory") {
         return;
     }
-    const LONG: u64 = 256 << 20;
+    const LONG_BYTES: u64 = 256 << 20;
     let (rig, server) = (Rig::new().await, server().await);
-    let most = json!({"host": server.host(), "max_response_bytes": LONG + (1 << 20), "max_request_bytes": LONG, "timeout_ms": 60_000});
+    let most = json!({"host": server.host(), "max_response_bytes": LONG_BYTES + (1 << 20), "max_request_bytes": LONG_BYTES, "timeout_ms": 60_000});
     let token = rig.admit(json!({ "http": [most], "secrets": [{"name": "key"}] }));
     rig.secret("key", "a-value-that-is-not-there", &["a.example"]).await;
     let before = resident();
@@ -107,26 +107,27 @@ async fn a_long_body_passes_in_little_memory() {
     let started = Instant::now();
     let mut body = rig.uplink.clone().send_request(request).await.unwrap().into_body();
     let (mut read, mut peak) = (0_u64, before);
-    while read < LONG {
+    while read < LONG_BYTES {
         read += body.frame().await.unwrap().unwrap().into_data().unwrap().len() as u64;
         if read % (8 << 20) < 16 << 10 {
             peak = peak.max(resident());
         }
     }
     drop(body);
-    eprintln!("{} MiB down in {:?}, {} MiB more", LONG >> 20, started.elapsed(), (peak - before) >> 20);
+    eprintln!("{} MiB down in {:?}, {} MiB more", LONG_BYTES >> 20, started.elapsed(), (peak - before) >> 20);
     assert!(peak - before < 64 << 20, "{} MiB", (peak - before) >> 20);
     let started = Instant::now();
-    let pieces = stream::iter((0..LONG >> 16).map(|_| Ok::<_, Infallible>(Bytes::from_static(&[b'y'; 64 << 10]))));
+    let pieces =
+        stream::iter((0..LONG_BYTES >> 16).map(|_| Ok::<_, Infallible>(Bytes::from_static(&[b'y'; 64 << 10]))));
     let request: Request<Body> =
         rig.request(&token, "POST", &server.url("/count")).body(Body::from_stream(pieces)).unwrap();
-    assert_eq!(rig.ask(request).await.good().text(), LONG.to_string());
+    assert_eq!(rig.ask(request).await.good().text(), LONG_BYTES.to_string());
     let after = resident();
-    eprintln!("{} MiB up in {:?}", LONG >> 20, started.elapsed());
+    eprintln!("{} MiB up in {:?}", LONG_BYTES >> 20, started.elapsed());
     assert!(after.saturating_sub(before) < 64 << 20, "{} MiB", after.saturating_sub(before) >> 20);
 }
 
-/// Counts the answers that are over.
+/// Counts the answers that have ended.
 struct Over(Arc<AtomicUsize>);
 
 impl Drop for Over {
@@ -161,6 +162,6 @@ async fn an_answer_that_nobody_reads_is_given_up_with_its_token() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(over.load(Ordering::SeqCst), 1, "its connection is closed, although nobody has read on");
+    assert_eq!(over.load(Ordering::SeqCst), 1, "its connection is closed, although the body was not read");
     drop(unread);
 }

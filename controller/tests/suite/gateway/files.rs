@@ -1,16 +1,16 @@
-//! Tools' folders over the uplink: what was saved is loaded, by whom it may be, within its quota, one after the other.
+//! Tools' folders over the uplink: saving, loading, permissions, quotas, ordering.
 
 use axum::body::Body;
 use cofferdam_contract::uplink::{TOKEN_HEADER, VERSION_HEADER};
 use cofferdam_contract::{Component, Grants, LimitsRequest, OrganizationId};
-use cofferdam_controller::gateway::Admitted;
-use cofferdam_controller::store::{Switched, ToolVersionRow};
+use cofferdam_gateway::Admitted;
+use cofferdam_store::{Switched, ToolVersionRow};
 use http::Request;
 use serde_json::{Value, json};
 
 use super::rig::{Answer, Rig};
 
-/// Makes a tool of that name, which here is its folder and nothing else.
+/// Creates a tool with this name, which consists of its folder only.
 async fn tool(rig: &Rig, name: &str) {
     let row = ToolVersionRow {
         organization: OrganizationId::default_organization(),

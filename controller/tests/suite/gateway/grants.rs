@@ -1,4 +1,4 @@
-//! What is covered and what is not: hosts, methods, paths, redirects, addresses.
+//! Grants and their limits: hosts, methods, paths, redirects, addresses.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -114,7 +114,7 @@ async fn the_address_that_was_judged_is_the_one_that_is_dialled() {
     assert!(answer.text().contains(&format!("host: good.example:{port}\n")), "{}", answer.text());
     rig.http(&token, "GET", &get("good.example")).await.refusal("private-address", "good.example");
     assert_eq!(names.asked.load(Ordering::SeqCst), 2, "one look-up for each request");
-    // A public address first, then one inside: the second request is judged by itself.
+    // A public address first, then one inside: the second request is checked separately.
     names.set("rebind.example", &[&["198.20.0.1"], &["192.168.0.1"], &["169.254.169.254"]]);
     let outside = rig.http(&token, "GET", &get("rebind.example")).await;
     assert!(matches!(outside.refused(), Some("connect" | "timeout")), "{}", outside.text());

@@ -4,7 +4,7 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cofferdam_contract::uplink::TOKEN_HEADER;
-use cofferdam_controller::gateway::Admitted;
+use cofferdam_gateway::Admitted;
 use http::Request;
 use serde_json::{Value, json};
 
@@ -37,11 +37,9 @@ async fn a_namespace_holds_what_was_put_in_it() {
     assert_eq!(ask(&rig, &token, &exists).await.good().json(), json!({"exists": false}));
     // Another tool, another organization's run and a snippet see nothing of it.
     ask(&rig, &token, &put).await.good();
-    for change in
-        [(|pass: &mut cofferdam_controller::gateway::Pass| pass.tool = Some("another".into())) as fn(&mut _), |pass| {
-            pass.tool = None
-        }]
-    {
+    for change in [(|pass: &mut cofferdam_gateway::Pass| pass.tool = Some("another".into())) as fn(&mut _), |pass| {
+        pass.tool = None
+    }] {
         let mut pass = rig.pass(json!({"keyvalue": {}}));
         change(&mut pass);
         let other = rig.app.gateway.admit(pass).unwrap();

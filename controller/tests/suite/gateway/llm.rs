@@ -1,4 +1,4 @@
-//! Models through the gateway: with the operator's key, which no sandbox sees, and only as far as the grant goes.
+//! Models through the gateway: with the operator's key, which no sandbox sees, and within the grant.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use cofferdam_controller::gateway::Admitted;
+use cofferdam_gateway::Admitted;
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::rig::{Answer, Names, Rig, Server};
 
 const KEY: &str = "sk-hush/canary+0123456789";
-/// Nothing private is allowed, and plain HTTP neither: the operator's own upstream is reached all the same.
+/// The policy allows neither private addresses nor plain HTTP, and the operator's own upstream is still reached.
 const POLICY: &str = "version: \"1.0\"\nllm:\n  allow: [small, medium]\n  max_tokens: 1000\n";
 const CHAT: &str = "http://llm.cofferdam.internal/v1/chat/completions";
 
@@ -75,7 +75,7 @@ async fn a_request_goes_out_with_the_key_and_nothing_of_the_guests_head() {
     assert!(!answer.text().contains("hush"), "{}", answer.text());
 }
 
-/// What an upstream says that tells of its key, or keeps silent.
+/// Upstreams that echo their key, or stay silent.
 fn upstream() -> axum::Router {
     let events = || async {
         let first = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"data: {\"n\":1}\n\n"))]);
@@ -176,8 +176,8 @@ async fn what_is_not_granted_is_refused_and_nothing_is_sent() {
     let token = rig.admit(asked);
     for (body, by, part) in [
         (r#"{"model":"large"}"#.to_owned(), "policy", "No grant covers the model"),
-        (r#"{"model":"small","Model":"large"}"#.to_owned(), "malformed", "names are of a-z"),
-        (r#"{"model":"small","model":"large"}"#.to_owned(), "malformed", "is there twice"),
+        (r#"{"model":"small","Model":"large"}"#.to_owned(), "malformed", "names have only a-z"),
+        (r#"{"model":"small","model":"large"}"#.to_owned(), "malformed", "appears twice"),
         (r#"{"model":"small","max_tokens":101}"#.to_owned(), "policy", "grants.llm.max_tokens"),
         ("no json".to_owned(), "malformed", "is refused"),
         (format!(r#"{{"model":"small","user":"{}"}}"#, token.env["other"]), "policy", "is not bound to"),

@@ -1,4 +1,4 @@
-//! The gateway, asked as a worker asks: over an uplink, with tokens, against servers of the tests' own on loopback.
+//! The gateway as a worker uses it: over an uplink, with tokens, against test servers on loopback.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::expect_used, clippy::print_stderr)]
 
 mod bodies;

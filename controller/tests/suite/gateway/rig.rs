@@ -1,4 +1,4 @@
-//! An API with a worker whose uplink the test holds, and servers to reach through it.
+//! An API with a worker whose uplink the test controls, and servers to reach through it.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,13 +12,13 @@ use bytes::Bytes;
 use cofferdam_contract::uplink::{GATEWAY_HEADER, METHOD_HEADER, REFUSED_HEADER, TOKEN_HEADER, UPGRADE, URL_HEADER};
 use cofferdam_contract::worker::WorkerHealth;
 use cofferdam_contract::{Grants, OrganizationId, Problem};
-use cofferdam_controller::auth::{Caller, Scope, Scopes};
 use cofferdam_controller::config::{Config, Flags};
-use cofferdam_controller::gateway::{Admitted, Pass, Resolve, SystemResolver, Uplink, keep_uplink};
-use cofferdam_controller::services::{App, Controller, Parts};
-use cofferdam_controller::store::Store;
-use cofferdam_controller::workers::{Registry, Worker};
-use cofferdam_controller::{api, auth};
+use cofferdam_controller::{Controller, Machines, World};
+use cofferdam_core::{Caller, Scope, Scopes};
+use cofferdam_gateway::{Admitted, Pass, Resolve, SystemResolver, Uplink, keep_uplink};
+use cofferdam_identity::accept_serve_key;
+use cofferdam_store::Store;
+use cofferdam_workers::Worker;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -33,15 +33,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-pub const ADMIN: &str = "an-admin-key-for-tests";
-/// Loopback may be dialled, and secrets may go there as they are.
-pub const LOOPBACK: &str = "version: \"1.0\"\nnetwork:\n  private: [127.0.0.0/8]\nsecrets:\n  plain_http: true\n";
+pub(super) const ADMIN: &str = "an-admin-key-for-tests";
+/// A policy that allows loopback, and secrets over plain HTTP there.
+pub(super) const LOOPBACK: &str =
+    "version: \"1.0\"\nnetwork:\n  private: [127.0.0.0/8]\nsecrets:\n  plain_http: true\n";
 
-/// What a worker gets of the gateway.
-pub type Sender = SendRequest<Body>;
+/// A worker's view of the gateway.
+pub(super) type Sender = SendRequest<Body>;
 
-pub struct Rig {
-    pub app: App,
+pub(super) struct Rig {
+    pub app: Arc<Controller>,
     pub router: axum::Router,
     pub uplink: Sender,
     /// Uplinks as they come, after the first.
@@ -56,29 +57,29 @@ impl Drop for Rig {
     }
 }
 
-pub struct Answer {
+pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// What came of the body, and how it broke off.
+    /// The received part of the body, and the error that ended it.
     pub body: Bytes,
     pub broken: Option<String>,
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
-    pub fn refused(&self) -> Option<&str> {
+    pub(super) fn refused(&self) -> Option<&str> {
         self.headers.get(REFUSED_HEADER).map(|value| value.to_str().unwrap())
     }
 
-    /// Asserts that the gateway refused, for that reason and saying that.
-    pub fn refusal(&self, by: &str, part: &str) -> Problem {
+    /// Asserts that the gateway refused for this reason, with this text.
+    pub(super) fn refusal(&self, by: &str, part: &str) -> Problem {
         assert_eq!(self.refused(), Some(by), "{} {}", self.status, self.text());
         let problem: Problem = serde_json::from_slice(&self.body).unwrap();
         assert_eq!(problem.status, self.status.as_u16());
@@ -86,29 +87,29 @@ impl Answer {
         problem
     }
 
-    pub fn good(self) -> Self {
+    pub(super) fn good(self) -> Self {
         assert_eq!((self.refused(), self.broken.as_deref()), (None, None), "{} {}", self.status, self.text());
         self
     }
 }
 
-/// Answers each name with the next of its lists, the last one for ever; others are asked of the system.
+/// Resolves each name to the next of its lists, the last one forever; other names go to the system's resolver.
 #[derive(Default)]
-pub struct Names {
+pub(super) struct Names {
     pub known: Mutex<Vec<(String, Vec<Vec<IpAddr>>)>>,
     pub asked: AtomicUsize,
     system: SystemResolver,
 }
 
 impl Names {
-    pub fn set(&self, name: &str, answers: &[&[&str]]) {
+    pub(super) fn set(&self, name: &str, answers: &[&[&str]]) {
         let answers = answers.iter().map(|list| list.iter().map(|text| text.parse().unwrap()).collect()).collect();
         self.known.lock().unwrap().insert(0, (name.to_owned(), answers));
     }
 }
 
 impl Resolve for Names {
-    fn resolve<'a>(&'a self, host: &'a str) -> cofferdam_controller::gateway::Addresses<'a> {
+    fn resolve<'a>(&'a self, host: &'a str) -> cofferdam_gateway::Addresses<'a> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let mut known = self.known.lock().unwrap();
         let Some((_, answers)) = known.iter_mut().find(|(name, _)| name == host) else {
@@ -120,11 +121,11 @@ impl Resolve for Names {
 }
 
 impl Rig {
-    pub async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with(LOOPBACK, Arc::new(Names::default()), &[]).await
     }
 
-    pub async fn with(policy: &str, names: Arc<Names>, env: &[(&str, &str)]) -> Self {
+    pub(super) async fn with(policy: &str, names: Arc<Names>, env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let policy_file = folder.path().join("policy.yaml");
         std::fs::write(&policy_file, policy).unwrap();
@@ -135,17 +136,18 @@ impl Rig {
         let flags = Flags { data_dir: Some(folder.path().to_owned()), ..Flags::default() };
         let config = Config::parse(&flags, &look, None).unwrap();
         let store = Store::open(&config.database).await.unwrap();
-        auth::accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await.unwrap();
+        accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await.unwrap();
         let (worker, mut more) = worker(folder.path());
-        let workers = Registry::new(vec![Arc::clone(&worker)]);
-        let app = Controller::new(Parts { workers, resolver: names, ..Parts::new(config, store) }).await.unwrap();
+        let machines = Machines { workers: vec![Arc::clone(&worker)], ..Machines::default() };
+        let world = World { names, ..World::default() };
+        let app = Arc::new(Controller::new(config, store, machines, world).await.unwrap());
         let stop = CancellationToken::new();
-        tokio::spawn(keep_uplink(Arc::clone(&app), Uplink::Snippets(worker), stop.clone()));
+        tokio::spawn(keep_uplink(Arc::clone(&app.gateway), Uplink::Snippets(worker), stop.clone()));
         let uplink = tokio::time::timeout(Duration::from_secs(5), more.recv()).await.unwrap().unwrap();
-        Self { router: api::router(&app).0, app, uplink, more, _folder: folder, stop }
+        Self { router: app.router().0, app, uplink, more, _folder: folder, stop }
     }
 
-    pub fn pass(&self, grants: Value) -> Pass {
+    pub(super) fn pass(&self, grants: Value) -> Pass {
         let caller = Caller {
             key: "key_serve".into(),
             organization: OrganizationId::default_organization(),
@@ -156,12 +158,12 @@ impl Rig {
         Pass { caller, tool: Some("tester".into()), session: None, grants, depth: 0, deadline }
     }
 
-    pub fn admit(&self, grants: Value) -> Admitted {
+    pub(super) fn admit(&self, grants: Value) -> Admitted {
         self.app.gateway.admit(self.pass(grants)).unwrap()
     }
 
-    /// Asks the gateway, with the body read as far as it comes.
-    pub async fn ask(&self, request: Request<Body>) -> Answer {
+    /// Sends a request to the gateway and reads as much of the body as arrives.
+    pub(super) async fn ask(&self, request: Request<Body>) -> Answer {
         let response = match self.uplink.clone().send_request(request).await {
             Ok(response) => response,
             // The head was still under way when the body broke off.
@@ -188,18 +190,18 @@ impl Rig {
         Answer { status: head.status, headers: head.headers, body: bytes.into(), broken }
     }
 
-    pub fn request(&self, token: &Admitted, method: &str, url: &str) -> http::request::Builder {
+    pub(super) fn request(&self, token: &Admitted, method: &str, url: &str) -> http::request::Builder {
         let token = token.token.as_deref().unwrap_or_default();
         let builder = Request::post("http://gateway/http").header(TOKEN_HEADER, token);
         builder.header(METHOD_HEADER, method).header(URL_HEADER, url)
     }
 
-    pub async fn http(&self, token: &Admitted, method: &str, url: &str) -> Answer {
+    pub(super) async fn http(&self, token: &Admitted, method: &str, url: &str) -> Answer {
         self.ask(self.request(token, method, url).body(Body::empty()).unwrap()).await
     }
 
     /// Calls the API itself.
-    pub async fn api(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub(super) async fn api(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
         let builder = Request::builder().method(method).uri(path).header("x-api-key", key);
         let builder = builder.header("content-type", "application/json");
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
@@ -213,14 +215,14 @@ impl Rig {
         }
     }
 
-    pub async fn secret(&self, name: &str, value: &str, hosts: &[&str]) {
+    pub(super) async fn secret(&self, name: &str, value: &str, hosts: &[&str]) {
         let body = json!({"value": value, "hosts": hosts});
         let answer = self.api(ADMIN, "PUT", &format!("/v1/secrets/{name}"), Some(body)).await;
         assert!(answer.status.is_success(), "{}", answer.text());
     }
 }
 
-/// A worker that answers `/health` and turns `/uplink` round.
+/// A worker that answers `/health` and hands its `/uplink` to the test.
 fn worker(folder: &std::path::Path) -> (Arc<Worker>, mpsc::UnboundedReceiver<Sender>) {
     let socket = folder.join("worker.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -261,32 +263,32 @@ async fn serve_worker(
     Ok(response.body(Body::empty()).unwrap())
 }
 
-/// A server on loopback. What it has seen is kept.
-pub struct Server {
+/// A server on loopback that records its requests.
+pub(super) struct Server {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
     pub seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    pub fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn host(&self) -> String {
+    pub(super) fn host(&self) -> String {
         self.address.to_string()
     }
 
-    pub fn grants(&self) -> Value {
+    pub(super) fn grants(&self) -> Value {
         json!({"http": [{"host": self.host()}]})
     }
 
-    pub fn seen(&self) -> Vec<String> {
+    pub(super) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// One that is an axum router.
-    pub async fn routes(router: axum::Router) -> Self {
+    /// A server that runs an axum router.
+    pub(super) async fn routes(router: axum::Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
         let (seen, counted) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&connections));
@@ -302,8 +304,8 @@ impl Server {
         Self { address, connections, seen }
     }
 
-    /// One that answers every request with what it has seen of it.
-    pub async fn echo() -> Self {
+    /// A server that echoes every request.
+    pub(super) async fn echo() -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&seen);
         let handler = move |request: Request<Body>| {
@@ -324,8 +326,8 @@ impl Server {
         Self { seen, ..Self::routes(axum::Router::new().fallback(handler)).await }
     }
 
-    /// One that reads a request's head and writes these bytes, a piece at a time.
-    pub async fn raw(pieces: Vec<Vec<u8>>, pause: Duration) -> Self {
+    /// A server that reads a request's head and writes these bytes, a piece at a time.
+    pub(super) async fn raw(pieces: Vec<Vec<u8>>, pause: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
         let (seen, counted) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&connections));

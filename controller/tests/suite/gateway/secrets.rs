@@ -1,4 +1,4 @@
-//! Secrets through the gateway: in on the way out, out on the way in, for the hosts that they are bound to.
+//! Secrets through the gateway: inserted into requests and scrubbed from answers, for their hosts only.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use axum::routing::get;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use cofferdam_controller::gateway::Admitted;
+use cofferdam_gateway::Admitted;
 use futures_util::stream;
 use http::Request;
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ async fn secrets_that_are_not_there_not_for_http_or_not_for_headers() {
     rig.ask(request.body(Body::empty()).unwrap()).await.refusal("policy", "https only");
 }
 
-/// What a server answers with the value in it.
+/// Answers of a server that contain the value.
 fn leaky() -> axum::Router {
     let split = || async {
         let text = format!("{} {VALUE} {} {VALUE}", "x".repeat(100), BASE64_STANDARD.encode(format!("ab{VALUE}c")));
@@ -182,7 +182,7 @@ async fn what_comes_back_holds_no_value() {
     let text = get_path(&rig, &token, &server, "/json").await.good().text();
     assert_eq!(text, format!(r#"{{"a\"b":"{placeholder}"}}"#));
     get_path(&rig, &token, &server, "/gzip").await.refusal("malformed", "compressed");
-    // What cannot become a value is not held back.
+    // Bytes that cannot begin a value are not held back.
     let request = rig.request(&token, "GET", &server.url("/events")).body(Body::empty()).unwrap();
     let mut body = rig.uplink.clone().send_request(request).await.unwrap().into_body();
     let first = tokio::time::timeout(Duration::from_secs(2), http_body_util::BodyExt::frame(&mut body)).await;

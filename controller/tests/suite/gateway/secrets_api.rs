@@ -1,4 +1,4 @@
-//! `/v1/secrets`: what goes in does not come out.
+//! `/v1/secrets`: values are write-only.
 
 use serde_json::json;
 
@@ -26,17 +26,16 @@ async fn a_value_goes_in_and_does_not_come_out() {
     let row = rig.app.store.secret(&organization, "api-key").await.unwrap().unwrap();
     assert!(!row.sealed.contains("horse") && row.sealed.starts_with("v1."), "{}", row.sealed);
     // Moved, or bound to other hosts in the database, it does not open.
-    use cofferdam_controller::services::secrets::open;
-    let value = open(&rig.app, &organization, "api-key").await.unwrap().unwrap();
+    let value = rig.app.secrets.open(&organization, "api-key").await.unwrap().unwrap();
     assert_eq!(value.value.as_str(), VALUE);
     let mut bent = row.clone();
     bent.hosts = "[\"evil.example\"]".into();
     rig.app.store.put_secret(&bent).await.unwrap();
-    assert!(open(&rig.app, &organization, "api-key").await.is_err());
+    assert!(rig.app.secrets.open(&organization, "api-key").await.is_err());
     let mut moved = row.clone();
     moved.name = "moved".into();
     rig.app.store.put_secret(&moved).await.unwrap();
-    assert!(open(&rig.app, &organization, "moved").await.is_err());
+    assert!(rig.app.secrets.open(&organization, "moved").await.is_err());
     assert_eq!(rig.api(ADMIN, "DELETE", "/v1/secrets/api-key", None).await.status, 204);
     assert_eq!(rig.api(ADMIN, "DELETE", "/v1/secrets/api-key", None).await.status, 404);
     assert_eq!(rig.api(ADMIN, "GET", "/v1/secrets/api-key", None).await.status, 404);

@@ -1,4 +1,4 @@
-//! Tokens: whose they are, how long they are good, what a worker can do without one.
+//! Tokens: their owners, their lifetime, and requests without one.
 
 use std::time::{Duration, Instant};
 
@@ -124,14 +124,14 @@ async fn an_uplink_that_breaks_is_opened_again() {
     let (mut rig, server) = (Rig::new().await, Server::echo().await);
     let token = rig.admit(server.grants());
     for _ in 0..3 {
-        // Nobody holds the old one then, so its connection ends.
+        // The old one is then unused, so its connection ends.
         rig.uplink = dangling().await;
         rig.uplink = tokio::time::timeout(Duration::from_secs(5), rig.more.recv()).await.unwrap().unwrap();
         rig.http(&token, "GET", &server.url("/")).await.good();
     }
 }
 
-/// A sender without anybody at its other end.
+/// A sender without a receiver.
 async fn dangling() -> super::rig::Sender {
     let (near, _far) = tokio::io::duplex(1 << 10);
     let io = hyper_util::rt::TokioIo::new(near);

@@ -1,4 +1,4 @@
-//! Upstreams that do not speak HTTP as they should, and connections that are kept.
+//! Upstreams that violate HTTP, and connections that are kept.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

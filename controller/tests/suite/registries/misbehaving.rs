@@ -1,4 +1,4 @@
-//! Registries that are slow, down, refuse, or serve something else than they should.
+//! Registries that are slow or down, refuse, or serve the wrong content.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::rig::{Answers, CONFIG, MANIFEST, WASM, descriptor, manifest, pull, registry, reply};
-use crate::support::fake_tools::{FakeTools, component, digest};
 use crate::support::{ADMIN, TestApp};
+use cofferdam_testkit::tools::{FakeTools, component, digest};
 
-/// What a registry does with a request for a manifest or a blob.
+/// A registry's behaviour when a manifest or a blob is requested.
 #[derive(Clone)]
 enum Does {
     Serves(Vec<u8>),
     Answers(u16, &'static str, &'static str),
-    /// Says that there are so many bytes and sends one.
+    /// Announces this many bytes and sends one.
     Breaks(usize),
-    /// Sends on and on.
+    /// Sends endlessly.
     Endless,
-    /// Sends a byte and no more.
+    /// Sends one byte and stalls.
     Stalls,
     /// Does not answer.
     Silent,
@@ -62,7 +62,7 @@ fn serves(manifest: &Value) -> Does {
     Does::Serves(manifest.to_string().into_bytes())
 }
 
-/// The manifest with one thing in it changed.
+/// The manifest with one change.
 fn changed(component: &[u8], pointer: &str, value: Value) -> Does {
     let mut manifest = manifest(component);
     *manifest.pointer_mut(pointer).unwrap() = value;

@@ -1,9 +1,7 @@
-//! Manifests, a registry that answers as it is told, and Debian's.
+//! Manifests, a fake registry with configured answers, and Debian's registry.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -12,34 +10,33 @@ use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::support::fake_tools::digest;
 use crate::support::{ADMIN, Answer, TestApp};
+use cofferdam_testkit::tools::digest;
 
-pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-pub const CONFIG: &str = "application/vnd.wasm.config.v0+json";
-pub const WASM: &str = "application/wasm";
+pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const CONFIG: &str = "application/vnd.wasm.config.v0+json";
+pub(super) const WASM: &str = "application/wasm";
 
-pub fn descriptor(kind: &str, bytes: &[u8]) -> Value {
+pub(super) fn descriptor(kind: &str, bytes: &[u8]) -> Value {
     json!({"mediaType": kind, "digest": digest(bytes), "size": bytes.len()})
 }
 
 /// The manifest of a component, in the Wasm OCI artifact layout.
-pub fn manifest(component: &[u8]) -> Value {
+pub(super) fn manifest(component: &[u8]) -> Value {
     let (config, layers) = (descriptor(CONFIG, b"{}"), [descriptor(WASM, component)]);
     json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers})
 }
 
-pub async fn pull(app: &TestApp, tool: &str, reference: &str) -> Answer {
+pub(super) async fn pull(app: &TestApp, tool: &str, reference: &str) -> Answer {
     app.call(ADMIN, "PUT", &format!("/v1/tools/{tool}"), Some(json!({ "oci": reference }))).await
 }
 
-/// What a request gets: by its method and path, and whether it carried credentials.
-pub type Answers = Arc<dyn Fn(&str, &str, Option<&str>) -> Response<Body> + Send + Sync>;
+/// The answer to a request, by its method, its path, and the presence of credentials.
+pub(super) type Answers = Arc<dyn Fn(&str, &str, Option<&str>) -> Response<Body> + Send + Sync>;
 
-/// A registry on loopback that answers as it is told.
-pub async fn registry(answers: Answers) -> SocketAddr {
+/// A registry on loopback with configured answers.
+pub(super) async fn registry(answers: Answers) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let handler = move |request: Request<Body>| {
@@ -51,51 +48,23 @@ pub async fn registry(answers: Answers) -> SocketAddr {
     address
 }
 
-pub fn reply(status: u16, kind: &str, body: impl Into<Body>) -> Response<Body> {
+pub(super) fn reply(status: u16, kind: &str, body: impl Into<Body>) -> Response<Body> {
     Response::builder().status(status).header("content-type", kind).body(body.into()).unwrap()
 }
 
-/// Debian's registry, with an empty store.
-pub struct DockerRegistry {
-    child: Child,
+/// Debian's registry with an empty store, and a client that pushes to it.
+pub(super) struct DockerRegistry {
+    _registry: cofferdam_testkit::DockerRegistry,
     pub host: String,
     client: Client<hyper_util::client::legacy::connect::HttpConnector, Body>,
-    _folder: TempDir,
-}
-
-impl Drop for DockerRegistry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl DockerRegistry {
-    /// None where it is not installed, which is said.
-    pub async fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (config, root) = (folder.path().join("config.yml"), folder.path().join("data"));
-        let text = format!(
-            "version: 0.1\nlog: {{accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: '127.0.0.1:{port}'}}\n",
-            root.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
-        let Ok(child) = command.spawn() else {
-            eprintln!("SKIPPED: docker-registry is not installed");
-            return None;
-        };
+    /// `None` if it is not installed.
+    pub(super) fn start() -> Option<Self> {
+        let registry = cofferdam_testkit::DockerRegistry::start()?;
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let registry = Self { child, host: format!("127.0.0.1:{port}"), client, _folder: folder };
-        let until = Instant::now() + Duration::from_secs(20);
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(Instant::now() < until, "docker-registry does not listen");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Some(registry)
+        Some(Self { host: registry.host(), _registry: registry, client })
     }
 
     async fn send(&self, method: &str, url: &str, kind: &str, body: Bytes) -> Response<Bytes> {
@@ -105,7 +74,7 @@ impl DockerRegistry {
         Response::from_parts(head, body.collect().await.unwrap().to_bytes())
     }
 
-    pub async fn push_blob(&self, repository: &str, bytes: &[u8]) {
+    pub(super) async fn push_blob(&self, repository: &str, bytes: &[u8]) {
         let begin = format!("http://{}/v2/{repository}/blobs/uploads/", self.host);
         let begun = self.send("POST", &begin, "application/octet-stream", Bytes::new()).await;
         assert_eq!(begun.status(), StatusCode::ACCEPTED);
@@ -116,8 +85,8 @@ impl DockerRegistry {
         assert_eq!(done.status(), StatusCode::CREATED);
     }
 
-    /// Pushes a manifest of the kind that it says it is; its digest.
-    pub async fn push_manifest(&self, repository: &str, reference: &str, manifest: &Value) -> String {
+    /// Pushes a manifest with its own media type; returns the digest.
+    pub(super) async fn push_manifest(&self, repository: &str, reference: &str, manifest: &Value) -> String {
         let (bytes, kind) = (manifest.to_string().into_bytes(), manifest["mediaType"].as_str().unwrap());
         let url = format!("http://{}/v2/{repository}/manifests/{reference}", self.host);
         let done = self.send("PUT", &url, kind, Bytes::from(bytes.clone())).await;
@@ -125,8 +94,8 @@ impl DockerRegistry {
         digest(&bytes)
     }
 
-    /// Pushes a component; its manifest's digest.
-    pub async fn push_component(&self, repository: &str, tag: &str, component: &[u8]) -> String {
+    /// Pushes a component; returns its manifest's digest.
+    pub(super) async fn push_component(&self, repository: &str, tag: &str, component: &[u8]) -> String {
         self.push_blob(repository, b"{}").await;
         self.push_blob(repository, component).await;
         self.push_manifest(repository, tag, &manifest(component)).await

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::rig::{DockerRegistry, MANIFEST, descriptor, pull};
 use crate::support::TestApp;
-use crate::support::fake_tools::{FakeTools, component, digest};
+use cofferdam_testkit::tools::{FakeTools, component, digest};
 
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
@@ -20,7 +20,7 @@ fn key(seed: u8) -> SigningKey {
     SigningKey::from_slice(&[seed; 32]).unwrap()
 }
 
-/// What cosign signs.
+/// The payload that cosign signs.
 fn payload(digest: &str) -> Vec<u8> {
     let identity = json!({"docker-reference": "registry.example/tools/one"});
     let image = json!({"docker-manifest-digest": digest});
@@ -33,7 +33,7 @@ fn signature(key: &SigningKey, payload: &[u8]) -> String {
     BASE64_STANDARD.encode(signature.to_der().as_bytes())
 }
 
-/// The image that cosign makes of payloads and their signatures.
+/// The image that cosign creates from payloads and their signatures.
 fn signatures(signed: &[(&[u8], &str)]) -> Value {
     let layer = |(payload, signature): &(&[u8], &str)| {
         let mut layer = descriptor(PAYLOAD, payload);
@@ -49,7 +49,7 @@ fn tag(digest: &str) -> String {
     digest.replace(':', "-")
 }
 
-/// A registry, and a controller that demands a signature by the key of seed 7 or 9.
+/// A registry, and a controller that requires a signature by the key of seed 7 or 9.
 struct Rig {
     registry: DockerRegistry,
     app: TestApp,
@@ -57,7 +57,7 @@ struct Rig {
 }
 
 async fn rig() -> Option<Rig> {
-    let registry = DockerRegistry::start().await?;
+    let registry = DockerRegistry::start()?;
     let folder = tempfile::tempdir().unwrap();
     let mut policy = "version: \"1.0\"\nsignatures:\n  required: true\n  keys:\n".to_owned();
     for seed in [7, 9] {
@@ -74,7 +74,7 @@ async fn rig() -> Option<Rig> {
 }
 
 impl Rig {
-    /// Pushes a component of its own under that name; its manifest's digest.
+    /// Pushes a unique component under that name; returns its manifest's digest.
     async fn component(&self, name: &str, n: u32) -> String {
         self.registry.push_component(&format!("tools/{name}"), "1", &component(&["f"], n)).await
     }

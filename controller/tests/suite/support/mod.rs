@@ -1,20 +1,20 @@
-//! An API over a fake worker: a server on a Unix socket that speaks the worker's wire and does what the code says.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-
-pub mod fake_tools;
-pub mod fake_worker;
+//! An API over a fake worker: a server on a Unix socket that speaks the worker's wire and obeys the snippet's text.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use cofferdam_controller::config::{Config, Flags};
-use cofferdam_controller::services::{App, Controller, Parts};
-use cofferdam_controller::store::Store;
-use cofferdam_controller::workers::{Registry, ToolWorker, ToolWorkers, Worker};
-use cofferdam_controller::{api, auth, server};
-use fake_tools::FakeTools;
-use fake_worker::FakeWorker;
+use cofferdam_controller::{Controller, Machines, World, server};
+use cofferdam_core::Vault;
+use cofferdam_identity::accept_serve_key;
+use cofferdam_store::Store;
+pub(crate) use cofferdam_testkit::alone::alone;
+pub(crate) use cofferdam_testkit::eventually;
+use cofferdam_testkit::tools::FakeTools;
+use cofferdam_testkit::worker::FakeWorker;
+use cofferdam_workers::{ToolWorker, Worker};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
@@ -24,24 +24,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// Runs this test once more in a process of its own, where nobody else's memory is counted: false there.
-pub fn alone(test: &str) -> bool {
-    const ALONE: &str = "COFFERDAM_TEST_ALONE";
-    if std::env::var_os(ALONE).is_some() {
-        return false;
-    }
-    let mut program = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = program.args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    eprint!("{text}");
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-    true
-}
+pub(crate) const ADMIN: &str = "an-admin-key-for-tests";
 
-pub const ADMIN: &str = "an-admin-key-for-tests";
-
-pub struct TestApp {
-    pub app: App,
+pub(crate) struct TestApp {
+    pub app: Arc<Controller>,
     pub base: String,
     pub workers: Vec<FakeWorker>,
     pub client: Client<HttpConnector, Body>,
@@ -56,19 +42,19 @@ impl Drop for TestApp {
     }
 }
 
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 
     /// Asserts that this is a problem document of that status and kind.
-    pub fn problem(&self, status: u16, kind: &str) -> Value {
+    pub(crate) fn problem(&self, status: u16, kind: &str) -> Value {
         let text = String::from_utf8_lossy(&self.body);
         assert_eq!(self.status.as_u16(), status, "{text}");
         assert_eq!(self.headers["content-type"], "application/problem+json", "{text}");
@@ -79,12 +65,12 @@ impl Answer {
 }
 
 impl TestApp {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(1, &[]).await
     }
 
     /// Over fake workers on this machine, with these settings.
-    pub async fn with(workers: usize, env: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(workers: usize, env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let fakes: Vec<FakeWorker> = (0..workers).map(|n| FakeWorker::start(folder.path(), n)).collect();
         let mut known = Vec::new();
@@ -93,17 +79,23 @@ impl TestApp {
             worker.set_health(Some(worker.ping(Duration::from_secs(3)).await.unwrap()));
             known.push(worker);
         }
-        Self::serve(folder, env, (known, vec![]), fakes).await
+        Self::serve(folder, env, (known, vec![]), fakes, World::default()).await
     }
 
-    /// Over workers that are known already.
-    pub async fn over(known: Vec<Arc<Worker>>) -> Self {
-        Self::serve(tempfile::tempdir().unwrap(), &[], (known, vec![]), vec![]).await
+    /// Without workers, with the test's own world.
+    pub(crate) async fn within(world: World, env: &[(&str, &str)]) -> Self {
+        Self::serve(tempfile::tempdir().unwrap(), env, (vec![], vec![]), vec![], world).await
     }
 
-    /// Over a fake worker of tools, with these settings.
-    pub async fn with_tools(tools: &FakeTools, env: &[(&str, &str)]) -> Self {
-        Self::serve(tempfile::tempdir().unwrap(), env, (vec![], vec![tools.worker().await]), vec![]).await
+    /// Over the given workers.
+    pub(crate) async fn over(known: Vec<Arc<Worker>>) -> Self {
+        Self::serve(tempfile::tempdir().unwrap(), &[], (known, vec![]), vec![], World::default()).await
+    }
+
+    /// Over a fake tool worker, with these settings.
+    pub(crate) async fn with_tools(tools: &FakeTools, env: &[(&str, &str)]) -> Self {
+        Self::serve(tempfile::tempdir().unwrap(), env, (vec![], vec![tools.worker().await]), vec![], World::default())
+            .await
     }
 
     async fn serve(
@@ -111,6 +103,7 @@ impl TestApp {
         env: &[(&str, &str)],
         known: (Vec<Arc<Worker>>, Vec<Arc<ToolWorker>>),
         workers: Vec<FakeWorker>,
+        world: World,
     ) -> Self {
         let (known, tools) = known;
         let env: Vec<(String, String)> = env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
@@ -121,11 +114,10 @@ impl TestApp {
         let flags = Flags { data_dir: Some(folder.path().to_owned()), ..Flags::default() };
         let config = Config::parse(&flags, &look, None).unwrap();
         let store = Store::open(&config.database).await.unwrap();
-        auth::accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await.unwrap();
-        let (snippets, tools) = (Registry::new(known), ToolWorkers::new(tools));
-        let parts = Parts { workers: snippets, tool_workers: tools, ..Parts::new(config, store) };
-        let app = Controller::new(parts).await.unwrap();
-        let (router, document) = api::router(&app);
+        accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await.unwrap();
+        let machines = Machines { workers: known, tools, ..Machines::default() };
+        let app = Arc::new(Controller::new(config, store, machines, world).await.unwrap());
+        let (router, document) = app.router();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
@@ -134,30 +126,35 @@ impl TestApp {
         Self { app, base, workers, client, document: serde_json::to_value(document).unwrap(), folder, stop }
     }
 
-    /// Another controller over the same database and the same worker of tools.
-    pub async fn beside(&self, tools: &FakeTools) -> Self {
+    /// Opens this controller's vault again.
+    pub(crate) fn vault(&self) -> Vault {
+        Vault::open(None, self.folder.path()).unwrap()
+    }
+
+    /// Another controller over the same database and the same tool worker.
+    pub(crate) async fn beside(&self, tools: &FakeTools) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = format!("sqlite://{}", self.folder.path().join("cofferdam.db").display());
         let blobs = folder.path().join("blobs");
         std::os::unix::fs::symlink(self.folder.path().join("blobs"), blobs).unwrap();
         let known = (vec![], vec![tools.worker().await]);
-        Self::serve(folder, &[("DATABASE_URL", &database)], known, vec![]).await
+        Self::serve(folder, &[("DATABASE_URL", &database)], known, vec![], World::default()).await
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.client.request(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         Answer { status: head.status, headers: head.headers, body }
     }
 
-    pub fn request(&self, key: &str, method: &str, path: &str) -> http::request::Builder {
+    pub(crate) fn request(&self, key: &str, method: &str, path: &str) -> http::request::Builder {
         let builder = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if key.is_empty() { builder } else { builder.header("x-api-key", key) }
     }
 
     /// A call without a body, or with a JSON one.
-    pub async fn call(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn call(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
         let builder = self.request(key, method, path);
         let request = match body {
             Some(body) => builder.header("content-type", "application/json").body(Body::from(body.to_string())),
@@ -166,31 +163,20 @@ impl TestApp {
         self.send(request.unwrap()).await
     }
 
-    pub async fn run(&self, key: &str, code: &str) -> Answer {
+    pub(crate) async fn run(&self, key: &str, code: &str) -> Answer {
         self.call(key, "POST", "/v1/runs", Some(json!({"language": "python", "code": code}))).await
     }
 
     /// A new key with these scopes.
-    pub async fn key(&self, scopes: &[&str]) -> String {
+    pub(crate) async fn key(&self, scopes: &[&str]) -> String {
         let answer = self.call(ADMIN, "POST", "/v1/keys", Some(json!({"name": "test", "scopes": scopes}))).await;
         assert_eq!(answer.status, 201);
         answer.json()["key"].as_str().unwrap().to_owned()
     }
 
-    pub async fn session(&self, key: &str) -> String {
+    pub(crate) async fn session(&self, key: &str) -> String {
         let answer = self.call(key, "POST", "/v1/sessions", Some(json!({"language": "python"}))).await;
         assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
         answer.json()["id"].as_str().unwrap().to_owned()
     }
-}
-
-/// Waits until `what` is true, at most a few seconds.
-pub async fn eventually(what: impl Fn() -> bool) {
-    for _ in 0..300 {
-        if what() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it did not become true");
 }

@@ -1,4 +1,4 @@
-//! Bodies: large, endless, slow, broken off, unfinished, of another length than announced.
+//! Bodies that are large, endless, slow, broken, unfinished, or of another length than declared.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -32,9 +32,9 @@ fn finish(sandbox: &mut Sandbox, upload: Upload) -> (Resource<FutureIncomingResp
 
 #[test]
 fn uploads_are_whole_and_wait_for_their_reader() {
-    // Nobody reads before the request is under way: what a guest may write until then is bounded.
+    // Nothing is read before the request is in flight, so the guest may only write a bounded amount.
     let mut sandbox = sandbox(gateway(|request| {
-        // Reads a little every time, as a slow network does.
+        // Reads a little each time, as a slow network does.
         spawned(move || {
             let mut body = request.into_body();
             let (mut sum, mut length) = (0_u64, 0_usize);
@@ -79,7 +79,7 @@ fn uploads_are_whole_and_wait_for_their_reader() {
 
 #[test]
 fn a_writer_drives_the_request() {
-    // A gateway that does nothing unless it is polled, and reads the body itself before it answers.
+    // A gateway that does nothing unless polled, and reads the whole body before it answers.
     let mut sandbox = sandbox(gateway(|request| {
         Box::pin(async move {
             let length = request.into_body().collect().await?.to_bytes().len();
@@ -100,7 +100,7 @@ fn a_writer_drives_the_request() {
 #[test]
 fn lengths_are_as_announced() {
     let mut sandbox = sandbox(reading(|request| Response::new(full(request.into_body()))));
-    // Exact.
+    // Exact length.
     let sent = upload(&mut sandbox, &[("content-length", "4")]);
     sandbox.blocking_write_and_flush(again(&sent.stream), b"four".to_vec()).unwrap();
     let (future, finished) = finish(&mut sandbox, sent);
@@ -121,7 +121,7 @@ fn lengths_are_as_announced() {
     let (future, finished) = finish(&mut sandbox, sent);
     assert!(finished.is_err());
     assert!(matches!(answer(&mut sandbox, &future), Err(ErrorCode::HttpRequestBodySize(Some(5)))));
-    // Announced, and no body at all; several lengths; no number.
+    // Declared, but no body; several lengths; not a number.
     let sent = request(&mut sandbox, Method::Post, &[("content-length", "4")]);
     assert!(matches!(code(sandbox.handle(sent, None)), ErrorCode::HttpRequestBodySize(Some(0))));
     for lengths in [&[("content-length", "1"), ("content-length", "1")][..], &[("content-length", "+1")]] {
@@ -139,12 +139,12 @@ fn an_unfinished_body_is_no_request() {
     HostOutputStream::drop(&mut sandbox, sent.stream).unwrap();
     HostOutgoingBody::drop(&mut sandbox, sent.body).unwrap();
     assert!(matches!(answer(&mut sandbox, &sent.future), Err(ErrorCode::ConnectionTerminated)));
-    // Given up before it was sent.
+    // Abandoned before it was sent.
     let sent = request(&mut sandbox, Method::Post, &[]);
     let outgoing = HostOutgoingRequest::body(&mut sandbox, again(&sent)).unwrap().unwrap();
     HostOutgoingBody::drop(&mut sandbox, outgoing).unwrap();
     assert!(matches!(code(sandbox.handle(sent, None)), ErrorCode::ConnectionTerminated));
-    // A stream that is open still, and a request that goes first: the writer learns of it.
+    // The stream is still open when the request is dropped: the writer gets an error.
     let sent = upload(&mut sandbox, &[]);
     assert!(HostOutgoingBody::drop(&mut sandbox, sent.body).is_err());
     let mut sandbox = self::sandbox(gateway(|request| {
@@ -159,7 +159,7 @@ fn an_unfinished_body_is_no_request() {
     assert!(matches!(sandbox.check_write(again(&sent.stream)), Err(StreamError::Closed)));
 }
 
-/// What comes after a body's bytes.
+/// The frame after a body's bytes.
 type LastFrame = Option<Result<http_body::Frame<Bytes>, GatewayError>>;
 
 #[test]
@@ -187,13 +187,13 @@ fn a_broken_body_ends_in_an_error() {
     let (bytes, end) = read(&mut sandbox, &incoming, 7);
     assert_eq!(bytes.len(), 30);
     assert!(matches!(end, Some(ErrorCode::ConnectionTerminated)), "{end:?}");
-    // One who does not read learns of it from the trailers.
+    // A reader that stops reading learns of it from the trailers.
     let response = fetch(&mut sandbox, Method::Get).unwrap();
     let incoming = body(&mut sandbox, response);
     let future = HostIncomingBody::finish(&mut sandbox, incoming).unwrap();
     let got = HostFutureTrailers::get(&mut sandbox, future).unwrap();
     assert!(matches!(got, Some(Ok(Err(ErrorCode::ConnectionTerminated)))));
-    // The gateway's word after the body has begun.
+    // The gateway refuses after the body has begun.
     for (by, expected) in
         [("too-large", ErrorCode::HttpResponseBodySize(None)), ("policy", ErrorCode::HttpRequestDenied)]
     {
@@ -211,7 +211,7 @@ fn a_broken_body_ends_in_an_error() {
     }
 }
 
-/// Counts what is asked of it and says when it is dropped.
+/// Counts its polls and reports its drop.
 struct Endless(Arc<AtomicUsize>, Arc<AtomicBool>);
 
 impl Body for Endless {
@@ -248,7 +248,7 @@ fn an_endless_body_is_read_as_far_as_the_guest_reads() {
         assert_eq!(sandbox.blocking_read(again(&stream), u64::MAX).unwrap().len(), 16 << 10);
     }
     assert_eq!(pulled.load(Ordering::Relaxed), 1_000);
-    // Nor is one who waits for its trailers kept beyond the run.
+    // Waiting for trailers also ends with the run.
     let unread = fetch(&mut sandbox, Method::Get).unwrap();
     let unread = body(&mut sandbox, unread);
     let trailers = HostIncomingBody::finish(&mut sandbox, unread).unwrap();
@@ -256,7 +256,7 @@ fn an_endless_body_is_read_as_far_as_the_guest_reads() {
     sandbox.set_interrupt(Interrupt::new(Some(Instant::now() + Duration::from_millis(50))));
     let pollable = HostFutureTrailers::subscribe(&mut sandbox, trailers).unwrap();
     assert_eq!(sandbox.block(pollable).unwrap_err().downcast_ref(), Some(&Interrupted::Deadline));
-    // The stream is the body's child.
+    // The stream is a child of the body.
     assert!(HostIncomingBody::drop(&mut sandbox, again(&incoming)).is_err());
     HostInputStream::drop(&mut sandbox, stream).unwrap();
     HostIncomingBody::drop(&mut sandbox, incoming).unwrap();

@@ -1,4 +1,4 @@
-//! What a guest may say: headers, methods, URLs; and how much of it.
+//! Bounds and validity of headers, methods and URLs.
 
 use cofferdam_contract::uplink::MAX_HEADERS;
 
@@ -73,7 +73,7 @@ fn headers_are_bounded() {
         sandbox.set_authority(again(&sent), Some("example.com".to_owned())).unwrap().unwrap();
         assert!(matches!(code(sandbox.handle(sent, None)), ErrorCode::HttpRequestHeaderSectionSize(Some(_))));
     }
-    // More than we would keep: a limit, in one `fields` and in many.
+    // More than we hold: a limit, in one `fields` and in many.
     let stopped = |error: HeaderFailure| match error {
         HeaderFailure::Trap(error) => assert_eq!(error.downcast_ref(), Some(&Stop(LimitName::HostMemory))),
         HeaderFailure::Guest(error) => panic!("{error:?}"),
@@ -88,7 +88,7 @@ fn headers_are_bounded() {
     HostFields::set(&mut sandbox, again(&map), "n".to_owned(), vec![vec![b'v'; 200 << 10]]).unwrap();
     let error = (0..).find_map(|_| HostFields::clone(&mut sandbox, again(&map)).err()).unwrap();
     assert_eq!(error.downcast_ref(), Some(&Stop(LimitName::HostMemory)));
-    // Bodies under way count too.
+    // Bodies in flight count too.
     let mut sandbox = bare();
     let error = (0..).find_map(|_| {
         let sent = request(&mut sandbox, Method::Post, &[]);
@@ -120,7 +120,7 @@ fn methods_and_urls_are_checked() {
     for path in ["no-slash", "/a b", "/a\r\nb", "/a#b", "/\0", "*", "/\u{e4}", "http://other/", &"/".repeat(1 << 20)] {
         assert!(sandbox.set_path_with_query(again(&sent), Some(path.to_owned())).unwrap().is_err(), "{path:?}");
     }
-    // What cannot be sent.
+    // Invalid requests.
     for (method, scheme, path, expected) in [
         (Method::Connect, Scheme::Https, "/", ErrorCode::HttpRequestMethodInvalid),
         (Method::Trace, Scheme::Https, "/", ErrorCode::HttpRequestMethodInvalid),
@@ -138,7 +138,7 @@ fn methods_and_urls_are_checked() {
     let headers = fields(&mut sandbox);
     let sent = HostOutgoingRequest::new(&mut sandbox, headers).unwrap();
     assert!(matches!(code(sandbox.handle(sent, None)), ErrorCode::HttpRequestUriInvalid));
-    // What is sent.
+    // Valid requests.
     for (method, scheme, authority, path, expected) in [
         (Method::Get, None, "example.com", None, "GET https://example.com/"),
         (Method::Patch, Some(Scheme::Http), "h:81", Some("?q=1"), "PATCH http://h:81/?q=1"),

@@ -1,5 +1,6 @@
-//! A component that fetches: the linker's side of `wasi:http`, and older versions of it.
+//! A component that fetches: the linker's side of `wasi:http`, and its older versions.
 
+use cofferdam_contract::GrantKind;
 use wasmtime::{
     Engine, Store,
     component::{Component, Linker},
@@ -12,14 +13,14 @@ const CLOCKS: &str = include_str!("../../../../wit/deps/clocks.wit");
 const HTTP: &str = include_str!("../../../../wit/deps/http.wit");
 const IO: &str = include_str!("../../../../wit/deps/io.wit");
 
-/// The same text as an earlier version of WASI has it.
+/// The same text for an earlier version of WASI.
 fn earlier(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.contains("@since") && !line.contains("@deprecated"));
     lines.collect::<Vec<_>>().join("\n").replace("0.2.12", "0.2.0")
 }
 
-/// `go: func() -> s32`: posts `ping` and answers the status times 1,000 plus the bytes of the body, or minus the number
-/// of the step that failed.
+/// `go: func() -> s32`: posts `ping` and returns the status times 1,000 plus the length of the body, or the negative
+/// number of the step that failed.
 const GUEST: &str = r#"(module
   (import "wasi:http/types@0.2.0" "[constructor]fields" (func $fields (result i32)))
   (import "wasi:http/types@0.2.0" "[constructor]outgoing-request" (func $request (param i32) (result i32)))
@@ -111,7 +112,9 @@ fn run(sandbox: Sandbox, capabilities: Capabilities) -> wasmtime::Result<i32> {
     go.call(&mut store, ()).map(|(value,)| value)
 }
 
-const HTTP_ONLY: Capabilities = Capabilities { http: true, keyvalue: false, tools: false };
+fn http_only() -> Capabilities {
+    Capabilities::default().with(GrantKind::Http)
+}
 
 #[test]
 fn a_component_fetches() {
@@ -131,7 +134,7 @@ fn a_component_fetches() {
         });
         Response::builder().status(201).body(body).unwrap()
     }));
-    assert_eq!(run(sandbox, HTTP_ONLY).unwrap(), 201_000 + 300_003);
+    assert_eq!(run(sandbox, http_only()).unwrap(), 201_000 + 300_003);
 }
 
 #[test]
@@ -139,10 +142,10 @@ fn what_is_not_granted_is_not_there() {
     let error = run(bare(), Capabilities::default()).unwrap_err();
     let text = format!("{error:#}");
     assert!(text.contains("wasi:http/"), "{text}");
-    // And a refusal reaches the guest: `HTTP-request-denied` is the 15th code.
+    // A refusal reaches the guest: `HTTP-request-denied` is the 15th code.
     let sandbox =
         sandbox(reading(|_| Response::builder().status(403).header(REFUSED_HEADER, "policy").body(full("")).unwrap()));
-    assert_eq!(run(sandbox, HTTP_ONLY).unwrap(), -215);
+    assert_eq!(run(sandbox, http_only()).unwrap(), -215);
 }
 
 #[test]
@@ -151,7 +154,7 @@ fn a_component_that_reads_slowly_ends_with_its_run() {
         sandbox(reading(|_| Response::new(pieces(|| (20, Some(Ok(http_body::Frame::data("x".into()))))))));
     let started = Instant::now();
     sandbox.set_interrupt(Interrupt::new(Some(started + Duration::from_millis(300))));
-    let error = run(sandbox, HTTP_ONLY).unwrap_err();
+    let error = run(sandbox, http_only()).unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&Interrupted::Deadline));
     assert!(started.elapsed() < Duration::from_secs(30));
 }

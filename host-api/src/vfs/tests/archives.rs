@@ -1,4 +1,4 @@
-//! Archives: what goes in comes out, and what was forged does not come in.
+//! Archives: a round trip preserves everything, and forged ones are refused.
 
 use std::io::Read;
 
@@ -24,7 +24,7 @@ fn archives_bring_everything_back() {
     let stat = back.root().stat_at("home/user/sparse", true).unwrap();
     assert_eq!((stat.times.accessed.as_nanos(), stat.times.modified.as_nanos()), (5, 7));
 
-    // Cut off anywhere, or with any byte another: an error or a file system, never a panic, and nothing kept.
+    // Cut off anywhere, or with any byte changed: an error or a file system, never a panic, and no leak.
     let base = base();
     for cut in 0..archive.len() {
         assert!(Vfs::from_archive(base.clone(), QUOTA, &archive[..cut]).is_err(), "{cut}");
@@ -74,7 +74,7 @@ fn hostile_archives() {
         ("kind", entry(9, b"x")),
     ] {
         let archive = [b"CFDVFS\x01", &body[..]].concat();
-        // An endless tail: none of these may be read on for ever.
+        // An endless tail: none of these may be read forever.
         let base = base();
         let mut tail = std::io::repeat(0xaa).take(1 << 20);
         let got = Vfs::from_archive(base.clone(), QUOTA, archive.chain(&mut tail));

@@ -1,4 +1,4 @@
-//! Limits: what they refuse, what they say, and that everything is given back.
+//! Limits: their refusals and messages, and that everything is returned.
 
 use super::*;
 
@@ -83,7 +83,7 @@ fn everything_is_given_back() {
         open(fork, "tmp/big", WRITE).unwrap().write(Some(5 << 20), b"mine").unwrap();
     }
     assert!(base.budget.used() >= used + 50 * (64 << 10));
-    // 64 MiB in all: a file of the size of what is left cannot be filled.
+    // 64 MiB in all: a file as large as the rest cannot be filled.
     let hole = open(&vfs, "tmp/hole", CREATE).unwrap();
     hole.set_len(1 << 30).unwrap();
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! The linker against a real component: a small guest, made here, over the preview1 adapter that kernels use.
+//! The linker against a real component: a small guest, built here, over the preview1 adapter that kernels use.
 
 use std::{
     sync::{Arc, Mutex},
@@ -25,15 +25,15 @@ use crate::{Interrupt, Interrupted, Sandbox, Stdio, add_door_to_linker, add_to_l
 enum Arg {
     Int(i32),
     Long(i64),
-    /// What an earlier call left in memory.
+    /// A value that an earlier call left in memory.
     At(u64),
 }
 use Arg::{At, Int, Long};
 
 const WASI: &str = "wasi_snapshot_preview1";
 
-/// Makes a component with `go: func() -> s32` that does the calls in order and answers the number of the first that
-/// did not give the expected result, counted from one; 0 if all did.
+/// A component whose `go: func() -> s32` makes the calls in order and returns the number of the first with an
+/// unexpected result, counted from one; 0 if there is none.
 fn guest(memory: &[(i32, &[u8])], calls: &[(&str, &[Arg], i32)]) -> Vec<u8> {
     let (mut types, mut imports, mut functions) = (TypeSection::new(), ImportSection::new(), FunctionSection::new());
     let mut body = Function::new([]);
@@ -49,7 +49,7 @@ fn guest(memory: &[(i32, &[u8])], calls: &[(&str, &[Arg], i32)]) -> Vec<u8> {
         }
         code.call(index as u32);
         if is_door {
-            // Whether it is an error lies where the last argument points.
+            // The error flag is where the last argument points.
             load(&mut code, args.last().map_or(Int(0), |arg| if let Int(at) = arg { At(*at as u64) } else { *arg }));
         }
         code.i32_const(*expected).i32_ne().if_(BlockType::Empty).i32_const(index as i32 + 1).return_().end();
@@ -60,7 +60,7 @@ fn guest(memory: &[(i32, &[u8])], calls: &[(&str, &[Arg], i32)]) -> Vec<u8> {
     types.ty().function([ValType::I32; 4], [ValType::I32]);
     functions.function(count).function(count + 1);
     let mut realloc = Function::new([]);
-    // Never gives back; at most 15 bytes between two.
+    // A bump allocator: never frees, and skips at most 15 bytes for alignment.
     let bump = &mut realloc.instructions();
     bump.global_get(0).global_get(0).local_get(3).i32_add().i32_const(15).i32_add().i32_const(-16).i32_and();
     bump.global_set(0).end();

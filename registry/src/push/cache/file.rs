@@ -1,17 +1,17 @@
-//! A cache in one small file that only its owner may read: for commands, which end. Several at once do no harm: the last
-//! one writes, and what is lost costs time only.
+//! A cache in one small file that only its owner can read, for short-lived commands. Concurrent processes are safe: the
+//! last writer wins, and a lost entry only costs time.
 
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::LayerCache;
 
-const MOST: usize = 4_096;
+const MAX_ENTRIES: usize = 4_096;
 const MAX_FILE: u64 = 4 << 20;
 const MAX_TEXT: usize = 1_024;
 
@@ -29,17 +29,17 @@ struct Line {
 }
 
 impl FileCache {
-    /// Reads the file, if there is one. A broken one is as good as none.
+    /// Reads the file if there is one. A damaged file counts as empty.
     pub fn open(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let small = std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_FILE);
         let text = if small { std::fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
-        let entries = text.lines().filter_map(|line| serde_json::from_str(line).ok()).take(MOST).collect();
+        let entries = text.lines().filter_map(|line| serde_json::from_str(line).ok()).take(MAX_ENTRIES).collect();
         Self { path, entries: Mutex::new(entries) }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Vec<Line>) -> T) -> T {
-        work(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.entries.lock())
     }
 
     fn change(&self, scope: &str, key: &str, value: Option<String>) {
@@ -47,7 +47,7 @@ impl FileCache {
             lines.retain(|line| line.scope != scope || line.key != key);
             let line = value.map(|value| Line { scope: scope.to_owned(), key: key.to_owned(), value });
             lines.extend(line.filter(|line| line.scope.len() + line.key.len() + line.value.len() <= MAX_TEXT));
-            let over = lines.len().saturating_sub(MOST);
+            let over = lines.len().saturating_sub(MAX_ENTRIES);
             lines.drain(..over);
             lines
                 .iter()
@@ -55,7 +55,7 @@ impl FileCache {
                 .fold(String::new(), |text, line| text + &line + "\n")
         });
         if let Err(error) = self.write(&text) {
-            tracing::debug!(path = %self.path.display(), %error, "the layers' cache could not be written");
+            tracing::debug!(path = %self.path.display(), %error, "the layer cache could not be written");
         }
     }
 

@@ -1,13 +1,13 @@
-//! A cache that ends with the process. It holds a bounded number of entries; the oldest go first.
+//! An in-memory cache with a bounded number of entries. The oldest are dropped first.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::LayerCache;
 
-const MOST: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 
 type Key = (String, String);
 
@@ -17,7 +17,7 @@ pub struct MemoryCache(Mutex<Entries>);
 #[derive(Debug, Default)]
 struct Entries {
     values: HashMap<Key, String>,
-    /// By age; a key that was forgotten may still stand here.
+    /// Keys by age. May contain keys that were already forgotten.
     order: VecDeque<Key>,
 }
 
@@ -27,7 +27,7 @@ impl MemoryCache {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Entries) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.lock())
     }
 }
 
@@ -43,7 +43,7 @@ impl LayerCache for MemoryCache {
             if entries.values.insert(key.clone(), value).is_none() {
                 entries.order.push_back(key);
             }
-            while entries.order.len() > MOST {
+            while entries.order.len() > MAX_ENTRIES {
                 if let Some(oldest) = entries.order.pop_front() {
                     entries.values.remove(&oldest);
                 }
@@ -75,11 +75,11 @@ mod tests {
         assert_eq!(cache.get("b", "k").await, None);
         cache.forget("a", "k").await;
         assert_eq!(cache.get("a", "k").await, None);
-        for number in 0..=MOST {
+        for number in 0..=MAX_ENTRIES {
             cache.put("a", &number.to_string(), String::new()).await;
         }
         assert_eq!(cache.get("a", "0").await, None);
         assert!(cache.get("a", "1").await.is_some());
-        assert!(cache.with(|e| e.values.len() == MOST && e.order.len() == MOST));
+        assert!(cache.with(|e| e.values.len() == MAX_ENTRIES && e.order.len() == MAX_ENTRIES));
     }
 }

@@ -1,6 +1,6 @@
-//! What is remembered of layers that were pushed: which blob a layer became, and where it is. Everything in it is a
-//! hint: the registry is asked each time, and a layer that is read is checked. It is kept apart by scope, so that nobody
-//! gets at a layer by claiming its digest.
+//! Remembers pushed layers: the blob that a layer became, and its repository. Entries are hints: the registry is asked
+//! each time, and a layer that is read is checked. Scopes are kept apart, so that no organization gets another one's
+//! layer by claiming its digest.
 
 mod file;
 mod memory;
@@ -16,25 +16,25 @@ pub use memory::MemoryCache;
 use crate::compress::{Compression, Encoding};
 use crate::digest::{Digest, Hasher};
 
-/// A small store of texts, by scope and key. Losing an entry costs time only; failures are the store's own to log.
+/// A small store of texts by scope and key. Losing an entry only costs time, so the store logs its own failures.
 pub trait LayerCache: Send + Sync {
     fn get<'a>(&'a self, scope: &'a str, key: &'a str) -> BoxFuture<'a, Option<String>>;
     fn put<'a>(&'a self, scope: &'a str, key: &'a str, value: String) -> BoxFuture<'a, ()>;
     fn forget<'a>(&'a self, scope: &'a str, key: &'a str) -> BoxFuture<'a, ()>;
 }
 
-/// What a layer became.
+/// The blob that a layer became.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     pub digest: Digest,
     pub size: u64,
     /// A repository of the same registry that has it.
     pub repository: String,
-    /// It was looked through when nothing was allowed beyond the rules, and nothing was found.
+    /// It was scanned with no exceptions to the rules, and nothing was found.
     pub clean: bool,
 }
 
-/// The key of a layer that is pushed with this compression.
+/// The key of a layer pushed in this form.
 pub(super) fn layer_key(diff_id: &Digest, how: Stored) -> String {
     match how {
         Stored::AsIs(_) => format!("stored {}", diff_id.hex()),
@@ -44,14 +44,14 @@ pub(super) fn layer_key(diff_id: &Digest, how: Stored) -> String {
     }
 }
 
-/// How the registry gets a layer: as the archive stores it, or compressed by us.
+/// The form of a layer in the registry: as the archive stores it, or compressed by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stored {
     AsIs(Encoding),
     Packed(Compression),
 }
 
-/// The key of a layer that says nothing of itself: what its name, size and beginning were the last time.
+/// The key of a layer without a claimed digest: its name, size and first bytes.
 pub(super) fn head_key(name: &str, size: u64, head: &[u8]) -> String {
     let mut hasher = Hasher::new();
     hasher.update(&(name.len() as u64).to_le_bytes());
@@ -61,7 +61,7 @@ pub(super) fn head_key(name: &str, size: u64, head: &[u8]) -> String {
     format!("head {}", hasher.finish().hex())
 }
 
-/// What is to be remembered of a layer when it has arrived.
+/// The entry to record once a layer has arrived.
 #[derive(Clone)]
 pub(super) struct Memo {
     pub cache: Arc<dyn LayerCache>,
@@ -74,7 +74,7 @@ pub(super) struct Memo {
 }
 
 impl Memo {
-    pub async fn keep(self, digest: Digest, size: u64) {
+    pub(super) async fn keep(self, digest: Digest, size: u64) {
         let known = Known { digest, size, repository: self.repository, clean: self.clean };
         if let Ok(text) = serde_json::to_string(&known) {
             self.cache.put(&self.scope, &self.key, text).await;

@@ -1,4 +1,4 @@
-//! What of a memory is its own: told, written down as a delta, and laid over another slot.
+//! Copies a memory's modified pages: finds them, writes them as a delta, and applies deltas to other slots.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,16 +9,17 @@ use super::{PAGE, Slot};
 use crate::memory::delta::{Delta, Run, outside};
 use crate::memory::{sys, vectored};
 
-/// Runs of at least this many bytes are mapped back over the memory that they were noted from. Shorter ones are what a
-/// guest works with, and would only be made private again by its next turn.
+/// Runs of at least this many bytes are mapped back over the memory that they were noted from. Shorter ones are the
+/// guest's working set, and its next turn would make them private again.
 const SETTLE_BYTES: usize = 512 << 10;
-/// Each piece of a delta costs the process two of its (by default 65,530) memory areas.
+/// The most pieces of a delta, because each uses two of the process's memory areas (65,530 by default).
 const MAX_PIECES: usize = 24;
-/// Files of earlier deltas are held whole: no more than this and twice of what is used of them, in bytes.
+/// Whole files of earlier deltas are kept for the parts still used. This many bytes, plus twice the used ones, are
+/// tolerated.
 const HELD_BYTES: u64 = 4 << 20;
 
 impl Slot {
-    /// What the memory has that its image has not, page by page; needs the memory at rest, as [`Slot::with_bytes`].
+    /// The pages that differ from the image. Requires the memory at rest, like [`Slot::with_bytes`].
     pub fn changed_pages<T>(&self, at_rest: &mut T) -> io::Result<Vec<(usize, usize)>> {
         let mut runs = self.private_below(self.size())?;
         runs.extend(self.overlay().iter().map(|run| (run.offset, run.end())));
@@ -30,8 +31,8 @@ impl Slot {
         self.with_bytes(at_rest, |now| refine(runs, now, image.as_ref().map_or(&[][..], |i| i.bytes())))
     }
 
-    /// Notes the memory as it is, for this process: what has changed since it was last noted goes into `file`, which is
-    /// empty; the rest stays where it is. Answers how many bytes were written, too.
+    /// Notes the current memory for this process. Changes since the last note go into the empty `file`; the rest stays
+    /// where it is. Also returns the number of bytes written.
     pub fn note<T>(&self, at_rest: &mut T, file: File) -> io::Result<(Delta, usize)> {
         let private = self.private_below(self.size())?;
         let mut kept = outside(&self.overlay(), &private);
@@ -45,11 +46,11 @@ impl Slot {
         Ok((delta, written))
     }
 
-    /// Maps the long runs of the note that was just made over the memory, which has the same bytes: they are shared with
-    /// the copies from then on, and the next note finds them unchanged.
+    /// Maps the long runs of the note just made over the memory, which holds the same bytes. From then on they are
+    /// shared with copies, and the next note finds them unchanged.
     ///
     /// # Errors
-    /// Where that fails the memory may be gone; the note has it.
+    /// The memory may be lost, but the note has its contents.
     pub fn settle<T>(&self, _at_rest: &mut T, note: &Delta) -> io::Result<()> {
         let mut overlay = self.overlay();
         for run in note.runs().iter().filter(|run| run.len >= SETTLE_BYTES) {
@@ -62,15 +63,15 @@ impl Slot {
             }
             pieces.push(run.clone());
             pieces.sort_unstable_by_key(|piece| piece.offset);
-            // SAFETY: the run was written from `[offset, end)` of this memory, so it lies inside, page-aligned; the store,
-            // and so the only user of the memory, is borrowed exclusively; the bytes stay the same.
+            // SAFETY: the run was written from `[offset, end)` of this memory, so it lies inside, page-aligned. The
+            // store, the only user of the memory, is borrowed exclusively, and the bytes stay the same.
             unsafe { sys::map_file(self.base().add(run.offset), run.len, &run.file, run.file_offset)? };
             *overlay = pieces;
         }
         Ok(())
     }
 
-    /// Lays a delta over the image of a clean slot.
+    /// Applies a delta to the image of a clean slot.
     pub fn apply(&mut self, delta: &Delta) -> io::Result<()> {
         self.grow_to(delta.memory_len())?;
         let size = self.size().next_multiple_of(PAGE);
@@ -79,8 +80,8 @@ impl Slot {
         }
         let mut overlay = Vec::new();
         for run in delta.runs().iter().filter(|run| run.mapped) {
-            // SAFETY: `offset + len` was checked against the accessible size; `&mut self`: nothing uses the slot; delta
-            // runs are page-aligned.
+            // SAFETY: `offset + len` was checked against the accessible size, `&mut self` means that nothing uses the
+            // slot, and delta runs are page-aligned.
             unsafe { sys::map_file(self.base().add(run.offset), run.len, &run.file, run.file_offset)? };
             overlay.push(run.clone());
         }
@@ -88,7 +89,7 @@ impl Slot {
         self.copy_short(delta)
     }
 
-    /// Copies the runs that are not mapped; those that follow each other in a file with one call.
+    /// Copies the runs that are not mapped. Adjacent ones in a file take one call.
     fn copy_short(&mut self, delta: &Delta) -> io::Result<()> {
         let short: Vec<&Run> = delta.runs().iter().filter(|run| !run.mapped).collect();
         let follows =
@@ -98,7 +99,7 @@ impl Slot {
             let mut into: Vec<IoSliceMut<'_>> = group
                 .iter()
                 .map(|run| {
-                    // SAFETY: checked by `apply`: accessible, writable, and runs of a delta do not overlap.
+                    // SAFETY: `apply` checked that it is accessible and writable, and runs of a delta do not overlap.
                     let bytes = unsafe { std::slice::from_raw_parts_mut(self.base().add(run.offset), run.len) };
                     IoSliceMut::new(bytes)
                 })
@@ -109,7 +110,7 @@ impl Slot {
     }
 }
 
-/// Whether the files of what is mapped are much longer than what would still be used of them.
+/// True if the mapped files are much longer than the parts still used.
 fn is_wasteful(overlay: &[Run], kept: &[Run]) -> io::Result<bool> {
     let files: BTreeMap<_, _> = overlay.iter().map(|run| (Arc::as_ptr(&run.file), &run.file)).collect();
     let mut held = 0;
@@ -119,7 +120,7 @@ fn is_wasteful(overlay: &[Run], kept: &[Run]) -> io::Result<bool> {
     Ok(held > HELD_BYTES + 2 * kept.iter().map(|run| run.len as u64).sum::<u64>())
 }
 
-/// Sorts and folds runs, and leaves out the pages that are equal to the image or, beyond it, zero.
+/// Sorts and merges runs, and drops pages that equal the image or, beyond it, are zero.
 fn refine(mut runs: Vec<(usize, usize)>, now: &[u8], image: &[u8]) -> Vec<(usize, usize)> {
     runs.sort_unstable();
     let zero = [0_u8; PAGE];

@@ -19,7 +19,7 @@ fn reset_puts_back_everything() {
     let image = image(8);
     let mut slot = Slot::new(Arc::clone(&image), 64 << 20, 1 << 20).unwrap();
     assert!(slot.is_pristine());
-    // A small generator, so that many different shapes of dirt are tried.
+    // A small generator, to try many different patterns of modified pages.
     let mut state = 12_345_u64;
     let mut next = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -93,7 +93,7 @@ fn growth_stops_at_the_capacity() {
     assert_eq!(slot.size(), 4 * WASM_PAGE);
 }
 
-/// Notes what `slot` has, and checks that both the note and the file that a suspension would write carry it over.
+/// Notes the memory of `slot`, and checks that both the note and a suspended file restore it.
 fn noted(slot: &Slot, image: &Arc<Image>) -> (Delta, usize) {
     let expected = slot.with_bytes(&mut (), <[u8]>::to_vec);
     let (note, written) = slot.note(&mut (), tempfile::tempfile().unwrap()).unwrap();
@@ -127,20 +127,20 @@ fn notes_write_what_has_changed_since_the_last_one() {
     }
     poke(&mut slot, 5 * PAGE, 99);
     assert_eq!(noted(&slot, &image).1, (6 << 20) + PAGE);
-    // The long run is the file's now, the page is not; one page in the middle of the run changes.
+    // The long run now belongs to the file, the page does not. One page in the middle of the run changes.
     poke(&mut slot, image.len() + (3 << 20), 8);
     let (first, written) = noted(&slot, &image);
     assert_eq!(written, 2 * PAGE);
     // Back to zero: then it is neither in the new file nor read from the old one.
     poke(&mut slot, image.len() + (3 << 20), 0);
     assert_eq!(noted(&slot, &image).1, PAGE);
-    // Most of what the old file has is changed: it is given up, and the rest is written again.
+    // Most of the old file is outdated: it is released, and the rest is written again.
     for at in (image.len()..image.len() + (5 << 20)).step_by(PAGE) {
         poke(&mut slot, at, 9);
     }
     assert_eq!(noted(&slot, &image).1, (6 << 20) + PAGE);
     assert_eq!(slot.overlay().len(), 1);
-    // What was noted earlier is what it was.
+    // Earlier notes are unchanged.
     let mut copy = Slot::new(Arc::clone(&image), 64 << 20, 1 << 20).unwrap();
     copy.apply(&first).unwrap();
     let byte = |slot: &Slot, at: usize| slot.with_bytes(&mut (), |bytes| bytes[image.len() + at]);

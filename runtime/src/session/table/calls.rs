@@ -1,4 +1,4 @@
-//! What is asked of a session that is there: to disk and back, its files, its end.
+//! Operations on an existing session: suspend, resume, files, delete.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::session::life::Life;
 
 impl Sessions {
-    pub async fn suspend(
+    pub(crate) async fn suspend(
         self: &Arc<Self>,
         id: &SessionId,
         organization: &OrganizationId,
@@ -22,7 +22,7 @@ impl Sessions {
         .await
     }
 
-    pub async fn resume(
+    pub(crate) async fn resume(
         self: &Arc<Self>,
         id: &SessionId,
         organization: &OrganizationId,
@@ -42,7 +42,7 @@ impl Sessions {
         Ok(info)
     }
 
-    pub async fn with_files<R: Send + 'static>(
+    pub(crate) async fn with_files<R: Send + 'static>(
         self: &Arc<Self>,
         id: &SessionId,
         organization: &OrganizationId,
@@ -60,8 +60,8 @@ impl Sessions {
         .await
     }
 
-    /// Ends a session. One that runs is ended when its run is over; the name is free at once.
-    pub fn remove(self: &Arc<Self>, id: &SessionId, organization: &OrganizationId) -> Result<(), Problem> {
+    /// Ends a session. A running one ends after its run. Its id is free at once.
+    pub(crate) fn remove(self: &Arc<Self>, id: &SessionId, organization: &OrganizationId) -> Result<(), Problem> {
         let session = self.find(id, organization)?;
         self.table().remove(id);
         self.folder.remove(id);

@@ -1,4 +1,4 @@
-//! Sessions that are made: fresh ones, copies of others, and snapshots to make them from.
+//! Creating sessions: fresh ones, copies of others, and from snapshots.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use crate::error::Error;
 use crate::session::disk::Meta;
 use crate::session::life::{Dormant, Life, Place, load_from};
 
-/// What a session starts from.
-pub enum NewSession {
+/// The starting point of a session.
+pub(crate) enum NewSession {
     Fresh,
     /// A snapshot, by its key.
     Snapshot(SessionId),
 }
 
 impl Sessions {
-    /// Makes a session.
-    pub fn create(
+    /// Creates a session.
+    pub(crate) fn create(
         &self,
         organization: &OrganizationId,
         request: WorkerSession,
@@ -72,7 +72,7 @@ impl Sessions {
     }
 
     /// Copies a session, once for each id.
-    pub async fn fork(
+    pub(crate) async fn fork(
         self: &Arc<Self>,
         id: &SessionId,
         organization: &OrganizationId,
@@ -106,8 +106,8 @@ impl Sessions {
         Ok(infos)
     }
 
-    /// Writes a session's state as a snapshot under `key`; answers its size on disk.
-    pub async fn snapshot(
+    /// Writes a session's state as a snapshot under `key` and returns its size on disk.
+    pub(crate) async fn snapshot(
         self: &Arc<Self>,
         id: &SessionId,
         organization: &OrganizationId,
@@ -124,7 +124,7 @@ impl Sessions {
         .await
     }
 
-    pub fn remove_snapshot(&self, key: &SessionId) {
+    pub(crate) fn remove_snapshot(&self, key: &SessionId) {
         self.snapshots.remove(key);
     }
 }

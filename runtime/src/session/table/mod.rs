@@ -1,6 +1,6 @@
-//! The sessions of a worker: who has which, what they are made from, and what is known of them.
+//! The sessions of a worker: their owners, kernels and metadata.
 //!
-//! What is done with them is beside this: `held` (one run at a time), `making`, `calls`, `noting` and `tending`.
+//! Submodules: `held` (one run at a time), `making`, `calls`, `noting` and `tending`.
 
 mod calls;
 mod held;
@@ -9,12 +9,13 @@ mod noting;
 mod tending;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cofferdam_contract::worker::WorkerSessionInfo;
 use cofferdam_contract::{Language, OrganizationId, Problem, SessionId, SessionState};
+use parking_lot::{Mutex, MutexGuard};
 
 use tokio::runtime::Handle;
 
@@ -22,15 +23,15 @@ use super::disk::{Meta, StateFolder};
 use super::life::{Life, Place};
 use crate::error::Error;
 use crate::kernel::Kernel;
-pub use held::Held;
-pub use making::NewSession;
+pub(crate) use held::Held;
+pub(crate) use making::NewSession;
 
-pub fn unix_now() -> u64 {
+pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// A session of the table.
-pub struct Session {
+/// A session in the table.
+pub(crate) struct Session {
     pub id: SessionId,
     pub organization: OrganizationId,
     kernel: Arc<Kernel>,
@@ -39,17 +40,17 @@ pub struct Session {
     waiters: AtomicUsize,
     live: AtomicBool,
     last_used: AtomicU64,
-    /// Why there is nothing left of it, and what could not be carried over: told without waiting for a run.
+    /// The reason why it is lost, and the warnings. Readable without waiting for a run.
     lost: Mutex<Option<Problem>>,
     warnings: Mutex<Vec<String>>,
 }
 
-pub struct Inner {
+pub(super) struct Inner {
     life: Life,
     pub meta: Meta,
 }
 
-pub struct Sessions {
+pub(crate) struct Sessions {
     kernels: Vec<Arc<Kernel>>,
     table: Mutex<HashMap<SessionId, Arc<Session>>>,
     folder: StateFolder,
@@ -58,12 +59,8 @@ pub struct Sessions {
     max_live: usize,
     max_sessions: usize,
     checkpoint_bytes: Arc<AtomicU64>,
-    /// The runtime of what is done after a call's end.
+    /// The runtime for work after the end of a call.
     background: Handle,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn not_found() -> Problem {
@@ -71,8 +68,8 @@ fn not_found() -> Problem {
 }
 
 impl Sessions {
-    /// Opens the state folder; what is suspended in it is there again.
-    pub fn open(
+    /// Opens the state folder and restores the suspended sessions in it.
+    pub(crate) fn open(
         kernels: Vec<Arc<Kernel>>,
         config: &crate::worker::WorkerConfig,
         background: Handle,
@@ -96,19 +93,19 @@ impl Sessions {
                 Ok(kernel) => {
                     sessions.insert(meta, Life::Suspended, kernel);
                 }
-                Err(_) => tracing::warn!(session = %meta.id, "its kernel is not here; left on disk"),
+                Err(_) => tracing::warn!(session = %meta.id, "its kernel is not installed; left on disk"),
             }
         }
         Ok(sessions)
     }
 
-    pub fn kernel(&self, name: &str) -> Result<Arc<Kernel>, Problem> {
+    pub(crate) fn kernel(&self, name: &str) -> Result<Arc<Kernel>, Problem> {
         let found = self.kernels.iter().find(|kernel| kernel.name() == name);
         found.cloned().ok_or_else(|| Problem::invalid(format!("this worker has no {name} kernel")))
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
-        lock(&self.table)
+        self.table.lock()
     }
 
     fn insert(&self, meta: Meta, life: Life, kernel: Arc<Kernel>) -> Arc<Session> {
@@ -132,20 +129,20 @@ impl Sessions {
         Place { kernel, folder: &self.folder, open_files: self.open_files, noted: &self.checkpoint_bytes }
     }
 
-    /// A session of the organization's; what belongs to another one is not there.
-    pub fn find(&self, id: &SessionId, organization: &OrganizationId) -> Result<Arc<Session>, Problem> {
+    /// A session of the organization. Sessions of others are not found.
+    pub(crate) fn find(&self, id: &SessionId, organization: &OrganizationId) -> Result<Arc<Session>, Problem> {
         let found = self.table().get(id).cloned();
         found.filter(|session| session.organization == *organization).ok_or_else(not_found)
     }
 
-    /// Live and suspended sessions.
-    pub fn count(&self) -> (usize, usize) {
+    /// The numbers of live and suspended sessions.
+    pub(crate) fn count(&self) -> (usize, usize) {
         let table = self.table();
         let live = table.values().filter(|session| session.live.load(Ordering::Relaxed)).count();
         (live, table.len() - live)
     }
 
-    pub fn disk_bytes(&self) -> u64 {
+    pub(crate) fn disk_bytes(&self) -> u64 {
         self.folder.used() + self.snapshots.used()
     }
 
@@ -153,17 +150,17 @@ impl Sessions {
         let held = self.table().len();
         if held + more > self.max_sessions {
             return Err(Problem::overloaded(format!(
-                "this worker holds {held} sessions, of {} at most; delete some",
+                "this worker holds {held} sessions, and the maximum is {}; delete some",
                 self.max_sessions
             )));
         }
         Ok(())
     }
 
-    /// What is known of a session; does not wait for a run in it.
-    pub fn info(&self, id: &SessionId, organization: &OrganizationId) -> Result<WorkerSessionInfo, Problem> {
+    /// A session's metadata. Does not wait for a run in it.
+    pub(crate) fn info(&self, id: &SessionId, organization: &OrganizationId) -> Result<WorkerSessionInfo, Problem> {
         let session = self.find(id, organization)?;
-        if let Some(why) = lock(&session.lost).clone() {
+        if let Some(why) = session.lost.lock().clone() {
             return Err(why);
         }
         let live = session.live.load(Ordering::Relaxed);
@@ -172,12 +169,12 @@ impl Sessions {
             language: session.language,
             state: if live { SessionState::Live } else { SessionState::Suspended },
             last_used_at: session.last_used.load(Ordering::Relaxed),
-            warnings: lock(&session.warnings).clone(),
+            warnings: session.warnings.lock().clone(),
         })
     }
 
-    /// What is known of several, in their order; those that are not there, or lost, are left out.
-    pub fn infos(&self, ids: &[SessionId], organization: &OrganizationId) -> Vec<WorkerSessionInfo> {
+    /// The metadata of several sessions, in order. Unknown and lost ones are left out.
+    pub(crate) fn infos(&self, ids: &[SessionId], organization: &OrganizationId) -> Vec<WorkerSessionInfo> {
         ids.iter().filter_map(|id| self.info(id, organization).ok()).collect()
     }
 }

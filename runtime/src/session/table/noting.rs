@@ -1,4 +1,4 @@
-//! Notes of sessions at rest: what they go back to when a run has to be stopped.
+//! Checkpoints of idle sessions: the states that they return to when a run must be stopped.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,18 +8,18 @@ use tokio::task::spawn_blocking;
 
 use super::{Inner, Session, Sessions};
 
-/// How long a session rests before its state is noted: not between runs that follow each other closely.
-const REST: Duration = Duration::from_millis(10);
-/// States of more than this are not noted, in bytes; nor any when those that are take more than the second.
+/// The idle time before a checkpoint, so that closely following runs are not interleaved with checkpoints.
+const IDLE_BEFORE_NOTING: Duration = Duration::from_millis(10);
+/// The largest state to checkpoint, in bytes, and the most bytes of all checkpoints together.
 const MAX_CHECKPOINT: u64 = 64 << 20;
 const MAX_CHECKPOINTS: u64 = 8 << 30;
 
 impl Sessions {
-    /// Notes the state of a session that has had a run, once it rests.
-    pub fn checkpoint_later(self: &Arc<Self>, session: Arc<Session>) {
+    /// Checkpoints a session that has had a run, once it is idle.
+    pub(crate) fn checkpoint_later(self: &Arc<Self>, session: Arc<Session>) {
         let sessions = Arc::clone(self);
         self.background.spawn(async move {
-            tokio::time::sleep(REST).await;
+            tokio::time::sleep(IDLE_BEFORE_NOTING).await;
             if sessions.checkpoint_bytes.load(Ordering::Relaxed) > MAX_CHECKPOINTS {
                 return;
             }
@@ -30,7 +30,7 @@ impl Sessions {
                 life.checkpoint(&place, meta, MAX_CHECKPOINT)
             });
             if let Ok(Err(error)) = noted.await {
-                tracing::warn!(%error, "the state of a session could not be noted");
+                tracing::warn!(%error, "a session could not be checkpointed");
             }
         });
     }

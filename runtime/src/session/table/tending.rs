@@ -1,11 +1,11 @@
-//! What becomes of sessions that nobody asks for: the longest idle go to disk, those whose time is over go.
+//! Maintenance: suspends the longest idle sessions, and ends expired ones.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::task::spawn_blocking;
 
-use super::held::{Held, PATIENCE};
+use super::held::{BUSY_TIMEOUT, Held};
 use super::{Session, Sessions, unix_now};
 use crate::session::life::Life;
 
@@ -15,8 +15,8 @@ impl Sessions {
         self.background.spawn_blocking(move || sessions.make_room());
     }
 
-    /// Suspends the sessions that have been idle longest, until no more than the allowed number are live.
-    pub fn make_room(&self) {
+    /// Suspends the longest idle sessions until the number of live ones is within the limit.
+    pub(crate) fn make_room(&self) {
         let mut live: Vec<_> =
             self.table().values().filter(|session| session.live.load(Ordering::Relaxed)).cloned().collect();
         let Some(over) = live.len().checked_sub(self.max_live).filter(|over| *over > 0) else { return };
@@ -26,8 +26,8 @@ impl Sessions {
         }
     }
 
-    /// Suspends what has been idle for `idle_s`, ends what has outlived its time; called now and then.
-    pub fn tend(self: &Arc<Self>, idle_s: u64) {
+    /// Suspends sessions idle for `idle_s` seconds, and ends expired ones. Called regularly.
+    pub(crate) fn tend(self: &Arc<Self>, idle_s: u64) {
         let now = unix_now();
         let all: Vec<_> = self.table().values().cloned().collect();
         for session in all {
@@ -42,11 +42,11 @@ impl Sessions {
             }
         }
         self.sweep();
-        // Runs bring suspended sessions back, also more of them than are allowed to stay.
+        // Runs resume suspended sessions, which may exceed the number that may stay live.
         self.make_room();
     }
 
-    /// Deletes what is still on disk of states that are not there any more.
+    /// Deletes retired states from disk.
     fn sweep(&self) {
         self.folder.sweep();
         self.snapshots.sweep();
@@ -61,12 +61,12 @@ impl Sessions {
         held.settle();
     }
 
-    /// Suspends everything that is live: before the worker ends. Answers how many could not be.
-    pub async fn suspend_all(self: &Arc<Self>) -> usize {
+    /// Suspends every live session before the worker ends. Returns the number of failures.
+    pub(crate) async fn suspend_all(self: &Arc<Self>) -> usize {
         let all: Vec<_> = self.table().values().cloned().collect();
         let mut failed = 0;
         for session in all.into_iter().filter(|session| session.live.load(Ordering::Relaxed)) {
-            let Ok(inner) = tokio::time::timeout(PATIENCE, Arc::clone(&session.inner).lock_owned()).await else {
+            let Ok(inner) = tokio::time::timeout(BUSY_TIMEOUT, Arc::clone(&session.inner).lock_owned()).await else {
                 failed += 1;
                 continue;
             };

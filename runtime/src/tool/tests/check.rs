@@ -1,4 +1,5 @@
-//! Whether a value is what a schema says: as much of JSON Schema as our schemas use, and a panic for anything else.
+//! Validates a value against a schema. Supports the part of JSON Schema that our schemas use, and panics on anything
+//! else.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Compiling into a cache, loading from it, calling with what comes out.
+//! Compiling into a cache, loading from it, and calling the result.
 
 use std::fs;
 
@@ -12,7 +12,6 @@ use wasmtime::component::{Linker, Val};
 use super::{ENGINE, component, exported};
 use crate::artifact::{ArtifactCache, component_key, engine_key};
 use crate::error::Error;
-use crate::kernel::manifest::hex;
 use crate::tool::compile::{Job, compile};
 use crate::tool::shape::Signature;
 use crate::tool::value_out::Returned;
@@ -36,7 +35,7 @@ const ADD: &str = r#"(component
     (export "example:sums/sum@1.0.0" (instance $i)))"#;
 
 fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
 fn job(folder: &TempDir, digest: String) -> Job {
@@ -86,10 +85,10 @@ fn the_second_time_nothing_is_compiled() {
     assert_eq!(inode(), before, "compiled again");
     fs::write(&code, "damaged").unwrap();
     assert_eq!(compile(&job, &mut bytes.as_slice()).unwrap(), first);
-    assert!(fs::read(&code).unwrap() == made, "it is made again where it is damaged");
+    assert!(fs::read(&code).unwrap() == made, "damaged code is recompiled");
     fs::remove_file(&code).unwrap();
     assert_eq!(compile(&job, &mut bytes.as_slice()).unwrap(), first);
-    assert!(fs::read(&code).unwrap() == made, "it is made again where it is gone");
+    assert!(fs::read(&code).unwrap() == made, "missing code is recompiled");
 }
 
 #[test]
@@ -105,7 +104,7 @@ fn what_is_not_what_its_digest_says_is_not_looked_at() {
         let Err(Error::Refused(problem)) = compile(&job(&folder, digest), &mut bytes.as_slice()) else { panic!() };
         assert!(problem.detail.contains(expected), "{}", problem.detail);
     }
-    // Valid on the outside, broken within: the compiler's to find out.
+    // Valid outside, broken inside: the compiler must find it.
     let code = bytes.windows(4).position(|w| w == [0x20, 0x01, 0x45, 0x04]).unwrap();
     let mut bent = bytes;
     bent[code] = 0x1A;

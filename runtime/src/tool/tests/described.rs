@@ -1,4 +1,4 @@
-//! What is read out of components, good ones and bad ones.
+//! Descriptions of components, good and bad.
 
 use std::time::{Duration, Instant};
 
@@ -157,7 +157,7 @@ fn what_cannot_be_a_tool_is_left_out_or_refused() {
     let none = describe(&exporting("a:b/c", resource), "").unwrap_err();
     assert!(matches!(none, Refusal::NoneFit(_)), "{none}");
 
-    // Types that unfold to more and more.
+    // Types that unfold exponentially.
     let mut doubling = "(type $t0 (tuple u8 u8))".to_owned();
     for n in 1..14 {
         doubling += &format!("(type $t{n} (tuple $t{m} $t{m}))", m = n - 1);
@@ -212,7 +212,7 @@ fn bad_files_are_told_apart() {
             component("(component (type $w (component (export \"a:b/w\" (component)))) (export \"w\" (type $w)))"),
             "WIT package",
         ),
-        (vec![0; (64 << 20) + 1], "at most 67108864 are taken"),
+        (vec![0; (64 << 20) + 1], "the maximum is 67108864"),
     ] {
         let error = describe(&bytes, "").unwrap_err().to_string();
         assert!(error.contains(expected), "{error}, expected {expected}");
@@ -223,7 +223,7 @@ fn bad_files_are_told_apart() {
 fn broken_components_are_refused_quickly() {
     let whole = with_docs();
     for end in 0..whole.len() {
-        // A cut between two sections may leave a component that is whole again.
+        // A cut between two sections may leave a valid component.
         if let Ok(described) = describe(&whole[..end], "") {
             assert!(!described.functions.is_empty(), "{end}");
         }
@@ -242,7 +242,7 @@ fn broken_components_are_refused_quickly() {
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
-/// What the description takes, the compiler takes, and the other way round.
+/// The description and the compiler accept the same components.
 #[test]
 fn the_reader_and_the_compiler_want_the_same() {
     let f = "(core module $m (func (export \"f\"))) (core instance $c (instantiate $m))
@@ -284,7 +284,7 @@ fn a_component_that_describes_itself_is_found_out() {
     );
 }
 
-/// What authors are given to build against.
+/// The WIT that authors build against.
 #[test]
 fn our_own_wit_is_valid() {
     let mut resolve = Resolve::default();

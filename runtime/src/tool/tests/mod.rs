@@ -1,5 +1,5 @@
-//! Components of the tests' own, in WebAssembly's text. Most of them only hand on what they import: there is no code in
-//! them, and the types are all there.
+//! Components of the tests, in WebAssembly text. Most only re-export their imports: they have all the types and no
+//! code.
 
 mod check;
 mod compiled;
@@ -23,7 +23,7 @@ pub(super) fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
-/// A component that exports an interface with these declarations. It has nothing behind them: to be described.
+/// A component that exports an interface with these declarations and no implementation, to be described.
 pub(super) fn exporting(interface: &str, declarations: &str) -> Vec<u8> {
     component(&format!(
         "(component (import \"test:deps/source\" (instance $i {declarations})) (export \"{interface}\" (instance $i)))"
@@ -38,7 +38,7 @@ pub(super) fn signature(declarations: &str) -> Result<Signature, Unfit> {
     Signature::of(&function(ty.get_import(&ENGINE, "test:deps/source").unwrap().ty, "f"))
 }
 
-/// A component with a custom section at its end.
+/// A component with a custom section appended.
 pub(super) fn with_section(mut component: Vec<u8>, name: &str, data: &[u8]) -> Vec<u8> {
     append_section(&mut component, name, data);
     component

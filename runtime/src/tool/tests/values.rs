@@ -1,5 +1,5 @@
-//! Values to JSON and back over random types, and what does not fit. A description and the compiled code have to agree
-//! about every type, and every value has to be what the schema says.
+//! Round trips between values and JSON over random types, and values that do not fit. Description and compiled code
+//! must agree on every type, and every value must match the schema.
 
 use cofferdam_contract::tool::{MAX_ARGUMENTS_BYTES, MAX_RESULT_BYTES};
 use serde_json::value::RawValue;
@@ -173,11 +173,11 @@ fn every_value_survives_json_and_is_what_its_schema_says() {
             if !json.contains("NaN\"") && !json.contains("Infinity\"") {
                 fits(&arguments, &about.input_schema).unwrap();
             }
-            // Not through a `Value`: that would round doubles on its own.
+            // Not through a `Value`, which would round doubles.
             let arguments = raw(&format!("{{\"x\":{}}}", &json[1..json.len() - 1]));
             let again = signature.arguments(&arguments).unwrap_or_else(|e| panic!("{e}: {arguments} for {ty}"));
             assert_eq!(again, [value], "{arguments} for {ty}");
-            // Whatever is read from a text that was bent can be written, and read again as the same.
+            // Anything read from a mutated text can be written, and reads back the same.
             let Some(bent) = bend(arguments.get(), &mut random) else { continue };
             mutants += 1;
             match signature.arguments(&bent) {
@@ -194,7 +194,7 @@ fn every_value_survives_json_and_is_what_its_schema_says() {
     assert!(mutants > 500 && taken > 20 && taken < mutants, "{taken} of {mutants}");
 }
 
-/// A text with pieces of it changed, where it still is JSON.
+/// Mutates a text, and returns it if it is still JSON.
 fn bend(json: &str, random: &mut Random) -> Option<Box<RawValue>> {
     for _ in 0..20 {
         let mut bytes = json.as_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! A tool's own folder, over a gateway in memory that may misbehave.
+//! A tool's own folder, over an in-memory gateway that may misbehave.
 
 use std::sync::Mutex;
 
@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use super::*;
 use crate::tool::wrap::wrap;
 
-/// Makes a folder in `/data`, and answers the error's number, or breaks down after it.
+/// Creates a folder in `/data` and returns the error number, or crashes after it.
 const MAKER: &str = r#"(module
     (import "wasi_snapshot_preview1" "path_create_directory" (func $mkdir (param i32 i32 i32) (result i32)))
     (memory (export "memory") 16)
@@ -41,7 +41,7 @@ fn maker() -> String {
 type Answered = Result<Response<GatewayBody>, GatewayError>;
 type Does = fn() -> Answered;
 
-/// What is kept, how often it was saved, and what it answers instead.
+/// The stored folder, the number of saves, and the answer to give instead.
 #[derive(Default)]
 struct Fake {
     archive: Mutex<Vec<u8>>,
@@ -126,7 +126,7 @@ fn it_is_fetched_and_kept() {
     assert_eq!(*fake.saved.lock().unwrap(), 1);
     assert_eq!(answer(&run(&fake, "make", grant).unwrap()), EXISTS);
     assert_eq!(*fake.saved.lock().unwrap(), 1, "nothing has changed since");
-    // What was granted more once is still there, and nothing more.
+    // Contents within an earlier, larger grant are still there, but nothing can be added.
     let less = FilesGrant { max_bytes: 1, max_files: 1, ..grant };
     assert_eq!(answer(&run(&fake, "make", less).unwrap()), EXISTS);
     let fresh = Arc::new(Fake::default());

@@ -1,4 +1,4 @@
-//! What is large: results and arguments as long as they may be, and what all calls together may take.
+//! The largest results and arguments, and the memory of all calls.
 
 use cofferdam_contract::tool::{MAX_ARGUMENTS_BYTES, MAX_RESULT_BYTES};
 
@@ -91,7 +91,7 @@ fn arguments_may_be_as_long_as_it_says() {
     }
 }
 
-/// A worker of its own, with so much memory for all calls.
+/// A worker with this much memory for all calls.
 fn worker(memory_bytes: u64) -> ToolWorker {
     let config = ToolWorkerConfig { memory_bytes, ..bench().worker.config.clone() };
     let (_, components) = load(&config).unwrap();
@@ -117,7 +117,7 @@ fn all_calls_share_the_memory() {
     };
     assert_eq!(call("text", r#"{"n": 1000000}"#).unwrap().status, Status::Ok);
     assert_eq!(worker.memory.used(), 0);
-    // Its own limit is far, the worker's is not.
+    // Its own limit is far away, the worker's is not.
     let outcome = call("text", r#"{"n": 60000000}"#).unwrap();
     assert_eq!((outcome.status, error(&outcome).1), (Status::Limit, LimitName::HostMemory.as_str()), "{outcome:?}");
     assert!(error(&outcome).2.contains("all calls"), "{outcome:?}");
@@ -129,14 +129,14 @@ fn all_calls_share_the_memory() {
     others.shrink(14 << 20);
     let long = format!(r#"{{"it": "{}"}}"#, "A".repeat(4 << 20));
     assert_eq!(call("count-bytes", &long).unwrap_err().to_problem().kind(), "overloaded", "no room for the values");
-    // Where there is no room for the longest lists, there is for short ones.
+    // No room for the longest lists, but for short ones.
     assert_eq!(call("bytes", r#"{"n": 300000}"#).unwrap().status, Status::Ok);
     let narrow = call("bytes", r#"{"n": 1000000}"#).unwrap();
     assert_eq!(error(&narrow).1, LimitName::HostMemory.as_str());
     drop(others);
     assert_eq!(call("count-text", &long).unwrap().status, Status::Ok);
 
-    // Too much before it begins: nothing ran, and another worker may have room.
+    // Too much from the start: nothing ran, and another worker may have room.
     let big = deployed(
         r#"(component (core module $m (memory 800) (func (export "f"))) (core instance $i (instantiate $m))
         (func (export "f") (canon lift (core func $i "f"))))"#,
@@ -163,8 +163,11 @@ fn what_instances_take_is_counted_and_bounded() {
     assert_eq!(carried(to_call(&digest, Some("f"), "{}"), Interrupt::default()).unwrap().status, Status::Ok);
     let bytes = wat::parse_str(text(100)).unwrap();
     let cache_dir = bench().worker.config.cache_dir.clone();
-    let job =
-        tool::compile::Job { cache_dir, digest: format!("sha256:{}", hex(&Sha256::digest(&bytes))), confine: false };
+    let job = tool::compile::Job {
+        cache_dir,
+        digest: format!("sha256:{}", hex::encode(Sha256::digest(&bytes))),
+        confine: false,
+    };
     let refused = tool::compile(&job, &mut &*bytes).unwrap_err().to_problem();
     assert!(refused.kind() == "bad-component" && refused.detail.contains("each of its instances"), "{refused:?}");
 }

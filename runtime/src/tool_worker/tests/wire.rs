@@ -1,4 +1,4 @@
-//! The worker's wire over a real socket: a call, a call that is given up, an uplink and what is asked on it.
+//! The worker's wire over a real socket: a call, an abandoned call, an uplink and requests on it.
 
 use std::convert::Infallible;
 use std::os::unix::net::UnixListener as StdListener;
@@ -20,7 +20,7 @@ use tokio::net::UnixStream;
 use super::*;
 use crate::worker::lanes;
 
-/// A socket on which the shared worker answers, with so many threads of connections' own.
+/// A socket served by the shared worker, with `lanes` threads for connections.
 fn socket(lanes: usize) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
@@ -87,7 +87,7 @@ async fn upgrade(socket: &Path, name: &str) -> Response<Incoming> {
     send(socket, request.body(Body::empty()).unwrap()).await
 }
 
-/// A gateway that says what it was asked.
+/// A gateway that echoes its request.
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
     if path == "/never" {
@@ -118,7 +118,7 @@ fn an_uplink_carries_requests_to_the_gateway_that_the_token_names() {
         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         (bench.worker.uplinks.clone(), tokio::spawn(server.serve_connection(connection, service_fn(answer))))
     });
-    // From a thread of a guest's, with its deadline.
+    // From a guest's thread, with its deadline.
     let (from_guest, token) = (gateway.clone(), format!("{name}.secret"));
     let said = bench.runtime.spawn_blocking(move || {
         let interrupt = Interrupt::new(Some(std::time::Instant::now() + Duration::from_secs(5)));

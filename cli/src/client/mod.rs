@@ -1,0 +1,210 @@
+//! The HTTP client: a server's API over TCP or TLS, or a worker's wire over a Unix socket. Each call has a connection of
+//! its own, so that dropping the call closes it, which cancels the work. Never uses a proxy and never follows redirects.
+
+mod error;
+mod find;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use bytes::{Bytes, BytesMut};
+use cofferdam_contract::Problem;
+use futures_util::StreamExt;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Url};
+use serde::de::DeserializeOwned;
+use sse_stream::{Sse, SseStream};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+pub(crate) use error::ClientError;
+pub(crate) use find::{block_on, find};
+
+const MAX_ANSWER_BYTES: usize = 1 << 30;
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+/// The host in URLs of calls over a Unix socket.
+const WORKER: &str = "http://worker";
+
+/// Everything but unreserved characters (RFC 3986, 2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const PATH: &AsciiSet = &SEGMENT.remove(b'/');
+
+/// A name as one segment of a path, or as a value in a query.
+pub(crate) fn segment(name: &str) -> String {
+    utf8_percent_encode(name, SEGMENT).to_string()
+}
+
+/// A relative path with its slashes.
+pub(crate) fn segments(path: &str) -> String {
+    utf8_percent_encode(path, PATH).to_string()
+}
+
+/// A server and the headers that every call to it carries.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    http: Client,
+    base: String,
+    headers: HeaderMap,
+}
+
+impl Server {
+    /// From `http://HOST[:PORT][/PREFIX]`, or https.
+    pub(crate) fn at(url: &str, key: Option<&str>) -> anyhow::Result<Self> {
+        let mut parsed = Url::parse(url).with_context(|| format!("COFFERDAM_URL {url:?}"))?;
+        if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
+            bail!("COFFERDAM_URL {url:?} is not http://HOST:PORT or https://HOST");
+        }
+        parsed.set_query(None);
+        parsed.set_fragment(None);
+        let mut headers = HeaderMap::new();
+        if let Some(key) = key {
+            let mut value = HeaderValue::from_str(key.trim()).context("COFFERDAM_API_KEY")?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::from_static("x-api-key"), value);
+        }
+        Ok(Self { http: client(&parsed)?, base: parsed.as_str().trim_end_matches('/').to_owned(), headers })
+    }
+
+    /// A worker behind its socket.
+    pub(crate) fn worker(socket: &Path, headers: HeaderMap) -> anyhow::Result<Self> {
+        let http = builder(RootCertStore::empty())?.unix_socket(socket).build()?;
+        Ok(Self { http, base: WORKER.to_owned(), headers })
+    }
+
+    /// A call with the server's headers.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.url(path)).headers(self.headers.clone()).header(ACCEPT, JSON)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// The client and the URL of a link that the server gave: a path of its own, or a place elsewhere. The link says
+    /// which headers it needs; the server's own are not for it.
+    pub(crate) fn link(&self, link: &str) -> anyhow::Result<(Client, Url)> {
+        if link.starts_with('/') {
+            return Ok((self.http.clone(), Url::parse(&self.url(link)).context("the server's upload link")?));
+        }
+        let url = Url::parse(link).context("the server's upload link")?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            bail!("the server's upload link is not an HTTP URL");
+        }
+        Ok((client(&url)?, url))
+    }
+
+    /// A call without a body, answered in JSON.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        read(&call(self.request(Method::GET, path)).await?)
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        call(self.request(Method::DELETE, path)).await?;
+        Ok(())
+    }
+
+    /// A call with a JSON body.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, ClientError> {
+        call(json(self.request(method, path), body)).await
+    }
+
+    /// Reads an answer of events.
+    pub(crate) async fn events(&self, path: &str) -> Result<Events, ClientError> {
+        events(self.request(Method::GET, path)).await
+    }
+}
+
+fn client(url: &Url) -> anyhow::Result<Client> {
+    let mut roots = RootCertStore::empty();
+    // Reading the system's certificates takes a while.
+    if url.scheme() == "https" {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    Ok(builder(roots)?.build()?)
+}
+
+fn builder(roots: RootCertStore) -> anyhow::Result<ClientBuilder> {
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .context("setting up TLS")?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let builder = Client::builder().tls_backend_preconfigured(tls).http1_only();
+    Ok(builder.no_proxy().redirect(Policy::none()).referer(false).pool_max_idle_per_host(0))
+}
+
+/// Gives a request a JSON body.
+pub(crate) fn json(request: RequestBuilder, body: Vec<u8>) -> RequestBuilder {
+    request.header(CONTENT_TYPE, JSON).body(body)
+}
+
+/// Reads JSON that the server sent.
+pub(crate) fn read<T: DeserializeOwned>(answer: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(answer).context("the server's answer")
+}
+
+/// Sends a request and returns the answer whatever its status.
+pub(crate) async fn exchange(request: RequestBuilder) -> Result<Response, ClientError> {
+    request.send().await.map_err(|error| ClientError::unreachable(&error))
+}
+
+/// Sends a request and returns a successful answer, whose body is still to come.
+async fn open(request: RequestBuilder) -> Result<Response, ClientError> {
+    let response = exchange(request).await?;
+    if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+}
+
+/// Sends a request and returns the body of a successful answer.
+pub(crate) async fn call(request: RequestBuilder) -> Result<Bytes, ClientError> {
+    body(open(request).await?).await
+}
+
+/// The error of an answer that is not a success.
+pub(crate) async fn refusal(response: Response) -> ClientError {
+    let status = response.status();
+    let body = body(response).await.unwrap_or_default();
+    serde_json::from_slice::<Problem>(&body)
+        .map_or(ClientError::Status(status), |problem| ClientError::Refused(Box::new(problem)))
+}
+
+/// The JSON of an answer that may have none.
+pub(crate) async fn summary(response: Response) -> serde_json::Value {
+    body(response).await.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default()
+}
+
+async fn body(mut response: Response) -> Result<Bytes, ClientError> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| ClientError::broken(&error))? {
+        if whole.len() + piece.len() > MAX_ANSWER_BYTES {
+            return Err(ClientError::TooLarge(MAX_ANSWER_BYTES));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+/// Server-sent events as they come.
+pub(crate) struct Events(SseStream<reqwest::Body>);
+
+/// Sends a request and reads its answer as events.
+pub(crate) async fn events(request: RequestBuilder) -> Result<Events, ClientError> {
+    let mut accept = HeaderMap::new();
+    accept.insert(ACCEPT, HeaderValue::from_static(EVENTS));
+    // `headers` replaces where `header` would add.
+    Ok(Events(SseStream::new(reqwest::Body::from(open(request.headers(accept)).await?))))
+}
+
+impl Events {
+    /// The next event; `None` at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Result<Option<Sse>, ClientError> {
+        self.0.next().await.transpose().map_err(|error| ClientError::broken(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! The parts of the deploy-agent post's answers that this program shows.
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The place to send an archive to.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Link {
+    pub(super) deployment_id: String,
+    /// The deployment's number.
+    pub(super) version: u64,
+    pub(super) link: String,
+    /// Headers that the upload has to carry.
+    #[serde(default)]
+    pub(super) headers: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Deployment {
+    pub(super) agent: String,
+    pub(super) number: u64,
+    pub(super) state: String,
+    #[serde(default)]
+    pub(super) detail: String,
+    #[serde(default)]
+    pub(super) exit_code: Option<i32>,
+    #[serde(default)]
+    pub(super) last_lines: Vec<String>,
+    /// The whole answer.
+    #[serde(skip)]
+    pub(super) whole: Value,
+}
+
+impl Deployment {
+    /// # Errors
+    /// The answer is not a deployment.
+    pub(super) fn read(answer: Value) -> anyhow::Result<Self> {
+        let mut deployment = Self::deserialize(&answer).context("the server's answer")?;
+        deployment.whole = answer;
+        Ok(deployment)
+    }
+}
+
+/// One change of a deployment's state.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Event {
+    pub(super) state: String,
+    #[serde(default)]
+    pub(super) detail: String,
+}

@@ -1,0 +1,97 @@
+//! `cofferdam image inspect`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use cofferdam_registry::archive::ArchiveFault;
+use cofferdam_registry::inspect::{self, Inspection};
+use cofferdam_registry::{Allow, ArchiveError, ArchiveLimits, Client, Fault, Reference, Rules};
+
+use super::args::Inspect;
+use super::progress::bytes;
+use super::{Failure, source, target};
+use crate::table;
+use crate::terminal::{json as print_json, say};
+
+pub(super) async fn inspect(args: &Inspect) -> anyhow::Result<ExitCode> {
+    let path = Path::new(&args.what);
+    let (found, helper) = if args.what == "-" || path.exists() {
+        let (source, _) = source(path)?;
+        let read = move || inspect::archive(source, &ArchiveLimits::default(), &everything());
+        (tokio::task::spawn_blocking(read).await?.map_err(|error| archive_failure(&error)), None)
+    } else {
+        let (target, helper) = target(Reference::parse_familiar(&args.what)?, &args.registry)?;
+        let found = match Client::new(&target) {
+            Ok(client) => inspect::reference(&client).await,
+            Err(error) => Err(error),
+        };
+        let failure = |error: cofferdam_registry::client::error::ClientError| Failure {
+            fault: error.fault(),
+            text: error.to_string(),
+            retriable: error.is_retriable(),
+        };
+        (found.map_err(failure), helper)
+    };
+    match found {
+        Ok(inspection) => {
+            if args.json {
+                print_json(&inspection)?;
+            } else {
+                show(&inspection)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(failure) => failure.report(args.json, helper.as_deref()),
+    }
+}
+
+/// Rules that accept what a push would refuse.
+fn everything() -> Rules {
+    let allow = Allow { secrets: vec!["*".to_owned()], devices: true };
+    Rules { accepted: Vec::new(), entry_point: false, allow, ..Rules::default() }
+}
+
+fn archive_failure(error: &ArchiveError) -> Failure {
+    let fault = match error.fault() {
+        ArchiveFault::Archive | ArchiveFault::Limit => Fault::Archive,
+        ArchiveFault::Transfer => Fault::Network,
+        ArchiveFault::Sink => Fault::Us,
+    };
+    Failure { fault, text: error.to_string(), retriable: false }
+}
+
+fn show(inspection: &Inspection) -> anyhow::Result<()> {
+    let line = |name: &str, text: &str| {
+        if text.is_empty() { Ok(()) } else { say!("{name:<12}{text}") }
+    };
+    line("digest", &inspection.digest.map(|digest| digest.to_string()).unwrap_or_default())?;
+    line("type", inspection.media_type.as_deref().unwrap_or_default())?;
+    line("names", &inspection.names.join(" "))?;
+    for image in &inspection.images {
+        say!("")?;
+        let config = &image.config;
+        line("platform", &config.platform)?;
+        line("digest", &image.digest.map(|digest| digest.to_string()).unwrap_or_default())?;
+        line("config", &image.config_digest.to_string())?;
+        line("created", config.created.as_deref().unwrap_or_default())?;
+        line("entry point", &words(&config.entrypoint))?;
+        line("command", &words(&config.cmd))?;
+        line("user", &config.user)?;
+        line("folder", &config.working_dir)?;
+        line("variables", &config.env.join(" "))?;
+        line("ports", &config.exposed_ports.join(" "))?;
+        let total: u64 = image.layers.iter().map(|layer| layer.size).sum();
+        line("size", &format!("{} in {} layers", bytes(total), image.layers.len()))?;
+        let rows: Vec<_> = image.layers.iter().map(|layer| vec![layer.digest.to_string(), bytes(layer.size)]).collect();
+        table::print(&["LAYER", "SIZE"], &rows)?;
+    }
+    for note in &inspection.notes {
+        say!("note: {note}")?;
+    }
+    Ok(())
+}
+
+/// A command line as JSON, which shows where each word ends.
+fn words(words: &[String]) -> String {
+    if words.is_empty() { String::new() } else { serde_json::to_string(words).unwrap_or_default() }
+}

@@ -1,0 +1,53 @@
+//! The commands of the `cofferdam` program that talk to a server, to a registry or to a worker of their own: HTTP client,
+//! upload, REPL, terminal output. `cofferdam serve` is not among them.
+//!
+//! Never runs code itself and knows neither runtime nor controller: what needs one of them is behind [`Machine`].
+
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+mod agent;
+mod args;
+mod client;
+mod deploy;
+mod doctor;
+mod folders;
+mod image;
+mod machine;
+mod run;
+mod secret;
+mod table;
+mod terminal;
+mod tool;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+pub use folders::Folders;
+pub use machine::{Kernel, LocalWorker, Machine, WorkerFolders};
+
+/// A command with its arguments.
+#[derive(Subcommand)]
+pub enum Command {
+    Run(Box<run::args::Args>),
+    Tool(tool::args::Tool),
+    Image(image::args::Image),
+    Secret(secret::args::Secret),
+    Deploy(Box<deploy::args::Args>),
+    Agent(agent::args::Agent),
+    Doctor(doctor::args::Args),
+}
+
+/// Runs a command, reports its failure, and returns its exit status.
+pub fn main(command: Command, machine: &dyn Machine) -> ExitCode {
+    let done = match command {
+        Command::Run(args) => Ok(run::main(&args, machine)),
+        Command::Tool(args) => tool::main(args.command, machine),
+        Command::Image(args) => image::main(args.command),
+        Command::Secret(args) => secret::main(args.command, machine),
+        Command::Deploy(args) => Ok(deploy::main(&args, machine)),
+        Command::Agent(args) => agent::main(args.command, machine),
+        Command::Doctor(args) => doctor::main(&args, machine),
+    };
+    done.unwrap_or_else(|error| terminal::failed(&error, 1))
+}

@@ -1,0 +1,43 @@
+//! The arguments of `cofferdam secret`.
+
+use clap::{Args, Subcommand};
+
+use crate::args::{Json, Name};
+
+/// Store secrets that tools and runs use without seeing them.
+///
+/// A tool that is granted a secret holds a placeholder. The gateway replaces it by the value in requests to the hosts that
+/// the secret is bound to, and nowhere else. Talks to the server that COFFERDAM_URL names (with COFFERDAM_API_KEY, a key
+/// with the scope admin), or to the one on this machine.
+#[derive(Args)]
+#[command(after_long_help = HELP)]
+pub struct Secret {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const HELP: &str = "\
+Examples:
+  cofferdam secret set weather-key --host api.example.com   # prompts for it
+  pass show weather | cofferdam secret set weather-key --host api.example.com
+  cofferdam secret list
+  cofferdam secret delete weather-key";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Store a secret; its value is read from standard input or from a prompt
+    Set(Set),
+    /// List the secrets, without their values
+    List(Json),
+    /// Delete a secret
+    Delete(Name),
+}
+
+#[derive(Args)]
+pub(crate) struct Set {
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// A host that the value may be sent to, such as api.example.com or *.example.com
+    #[arg(long = "host", value_name = "HOST", required = true)]
+    pub(crate) hosts: Vec<String>,
+}

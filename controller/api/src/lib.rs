@@ -1,0 +1,166 @@
+//! The HTTP API: handlers parse and map, the services below decide. Every route is in this file, grouped by
+//! the scope that it needs; every refusal is a problem document.
+//!
+//! Handlers never touch the store, a cluster or a worker: each gets its own service and nothing else ([`Services`]).
+
+mod agents;
+mod base;
+mod keys;
+mod metrics;
+mod observe;
+mod openapi;
+mod pass;
+mod refusals;
+mod require;
+mod runs;
+mod secrets;
+mod services;
+mod session_files;
+mod sessions;
+mod snapshots;
+mod system;
+mod tool_upload;
+mod tools;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use cofferdam_contract::Problem;
+use cofferdam_core::Scope;
+use cofferdam_http::{ApiError, plain_refusals};
+use cofferdam_identity::Keyring;
+use cofferdam_store::Store;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use base::Base;
+pub use metrics::Metrics;
+pub use observe::Peer;
+pub use services::{ServiceSet, Services};
+pub use system::Status;
+
+use observe::observe;
+
+/// Routes by the scope that they need.
+fn groups() -> [(Scope, OpenApiRouter<Services>); 4] {
+    let run = OpenApiRouter::new()
+        .routes(routes!(runs::create_run))
+        .routes(routes!(sessions::create_session))
+        .routes(routes!(sessions::delete_session))
+        .routes(routes!(sessions::suspend_session))
+        .routes(routes!(sessions::resume_session))
+        .routes(routes!(sessions::fork_session))
+        .routes(routes!(session_files::put_session_file))
+        .routes(routes!(snapshots::create_snapshot))
+        .routes(routes!(snapshots::delete_snapshot))
+        .routes(routes!(tools::call_tool));
+    let deploy = OpenApiRouter::new()
+        .routes(routes!(tools::put_tool))
+        .routes(routes!(tools::delete_tool))
+        .routes(routes!(tools::rollback_tool))
+        .routes(routes!(tools::push_tool))
+        .merge(agents::deploy());
+    let read = OpenApiRouter::new()
+        .routes(routes!(runs::get_run_file))
+        .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::get_session))
+        .routes(routes!(session_files::list_session_files))
+        .routes(routes!(session_files::get_session_file))
+        .routes(routes!(snapshots::list_snapshots))
+        .routes(routes!(tools::list_tools))
+        .routes(routes!(tools::get_tool))
+        .merge(agents::read());
+    let admin = OpenApiRouter::new()
+        .routes(routes!(keys::create_key))
+        .routes(routes!(keys::list_keys))
+        .routes(routes!(keys::delete_key))
+        .routes(routes!(secrets::put_secret))
+        .routes(routes!(secrets::list_secrets))
+        .routes(routes!(secrets::get_secret))
+        .routes(routes!(secrets::delete_secret))
+        .merge(agents::admin());
+    [(Scope::Run, run), (Scope::Deploy, deploy), (Scope::Read, read), (Scope::Admin, admin)].map(
+        |(scope, mut routes)| {
+            openapi::need_key(routes.get_openapi_mut());
+            (scope, routes)
+        },
+    )
+}
+
+/// Routes that need no key.
+fn open() -> OpenApiRouter<Services> {
+    OpenApiRouter::new()
+        .routes(routes!(system::health))
+        .routes(routes!(system::ready))
+        .routes(routes!(system::metrics))
+        .routes(routes!(system::openapi))
+        .merge(agents::open())
+}
+
+/// The whole API and its OpenAPI document. `mcp` answers at `/mcp` for keys with the scope `run`.
+pub fn router(services: &Services, mcp: Router) -> (Router, OpenApi) {
+    let keyring: Arc<Keyring> = FromRef::from_ref(services);
+    let metrics: Arc<Metrics> = FromRef::from_ref(services);
+    let guard = |scope: Scope| from_fn_with_state((Arc::clone(&keyring), scope), require::require);
+    let (router, document) = groups()
+        .into_iter()
+        .fold(OpenApiRouter::with_openapi(openapi::frame()), |all, (scope, routes)| {
+            all.merge(routes.route_layer(guard(scope)))
+        })
+        .merge(open())
+        .split_for_parts();
+    let document = openapi::plain_paths(document);
+    let router = router
+        .with_state(services.clone())
+        .merge(mcp.route_layer(guard(Scope::Run)))
+        .layer(axum::Extension(system::Document::new(&document)))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn(plain_refusals))
+        .layer(from_fn_with_state(metrics, observe))
+        .layer(axum::extract::DefaultBodyLimit::disable());
+    (router, document)
+}
+
+/// The parts of a process that serves no API: an aws-operator.
+#[derive(Clone, FromRef)]
+pub struct Operations {
+    pub status: Arc<Status>,
+    pub metrics: Arc<Metrics>,
+    pub keyring: Arc<Keyring>,
+    pub store: Store,
+}
+
+/// The routes of a process that serves no API: health, readiness and metrics.
+pub fn operations(state: Operations) -> Router {
+    let metrics = Arc::clone(&state.metrics);
+    Router::new()
+        .route("/health", get(system::health))
+        .route("/ready", get(system::operator_ready))
+        .route("/metrics", get(system::metrics))
+        .fallback(no_api)
+        .layer(from_fn_with_state(metrics, observe))
+        .with_state(state)
+}
+
+async fn no_api() -> impl IntoResponse {
+    ApiError::from(Problem::not_found("This process is an aws-operator and only serves /health, /ready and /metrics."))
+}
+
+async fn no_route() -> impl IntoResponse {
+    ApiError::from(Problem::not_found("There is no such address; /openapi.json lists the existing ones."))
+}
+
+async fn no_method() -> impl IntoResponse {
+    ApiError::from(Problem::method_not_allowed(
+        "This address does not support this method; /openapi.json lists those it does.",
+    ))
+}
+
+#[cfg(test)]
+mod tests;

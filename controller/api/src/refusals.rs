@@ -1,0 +1,41 @@
+//! Refusals that handlers declare in their OpenAPI annotation: `responses((status = 200, ...), NotFound)`.
+
+use std::collections::BTreeMap;
+
+use cofferdam_http::PROBLEM_JSON;
+use utoipa::IntoResponses;
+use utoipa::openapi::{Content, Ref, RefOr, Response};
+
+/// A problem document with this description.
+pub(crate) fn problem(description: &str) -> RefOr<Response> {
+    let mut response = Response::new(description);
+    let content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
+    response.content.insert(PROBLEM_JSON.to_owned(), content);
+    RefOr::T(response)
+}
+
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident $status:literal $text:literal)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                BTreeMap::from([(stringify!($status).to_owned(), problem($text))])
+            }
+        }
+    )*};
+}
+
+refusals! {
+    NotFound 404 "It does not exist, or belongs to another key"
+    SessionBusy 409 "The session is busy, or its state does not allow this"
+    NameTaken 409 "Another tool already has a function with this name"
+    OperatorsKey 409 "Only the operator can change this key"
+    SessionLost 410 "The session's state is lost"
+    InvalidValue 422 "An invalid value"
+    TooMany 429 "Too many at once, or limit reached; see Retry-After"
+    RegistryFailed 502 "The registry failed"
+    WorkerLost 503 "The worker was lost, or none is ready; see Retry-After"
+    Unavailable 503 "The server is not configured for this, or is shutting down"
+}

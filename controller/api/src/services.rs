@@ -1,0 +1,56 @@
+//! The services behind the handlers. A handler names the one it needs in its signature and gets nothing else.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use cofferdam_deployments::{Deployments, Uploads};
+use cofferdam_environments::{Environments, Variables};
+use cofferdam_identity::{Keyring, Keys, Secrets};
+use cofferdam_logs::Logs;
+use cofferdam_sandbox::Sandboxes;
+use cofferdam_tools::Tools;
+
+use crate::base::Base;
+use crate::metrics::Metrics;
+use crate::system::Status;
+
+macro_rules! services {
+    ($($name:ident: $service:ty,)*) => {
+        /// The services that the composition made.
+        pub struct ServiceSet {
+            $(pub $name: $service,)*
+        }
+
+        $(impl FromRef<Services> for $service {
+            fn from_ref(services: &Services) -> Self {
+                services.0.$name.clone()
+            }
+        })*
+    };
+}
+
+services! {
+    keyring: Arc<Keyring>,
+    keys: Arc<Keys>,
+    secrets: Arc<Secrets>,
+    sandboxes: Arc<Sandboxes>,
+    tools: Arc<Tools>,
+    environments: Arc<Environments>,
+    variables: Arc<Variables>,
+    deployments: Arc<Deployments>,
+    uploads: Arc<Uploads>,
+    logs: Arc<Logs>,
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+    base: Base,
+}
+
+/// Shared by all routes; cheap to clone.
+#[derive(Clone)]
+pub struct Services(Arc<ServiceSet>);
+
+impl Services {
+    pub fn new(set: ServiceSet) -> Self {
+        Self(Arc::new(set))
+    }
+}

@@ -1,0 +1,53 @@
+//! The traits that other crates use: one cluster, and the connections to all of them.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+use crate::{ClusterError, Place, PodName, RawLine, Seen, Workload, WorkloadId};
+
+/// A cluster that is shared by the driver, the reconciler and the log collector.
+pub type AnyCluster = Arc<dyn Cluster>;
+
+/// A log while it is written.
+pub type Lines = BoxStream<'static, Result<RawLine, ClusterError>>;
+
+/// A cluster that runs containers. Every call ends within bounded time, and every call is idempotent.
+pub trait Cluster: Send + Sync {
+    /// Creates the workload's Secret, ServiceAccount, NetworkPolicy and Job. Objects that exist already are not changed.
+    fn apply<'a>(&'a self, workload: &'a Workload) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Reports a workload's state.
+    fn see<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<Seen, ClusterError>>;
+
+    /// Deletes a workload's objects and waits until its pods are gone. Succeeds when there is nothing to delete.
+    fn remove<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Lists our workloads, to find drift.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<WorkloadId>, ClusterError>>;
+
+    /// Lists a workload's pods, including ended ones that the cluster still keeps. A restarted container is listed twice:
+    /// the running one, and the previous one, whose log the cluster still has.
+    fn pods<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<Vec<PodName>, ClusterError>>;
+
+    /// Follows a pod's log until its container ends, from `since` on (RFC 3339, inclusive) or from the beginning. The
+    /// stream is empty if the log is gone. Lines are cut at 64 KiB. After a retryable error, or ten minutes without a
+    /// line, call again with the time of the last line.
+    fn logs<'a>(&'a self, pod: &'a PodName, since: Option<&'a str>) -> BoxFuture<'a, Result<Lines, ClusterError>>;
+}
+
+/// Connects to clusters.
+pub trait Clusters: Send + Sync {
+    /// Returns the cluster of a place. Opens no connection: the first call on the cluster does.
+    ///
+    /// # Errors
+    /// [`ClusterError::Settings`] if the place's settings are invalid.
+    fn connect(&self, place: &Place<'_>) -> Result<AnyCluster, ClusterError>;
+
+    /// Checks a caller's kubeconfig before it is stored.
+    ///
+    /// # Errors
+    /// [`ClusterError::Settings`] that says what to change.
+    fn check_kubeconfig(&self, yaml: &str, context: Option<&str>) -> Result<(), ClusterError>;
+}

@@ -1,0 +1,33 @@
+//! Container agents in Kubernetes: applies a workload's objects, reports its state, follows its logs, and removes it.
+//!
+//! Never touches the database or the HTTP API, and is the only crate that knows kube. Start reading at `cluster.rs` and
+//! `connect.rs`.
+
+mod apply;
+mod cluster;
+mod connect;
+mod dial;
+mod error;
+mod judge;
+mod judge_words;
+mod kubeconfig;
+mod kubernetes;
+mod logs;
+mod names;
+mod none;
+mod objects;
+mod place;
+mod pull;
+mod remove;
+mod see;
+mod wire;
+mod words;
+mod workload;
+
+pub use cluster::{AnyCluster, Cluster, Clusters, Lines};
+pub use connect::{KubernetesClusters, Options};
+pub use error::ClusterError;
+pub use kubeconfig::decode as decode_kubeconfig;
+pub use names::workload_name;
+pub use place::{Access, Place};
+pub use workload::{NOBODY, PodName, RawLine, Seen, Workload, WorkloadFailure, WorkloadId};

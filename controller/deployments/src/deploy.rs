@@ -1,0 +1,171 @@
+//! Begins uploads, and deploys: an uploaded image, an image reference, or an image that was deployed before.
+
+use cofferdam_contract::{AgentId, Problem, Resources};
+use cofferdam_core::{Caller, check_variable_name, check_variable_value};
+use cofferdam_store::{AgentChange, Because, DeploymentRow, ImageSource, Spec};
+
+use crate::request::{blank, copy_image, take_turn};
+use crate::service::no_agent;
+use crate::states::expects_image;
+use crate::{DeployRequest, DeploymentInfo, Deployments, Error, Once};
+
+/// Variables of one deployment.
+const MAX_VARIABLES: usize = 256;
+/// Secrets of one deployment.
+const MAX_SECRETS: usize = 64;
+
+impl DeployRequest {
+    /// The request sets how to run the image, not only which one.
+    fn says_how(&self) -> bool {
+        !self.env.is_empty() || !self.secrets.is_empty() || self.resources != Resources::default()
+    }
+
+    fn spec(&self) -> Spec {
+        Spec { resources: self.resources.clone(), secrets: self.secrets.clone() }
+    }
+}
+
+impl Deployments {
+    /// Begins an upload: creates a deployment that waits for its image.
+    ///
+    /// # Errors
+    /// [`Problem::not_found`]; [`Problem::conflict`] if the environment has no registry; [`Problem::overloaded`] if too
+    /// many deployments have not settled.
+    pub async fn begin_upload(&self, caller: &Caller, id: &AgentId, once: &Once) -> Result<DeploymentInfo, Error> {
+        let agent = self.store.agent(&caller.organization, id).await?.ok_or_else(|| no_agent(id))?;
+        let environment = self.environment_of(&agent).await?;
+        if environment.repository(&caller.organization, id).is_none() {
+            let detail = format!(
+                "The environment {:?} has no registry for images: set COFFERDAM_IMAGES=[http://]HOST[:PORT][/PREFIX] \
+                 for this server, or `images` of the environment.",
+                environment.name
+            );
+            return Err(Problem::conflict(detail).into());
+        }
+        if let Some(info) = self.requested_before(caller, id, once).await? {
+            return Ok(info);
+        }
+        self.check_quota(caller).await?;
+        let mut change = self.begin_change(caller, id).await?;
+        let mut row = blank(&change.agent, ImageSource::Upload, Spec::default())?;
+        "Waiting for the image.".clone_into(&mut row.detail);
+        change.insert(&mut row, None).await?;
+        change.put(&mut row, true).await?;
+        self.finish_change(change, once, row).await
+    }
+
+    /// The first invalid field.
+    async fn check(&self, caller: &Caller, request: &DeployRequest) -> Result<(), Error> {
+        if request.image.is_some() && request.deployment_id.is_some() {
+            return Err(Problem::invalid("Give either `image` or `deployment_id`, not both.").into());
+        }
+        if request.env.len() > MAX_VARIABLES || request.secrets.len() > MAX_SECRETS {
+            let detail = format!("At most {MAX_VARIABLES} variables in `env`, and {MAX_SECRETS} `secrets`.");
+            return Err(Problem::invalid(detail).into());
+        }
+        for (name, value) in &request.env {
+            check_variable_name(name).and_then(|()| check_variable_value(name, value))?;
+        }
+        request.resources.check().map_err(Problem::invalid)?;
+        self.check_secrets(&caller.organization, request.secrets.iter()).await
+    }
+
+    /// Asks for a deployment. When this returns, the request is durable and the driver has been woken.
+    ///
+    /// # Errors
+    /// [`Problem::not_found`]; the first invalid field; an image that cannot be deployed. Nothing has changed then.
+    pub async fn deploy(
+        &self,
+        caller: &Caller,
+        id: &AgentId,
+        request: &DeployRequest,
+        once: &Once,
+    ) -> Result<DeploymentInfo, Error> {
+        let agent = self.store.agent(&caller.organization, id).await?.ok_or_else(|| no_agent(id))?;
+        if let Some(info) = self.requested_before(caller, id, once).await? {
+            return Ok(info);
+        }
+        self.check(caller, request).await?;
+        self.check_quota(caller).await?;
+        let pinned = match &request.image {
+            Some(text) => {
+                let environment = self.environment_of(&agent).await?;
+                Some((text.clone(), self.resolve(&caller.organization, &environment, text).await?))
+            }
+            None => None,
+        };
+        let mut change = self.begin_change(caller, id).await?;
+        let row = match pinned {
+            Some((reference, image)) => {
+                let mut row = blank(&change.agent, ImageSource::Image { reference }, request.spec())?;
+                image.put_into(&mut row);
+                let sealed = self.seal_variables(&row.id, &request.env)?;
+                self.insert_running(&mut change, &mut row, sealed.as_deref()).await?;
+                row
+            }
+            None => self.deploy_uploaded(&mut change, request).await?,
+        };
+        tracing::info!(organization = %row.organization, agent = %row.agent, version = row.number,
+            "a deployment was requested");
+        self.finish_change(change, once, row).await
+    }
+
+    /// Deploys what was uploaded under the deployment that the request names, else the newest upload.
+    async fn deploy_uploaded(&self, change: &mut AgentChange, request: &DeployRequest) -> Result<DeploymentRow, Error> {
+        let mut row = find_uploaded(change, request).await?;
+        if waits_for_deploy(&row) {
+            row.spec = request.spec();
+            if let Some(sealed) = self.seal_variables(&row.id, &request.env)? {
+                change.set_variables(&row, &sealed).await?;
+            }
+            take_turn(change, &mut row);
+            if row.image.is_empty() {
+                "Starts when the image arrives.".clone_into(&mut row.detail);
+            }
+            change.put(&mut row, true).await?;
+            return Ok(row);
+        }
+        // It was deployed before: the same request again gets the same deployment, another way to run it a new version.
+        if !row.is_over() && !request.says_how() {
+            return Ok(row);
+        }
+        if row.image.is_empty() {
+            let detail = format!("Deployment {} has no image: {}", row.number, row.detail);
+            return Err(Problem::conflict(detail).into());
+        }
+        if !request.says_how() {
+            return self.repeat(change, &row, Because::Start).await;
+        }
+        let source = ImageSource::Version { number: row.number, because: Because::Start };
+        let mut new = blank(&change.agent, source, request.spec())?;
+        copy_image(&row, &mut new);
+        let sealed = self.seal_variables(&new.id, &request.env)?;
+        self.insert_running(change, &mut new, sealed.as_deref()).await?;
+        Ok(new)
+    }
+}
+
+/// The deployment is an upload that has not been deployed yet.
+fn waits_for_deploy(row: &DeploymentRow) -> bool {
+    row.turn == 0 && expects_image(row.state)
+}
+
+async fn find_uploaded(change: &mut AgentChange, request: &DeployRequest) -> Result<DeploymentRow, Error> {
+    let mut rows = change.deployments().await?;
+    rows.sort_by_key(|row| std::cmp::Reverse(row.number));
+    let found = match &request.deployment_id {
+        Some(id) => rows.iter().find(|row| row.id == *id).ok_or_else(|| {
+            let detail = format!("This agent has no deployment {:?}.", id.as_str());
+            Error::from(Problem::not_found(detail))
+        })?,
+        None => {
+            let newest = rows.iter().find(|row| waits_for_deploy(row));
+            newest.or_else(|| rows.iter().find(|row| !row.image.is_empty())).ok_or_else(|| {
+                let detail = "Nothing was uploaded to this agent yet: ask for a link and PUT an image there, or name one \
+                              with `image`.";
+                Error::from(Problem::conflict(detail))
+            })?
+        }
+    };
+    Ok(found.clone())
+}

@@ -1,0 +1,93 @@
+//! Handles the end of a version that served. If it ended soon after it came up, or crashed too often, the agent is
+//! rolled back to the version before it; otherwise the same version is restarted, after a longer wait each time.
+
+use std::time::Duration;
+
+use cofferdam_contract::DeploymentState as State;
+use cofferdam_core::{backoff, millis, now_ms};
+use cofferdam_store::{AgentChange, Because, DeploymentRow, ImageSource};
+
+use super::write::Failed;
+use super::{Next, Step, sentence};
+use crate::Error;
+use crate::lifecycle::version_before;
+use crate::request::enter;
+
+/// A version that crashes this often without a quiet time in between is not restarted.
+const MAX_CRASHES: u64 = 5;
+/// Automatic rollbacks in a row.
+const MAX_COMEBACKS: usize = 2;
+const MAX_WAIT: Duration = Duration::from_secs(300);
+
+impl Step {
+    pub(super) async fn crash(&self, failed: Failed) -> Result<Next, Error> {
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
+        // A version that was being restarted has been up before.
+        let up_for = if row.state == State::Up { now_ms().saturating_sub(row.since_ms) } else { 0 };
+        let early = up_for < millis(self.timing().probation);
+        row.crashes += 1;
+        enter(&mut row, State::CrashLoop, "");
+        failed.note(&mut row);
+        tracing::warn!(organization = %row.organization, agent = %row.agent, version = row.number,
+            reason = ?row.reason, crashes = row.crashes, "a version that served has ended");
+        let rows = change.deployments().await?;
+        let replaced = rows.iter().any(|other| other.turn > row.turn && !other.is_over() && !other.image.is_empty());
+        let too_often = row.crashes >= MAX_CRASHES;
+        let goes_back = !replaced && comebacks(&rows, &row) < MAX_COMEBACKS && (early || too_often);
+        let older = version_before(&rows, rows.iter().find(|other| other.number == row.number));
+        match older {
+            Some(older) if goes_back => self.come_back(&mut change, row, older).await?,
+            _ if too_often && !replaced => give_up(&mut change, row).await?,
+            _ => self.try_again(&mut change, row).await?,
+        }
+        self.done(change).await?;
+        Ok(Next::now())
+    }
+
+    async fn come_back(
+        &self,
+        change: &mut AgentChange,
+        mut row: DeploymentRow,
+        older: &DeploymentRow,
+    ) -> Result<(), Error> {
+        change.put(&mut row, true).await?;
+        let next = self.deployments().repeat(change, older, Because::Crash).await?;
+        row.detail = format!("{} Rolling back to version {}, as version {}.", row.detail, older.number, next.number);
+        change.put(&mut row, true).await?;
+        Ok(())
+    }
+
+    async fn try_again(&self, change: &mut AgentChange, mut row: DeploymentRow) -> Result<(), Error> {
+        let times = u32::try_from(row.crashes).unwrap_or(u32::MAX);
+        let wait = backoff(self.timing().retry * 10, MAX_WAIT, times);
+        row.retry_at_ms = now_ms().saturating_add(millis(wait));
+        row.detail = format!("{} Restarting in {} s.", row.detail, wait.as_secs());
+        change.put(&mut row, true).await?;
+        Ok(())
+    }
+
+    /// Removes what is left of a crashed version, so that it can be created again.
+    pub(super) async fn recover(&self) -> Result<Next, Error> {
+        let environment = self.environment().await?;
+        match self.remove_workload(&environment).await {
+            Ok(()) => self.to(State::Applying, "Restarting after it ended.").await,
+            Err(error) => self.later(sentence(&error.to_string())).await,
+        }
+    }
+}
+
+/// The number of automatic rollbacks after `row`.
+fn comebacks(rows: &[DeploymentRow], row: &DeploymentRow) -> usize {
+    let back = |other: &&DeploymentRow| {
+        matches!(other.source, ImageSource::Version { because: Because::Crash, .. }) && other.turn > row.turn
+    };
+    rows.iter().filter(back).count()
+}
+
+async fn give_up(change: &mut AgentChange, mut row: DeploymentRow) -> Result<(), Error> {
+    let why = format!("{} It ended {MAX_CRASHES} times and will not be restarted.", row.detail);
+    enter(&mut row, State::Failed, why);
+    change.agent.serving = 0;
+    change.put(&mut row, true).await?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! Removes what the cluster has of a deployment that is over or is to end.
+
+use cofferdam_cluster::ClusterError;
+use cofferdam_contract::DeploymentState as State;
+use cofferdam_core::now_ms;
+use cofferdam_store::Wanted;
+
+use super::{Next, Step, sentence};
+use crate::Error;
+use crate::request::enter;
+
+/// A cluster that is unreachable for this long no longer keeps an agent from being deleted.
+const GIVE_UP_MS: i64 = 24 * 3_600 * 1_000;
+
+impl Step {
+    pub(super) async fn remove(&self) -> Result<Next, Error> {
+        if !self.row.placed {
+            return self.gone().await;
+        }
+        let environment = match self.environment().await {
+            Ok(environment) => environment,
+            // Without its environment it is unknown where it ran.
+            Err(Error::Refused(_)) => return self.gone().await,
+            Err(error) => return Err(error),
+        };
+        match self.remove_workload(&environment).await {
+            Ok(()) | Err(ClusterError::None(_)) => self.gone().await,
+            Err(error) if self.agent.wanted == Wanted::Delete && now_ms() - self.row.since_ms > GIVE_UP_MS => {
+                tracing::warn!(agent = %self.agent.id, version = self.row.number, %error,
+                    "the Job of a deleted agent could not be removed for a day; it is left behind");
+                self.gone().await
+            }
+            Err(error) if self.row.state == State::Stopping => {
+                self.later(sentence(&format!("it cannot be removed yet: {error}"))).await
+            }
+            // The detail of a failed deployment stays readable.
+            Err(error) => {
+                tracing::debug!(agent = %self.agent.id, version = self.row.number, %error, "a Job cannot be removed yet");
+                self.later(self.row.detail.clone()).await
+            }
+        }
+    }
+
+    /// Records that the cluster has nothing of the deployment any more.
+    async fn gone(&self) -> Result<Next, Error> {
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
+        row.placed = false;
+        let stops = row.state == State::Stopping;
+        if stops {
+            let why = if row.attempts > 0 { "Stopped.".to_owned() } else { row.detail.clone() };
+            enter(&mut row, State::Stopped, why);
+        }
+        if change.agent.serving == row.number {
+            change.agent.serving = 0;
+        }
+        change.put(&mut row, stops).await?;
+        self.done(change).await?;
+        Ok(Next::now())
+    }
+}

@@ -1,0 +1,123 @@
+//! Writes the results of steps.
+
+use cofferdam_contract::{DeploymentState as State, FailureReason};
+use cofferdam_core::{backoff, millis, now_ms};
+use cofferdam_store::{AgentChange, DeploymentRow};
+
+use super::{Next, Step, sentence};
+use crate::Error;
+use crate::request::enter;
+
+/// A failure, as it is written into the row of a deployment that did not come up or no longer serves.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Failed {
+    pub reason: Option<FailureReason>,
+    pub detail: String,
+    pub exit_code: Option<i32>,
+    pub last_lines: Vec<String>,
+}
+
+impl Failed {
+    pub(super) fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
+        Self { reason: Some(reason), detail: detail.into(), exit_code: None, last_lines: Vec::new() }
+    }
+
+    pub(super) fn note(self, row: &mut DeploymentRow) {
+        row.reason = self.reason;
+        row.exit_code = self.exit_code;
+        row.last_lines = self.last_lines;
+        row.detail = self.detail;
+    }
+}
+
+impl Step {
+    /// Opens a change of the agent and its deployment. Returns `None` if another driver has the agent, or the
+    /// deployment has changed since the step began: the step's result is discarded then, and the next plan decides.
+    pub(super) async fn take(&self) -> Result<Option<(AgentChange, DeploymentRow)>, Error> {
+        let (organization, id) = (&self.agent.organization, &self.agent.id);
+        let change = self.context.store().change_agent(organization, id, Some(&self.context.lease.owner)).await?;
+        let Some(mut change) = change else { return Ok(None) };
+        let row = change.deployment(self.row.number).await?;
+        let same = |row: &DeploymentRow| {
+            row.state == self.row.state && row.since_ms == self.row.since_ms && row.turn == self.row.turn
+        };
+        match row.filter(same) {
+            Some(row) => Ok(Some((change, row))),
+            None => {
+                change.abandon().await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Commits a change and tells the listeners.
+    pub(super) async fn done(&self, change: AgentChange) -> Result<(), Error> {
+        change.commit().await?;
+        self.deployments().announce_to_listeners(&self.agent.organization, &self.agent.id);
+        Ok(())
+    }
+
+    /// Moves the deployment to another state.
+    pub(super) async fn to(&self, state: State, detail: impl Into<String>) -> Result<Next, Error> {
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
+        enter(&mut row, state, detail);
+        change.put(&mut row, true).await?;
+        self.done(change).await?;
+        Ok(Next::now())
+    }
+
+    /// Updates the deployment's detail, if the text is new.
+    pub(super) async fn say(&self, detail: &str) -> Result<(), Error> {
+        let detail = sentence(detail);
+        if self.row.detail == detail {
+            return Ok(());
+        }
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(()) };
+        row.detail = detail;
+        change.put(&mut row, true).await?;
+        self.done(change).await
+    }
+
+    /// Schedules the step again: counts the attempt, and updates the deployment's detail.
+    pub(super) async fn later(&self, detail: String) -> Result<Next, Error> {
+        let timing = self.timing();
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
+        row.attempts += 1;
+        let times = u32::try_from(row.attempts).unwrap_or(u32::MAX);
+        let wait = backoff(timing.retry, timing.retry_most, times);
+        row.retry_at_ms = now_ms().saturating_add(millis(wait));
+        let news = row.detail != detail;
+        row.detail = detail;
+        change.put(&mut row, news).await?;
+        self.done(change).await?;
+        Ok(Next::after(wait))
+    }
+
+    /// Marks the deployment as failed. If it served, it no longer does; another serving version is not affected.
+    pub(super) async fn fail(&self, failed: Failed) -> Result<Next, Error> {
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
+        tracing::info!(organization = %row.organization, agent = %row.agent, version = row.number,
+            reason = ?failed.reason, "a deployment failed");
+        enter(&mut row, State::Failed, "");
+        failed.note(&mut row);
+        if change.agent.serving == row.number {
+            change.agent.serving = 0;
+        }
+        change.put(&mut row, true).await?;
+        self.done(change).await?;
+        self.deployments().metrics.failed(row.reason.unwrap_or(FailureReason::Internal));
+        Ok(Next::now())
+    }
+
+    /// Gives the deployment up: version `by` was requested after it.
+    pub(super) async fn supersede(&self, by: u64) -> Result<Next, Error> {
+        let detail = format!("Superseded by version {by}, which was requested later.");
+        self.fail(Failed::new(FailureReason::Superseded, detail)).await
+    }
+
+    /// Ends the deployment.
+    pub(super) async fn wind_down(&self) -> Result<Next, Error> {
+        let state = if self.row.placed { State::Stopping } else { State::Stopped };
+        self.to(state, "A stop was requested.").await
+    }
+}

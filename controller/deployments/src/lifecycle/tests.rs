@@ -1,0 +1,63 @@
+//! The version that is started, and the one that a rollback goes back to.
+
+use cofferdam_contract::FailureReason;
+
+use super::*;
+use crate::testing;
+
+fn row(number: u64, state: DeploymentState, up: bool) -> DeploymentRow {
+    DeploymentRow { state, up_at_ms: i64::from(up), ..testing::row(number) }
+}
+
+fn again_of(number: u64, older: u64, because: Because) -> DeploymentRow {
+    DeploymentRow { source: ImageSource::Version { number: older, because }, ..row(number, DeploymentState::Up, true) }
+}
+
+#[test]
+fn going_back_goes_back_further_each_time_and_ends() {
+    let mut rows: Vec<_> = (1..=3).map(|n| row(n, DeploymentState::Stopped, true)).collect();
+    let number = |row: Option<&DeploymentRow>| row.map(|row| row.number);
+    assert_eq!(number(version_before(&rows, rows.get(2))), Some(2));
+    rows.push(again_of(4, 2, Because::Rollback));
+    assert_eq!(number(version_before(&rows, rows.get(3))), Some(1), "not to 3, which was left");
+    rows.push(again_of(5, 1, Because::Rollback));
+    assert_eq!(number(version_before(&rows, rows.get(4))), None);
+    // A restart is the same version again.
+    rows.push(again_of(6, 3, Because::Restart));
+    rows.push(again_of(7, 6, Because::Restart));
+    assert_eq!(number(version_before(&rows, rows.get(6))), Some(2));
+    // What crashed, or never served, is nothing to go back to.
+    rows[1].crashes = 1;
+    assert_eq!(number(version_before(&rows, rows.get(6))), Some(1));
+    rows[0].up_at_ms = 0;
+    assert_eq!(number(version_before(&rows, rows.get(6))), None);
+    assert_eq!(number(version_before(&rows, None)), Some(7));
+}
+
+#[test]
+fn what_is_started_is_what_ran_last_or_failed_for_want_of_a_cluster() {
+    let number = |row: Option<&DeploymentRow>| row.map(|row| row.number);
+    let mut rows = vec![row(1, DeploymentState::Stopped, true), row(2, DeploymentState::Failed, false)];
+    rows[1].reason = Some(FailureReason::Exited);
+    assert_eq!(number(last_run(&rows, 0)), Some(1), "a version that failed by its own fault is not tried again");
+    rows[1].reason = Some(FailureReason::NoCluster);
+    assert_eq!(number(last_run(&rows, 0)), Some(2));
+    assert_eq!(number(last_run(&rows, 1)), Some(1), "what serves");
+    assert_eq!(number(last_run(&rows[1..], 0)), Some(2));
+    let mut upload = row(3, DeploymentState::Pushing, false);
+    upload.turn = 0;
+    rows.push(upload.clone());
+    assert_eq!(number(last_run(&rows, 0)), Some(2));
+    assert_eq!(number(last_run(&[upload], 0)), Some(3), "better than nothing");
+    assert_eq!(number(last_run(&[], 0)), None);
+}
+
+#[test]
+fn what_is_on_its_way_runs() {
+    let mut rows = vec![row(1, DeploymentState::Up, true), row(2, DeploymentState::Starting, false)];
+    assert_eq!(running(&rows, 1).map(|row| row.number), Some(2));
+    rows[1].state = DeploymentState::Failed;
+    assert_eq!(running(&rows, 1).map(|row| row.number), Some(1));
+    rows[0].state = DeploymentState::Stopping;
+    assert_eq!(running(&rows, 1), None);
+}

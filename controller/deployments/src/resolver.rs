@@ -1,0 +1,37 @@
+//! Resolves image references by asking their registries.
+
+use bytes::Bytes;
+use cofferdam_contract::Problem;
+use cofferdam_registry::{Credentials, Reference, Target};
+use cofferdam_uploads::{PushedImage, look_up};
+use futures_util::future::BoxFuture;
+
+use crate::{Error, RegistryAccess, ResolveImage};
+
+/// Asks the registry that a reference names. `image.rs` decides which registries that may be.
+pub struct RegistryResolver;
+
+impl ResolveImage for RegistryResolver {
+    fn resolve<'a>(
+        &'a self,
+        access: &'a RegistryAccess,
+        reference: &'a str,
+        architecture: &'a str,
+    ) -> BoxFuture<'a, Result<PushedImage, Error>> {
+        Box::pin(async move {
+            let target = target(access, reference)?;
+            Ok(look_up(&target, architecture).await?)
+        })
+    }
+}
+
+fn target(access: &RegistryAccess, reference: &str) -> Result<Target, Problem> {
+    let reference = Reference::parse(reference).map_err(|error| Problem::invalid(format!("image: {error}")))?;
+    let mut target = Target::new(reference);
+    target.plain_http = access.plain_http;
+    target.ca = access.ca.clone().map(Bytes::from);
+    if let Some((name, password)) = &access.credentials {
+        target.credentials = Credentials::basic(name, password.expose());
+    }
+    Ok(target)
+}

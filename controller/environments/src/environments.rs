@@ -1,0 +1,153 @@
+//! The service that puts, shows, lists, deletes and opens environments.
+
+use std::sync::Arc;
+
+use cofferdam_cluster::{AnyCluster, ClusterError, Clusters, Place};
+use cofferdam_contract::{OrganizationId, Problem};
+use cofferdam_core::{Caller, Vault, is_label, now, random_bits};
+use cofferdam_policy::RegistriesConfig;
+use cofferdam_store::{EnvironmentRow, Store};
+
+use crate::check::{check, invalid, kubeconfig_text};
+use crate::stored::{environment, info, local_info, open, seal};
+use crate::{Environment, EnvironmentInfo, EnvironmentRequest, Error, LOCAL, LocalEnvironment};
+
+/// Environments of one organization.
+const MAX_ENVIRONMENTS: u64 = 100;
+
+pub struct Environments {
+    store: Store,
+    vault: Arc<Vault>,
+    clusters: Arc<dyn Clusters>,
+    local: Environment,
+}
+
+impl Environments {
+    /// `registries` are the operator's; one of them may have the credentials for the registry of `local`.
+    pub fn new(
+        store: Store,
+        vault: Arc<Vault>,
+        clusters: Arc<dyn Clusters>,
+        local: LocalEnvironment,
+        registries: &RegistriesConfig,
+    ) -> Self {
+        Self { store, vault, clusters, local: local.open(registries) }
+    }
+
+    /// Opens the environment of that name.
+    ///
+    /// # Errors
+    /// [`Problem::not_found`], the store's failure, or secrets that this process's key does not open.
+    pub async fn find(&self, organization: &OrganizationId, name: &str) -> Result<Environment, Error> {
+        if name == LOCAL {
+            return Ok(self.local.clone());
+        }
+        let row = self.row(organization, name).await?;
+        let (settings, secrets) = open(&self.vault, &row)?;
+        environment(row.name, settings, secrets)
+    }
+
+    /// Returns the environment's cluster. Opens no connection: the first call on the cluster does.
+    ///
+    /// # Errors
+    /// Invalid settings.
+    pub fn connect(&self, environment: &Environment) -> Result<AnyCluster, ClusterError> {
+        self.clusters.connect(&Place { access: &environment.cluster, namespace: &environment.namespace })
+    }
+
+    /// Creates an environment, or replaces all its settings; the second value is true for a new one. Running agents are
+    /// not touched; their next change uses the new settings.
+    ///
+    /// # Errors
+    /// The first invalid field, or the limit of environments.
+    pub async fn put(
+        &self,
+        caller: &Caller,
+        name: &str,
+        request: EnvironmentRequest,
+    ) -> Result<(EnvironmentInfo, bool), Error> {
+        if name == LOCAL {
+            let detail = "The environment `local` comes from the server's own settings (docs/agents.md).";
+            return Err(Problem::conflict(detail).into());
+        }
+        if !is_label(name) {
+            return Err(invalid("name", "1 to 63 of a-z, 0-9 and `-`, a letter or digit first and last"));
+        }
+        check(&request)?;
+        if let Some(kubeconfig) = &request.secrets.kubeconfig {
+            let yaml = kubeconfig_text(kubeconfig)?;
+            let checked = self.clusters.check_kubeconfig(&yaml, request.settings.context.as_deref());
+            checked.map_err(|error| invalid("kubeconfig", error))?;
+        }
+        let before = self.store.environment(&caller.organization, name).await?;
+        let is_new = before.is_none();
+        if is_new && self.store.count_environments(&caller.organization).await? >= MAX_ENVIRONMENTS {
+            let detail = format!("The limit of {MAX_ENVIRONMENTS} environments is reached; delete one first.");
+            return Err(Problem::overloaded(detail).into());
+        }
+        let updated_at = now();
+        let (id, created_at) = match before {
+            Some(before) => (before.id, before.created_at),
+            None => (format!("env_{:032x}", random_bits()?), updated_at),
+        };
+        let row = EnvironmentRow {
+            id,
+            organization: caller.organization.clone(),
+            name: name.to_owned(),
+            settings: String::new(),
+            sealed: String::new(),
+            created_at,
+            updated_at,
+        };
+        let row = seal(&self.vault, row, &request)?;
+        self.store.put_environment(&row).await?;
+        Ok((info(row, request.settings, &request.secrets), is_new))
+    }
+
+    /// # Errors
+    /// [`Problem::not_found`], or the store's failure.
+    pub async fn show(&self, caller: &Caller, name: &str) -> Result<EnvironmentInfo, Error> {
+        if name == LOCAL {
+            return Ok(local_info(&self.local));
+        }
+        let row = self.row(&caller.organization, name).await?;
+        let (settings, secrets) = open(&self.vault, &row)?;
+        Ok(info(row, settings, &secrets))
+    }
+
+    /// Lists the organization's environments, `local` first.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn list(&self, caller: &Caller) -> Result<Vec<EnvironmentInfo>, Error> {
+        let mut all = vec![local_info(&self.local)];
+        for row in self.store.environments(&caller.organization).await? {
+            if row.name != LOCAL {
+                let (settings, secrets) = open(&self.vault, &row)?;
+                all.push(info(row, settings, &secrets));
+            }
+        }
+        Ok(all)
+    }
+
+    /// # Errors
+    /// [`Problem::not_found`], or [`Problem::conflict`] if agents use it.
+    pub async fn delete(&self, caller: &Caller, name: &str) -> Result<(), Error> {
+        if name == LOCAL {
+            return Err(Problem::conflict("The environment `local` comes from the server's own settings.").into());
+        }
+        if self.store.delete_environment(&caller.organization, name).await? {
+            return Ok(());
+        }
+        self.row(&caller.organization, name).await?;
+        Err(Problem::conflict(format!("Agents use the environment {name:?}; delete them first.")).into())
+    }
+
+    async fn row(&self, organization: &OrganizationId, name: &str) -> Result<EnvironmentRow, Error> {
+        let row = self.store.environment(organization, name).await?;
+        row.ok_or_else(|| {
+            let shown: String = name.chars().take(80).collect();
+            Problem::not_found(format!("There is no environment {shown:?}.")).into()
+        })
+    }
+}

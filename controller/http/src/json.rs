@@ -1,0 +1,159 @@
+//! JSON bodies in and out. An error in a body is described with line and column, and never with its content.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use cofferdam_contract::Problem;
+use cofferdam_contract::object::Object;
+use cofferdam_core::{Blame, Failure};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{ApiError, body};
+
+/// The largest body of a request that is not a run or an upload.
+const MAX_BODY: usize = 1 << 20;
+/// Longer texts are parsed on a thread of their own.
+const MAX_INLINE_BYTES: usize = 256 << 10;
+
+/// A parsed JSON body, or a JSON answer.
+pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(&parts.headers, body, MAX_BODY).await?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+/// An optional JSON body. Without a body, and then also without a content type, it is the default.
+pub struct OptionalJson<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default + Send + 'static> FromRequest<S> for OptionalJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = body::read(&parts.headers, body, MAX_BODY).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        want_json(&parts.headers)?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// Reads a body whose content type is JSON.
+pub async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, ApiError> {
+    want_json(headers)?;
+    body::read(headers, body, most).await
+}
+
+fn want_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::unsupported_media("The body has to be JSON: Content-Type: application/json.").into())
+}
+
+/// The thread that parsed a body panicked or was cancelled.
+#[derive(Debug, thiserror::Error)]
+#[error("parsing a body failed")]
+struct Broken(#[source] tokio::task::JoinError);
+
+impl Failure for Broken {
+    fn blame(&self) -> Blame<'_> {
+        Blame::Internal
+    }
+}
+
+/// Parses and checks a body, on a thread of its own if it is long.
+pub async fn parse_long<T: DeserializeOwned + Send + 'static>(
+    bytes: Bytes,
+    check: fn(&T) -> Result<(), ApiError>,
+) -> Result<T, ApiError> {
+    let short = bytes.len() < MAX_INLINE_BYTES;
+    let work = move || {
+        let value = parse(&bytes)?;
+        check(&value)?;
+        Ok(value)
+    };
+    if short {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.map_err(Broken)?
+}
+
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        Problem::malformed(format!("The body is not UTF-8: the byte at offset {} is wrong.", e.valid_up_to()))
+    })?;
+    match serde_json::from_str::<Object<T>>(text) {
+        Ok(Object(value)) => Ok(value),
+        Err(error) => Err(refusal(&error).into()),
+    }
+}
+
+fn refusal(error: &serde_json::Error) -> Problem {
+    let text: String = error.to_string().chars().take(500).collect();
+    match error.classify() {
+        _ if text.contains("hex escape") => {
+            Problem::malformed(format!("The body is not JSON: {text} (half of a surrogate pair is no character)"))
+        }
+        // A value of the right type that is invalid.
+        serde_json::error::Category::Data
+            if ["is not a valid id", "is not an agent id"].iter().any(|part| text.contains(part))
+                || text.starts_with("unknown variant") =>
+        {
+            Problem::invalid(text)
+        }
+        serde_json::error::Category::Data => Problem::malformed(text),
+        _ => Problem::malformed(format!("The body is not JSON: {text}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam_contract::RunRequest;
+
+    #[test]
+    fn errors_in_a_body_are_described() {
+        for (body, status, part) in [
+            (&b"{"[..], 400, "line 1 column 1"),
+            (b"", 400, "not JSON"),
+            (b"\xff{}", 400, "offset 0"),
+            (b"{\"language\":\"python\"}", 400, "missing field `code`"),
+            (b"{\"language\":\"python\",\"code\":1}", 400, "invalid type"),
+            (b"{\"language\":\"python\",\"code\":\"1\",\"x\":1}", 400, "unknown field `x`"),
+            (b"{\"language\":\"ruby\",\"code\":\"1\"}", 422, "unknown variant `ruby`"),
+            (b"{\"code\":\"1\",\"session\":\"../x\"}", 422, "not a valid id"),
+            (b"{\"language\":\"python\",\"code\":\"\\ud800\"}", 400, "surrogate"),
+            (b"{\"language\":\"python\",\"code\":\"\\udc00\"}", 400, "surrogate"),
+            (b"{\"language\":\"python\",\"code\":\"1\",\"files\":{\"a\":\"\\ud800\"}}", 400, "surrogate"),
+            (b"{\"code\":\"1\"} x", 400, "trailing"),
+            (b"[\"python\",\"1\"]", 400, "expected an object"),
+            (b"{\"language\":\"python\",\"code\":\"1\",\"limits\":[5]}", 400, "expected an object"),
+            (b"{\"language\":\"python\",\"code\":\"1\",\"files\":{\"a\":5}}", 400, "files: \"a\": invalid type"),
+        ] {
+            let problem = parse::<RunRequest>(body).err().unwrap().problem();
+            assert_eq!(problem.status, status, "{problem:?}");
+            assert!(problem.detail.contains(part), "{problem:?}, expected {part}");
+        }
+        let deep = format!("{{\"language\":\"python\",\"code\":\"1\",\"files\":{}", "[".repeat(100_000));
+        assert!(parse::<RunRequest>(deep.as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,114 @@
+//! The keys in memory, so that no call waits for the database to recognize its caller. A key that is revoked here is
+//! rejected at once; one that another controller revokes is rejected within ten seconds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_contract::OrganizationId;
+use cofferdam_core::{Caller, Scopes, chain, every};
+use cofferdam_store::{KeyRow, Store};
+use parking_lot::RwLock;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::key::hash;
+
+/// The time between two reads of all keys.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+/// The most keys kept in memory. Others are looked up in the store at each call.
+const MAX_KEYS: usize = 10_000;
+
+fn caller(row: &KeyRow) -> Arc<Caller> {
+    Arc::new(Caller {
+        key: row.id.clone(),
+        organization: row.organization.clone(),
+        scopes: Scopes::from_text(&row.scopes),
+    })
+}
+
+/// The keys in memory.
+pub struct Keyring {
+    store: Store,
+    /// By the key's hash in hex.
+    known: RwLock<HashMap<String, Arc<Caller>>>,
+    /// Held while the store is read or changed. A read that began before a key was revoked cannot bring it back, and
+    /// callers that guess keys cause one query at a time.
+    changing: Mutex<()>,
+}
+
+impl Keyring {
+    /// Reads all keys from the store.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn load(store: Store) -> Result<Self, Error> {
+        let keyring = Self { store, known: RwLock::default(), changing: Mutex::new(()) };
+        keyring.refresh().await?;
+        Ok(keyring)
+    }
+
+    /// Reads the keys again, every ten seconds, until `stop`. A failure is logged and the keys known before stay.
+    pub async fn keep_fresh(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = every(REFRESH_INTERVAL);
+        // The first tick is immediate, and the keys have just been loaded.
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(error = %chain(&error), "reading the keys failed; retrying");
+            }
+        }
+    }
+
+    /// Reads the keys again.
+    ///
+    /// # Errors
+    /// The store cannot be read; the keys known before stay.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let _turn = self.changing.lock().await;
+        let rows = self.store.all_keys(i64::try_from(MAX_KEYS).unwrap_or(i64::MAX)).await?;
+        *self.known.write() = rows.into_iter().map(|row| (row.hash.clone(), caller(&row))).collect();
+        Ok(())
+    }
+
+    /// The caller with this key. Keys are compared by their hashes, so the time taken reveals nothing about other keys.
+    ///
+    /// # Errors
+    /// The store failed for a key that is not in memory.
+    pub async fn find(&self, key: &str) -> Result<Option<Arc<Caller>>, Error> {
+        let digest = hex::encode(hash(key));
+        if let Some(caller) = self.known.read().get(&digest) {
+            return Ok(Some(Arc::clone(caller)));
+        }
+        let _turn = self.changing.lock().await;
+        let Some(row) = self.store.key_by_hash(&digest).await? else { return Ok(None) };
+        self.remember(&row);
+        Ok(Some(caller(&row)))
+    }
+
+    /// Adds a key that was just created or looked up, if there is room.
+    pub fn remember(&self, row: &KeyRow) {
+        let mut known = self.known.write();
+        if known.len() < MAX_KEYS {
+            known.insert(row.hash.clone(), caller(row));
+        }
+    }
+
+    /// Revokes a key in the store and forgets it. Returns whether it existed.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn revoke(&self, organization: &OrganizationId, id: &str) -> Result<bool, Error> {
+        let _turn = self.changing.lock().await;
+        let revoked = self.store.revoke_key(organization, id).await?;
+        if revoked {
+            self.known.write().retain(|_, caller| caller.key != id);
+        }
+        Ok(revoked)
+    }
+}

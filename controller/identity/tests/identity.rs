@@ -1,0 +1,101 @@
+//! Keys and secrets over a real store.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use cofferdam_contract::OrganizationId;
+use cofferdam_core::{Caller, Failure, Scope, Scopes, Secret, Vault};
+use cofferdam_identity::{KeySource, Keyring, Keys, SERVE_KEY, Secrets, accept_serve_key, secret_hosts};
+use cofferdam_store::{DatabaseConfig, SecretRow, Store};
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+async fn store(folder: &TempDir) -> Store {
+    Store::open(&DatabaseConfig::sqlite(&folder.path().join("a.db"))).await.unwrap()
+}
+
+fn caller() -> Caller {
+    Caller {
+        key: SERVE_KEY.to_owned(),
+        organization: OrganizationId::default_organization(),
+        scopes: Scopes::new(vec![Scope::Admin]),
+    }
+}
+
+fn kind<E: Failure>(error: &E) -> String {
+    error.refused().unwrap().kind().to_owned()
+}
+
+#[tokio::test]
+async fn the_key_of_serve_is_created_once_and_can_be_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    let source = accept_serve_key(None, folder.path(), &store).await.unwrap();
+    let KeySource::File(path) = source else { unreachable!("no key was given") };
+    let text = std::fs::read_to_string(&path).unwrap();
+    accept_serve_key(None, folder.path(), &store).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "the key is kept");
+    let keyring = Keyring::load(store.clone()).await.unwrap();
+    assert_eq!(keyring.find(text.trim()).await.unwrap().unwrap().key, SERVE_KEY);
+    let given = Secret::new("given");
+    assert_eq!(accept_serve_key(Some(&given), folder.path(), &store).await.unwrap(), KeySource::Environment);
+    keyring.refresh().await.unwrap();
+    assert!(keyring.find(text.trim()).await.unwrap().is_none(), "replaced");
+    assert!(keyring.find("given").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_key_works_from_its_creation_until_it_is_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    let keyring = Arc::new(Keyring::load(store.clone()).await.unwrap());
+    let keys = Keys::new(store.clone(), Arc::clone(&keyring));
+    let (row, key) = keys.create(&caller(), "ci", vec![Scope::Run, Scope::Read, Scope::Run]).await.unwrap();
+    assert_eq!(row.scopes, "run,read");
+    let found = keyring.find(key.expose()).await.unwrap().unwrap();
+    assert!(found.key == row.id && found.scopes.cover(Scope::Read) && !found.scopes.cover(Scope::Deploy));
+    assert_eq!(keys.list(&caller()).await.unwrap(), std::slice::from_ref(&row));
+    let other = Keyring::load(store).await.unwrap();
+    keys.revoke(&caller(), &row.id).await.unwrap();
+    assert!(keyring.find(key.expose()).await.unwrap().is_none(), "at once");
+    other.refresh().await.unwrap();
+    assert!(other.find(key.expose()).await.unwrap().is_none(), "elsewhere after a refresh");
+    assert_eq!(kind(&keys.revoke(&caller(), &row.id).await.unwrap_err()), "not-found");
+    assert_eq!(kind(&keys.revoke(&caller(), SERVE_KEY).await.unwrap_err()), "conflict");
+    assert_eq!(kind(&keys.create(&caller(), " ", vec![Scope::Run]).await.unwrap_err()), "invalid-request");
+    assert_eq!(kind(&keys.create(&caller(), "x", vec![]).await.unwrap_err()), "invalid-request");
+}
+
+#[tokio::test]
+async fn a_secret_opens_only_for_its_name_and_hosts() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    let secrets = Secrets::new(store.clone(), Arc::new(Vault::open(None, folder.path()).unwrap()));
+    let (organization, value) = (OrganizationId::default_organization(), Zeroizing::new("hunter22".to_owned()));
+    let hosts = ["api.example.com".to_owned()];
+    let (row, new) = secrets.put(&caller(), "token", &value, &hosts).await.unwrap();
+    assert!(new && !row.sealed.contains("hunter22"));
+    assert!(!secrets.put(&caller(), "token", &value, &hosts).await.unwrap().1);
+    let row = secrets.find(&caller(), "token").await.unwrap();
+    assert_eq!(secret_hosts(&row).unwrap().len(), 1);
+    assert_eq!(secrets.open(&organization, "token").await.unwrap().unwrap().value.as_str(), "hunter22");
+    assert!(secrets.open(&organization, "none").await.unwrap().is_none());
+    // Bound to other hosts, or moved to another name, in the database alone.
+    store.put_secret(&SecretRow { hosts: "[\"evil.example\"]".into(), ..row.clone() }).await.unwrap();
+    assert!(secrets.open(&organization, "token").await.is_err());
+    store.put_secret(&SecretRow { name: "other".into(), ..row.clone() }).await.unwrap();
+    assert!(secrets.open(&organization, "other").await.is_err());
+    for (name, text, hosts) in [
+        ("a b", "hunter22", &hosts[..]),
+        ("a", "abc", &hosts),
+        ("a", "     ", &hosts),
+        ("a", "hunter22", &[]),
+        ("a", "hunter22", &["*".to_owned()]),
+    ] {
+        let refused = secrets.put(&caller(), name, &Zeroizing::new(text.to_owned()), hosts).await.err().unwrap();
+        assert_eq!(kind(&refused), "invalid-request", "{name} {text}");
+        assert!(!refused.to_string().contains("hunter22"), "{refused}");
+    }
+    secrets.delete(&caller(), "token").await.unwrap();
+    assert_eq!(kind(&secrets.delete(&caller(), "token").await.unwrap_err()), "not-found");
+}

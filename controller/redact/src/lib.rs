@@ -1,0 +1,26 @@
+//! Takes secrets out of foreign text: log lines of agents, and requests and answers that pass the gateway.
+//!
+//! Two users, two tools. [`Redactor`] hides the secrets of one workload in lines: the values that it was given, private
+//! keys, and credentials of known shapes. [`Replacer`] replaces texts in a stream of bytes whose pieces end anywhere;
+//! the gateway puts secrets in and takes them out with it. Both look for a value in all its [`forms`].
+//!
+//! Never does I/O, never logs, and never shows a value in an error or in `Debug`. A secret that a workload encodes in a
+//! way of their own, or spreads over several lines, is not found.
+
+#[cfg(any(test, feature = "cases"))]
+#[doc(hidden)]
+pub mod cases;
+mod clean;
+mod error;
+mod everyday;
+mod forms;
+mod key_block;
+mod redactor;
+mod replace;
+mod shapes;
+
+pub use error::{Forbidden, TooManySecrets, TooManyTexts};
+pub use forms::{forms, percent_encoded};
+pub use key_block::KeyBlock;
+pub use redactor::{MARK, Redactor};
+pub use replace::{Finder, MAX_INSERTED_BYTES, Replacement, Replacer};

@@ -1,0 +1,30 @@
+//! The data folder: private to its owner, and used by one process at a time.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::Error;
+
+/// Locks the data folder: two processes would break each other's sessions.
+///
+/// # Errors
+/// Another process holds the lock.
+pub(super) fn lock_folder(folder: &Path) -> Result<File, Error> {
+    let path = folder.join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(Error::file(&path))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        let taken = "another `cofferdam serve` uses this data folder; stop it, or set another folder with --data-dir";
+        Error::File { path: folder.to_owned(), source: std::io::Error::other(taken) }
+    })?;
+    Ok(file)
+}
+
+/// Creates the data folder, accessible to its owner only.
+///
+/// # Errors
+/// The folder cannot be created.
+pub(super) fn make_private(folder: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::file(folder))
+}

@@ -1,0 +1,91 @@
+//! API keys: hashes and scopes. Never the text of a key.
+
+use cofferdam_contract::OrganizationId;
+use cofferdam_core::now;
+use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row, query, query_as};
+
+use crate::columns::Columns;
+use crate::{Error, Store};
+
+/// A key that is not revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    pub id: String,
+    pub organization: OrganizationId,
+    pub name: String,
+    /// SHA-256 in hex.
+    pub hash: String,
+    /// Names, separated by commas.
+    pub scopes: String,
+    pub created_at: i64,
+}
+
+impl FromRow<'_, AnyRow> for KeyRow {
+    fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            organization: row.id("organization")?,
+            name: row.try_get("name")?,
+            hash: row.try_get("hash")?,
+            scopes: row.try_get("scopes")?,
+            created_at: row.try_get("created_at")?,
+        })
+    }
+}
+
+/// Selects a [`KeyRow`].
+macro_rules! select {
+    ($which:literal) => {
+        concat!("SELECT id, organization, name, hash, scopes, created_at FROM api_keys ", $which)
+    };
+}
+
+impl Store {
+    /// Adds a key, or replaces hash and scopes of the one with this id. Its sessions stay its own.
+    pub async fn put_key(&self, key: &KeyRow) -> Result<(), Error> {
+        query(
+            "INSERT INTO api_keys (id, organization, name, hash, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, scopes = excluded.scopes, revoked_at = NULL",
+        )
+        .bind(key.id.as_str())
+        .bind(key.organization.as_str())
+        .bind(key.name.as_str())
+        .bind(key.hash.as_str())
+        .bind(key.scopes.as_str())
+        .bind(key.created_at)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    pub async fn key_by_hash(&self, hash: &str) -> Result<Option<KeyRow>, Error> {
+        let sql = select!("WHERE hash = $1 AND revoked_at IS NULL");
+        Ok(query_as(sql).bind(hash).fetch_optional(&self.pool).await?)
+    }
+
+    /// The newest `limit` keys of all organizations.
+    pub async fn all_keys(&self, limit: i64) -> Result<Vec<KeyRow>, Error> {
+        let sql = select!("WHERE revoked_at IS NULL ORDER BY created_at DESC LIMIT $1");
+        Ok(query_as(sql).bind(limit).fetch_all(&self.pool).await?)
+    }
+
+    pub async fn keys(&self, organization: &OrganizationId) -> Result<Vec<KeyRow>, Error> {
+        let sql = select!("WHERE organization = $1 AND revoked_at IS NULL ORDER BY created_at, id");
+        Ok(query_as(sql).bind(organization.as_str()).fetch_all(&self.pool).await?)
+    }
+
+    /// Revokes a key. Returns whether it existed.
+    pub async fn revoke_key(&self, organization: &OrganizationId, id: &str) -> Result<bool, Error> {
+        let done = query(
+            "UPDATE api_keys SET revoked_at = $1 \
+             WHERE organization = $2 AND id = $3 AND revoked_at IS NULL",
+        )
+        .bind(now())
+        .bind(organization.as_str())
+        .bind(id)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+}

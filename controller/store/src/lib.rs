@@ -1,0 +1,77 @@
+//! All SQL of the controller, written once for SQLite and PostgreSQL.
+//!
+//! The only crate that knows sqlx. It stores and finds rows, each within its organization, and never decides anything:
+//! a rule that must hold when two controllers write at once is part of a transaction, everything else is its callers'.
+//! Sealed values are opened elsewhere. Start reading at `connect.rs` and `keys.rs`; `agents/change.rs` is the largest
+//! transaction.
+
+mod agent_logs;
+mod agents;
+mod columns;
+mod config;
+mod connect;
+mod environments;
+mod error;
+mod folders;
+mod keys;
+mod keyvalue;
+mod migrations;
+mod organizations;
+mod secrets;
+mod sessions;
+mod snapshots;
+mod tools;
+
+use std::time::Duration;
+
+use sqlx::AnyPool;
+
+pub use agents::{
+    AgentChange, AgentRow, Because, DeploymentRow, EventRow, ImageSource, Inserted, KEPT_DEPLOYMENTS, MAX_EVENTS,
+    OnceKey, OnceRow, Spec, VariableRow, Wanted,
+};
+pub use config::DatabaseConfig;
+pub use environments::EnvironmentRow;
+pub use error::Error;
+pub use folders::{FolderRow, FolderSize};
+pub use keys::KeyRow;
+pub use keyvalue::{KeyValueError, Namespace};
+pub use secrets::SecretRow;
+pub use sessions::SessionRow;
+pub use snapshots::SnapshotRow;
+pub use tools::{KEPT_VERSIONS, Switched, ToolHead, ToolVersionRow};
+
+/// The timeout for getting a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A pool of connections to the database. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    pool: AnyPool,
+}
+
+impl Store {
+    /// Opens the database, creates a SQLite file that does not exist, and brings the schema up to date.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or its schema is newer than this program.
+    pub async fn open(config: &DatabaseConfig) -> Result<Self, Error> {
+        Self::open_within(config, CONNECT_TIMEOUT).await
+    }
+
+    /// The same with another timeout for getting a connection.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_within(config: &DatabaseConfig, timeout: Duration) -> Result<Self, Error> {
+        let store = Self { pool: connect::pool(config, timeout).await? };
+        migrations::migrator().run(&store.pool).await?;
+        store.ensure_default_organization().await?;
+        Ok(store)
+    }
+
+    /// Closes the connections. Every acknowledged write is already on disk.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,253 @@
+//! The fake cluster of all suites. Tests control it, and it records broken rules. Use [`FakeCluster::does`] for
+//! container agents, [`FakeCluster::pod`] for their logs.
+
+mod pods;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use cofferdam_cluster::{
+    AnyCluster, Cluster, ClusterError, Clusters, Lines, Place, PodName, Seen, Workload, WorkloadFailure, WorkloadId,
+};
+use cofferdam_contract::FailureReason;
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+
+pub use pods::FakePod;
+
+/// The behaviour of an image after it is applied.
+#[derive(Debug, Clone)]
+pub enum Does {
+    /// Ready after that time.
+    Ready(Duration),
+    /// Never ready.
+    Waits,
+    /// Fails at once.
+    Fails(FailureReason),
+    /// Ready at once, fails after that time.
+    Crashes(Duration),
+}
+
+#[derive(Debug, Clone)]
+pub struct Placed {
+    pub workload: Workload,
+    pub at: Instant,
+    pub does: Does,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub there: BTreeMap<WorkloadId, Placed>,
+    /// By image.
+    pub does: HashMap<String, Does>,
+    /// The error of every call; `None` lets calls succeed.
+    pub answer: Option<fn() -> ClusterError>,
+    /// Calls in their order.
+    pub calls: Vec<String>,
+    /// Rules that were broken.
+    pub broken: Vec<String>,
+    /// Stops the driver at this point: call number half of it, before (even) or after (odd) its effect.
+    pub stop_at: Option<usize>,
+    points: usize,
+    /// Agents that must stay ready once they were.
+    pub serves: bool,
+    /// The time that each call takes.
+    pub slow: Duration,
+}
+
+#[derive(Default)]
+pub struct FakeCluster {
+    pub state: Mutex<State>,
+    /// Notified when `stop_at` is reached; that call never returns.
+    pub reached: Notify,
+    pods: Mutex<Vec<Arc<FakePod>>>,
+    /// Open log streams.
+    pub streams: Arc<AtomicUsize>,
+}
+
+pub fn failure(reason: FailureReason) -> WorkloadFailure {
+    WorkloadFailure {
+        reason,
+        detail: "It ended with status 3.".into(),
+        exit_code: Some(3),
+        restarts: 0,
+        last_lines: vec!["starting".into(), "the token is hush-hush-token".into(), "Traceback: boom".into()],
+    }
+}
+
+impl Placed {
+    fn seen(&self, id: &WorkloadId) -> Seen {
+        let ready =
+            |since: Duration| Seen::Ready { pod: format!("pod-v{}", id.version), for_s: since.as_secs(), restarts: 0 };
+        let age = self.at.elapsed();
+        match &self.does {
+            Does::Ready(after) if age >= *after => ready(age - *after),
+            Does::Ready(_) | Does::Waits => Seen::Starting { waits_for: "the image is being pulled".into() },
+            Does::Fails(reason) => Seen::Failed(failure(*reason)),
+            Does::Crashes(after) if age < *after => ready(age),
+            Does::Crashes(_) => Seen::Failed(failure(FailureReason::Exited)),
+        }
+    }
+}
+
+impl FakeCluster {
+    /// Counts one half of a call, and stops the driver at `stop_at`.
+    async fn point(&self) {
+        let stops = {
+            let mut state = self.state.lock().unwrap();
+            state.points += 1;
+            state.stop_at == Some(state.points)
+        };
+        if stops {
+            self.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn begin(&self, what: String) -> Result<(), ClusterError> {
+        self.point().await;
+        let (slow, answer) = {
+            let mut state = self.state.lock().unwrap();
+            state.calls.push(what);
+            (state.slow, state.answer)
+        };
+        if slow > Duration::ZERO {
+            tokio::time::sleep(slow).await;
+        }
+        answer.map_or(Ok(()), |answer| Err(answer()))
+    }
+
+    pub fn does(&self, image: &str, does: Does) {
+        self.state.lock().unwrap().does.insert(image.to_owned(), does);
+    }
+
+    pub fn answer(&self, answer: Option<fn() -> ClusterError>) {
+        self.state.lock().unwrap().answer = answer;
+    }
+
+    /// Existing versions.
+    pub fn versions(&self) -> Vec<u64> {
+        self.state.lock().unwrap().there.keys().map(|id| id.version).collect()
+    }
+
+    pub fn calls(&self, part: &str) -> usize {
+        self.state.lock().unwrap().calls.iter().filter(|call| call.contains(part)).count()
+    }
+
+    /// Deletes it behind the driver's back.
+    pub fn delete(&self, version: u64) {
+        self.state.lock().unwrap().there.retain(|id, _| id.version != version);
+    }
+
+    /// The number of points passed.
+    pub fn points(&self) -> usize {
+        self.state.lock().unwrap().points
+    }
+
+    /// Adds a pod of a workload, whose log the test writes.
+    pub fn pod(&self, workload: &WorkloadId, pod: &str, restarts: u32) -> Arc<FakePod> {
+        let name = PodName { workload: workload.clone(), pod: pod.to_owned(), restarts };
+        let pod = FakePod::new(name, &self.streams);
+        self.pods.lock().unwrap().push(Arc::clone(&pod));
+        pod
+    }
+
+    pub fn remove_pods(&self, workload: &WorkloadId) {
+        self.pods.lock().unwrap().retain(|pod| pod.name.workload != *workload);
+    }
+
+    pub fn workload(&self, version: u64) -> Option<Workload> {
+        let state = self.state.lock().unwrap();
+        state.there.values().find(|placed| placed.workload.id.version == version).map(|placed| placed.workload.clone())
+    }
+}
+
+impl Cluster for FakeCluster {
+    fn apply<'a>(&'a self, workload: &'a Workload) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            self.begin(format!("apply v{}", workload.id.version)).await?;
+            {
+                let mut state = self.state.lock().unwrap();
+                let does = state.does.get(&workload.image).cloned().unwrap_or(Does::Ready(Duration::ZERO));
+                let placed = || Placed { workload: workload.clone(), at: Instant::now(), does };
+                state.there.entry(workload.id.clone()).or_insert_with(placed);
+            }
+            self.point().await;
+            Ok(())
+        })
+    }
+
+    fn see<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<Seen, ClusterError>> {
+        Box::pin(async move {
+            self.begin(format!("see v{}", id.version)).await?;
+            let state = self.state.lock().unwrap();
+            Ok(state.there.get(id).map_or(Seen::Gone, |placed| placed.seen(id)))
+        })
+    }
+
+    fn remove<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            self.begin(format!("remove v{}", id.version)).await?;
+            {
+                let mut state = self.state.lock().unwrap();
+                let ready = |placed: &Placed, id: &WorkloadId| matches!(placed.seen(id), Seen::Ready { .. });
+                let was = state.there.get(id).is_some_and(|placed| ready(placed, id));
+                let others = state
+                    .there
+                    .iter()
+                    .any(|(other, placed)| other != id && other.agent == id.agent && ready(placed, other));
+                if state.serves && was && !others {
+                    let broken = format!("v{} was taken away with nothing ready beside it", id.version);
+                    state.broken.push(broken);
+                }
+                state.there.remove(id);
+            }
+            self.point().await;
+            Ok(())
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<WorkloadId>, ClusterError>> {
+        Box::pin(async move {
+            let state = self.state.lock().unwrap();
+            match state.answer {
+                Some(answer) => Err(answer()),
+                None => Ok(state.there.keys().cloned().collect()),
+            }
+        })
+    }
+
+    fn pods<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<Vec<PodName>, ClusterError>> {
+        let pods = self.pods.lock().unwrap();
+        let found = pods.iter().filter(|pod| pod.name.workload == *id).map(|pod| pod.name.clone()).collect();
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn logs<'a>(&'a self, pod: &'a PodName, since: Option<&'a str>) -> BoxFuture<'a, Result<Lines, ClusterError>> {
+        let found = self.pods.lock().unwrap().iter().find(|one| one.name == *pod).cloned();
+        let lines = found.map(|pod| pod.stream(since));
+        Box::pin(async move { lines.ok_or_else(|| ClusterError::Refused("there is no such pod".to_owned())) })
+    }
+}
+
+/// Clusters by namespace; `local` for all others.
+#[derive(Default)]
+pub struct FakeClusters {
+    pub local: Arc<FakeCluster>,
+    pub others: Mutex<HashMap<String, Arc<FakeCluster>>>,
+    pub connects: Mutex<usize>,
+}
+
+impl Clusters for FakeClusters {
+    fn connect(&self, place: &Place<'_>) -> Result<AnyCluster, ClusterError> {
+        *self.connects.lock().unwrap() += 1;
+        let other = self.others.lock().unwrap().get(place.namespace).cloned();
+        Ok(other.unwrap_or_else(|| Arc::clone(&self.local)) as AnyCluster)
+    }
+
+    fn check_kubeconfig(&self, kubeconfig: &str, _: Option<&str>) -> Result<(), ClusterError> {
+        if kubeconfig.contains("clusters") { Ok(()) } else { Err(ClusterError::Settings("names no clusters".into())) }
+    }
+}

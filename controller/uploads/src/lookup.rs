@@ -1,0 +1,150 @@
+//! Looks up an image in a registry: its digest for one architecture, and whether it can run.
+
+use std::time::Duration;
+
+use cofferdam_contract::Problem;
+use cofferdam_registry::client::error::{ClientError, Kind};
+use cofferdam_registry::client::{Resolved, ResolvedImage};
+use cofferdam_registry::{Client, Target};
+use serde::Deserialize;
+
+use crate::PushedImage;
+
+/// All requests of one lookup together.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Platforms that an error lists.
+const MAX_LISTED: usize = 8;
+
+/// Finds the image that a reference names now, for nodes of `architecture`.
+///
+/// # Errors
+/// The registry failed, or it has no image that can run there. The problem is safe to show.
+pub async fn look_up(target: &Target, architecture: &str) -> Result<PushedImage, Problem> {
+    let reference = &target.reference;
+    let client = Client::new(target).map_err(upstream)?;
+    let resolved = match tokio::time::timeout(LOOKUP_TIMEOUT, client.resolve()).await {
+        Ok(resolved) => resolved.map_err(upstream)?,
+        Err(_) => {
+            let (registry, seconds) = (reference.registry(), LOOKUP_TIMEOUT.as_secs());
+            return Err(Problem::bad_upstream(format!("image: {registry} did not answer within {seconds} s.")));
+        }
+    };
+    let (image, user) = choose(&resolved, architecture)?;
+    let digest = image.manifest.digest;
+    Ok(PushedImage {
+        reference: reference.pinned(digest).to_string(),
+        digest: digest.to_string(),
+        architecture: architecture.to_owned(),
+        run_as: PushedImage::user(&user),
+        size_bytes: image.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add),
+    })
+}
+
+/// The image for one architecture, and the user it names.
+fn choose<'a>(resolved: &'a Resolved, architecture: &str) -> Result<(&'a ResolvedImage, String), Problem> {
+    let mut found = Vec::new();
+    for image in &resolved.images {
+        let Ok(config) = serde_json::from_slice::<ImageConfig>(&image.config) else { continue };
+        if config.os == "linux" && config.architecture == architecture {
+            return match config.config.filter(Runs::has_command) {
+                Some(runs) => Ok((image, runs.user.unwrap_or_default())),
+                None => Err(Problem::invalid(
+                    "image: it has neither an entry point nor a command, so there is nothing to run: add CMD or ENTRYPOINT.",
+                )),
+            };
+        }
+        found.push(format!("{}/{}", printable(&config.os), printable(&config.architecture)));
+    }
+    found.truncate(MAX_LISTED);
+    let found = if found.is_empty() { "no readable image".to_owned() } else { found.join(", ") };
+    Err(Problem::invalid(format!(
+        "image: the environment's nodes are linux/{architecture}, but the registry has {found}: build it with \
+         --platform=linux/{architecture}, or deploy it into another environment."
+    )))
+}
+
+/// An image's configuration, as far as it decides whether the image can run.
+#[derive(Deserialize)]
+struct ImageConfig {
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    config: Option<Runs>,
+}
+
+#[derive(Deserialize)]
+struct Runs {
+    #[serde(default, rename = "Entrypoint")]
+    entrypoint: Option<Vec<String>>,
+    #[serde(default, rename = "Cmd")]
+    cmd: Option<Vec<String>>,
+    #[serde(default, rename = "User")]
+    user: Option<String>,
+}
+
+impl Runs {
+    fn has_command(&self) -> bool {
+        let is_set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+        is_set(&self.entrypoint) || is_set(&self.cmd)
+    }
+}
+
+/// Untrusted text, short and printable.
+fn printable(text: &str) -> String {
+    text.chars().filter(char::is_ascii_graphic).take(32).collect()
+}
+
+fn upstream(error: ClientError) -> Problem {
+    let detail = format!("image: {error}");
+    match error.kind {
+        Kind::NotFound | Kind::Settings | Kind::Protocol | Kind::WrongContent => Problem::invalid(detail),
+        _ => Problem::bad_upstream(detail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam_registry::Digest;
+    use cofferdam_registry::client::Manifest;
+
+    fn resolved(configs: &[&str]) -> Resolved {
+        let manifest = |text: &str| Manifest {
+            digest: Digest::of(text.as_bytes()),
+            media_type: String::new(),
+            bytes: bytes::Bytes::new(),
+        };
+        let image = |config: &&str| ResolvedImage {
+            manifest: manifest(config),
+            config: bytes::Bytes::from((*config).to_owned()),
+            config_digest: Digest::of(config.as_bytes()),
+            layers: vec![],
+        };
+        Resolved { manifest: manifest("index"), images: configs.iter().map(image).collect() }
+    }
+
+    #[test]
+    fn the_image_is_the_one_that_the_nodes_can_run() {
+        let arm = r#"{"os":"linux","architecture":"arm64","config":{"Cmd":["x"],"User":"1000:0"}}"#;
+        let amd = r#"{"os":"linux","architecture":"amd64","config":{"Entrypoint":["x"],"Cmd":null}}"#;
+        let index = resolved(&[arm, amd, "junk"]);
+        assert_eq!(choose(&index, "amd64").unwrap().0.manifest.digest, Digest::of(amd.as_bytes()));
+        let (image, user) = choose(&index, "arm64").unwrap();
+        assert_eq!((image.manifest.digest, PushedImage::user(&user)), (Digest::of(arm.as_bytes()), Some(1000)));
+        let wrong = choose(&resolved(&[arm]), "amd64").unwrap_err().detail;
+        assert!(wrong.contains("linux/arm64") && wrong.contains("--platform=linux/amd64"), "{wrong}");
+        let windows = r#"{"os":"windows","architecture":"amd64","config":{"Cmd":["x"]}}"#;
+        for images in [vec![windows], vec!["junk"], vec![]] {
+            assert!(choose(&resolved(&images), "amd64").is_err());
+        }
+        for nothing in [
+            r#"{"os":"linux","architecture":"amd64"}"#,
+            r#"{"os":"linux","architecture":"amd64","config":{"Cmd":[],"Entrypoint":null}}"#,
+        ] {
+            let error = choose(&resolved(&[nothing]), "amd64").unwrap_err().detail;
+            assert!(error.contains("ENTRYPOINT"), "{error}");
+        }
+    }
+}

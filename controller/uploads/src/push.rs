@@ -1,0 +1,161 @@
+//! Pushes an archive into the environment's registry as it arrives. Holds the registry's credentials only during a push and
+//! never shows them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cofferdam_contract::FailureReason;
+use cofferdam_environments::Environment;
+use cofferdam_registry::client::error::Fault;
+use cofferdam_registry::push::error::PushError;
+use cofferdam_registry::push::progress::Progress;
+use cofferdam_registry::{
+    Allow, ArchiveError, ArchiveLimits, Credentials, Platform, PushOptions, Reference, Rules, Target,
+};
+use cofferdam_store::{DeploymentRow, Store};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt};
+
+use crate::cache::StoreCache;
+use crate::{Incoming, Pipeline, PushFailure, Pushed, PushedImage, UploadsConfig};
+
+/// Notes of one push that are passed on.
+const MAX_NOTES: usize = 20;
+
+/// Pushes archives into the registries of environments. Clones share their store.
+#[derive(Clone)]
+pub struct RegistryPipeline {
+    store: Store,
+    config: UploadsConfig,
+}
+
+impl Pipeline for RegistryPipeline {
+    fn push(
+        &self,
+        deployment: DeploymentRow,
+        environment: Arc<Environment>,
+        incoming: Incoming,
+    ) -> BoxFuture<'static, Result<Pushed, PushFailure>> {
+        let pipeline = self.clone();
+        async move { pipeline.push_as(&deployment, &environment, None, incoming).await }.boxed()
+    }
+}
+
+impl RegistryPipeline {
+    pub fn new(store: Store, config: UploadsConfig) -> Self {
+        Self { store, config }
+    }
+
+    /// Pushes an archive as it arrives, with `credentials` instead of the environment's own.
+    ///
+    /// # Errors
+    /// [`PushFailure`].
+    pub async fn push_as(
+        &self,
+        row: &DeploymentRow,
+        environment: &Environment,
+        credentials: Option<Credentials>,
+        mut incoming: impl Stream<Item = std::io::Result<Bytes>> + Unpin,
+    ) -> Result<Pushed, PushFailure> {
+        let mut target = target(row, environment)?;
+        target.credentials = credentials.unwrap_or(target.credentials);
+        let options = self.options(row, environment);
+        let (feed, source) = cofferdam_registry::push::pipe();
+        let cache = Arc::new(StoreCache::new(self.store.clone()));
+        let progress = Progress::none();
+        let mut push = std::pin::pin!(cofferdam_registry::push(source, &target, &options, cache, &progress));
+        let pump = async {
+            while let Some(piece) = incoming.next().await {
+                let sent = match piece {
+                    Ok(piece) => feed.send(piece).await,
+                    Err(error) => return feed.fail(error).await,
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
+            // Fails only if the push has ended; its result says why.
+            let _ = feed.end().await;
+        };
+        // A push that fails early, for example on a bad archive, does not wait for the rest.
+        let pushed = tokio::select! {
+            biased;
+            pushed = &mut push => pushed,
+            () = pump => push.await,
+        };
+        let pushed = pushed.map_err(|error| failure(&error))?;
+        let fits = |platform: &str| platform.split('/').nth(1) == Some(environment.architecture.as_str());
+        let chosen = pushed.images.iter().find(|image| fits(&image.platform));
+        let image = PushedImage {
+            reference: pushed.reference,
+            digest: pushed.digest.to_string(),
+            architecture: environment.architecture.clone(),
+            run_as: chosen.and_then(|image| PushedImage::user(&image.user)),
+            size_bytes: pushed.size,
+        };
+        Ok(Pushed {
+            image,
+            layers: pushed.layers.len() as u64,
+            skipped: (pushed.skipped + pushed.mounted) as u64,
+            sent_bytes: pushed.sent,
+            notes: pushed.notes.into_iter().take(MAX_NOTES).collect(),
+        })
+    }
+
+    fn options(&self, row: &DeploymentRow, environment: &Environment) -> PushOptions {
+        PushOptions {
+            limits: ArchiveLimits { archive_bytes: self.config.max_image_bytes, ..ArchiveLimits::default() },
+            rules: Rules {
+                accepted: vec![Platform::new("linux", &environment.architecture, None)],
+                allow: Allow { secrets: environment.images.allow.clone(), devices: false },
+                ..Rules::default()
+            },
+            scope: row.organization.to_string(),
+            whole: self.config.whole,
+            ..PushOptions::default()
+        }
+    }
+}
+
+/// The place of a deployment's image in the environment's registry, with the environment's credentials.
+///
+/// # Errors
+/// [`FailureReason::Registry`]: the environment has no registry, or its settings are invalid.
+pub fn target(row: &DeploymentRow, environment: &Environment) -> Result<Target, PushFailure> {
+    let invalid = |detail: String| PushFailure::new(FailureReason::Registry, detail);
+    let Some(repository) = environment.repository(&row.organization, &row.agent) else {
+        return Err(invalid(format!("The environment {:?} has no registry for images.", environment.name)));
+    };
+    // Registries delete images without a tag.
+    let text = format!("{repository}:v{}", row.number);
+    let reference = Reference::parse(&text).map_err(|error| invalid(format!("{text:?}: {error}")))?;
+    let mut target = Target::new(reference);
+    target.plain_http = environment.images.plain_http;
+    target.ca = environment.images.ca.clone().map(Bytes::from);
+    if let Some((name, password)) = &environment.images.credentials {
+        target.credentials = Credentials::basic(name.clone(), password.expose());
+    }
+    Ok(target)
+}
+
+fn failure(error: &PushError) -> PushFailure {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    if let PushError::Archive(ArchiveError::Read(why)) = error
+        && !matches!(why.kind(), InvalidData | InvalidInput | UnexpectedEof)
+    {
+        // The source broke off; the archive may be fine.
+        return PushFailure::new(FailureReason::UploadLost, error.to_string()).once_more();
+    }
+    let reason = match (error.fault(), error) {
+        // An archive that ends early is a bad archive: its end did arrive.
+        (_, PushError::Archive(_)) | (Fault::Archive, _) => FailureReason::BadImage,
+        (Fault::Registry | Fault::Network | Fault::Credentials | Fault::Settings, _) => FailureReason::Registry,
+        (Fault::Us, PushError::TooLong(_)) => FailureReason::UploadLost,
+        (Fault::Us, _) => FailureReason::Internal,
+    };
+    if reason == FailureReason::Internal {
+        tracing::error!(%error, "a push failed because of a bug");
+    }
+    let failure = PushFailure::new(reason, error.to_string());
+    if error.is_retriable() && reason != FailureReason::BadImage { failure.once_more() } else { failure }
+}

@@ -1,0 +1,166 @@
+//! `cofferdam serve`: all roles in one process tree, or those that `--role` names.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use cofferdam_cli::Folders;
+use cofferdam_controller::config::{self, Config, Flags};
+use cofferdam_controller::server::{self, Announce, Door, Programs, Started};
+use cofferdam_core::chain;
+use cofferdam_identity::KeySource;
+use cofferdam_runtime::tool_worker::ToolWorkerConfig;
+use cofferdam_runtime::worker::WorkerConfig;
+
+use crate::telemetry::{self, LogFormat, env};
+use crate::workers::{check_kernels, tool_program, worker_program};
+
+/// Serve the HTTP API, with a sandbox worker of its own.
+///
+/// Settings come from flags, then the environment, then the file of --config.
+#[derive(clap::Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct Args {
+    /// The address to listen on [default: 127.0.0.1:8080] [env: COFFERDAM_LISTEN]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<String>,
+    /// The folder of the database, the key, the cache and suspended sessions
+    /// [default: $XDG_DATA_HOME/cofferdam] [env: COFFERDAM_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Roles to run: `controller` or `api` (with COFFERDAM_WORKERS), `code-runner`, `aws-operator` (images from S3 to
+    /// ECR, with DATABASE_URL) [default: all]
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
+    roles: Vec<String>,
+    /// A TOML file with further settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    folders: Folders,
+    /// [default: text on a terminal, json elsewhere]
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
+}
+
+/// Lines have at most 79 characters: wrapping would break the columns.
+const HELP: &str = "\
+Environment:
+  COFFERDAM_API_KEY      the key to accept; if not set, one is made and kept in
+                         the data folder
+  DATABASE_URL           postgres://... instead of SQLite in the data folder
+  COFFERDAM_WORKERS      http://HOST:PORT,... of code-runners
+  COFFERDAM_WORKER_TOKEN the token between controllers and code-runners
+  COFFERDAM_MAX_*        the limits that a run can ask for: WALL_MS, CPU_MS,
+                         MEMORY_BYTES, OUTPUT_BYTES, DISK_BYTES, FILES
+  COFFERDAM_DEFAULT_*    the limits of a run that asks for none, same names
+  COFFERDAM_MAX_SESSIONS, COFFERDAM_MAX_SESSIONS_PER_KEY
+  COFFERDAM_SESSION_MAX_LIFE_S, COFFERDAM_IDLE_SUSPEND_S
+  COFFERDAM_POLICY       a YAML file: grants that tools and runs can get
+  COFFERDAM_REGISTRIES   HOST,... of registries for tools
+  COFFERDAM_DRAIN_S      how long a shutdown waits for running requests
+  COFFERDAM_LOG          the log level: error, warn, info, debug
+  OTEL_EXPORTER_OTLP_ENDPOINT
+                         http://HOST:4318 of an OpenTelemetry collector
+
+/health, /ready and /openapi.json need no key, nor does /metrics from this machine.
+
+Examples:
+  cofferdam serve
+  cofferdam serve --listen 0.0.0.0:8080 --data-dir /var/lib/cofferdam
+  export COFFERDAM_WORKER_TOKEN=...                          # on both machines
+  cofferdam serve --role code-runner --listen 10.0.0.7:9090  # on the first
+  export COFFERDAM_WORKERS=http://10.0.0.7:9090              # on the second
+  cofferdam serve --role controller";
+
+fn worker_config(config: &Config, folders: &Folders) -> anyhow::Result<WorkerConfig> {
+    let table = serde_json::to_value(&config.workers.local).context("[worker]")?;
+    let mut worker: WorkerConfig = serde_json::from_value(table).context("the [worker] table is invalid")?;
+    worker.kernels_dir = folders.kernels()?;
+    check_kernels(&worker.kernels_dir)?;
+    worker.cache_dir = folders.cache(&config.data_dir)?;
+    worker.state_dir = std::path::absolute(config.data_dir.join("worker"))?;
+    worker.idle_suspend_s = config.sessions.idle_suspend_s;
+    worker.max_sessions = usize::try_from(config.sessions.max).unwrap_or(usize::MAX);
+    worker.drain_s = worker.drain_s.min(config.drain.as_secs());
+    Ok(worker)
+}
+
+fn tool_config(config: &Config, folders: &Folders) -> anyhow::Result<ToolWorkerConfig> {
+    let table = serde_json::to_value(&config.workers.tools).context("[tool_worker]")?;
+    let mut worker: ToolWorkerConfig = serde_json::from_value(table).context("the [tool_worker] table is invalid")?;
+    worker.cache_dir = folders.cache(&config.data_dir)?;
+    worker.drain_s = worker.drain_s.min(config.drain.as_secs());
+    Ok(worker)
+}
+
+/// The data folder if nothing names one.
+pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
+    Ok(config::default_data_dir(&env)?)
+}
+
+pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
+    // All files of the server are for its owner only.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let format = args.log_format.unwrap_or_else(LogFormat::fitting);
+    let _telemetry = telemetry::start(format, "info")?;
+    let file = match &args.config {
+        Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
+        None => None,
+    };
+    let flags = Flags { listen: args.listen, data_dir: args.data_dir, roles: args.roles };
+    let config = Config::parse(&flags, &env, file.as_deref())?;
+    let programs = match config.roles.local_worker() {
+        true => Some(Programs {
+            worker: worker_program(&worker_config(&config, &args.folders)?, format)?,
+            tools: tool_program(&tool_config(&config, &args.folders)?, format)?,
+        }),
+        false => None,
+    };
+    let announce = Announce {
+        started: Box::new(greet),
+        progress: Box::new(|line| eprintln!("{line}")),
+        ready: Box::new(|| eprintln!("ready")),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(server::serve(config, programs, announce));
+    served.map_err(|error| anyhow::anyhow!(chain(&error)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn greet(started: &Started) {
+    let url = format!("http://{}", started.address);
+    let (place, key) = match &started.door {
+        Door::CodeRunner => {
+            return print(&format!(
+                "Cofferdam's code-runner listens on {url} for controllers that know COFFERDAM_WORKER_TOKEN."
+            ));
+        }
+        Door::AwsOperator => {
+            return print(&format!(
+                "Cofferdam's aws-operator copies images from S3 to ECR; {url} has /health, /ready and /metrics."
+            ));
+        }
+        Door::Api(KeySource::Environment) => ("COFFERDAM_API_KEY".to_owned(), "$COFFERDAM_API_KEY".to_owned()),
+        Door::Api(KeySource::File(path)) => (path.display().to_string(), format!("$(cat '{}')", path.display())),
+    };
+    print(&format!(
+        "Cofferdam listens on {url}
+The API key is in {place}. Things to try:
+
+  curl -s {url}/v1/runs -H \"x-api-key: {key}\" -H 'content-type: application/json' \\
+    -d '{{\"language\": \"python\", \"code\": \"import pandas as pd\\npd.DataFrame({{\\\"n\\\": [1, 2, 3]}}).describe()\"}}'
+
+  curl -sN {url}/v1/runs -H \"x-api-key: {key}\" -H 'content-type: application/json' -H 'accept: text/event-stream' \\
+    -d '{{\"language\": \"javascript\", \"code\": \"for (const n of [1, 2, 3]) console.log(n ** 2)\"}}'
+
+  curl -s {url}/v1/sessions -H \"x-api-key: {key}\" -H 'content-type: application/json' -d '{{\"language\": \"python\"}}'
+"
+    ));
+}
+
+/// A server continues if its standard output is closed.
+fn print(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
