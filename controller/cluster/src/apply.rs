@@ -11,7 +11,7 @@ use crate::kubernetes::Kubernetes;
 use crate::names::{self, workload_name};
 use crate::objects;
 use crate::wire::{RequestError, Wire};
-use crate::words::Asked;
+use crate::words::{Asked, redacted};
 use crate::{ClusterError, Workload};
 
 impl Kubernetes {
@@ -95,6 +95,5 @@ impl Kubernetes {
 
 /// Removes the variables' values: a cluster's error may quote the object that it refuses.
 fn without_values(text: &str, workload: &Workload) -> String {
-    let values = workload.env.values().map(|value| value.expose()).filter(|value| value.len() >= 6);
-    values.fold(text.to_owned(), |text, value| text.replace(value, "[secret]"))
+    redacted(text, workload.env.values())
 }

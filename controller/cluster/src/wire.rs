@@ -10,7 +10,7 @@ use kube::core::{Request, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::words::{self, Asked};
+use crate::words::{self, Asked, redacted};
 use crate::{ClusterError, names};
 
 /// The timeout from a request to the end of its answer.
@@ -114,8 +114,7 @@ impl Wire {
 
     /// The cluster's text without our credentials.
     fn scrub(&self, text: &str) -> String {
-        let long = self.secrets.iter().map(Secret::expose).filter(|secret| secret.len() >= 6);
-        long.fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
+        redacted(text, &self.secrets)
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {

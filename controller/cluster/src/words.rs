@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use cofferdam_core::Secret;
+use cofferdam_redact::{MARK, Redactor};
 use kube::core::Status;
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
@@ -34,6 +36,15 @@ pub(crate) fn clean(text: &str) -> String {
     let half = MAX_SHOWN / 2;
     let (begin, end) = (flat.chars().take(half), flat.chars().skip(count - half));
     begin.chain(" ... ".chars()).chain(end).collect()
+}
+
+/// Foreign text without these values, in any of their forms, and without what looks like a credential. Shows nothing of
+/// it if there are more values than can be looked for.
+pub(crate) fn redacted<'a>(text: &str, values: impl IntoIterator<Item = &'a Secret>) -> String {
+    match Redactor::new(values.into_iter().map(Secret::expose)) {
+        Ok(redactor) => redactor.line(text).into_owned(),
+        Err(_) => MARK.to_owned(),
+    }
 }
 
 /// An API server refused a request.
