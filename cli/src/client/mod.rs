@@ -6,11 +6,12 @@ mod find;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
 use cofferdam_contract::Problem;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -25,6 +26,7 @@ pub(crate) use error::ClientError;
 pub(crate) use find::{block_on, find};
 
 const MAX_ANSWER_BYTES: usize = 1 << 30;
+const MAX_EVENT_BYTES: usize = 256 << 20;
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 /// The host in URLs of calls over a Unix socket.
@@ -188,21 +190,45 @@ async fn body(mut response: Response) -> Result<Bytes, ClientError> {
     Ok(whole.freeze())
 }
 
-/// Server-sent events as they come.
-pub(crate) struct Events(SseStream<reqwest::Body>);
+/// Server-sent events as they come, each of at most [`MAX_EVENT_BYTES`].
+pub(crate) struct Events {
+    events: SseStream<reqwest::Body>,
+    /// Bytes that came since the last event.
+    pending: Arc<AtomicUsize>,
+}
 
 /// Sends a request and reads its answer as events.
 pub(crate) async fn events(request: RequestBuilder) -> Result<Events, ClientError> {
     let mut accept = HeaderMap::new();
     accept.insert(ACCEPT, HeaderValue::from_static(EVENTS));
     // `headers` replaces where `header` would add.
-    Ok(Events(SseStream::new(reqwest::Body::from(open(request.headers(accept)).await?))))
+    let response = open(request.headers(accept)).await?;
+    let pending = Arc::new(AtomicUsize::new(0));
+    let pieces = bounded(response.bytes_stream(), Arc::clone(&pending), MAX_EVENT_BYTES);
+    Ok(Events { events: SseStream::new(reqwest::Body::wrap_stream(pieces)), pending })
+}
+
+/// Ends a stream with an error when more than `max` bytes come without an event, which resets `pending`.
+fn bounded<E: std::error::Error + Send + Sync + 'static>(
+    pieces: impl Stream<Item = Result<Bytes, E>>,
+    pending: Arc<AtomicUsize>,
+    max: usize,
+) -> impl Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
+    pieces.map(move |piece| {
+        let piece = piece?;
+        if pending.fetch_add(piece.len(), Ordering::Relaxed) + piece.len() > max {
+            return Err(format!("an event is larger than {max} bytes").into());
+        }
+        Ok(piece)
+    })
 }
 
 impl Events {
     /// The next event; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Result<Option<Sse>, ClientError> {
-        self.0.next().await.transpose().map_err(|error| ClientError::broken(&error))
+        let event = self.events.next().await.transpose().map_err(|error| ClientError::broken(&error))?;
+        self.pending.store(0, Ordering::Relaxed);
+        Ok(event)
     }
 }
 

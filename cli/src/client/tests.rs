@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
+use futures_util::stream;
+
 use super::*;
 
 /// Answers one call with `answer` and returns what was asked.
@@ -102,4 +104,16 @@ fn only_http_urls_are_servers() {
     }
     assert_eq!(segment("a b/ä"), "a%20b%2F%C3%A4");
     assert_eq!(segments("a b/c~.d"), "a%20b/c~.d");
+}
+
+#[tokio::test]
+async fn an_event_without_end_is_given_up() {
+    let pieces =
+        |number: usize| stream::iter((0..number).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(b"data: x"))));
+    let pending = Arc::new(AtomicUsize::new(0));
+    let ended: Vec<_> = bounded(pieces(4), Arc::clone(&pending), 20).collect().await;
+    assert_eq!(ended.iter().filter(|piece| piece.is_ok()).count(), 2);
+    assert!(ended[2].as_ref().unwrap_err().to_string().contains("larger than 20 bytes"));
+    pending.store(0, Ordering::Relaxed);
+    assert!(bounded(pieces(2), pending, 20).all(|piece| std::future::ready(piece.is_ok())).await, "an event resets it");
 }
