@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Command::Internal(command) => internal::main(command),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("cofferdam: {error:#}");
+        telemetry::tell(format_args!("cofferdam: {error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -13,7 +13,7 @@ use cofferdam_identity::KeySource;
 use cofferdam_runtime::tool_worker::ToolWorkerConfig;
 use cofferdam_runtime::worker::WorkerConfig;
 
-use crate::telemetry::{self, LogFormat, env};
+use crate::telemetry::{self, LogFormat, env, tell};
 use crate::workers::{check_kernels, tool_program, worker_program};
 
 /// Serve the HTTP API, with a sandbox worker of its own.
@@ -117,11 +117,8 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         }),
         false => None,
     };
-    let announce = Announce {
-        started: Box::new(greet),
-        progress: Box::new(|line| eprintln!("{line}")),
-        ready: Box::new(|| eprintln!("ready")),
-    };
+    let announce =
+        Announce { started: Box::new(greet), progress: Box::new(|line| tell(line)), ready: Box::new(|| tell("ready")) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(server::serve(config, programs, announce));
     served.map_err(|error| anyhow::anyhow!(chain(&error)))?;

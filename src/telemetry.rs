@@ -1,6 +1,6 @@
 //! Logs to standard error, and sends traces to an OpenTelemetry collector if `OTEL_EXPORTER_OTLP_ENDPOINT` names one.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -39,12 +39,18 @@ pub(crate) struct Telemetry {
     provider: Option<SdkTracerProvider>,
 }
 
+/// Writes a line for a person to standard error. A line that cannot be written is lost: a closed pipe or a full disk must
+/// not end the process, as `eprintln!` would.
+pub(crate) fn tell(line: impl std::fmt::Display) {
+    let _ = writeln!(stderr(), "{line}");
+}
+
 impl Drop for Telemetry {
     fn drop(&mut self) {
         if let Some(provider) = &self.provider
             && let Err(error) = provider.shutdown()
         {
-            eprintln!("cofferdam: the last traces could not be sent: {error}");
+            tell(format_args!("cofferdam: the last traces could not be sent: {error}"));
         }
     }
 }

@@ -20,7 +20,7 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::{LOG, LogFormat, env};
+use crate::telemetry::{LOG, LogFormat, env, tell};
 
 /// The only variables that a worker inherits.
 const PASSED_ON: [&str; 2] = [LOG, "RUST_BACKTRACE"];
@@ -98,7 +98,7 @@ pub(crate) async fn start_own(folders: WorkerFolders) -> anyhow::Result<Box<dyn 
     // Only long work is worth a line, and the start itself is quick.
     let progress = Box::new(|line: &str| {
         if line != STARTING {
-            eprintln!("{line}");
+            tell(line);
         }
     });
     let supervision =

@@ -7,22 +7,9 @@ use std::time::{Duration, Instant};
 use cofferdam_logs::{LogQuery, LogsConfig};
 use cofferdam_redact::Redactor;
 
-use super::cluster::{FakeCluster, workload};
 use super::{Event, Place, Reader, ask, history, in_order, watch};
-
-/// Runs a test again in a process of its own, whose memory no other test uses. Returns false in that process.
-fn alone(test: &str) -> bool {
-    const ALONE: &str = "COFFERDAM_TEST_ALONE";
-    if std::env::var_os(ALONE).is_some() {
-        return false;
-    }
-    let mut program = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = program.args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    eprint!("{text}");
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-    true
-}
+use cofferdam_testkit::alone::alone;
+use cofferdam_testkit::cluster::{FakeCluster, workload};
 
 /// Private memory of this process in MiB.
 fn memory() -> u64 {
@@ -33,7 +20,7 @@ fn memory() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_of_any_kind_stay_lines() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs().await;
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);
@@ -68,7 +55,7 @@ async fn lines_of_any_kind_stay_lines() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_are_gone_before_anything_is_stored_or_shown() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs().await;
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);
@@ -105,7 +92,7 @@ async fn secrets_are_gone_before_anything_is_stored_or_shown() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_writes_too_fast_is_cut_down_and_said_so() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let limits = LogsConfig { rate: 200_000, ..LogsConfig::default() };
     let logs = place.logs_with(limits).await;
     let (noisy, calm) = (workload("noisy", 1), workload("calm", 1));
@@ -144,7 +131,7 @@ async fn followers_that_do_not_read_cost_nothing_and_lose_nothing() {
     if alone("attacks::followers_that_do_not_read_cost_nothing_and_lose_nothing") {
         return;
     }
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs_with(LogsConfig { rate: 1 << 30, ..LogsConfig::default() }).await;
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);
@@ -182,7 +169,7 @@ async fn followers_that_do_not_read_cost_nothing_and_lose_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_retention_removed_is_told_as_a_gap() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs_with(LogsConfig { bytes: 100_000, rate: 1 << 30, ..LogsConfig::default() }).await;
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);

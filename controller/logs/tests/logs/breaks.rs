@@ -8,12 +8,12 @@ use std::time::Duration;
 use cofferdam_logs::LogQuery;
 use tokio::runtime::{Builder, Runtime};
 
-use super::cluster::{FakeCluster, workload};
 use super::{Place, Reader, ask, history, in_order, plain, texts, watch};
+use cofferdam_testkit::cluster::{FakeCluster, workload};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_breaks_loses_nothing() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs().await;
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);
@@ -44,7 +44,7 @@ fn controller() -> Runtime {
 
 #[test]
 fn a_killed_controller_is_followed_by_one_that_refills() {
-    let (place, (cluster, any)) = (Arc::new(Place::new()), FakeCluster::new());
+    let (place, (cluster, any)) = (Arc::new(Place::new()), FakeCluster::pair());
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);
     let mut seen: BTreeMap<u64, String> = BTreeMap::new();
@@ -102,7 +102,7 @@ fn a_killed_controller_is_followed_by_one_that_refills() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_is_read_to_its_last_line_before_it_goes() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs().await;
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);
@@ -128,7 +128,7 @@ async fn a_pod_is_read_to_its_last_line_before_it_goes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_ended_is_not_read_again_and_again() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs().await;
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);

@@ -3,7 +3,6 @@
 
 mod attacks;
 mod breaks;
-mod cluster;
 mod reading;
 mod stores;
 

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cofferdam_contract::{AgentId, OrganizationId};
 use cofferdam_logs::{LogQuery, Query};
 
-use super::cluster::{FakeCluster, workload};
 use super::{Event, Place, Reader, ask, history, in_order, texts, watch};
+use cofferdam_testkit::cluster::{FakeCluster, workload};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_are_live_and_say_where_they_come_from() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs().await;
     let (one, two) = (workload("a", 1), workload("a", 2));
     let pod = cluster.pod(&one, "a-v1-x", 0);
@@ -53,7 +53,7 @@ async fn lines_are_live_and_say_where_they_come_from() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn filters_say_what_a_model_says() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs().await;
     let id = workload("a", 3);
     let pod = cluster.pod(&id, "p", 0);
@@ -128,7 +128,7 @@ async fn filters_say_what_a_model_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn followers_that_come_at_any_time_get_every_line_once() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs().await;
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);
@@ -167,7 +167,7 @@ async fn followers_that_come_at_any_time_get_every_line_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_followers_use_one_stream_and_leave_nothing() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs().await;
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);

@@ -20,8 +20,8 @@ use object_store::{
     PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::cluster::{FakeCluster, workload};
 use super::{Event, Place, Reader, ask, history, in_order, texts, watch};
+use cofferdam_testkit::cluster::{FakeCluster, workload};
 
 /// An object store that can be down.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl ObjectStore for Flaky {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_down_for_a_while_costs_no_line() {
-    let (mut place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (mut place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let down = Arc::new(AtomicBool::new(true));
     place.objects = Arc::new(Flaky { inner: Arc::clone(&place.objects), down: Arc::clone(&down) });
     let logs = place.logs_with(LogsConfig { rate: 1 << 30, ..LogsConfig::default() }).await;
@@ -169,7 +169,7 @@ async fn a_store_that_is_down_for_a_while_costs_no_line() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_controller_shows_what_this_one_collects_and_takes_over() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let (one, two) = (place.logs().await, place.logs().await);
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);
@@ -216,7 +216,7 @@ async fn another_controller_shows_what_this_one_collects_and_takes_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_agents_log_is_gone_and_its_numbers_are_not_used_again() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs().await;
     let id = workload("a", 1);
     let pod = cluster.pod(&id, "p", 0);
@@ -243,7 +243,7 @@ async fn a_deleted_agents_log_is_gone_and_its_numbers_are_not_used_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_logs_that_nobody_uses_are_swept() {
-    let (place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     let logs = place.logs_with(LogsConfig { days: 3, ..LogsConfig::default() }).await;
     for agent in ["old", "young"] {
         let id = workload(agent, 1);
@@ -277,7 +277,7 @@ async fn s3_keeps_logs() {
         endpoint: Some(endpoint),
         credentials: Some(("test".to_owned(), Secret::new("test"))),
     };
-    let (mut place, (cluster, any)) = (Place::new(), FakeCluster::new());
+    let (mut place, (cluster, any)) = (Place::new(), FakeCluster::pair());
     place.objects = Arc::new(s3(&settings).unwrap());
     let (logs, other) = (place.logs().await, place.logs().await);
     let id = workload("a", 1);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cofferdam_cluster::{
     AnyCluster, Cluster, ClusterError, Clusters, Lines, Place, PodName, Seen, Workload, WorkloadFailure, WorkloadId,
 };
-use cofferdam_contract::FailureReason;
+use cofferdam_contract::{AgentId, FailureReason, OrganizationId};
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
@@ -92,7 +92,19 @@ impl Placed {
     }
 }
 
+/// The identity of a version of an agent of the default organization.
+pub fn workload(agent: &str, version: u64) -> WorkloadId {
+    let organization = OrganizationId::default_organization();
+    WorkloadId { organization, agent: AgentId::parse(agent).unwrap(), version }
+}
+
 impl FakeCluster {
+    /// The cluster for the test, and the same one for the code under test.
+    pub fn pair() -> (Arc<Self>, AnyCluster) {
+        let cluster = Arc::new(Self::default());
+        (Arc::clone(&cluster), cluster)
+    }
+
     /// Counts one half of a call, and stops the driver at `stop_at`.
     async fn point(&self) {
         let stops = {
