@@ -83,6 +83,8 @@ pub(crate) fn start(format: LogFormat, default_level: &str) -> anyhow::Result<Te
 }
 
 fn provider() -> anyhow::Result<SdkTracerProvider> {
+    // The exporter's client is built without one of its own. An error says that one is set already.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let exporter =
         opentelemetry_otlp::SpanExporter::builder().with_http().build().context("OTEL_EXPORTER_OTLP_ENDPOINT")?;
     let name = env("OTEL_SERVICE_NAME").unwrap_or_else(|| "cofferdam".to_owned());

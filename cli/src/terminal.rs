@@ -16,12 +16,12 @@ const CLOSED: u8 = 141;
 #[error("standard output is closed")]
 pub(crate) struct Closed;
 
-/// Writes a line to standard output.
+/// Writes a line to standard output, without what would drive the terminal: servers decide on parts of it.
 macro_rules! say {
     ($($text:tt)*) => { $crate::terminal::line(format_args!($($text)*)) };
 }
 
-/// Writes a line to standard error, if that is open.
+/// Writes a line to standard error, if that is open, without what would drive the terminal.
 macro_rules! note {
     ($($text:tt)*) => { $crate::terminal::error_line(format_args!($($text)*)) };
 }
@@ -29,11 +29,11 @@ macro_rules! note {
 pub(crate) use {note, say};
 
 pub(crate) fn line(text: Arguments<'_>) -> anyhow::Result<()> {
-    text_to(&mut std::io::stdout().lock(), format_args!("{text}\n"))
+    text_to(&mut std::io::stdout().lock(), format_args!("{}\n", replaced(&text.to_string(), &['\t', '\n'])))
 }
 
 pub(crate) fn error_line(text: Arguments<'_>) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", replaced(&text.to_string(), &['\t', '\n']));
 }
 
 /// Writes text as it is to standard output.
@@ -67,9 +67,13 @@ pub(crate) fn failed(error: &anyhow::Error, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Replaces the characters that control a terminal.
+/// Replaces the characters that control a terminal, ends of lines too.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    replaced(text, &['\t'])
+}
+
+fn replaced(text: &str, kept: &[char]) -> String {
+    text.chars().map(|c| if c.is_control() && !kept.contains(&c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use crate::ids::IdVisitor;
 
 /// The longest agent id. Ids become part of Kubernetes names and repository names, so they use only letters that both
 /// allow.
@@ -14,8 +17,8 @@ pub const MAX_AGENT_ID: usize = 64;
 pub struct AgentIdError(pub String);
 
 /// An agent's name within its organization: 1 to 64 of `a-z`, `0-9` and `-`, with a letter or digit first and last.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AgentId(String);
 
@@ -44,6 +47,13 @@ impl TryFrom<String> for AgentId {
     }
 }
 
+impl<'de> Deserialize<'de> for AgentId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "an agent id: 1 to 64 of a-z, 0-9 and `-`, with a letter or digit first and last";
+        deserializer.deserialize_str(IdVisitor::new(expected, |text| Self::parse(text).ok()))
+    }
+}
+
 impl From<AgentId> for String {
     fn from(id: AgentId) -> String {
         id.0
@@ -57,7 +67,7 @@ impl fmt::Display for AgentId {
 }
 
 /// The state of a deployment. The database and the API use these names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, VariantArray, IntoStaticStr, EnumString)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum DeploymentState {
     /// Waiting for the image, or receiving it.
@@ -81,48 +91,49 @@ pub enum DeploymentState {
 }
 
 impl DeploymentState {
-    pub const ALL: [Self; 9] = [
-        Self::Uploading,
-        Self::Pushing,
-        Self::Applying,
-        Self::Starting,
-        Self::Up,
-        Self::CrashLoop,
-        Self::Failed,
-        Self::Stopping,
-        Self::Stopped,
-    ];
-
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Uploading => "Uploading",
-            Self::Pushing => "Pushing",
-            Self::Applying => "Applying",
-            Self::Starting => "Starting",
-            Self::Up => "Up",
-            Self::CrashLoop => "CrashLoop",
-            Self::Failed => "Failed",
-            Self::Stopping => "Stopping",
-            Self::Stopped => "Stopped",
-        }
+        self.into()
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == text)
+        text.parse().ok()
     }
 
     /// The name in the xpander contract, which shows every state on the way up as `Starting`.
     pub fn contract_name(self) -> &'static str {
         match self {
             Self::Uploading | Self::Pushing | Self::Applying | Self::Starting => "Starting",
-            other => other.name(),
+            Self::Up | Self::CrashLoop | Self::Failed | Self::Stopping | Self::Stopped => self.name(),
         }
     }
 
     /// True if the state changes only when a user does something.
     pub fn is_settled(self) -> bool {
-        matches!(self, Self::Up | Self::Failed | Self::Stopped)
+        match self {
+            Self::Up | Self::Failed | Self::Stopped => true,
+            Self::Uploading | Self::Pushing | Self::Applying | Self::Starting | Self::CrashLoop | Self::Stopping => {
+                false
+            }
+        }
     }
+
+    pub fn progress(self) -> Progress {
+        match self {
+            Self::Uploading | Self::Pushing | Self::Applying | Self::Starting => Progress::Pending,
+            Self::Up => Progress::Up,
+            Self::CrashLoop | Self::Failed => Progress::Failed,
+            Self::Stopping | Self::Stopped => Progress::Stopped,
+        }
+    }
+}
+
+/// The progress of a deployment, coarser than its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    Pending,
+    Up,
+    Failed,
+    Stopped,
 }
 
 /// Why a deployment failed, as finely as a program needs to tell the cases apart.
@@ -281,7 +292,7 @@ mod tests {
 
     #[test]
     fn states_have_one_name_each() {
-        for state in DeploymentState::ALL {
+        for state in DeploymentState::VARIANTS.iter().copied() {
             assert_eq!(DeploymentState::parse(state.name()), Some(state));
             assert_eq!(serde_json::to_string(&state).unwrap(), format!("{:?}", state.name()));
         }

@@ -2,12 +2,42 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Characters of an invalid id that its error repeats.
+const MAX_SHOWN: usize = 80;
+const EXPECTED: &str = "an id: 1 to 64 letters, digits, '-' or '_'";
 
 /// The text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a valid id: 1 to 64 letters, digits, '-' or '_'")]
 pub struct IdError(pub String);
+
+/// Reads an id from text. A text that is not an id is an invalid value; a number is of an invalid type.
+pub(crate) struct IdVisitor<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Option<T>,
+}
+
+impl<T> IdVisitor<T> {
+    pub(crate) fn new(expected: &'static str, parse: fn(&str) -> Option<T>) -> Self {
+        Self { expected, parse }
+    }
+}
+
+impl<T> Visitor<'_> for IdVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        let shown = || text.chars().take(MAX_SHOWN).collect::<String>();
+        (self.parse)(text).ok_or_else(|| E::invalid_value(Unexpected::Str(&shown()), &self))
+    }
+}
 
 fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -16,8 +46,8 @@ fn is_id(text: &str) -> bool {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(into = "String")]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub struct $name(String);
 
@@ -29,7 +59,7 @@ macro_rules! id {
 
             /// Accepts 1 to 64 ASCII letters, digits, `-` and `_`, so that an id is always one safe path segment.
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                if is_id(text) { Ok(Self(text.to_owned())) } else { Err(IdError(text.chars().take(80).collect())) }
+                if is_id(text) { Ok(Self(text.to_owned())) } else { Err(IdError(text.chars().take(MAX_SHOWN).collect())) }
             }
 
             pub fn as_str(&self) -> &str {
@@ -41,6 +71,12 @@ macro_rules! id {
             type Error = IdError;
             fn try_from(text: String) -> Result<Self, IdError> {
                 Self::parse(&text)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(IdVisitor::new(EXPECTED, |text| Self::parse(text).ok()))
             }
         }
 

@@ -20,7 +20,7 @@ pub mod tool;
 pub mod uplink;
 pub mod worker;
 
-pub use agent::{AgentId, DeploymentState, FailureReason, LogLine, Resources};
+pub use agent::{AgentId, DeploymentState, FailureReason, LogLine, Progress, Resources};
 pub use files::{FileEntry, FileInput, FilesInput, PathError, normalize_path};
 pub use grants::{FilesGrant, GrantKind, Grants, HttpGrant, KeyValueGrant, LlmGrant, SecretGrant};
 pub use ids::{DeploymentId, OrganizationId, RunId, SessionId};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 
 /// The limits of one run, all set. An outcome names the limit that stopped it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,8 +125,11 @@ impl From<Limits> for LimitsRequest {
 }
 
 /// The name of a limit, as in requests and in `error.name` of an outcome with status `limit`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, EnumString, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum LimitName {
     WallMs,
@@ -143,30 +147,12 @@ pub enum LimitName {
 }
 
 impl LimitName {
-    pub const ALL: [Self; 9] = [
-        Self::WallMs,
-        Self::CpuMs,
-        Self::MemoryBytes,
-        Self::OutputBytes,
-        Self::DiskBytes,
-        Self::Files,
-        Self::OpenFiles,
-        Self::Stack,
-        Self::HostMemory,
-    ];
-
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WallMs => "wall_ms",
-            Self::CpuMs => "cpu_ms",
-            Self::MemoryBytes => "memory_bytes",
-            Self::OutputBytes => "output_bytes",
-            Self::DiskBytes => "disk_bytes",
-            Self::Files => "files",
-            Self::OpenFiles => "open_files",
-            Self::Stack => "stack",
-            Self::HostMemory => "host_memory",
-        }
+        self.into()
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        name.parse().ok()
     }
 }
 

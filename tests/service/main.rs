@@ -14,6 +14,7 @@ mod quiet;
 mod remote;
 mod replaced;
 mod tools;
+mod traces;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use cofferdam_contract::{DeploymentState, Progress};
 use serde_json::Value;
 
 use crate::terminal::plain;
@@ -59,7 +60,8 @@ fn write(out: &mut String, agent: &Value, versions: &Value) -> std::fmt::Result 
             plain(word(version, "detail"))
         )?;
     }
-    let failed = agent.get("latest").filter(|latest| matches!(word(latest, "state"), "Failed" | "CrashLoop"));
+    let progress = |version: &Value| DeploymentState::parse(word(version, "state")).map(DeploymentState::progress);
+    let failed = agent.get("latest").filter(|latest| progress(latest) == Some(Progress::Failed));
     let lines = failed.and_then(|latest| latest.get("last_lines")).and_then(Value::as_array);
     if let Some(lines) = lines.filter(|lines| !lines.is_empty()) {
         writeln!(out, "\nlast lines of {}", number(failed))?;

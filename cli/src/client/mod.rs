@@ -26,6 +26,8 @@ pub(crate) use error::ClientError;
 pub(crate) use find::{block_on, find};
 
 const MAX_ANSWER_BYTES: usize = 1 << 30;
+/// A problem, or what the place of an upload says.
+const MAX_SUMMARY_BYTES: usize = 1 << 20;
 const MAX_EVENT_BYTES: usize = 256 << 20;
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -57,9 +59,12 @@ pub(crate) struct Server {
 impl Server {
     /// From `http://HOST[:PORT][/PREFIX]`, or https.
     pub(crate) fn at(url: &str, key: Option<&str>) -> anyhow::Result<Self> {
-        let mut parsed = Url::parse(url).with_context(|| format!("COFFERDAM_URL {url:?}"))?;
+        // A password may stand before an `@`.
+        let shown = if url.contains('@') { String::new() } else { format!(" {url:?}") };
+        let wrong = || format!("COFFERDAM_URL{shown} is not http://HOST:PORT or https://HOST");
+        let mut parsed = Url::parse(url).with_context(wrong)?;
         if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
-            bail!("COFFERDAM_URL {url:?} is not http://HOST:PORT or https://HOST");
+            bail!(wrong());
         }
         parsed.set_query(None);
         parsed.set_fragment(None);
@@ -163,27 +168,27 @@ async fn open(request: RequestBuilder) -> Result<Response, ClientError> {
 
 /// Sends a request and returns the body of a successful answer.
 pub(crate) async fn call(request: RequestBuilder) -> Result<Bytes, ClientError> {
-    body(open(request).await?).await
+    body(open(request).await?, MAX_ANSWER_BYTES).await
 }
 
 /// The error of an answer that is not a success.
 pub(crate) async fn refusal(response: Response) -> ClientError {
     let status = response.status();
-    let body = body(response).await.unwrap_or_default();
+    let body = body(response, MAX_SUMMARY_BYTES).await.unwrap_or_default();
     serde_json::from_slice::<Problem>(&body)
         .map_or(ClientError::Status(status), |problem| ClientError::Refused(Box::new(problem)))
 }
 
 /// The JSON of an answer that may have none.
 pub(crate) async fn summary(response: Response) -> serde_json::Value {
-    body(response).await.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default()
+    body(response, MAX_SUMMARY_BYTES).await.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default()
 }
 
-async fn body(mut response: Response) -> Result<Bytes, ClientError> {
+async fn body(mut response: Response, max: usize) -> Result<Bytes, ClientError> {
     let mut whole = BytesMut::new();
     while let Some(piece) = response.chunk().await.map_err(|error| ClientError::broken(&error))? {
-        if whole.len() + piece.len() > MAX_ANSWER_BYTES {
-            return Err(ClientError::TooLarge(MAX_ANSWER_BYTES));
+        if whole.len() + piece.len() > max {
+            return Err(ClientError::TooLarge(max));
         }
         whole.extend_from_slice(&piece);
     }

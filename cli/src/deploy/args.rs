@@ -29,7 +29,7 @@ pub struct Args {
     /// An environment variable of the agent; stored encrypted, never shown again
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub(crate) variables: Vec<String>,
-    /// A file of environment variables, one NAME=VALUE per line
+    /// A file of environment variables, one NAME=VALUE per line; as in Docker's, quotes and `$` are kept
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
     /// A secret of the organization, passed as an environment variable of the same name

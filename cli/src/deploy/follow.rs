@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cofferdam_contract::LogLine;
+use cofferdam_contract::{LogLine, Progress};
 
 use super::wire::{Deployment, Event};
 use super::{Ended, look, path};
@@ -26,20 +26,21 @@ pub(super) async fn wait(
         // A stream that ends early is opened again after the last event.
         let _ = tokio::time::timeout(left, events(server, &place, &mut last, &mut shown)).await;
         match look(server, &deployment.agent, deployment.number).await {
-            Ok(deployment) => match deployment.state.as_str() {
-                "Up" => return Ok((Ended::Done, deployment)),
-                "Failed" | "CrashLoop" | "Stopped" | "Stopping" => {
+            Ok(deployment) => match deployment.progress() {
+                Progress::Up => return Ok((Ended::Done, deployment)),
+                Progress::Failed | Progress::Stopped => {
                     explain(&deployment, &shown);
                     return Ok((Ended::NotUp, deployment));
                 }
-                state if Instant::now() >= until => {
+                Progress::Pending if Instant::now() >= until => {
                     note!(
-                        "still {state} after --timeout; the deployment continues: cofferdam agent show {}",
+                        "still {} after --timeout; the deployment continues: cofferdam agent show {}",
+                        deployment.state,
                         deployment.agent
                     );
                     return Ok((Ended::Waited, deployment));
                 }
-                _ => {}
+                Progress::Pending => {}
             },
             Err(error) if Instant::now() >= until => return Err(error),
             Err(_) => {}
@@ -60,8 +61,9 @@ async fn events(server: &Server, place: &str, last: &mut String, shown: &mut Str
         let Ok(event) = serde_json::from_str::<Event>(&sent.data.unwrap_or_default()) else { continue };
         let detail = if event.detail.is_empty() { String::new() } else { format!("  {}", event.detail) };
         note!("{:<10}{detail}", event.state);
+        let is_last = event.is_last();
         *shown = event.detail;
-        if matches!(event.state.as_str(), "Up" | "Failed" | "CrashLoop" | "Stopped") {
+        if is_last {
             return Ok(());
         }
     }

@@ -19,7 +19,7 @@ use crate::Machine;
 use crate::client::{ClientError, Server, block_on, exchange, find, json as with_json, read, refusal, segment};
 use crate::terminal::{failed, json as print_json, note};
 use args::Args;
-use source::Source;
+use source::DeploySource;
 use wire::{Deployment, Link};
 
 /// The exit statuses, as `cofferdam deploy --help` lists them.
@@ -44,17 +44,22 @@ pub(crate) fn main(args: &Args, machine: &dyn Machine) -> ExitCode {
 
 fn run(args: &Args, machine: &dyn Machine) -> anyhow::Result<Ended> {
     let spec = spec(args)?;
-    let source = Source::find(&args.image)?;
+    let source = DeploySource::find(&args.image)?;
     let server = find(machine)?;
     block_on(deploy(&server, args, source, spec))
 }
 
-async fn deploy(server: &Server, args: &Args, source: Source, mut spec: Map<String, Value>) -> anyhow::Result<Ended> {
+async fn deploy(
+    server: &Server,
+    args: &Args,
+    source: DeploySource,
+    mut spec: Map<String, Value>,
+) -> anyhow::Result<Ended> {
     if args.create {
         create(server, &args.agent, args.environment.as_deref()).await?;
     }
     match source {
-        Source::Reference(image) => {
+        DeploySource::Reference(image) => {
             spec.insert("image".to_owned(), json!(image));
         }
         source => {

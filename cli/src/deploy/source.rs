@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use super::layout::Layout;
 
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum DeploySource {
     File {
         path: PathBuf,
         size: u64,
@@ -21,7 +21,7 @@ pub(super) enum Source {
     Reference(String),
 }
 
-impl Source {
+impl DeploySource {
     /// # Errors
     /// `text` is neither a file nor a reference.
     pub(super) fn find(text: &str) -> anyhow::Result<Self> {
@@ -91,18 +91,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.tar");
         std::fs::write(&file, b"12345").unwrap();
-        let source = Source::find(file.to_str().unwrap()).unwrap();
+        let source = DeploySource::find(file.to_str().unwrap()).unwrap();
         assert_eq!((source.size(), source.is_resumable()), (Some(5), true));
         let mut rest = String::new();
         source.open(3).unwrap().read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "45");
         for reference in ["r.example/a:1", "localhost:5000/a", "localhost/a", "r.example/a/b@sha256:00"] {
-            assert!(matches!(Source::find(reference).unwrap(), Source::Reference(_)), "{reference}");
+            assert!(matches!(DeploySource::find(reference).unwrap(), DeploySource::Reference(_)), "{reference}");
         }
         for neither in ["agent.tar.gz", "./agent", "agent", "team/agent", "/nowhere/agent:1"] {
-            assert!(Source::find(neither).is_err(), "{neither}");
+            assert!(DeploySource::find(neither).is_err(), "{neither}");
         }
-        let error = Source::find(folder.path().to_str().unwrap()).unwrap_err().to_string();
+        let error = DeploySource::find(folder.path().to_str().unwrap()).unwrap_err().to_string();
         assert!(error.contains("oci-layout"), "{error}");
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use bytes::Bytes;
+use cofferdam_contract::Progress;
 use futures_util::stream;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -13,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::look;
-use super::source::Source;
+use super::source::DeploySource;
 use super::wire::Link;
 use crate::client::{Server, exchange, refusal, summary};
 use crate::terminal::note;
@@ -24,7 +25,7 @@ const MAX_ATTEMPTS: u32 = 8;
 const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 /// The archive from byte `from` on, read by a thread of its own.
-fn body(source: &Source, from: u64, bar: &ProgressBar) -> std::io::Result<Body> {
+fn body(source: &DeploySource, from: u64, bar: &ProgressBar) -> std::io::Result<Body> {
     let mut reader = source.open(from)?;
     let (send, mut pieces) = mpsc::channel(4);
     std::thread::spawn(move || {
@@ -94,7 +95,7 @@ impl Place {
 ///
 /// # Errors
 /// The server refused it, or cannot be reached any more.
-pub(super) async fn upload(server: &Server, agent: &str, link: Link, source: Source) -> anyhow::Result<()> {
+pub(super) async fn upload(server: &Server, agent: &str, link: Link, source: DeploySource) -> anyhow::Result<()> {
     let place = Place::new(server, &link)?;
     let bar = bar(source.size());
     let (mut from, mut in_vain) = (0, 0);
@@ -139,7 +140,7 @@ enum Failed {
     Broke(anyhow::Error),
 }
 
-async fn send(place: &Place, source: &Source, from: u64, bar: &ProgressBar) -> Result<Value, Failed> {
+async fn send(place: &Place, source: &DeploySource, from: u64, bar: &ProgressBar) -> Result<Value, Failed> {
     let refused = |error: std::io::Error| Failed::Refused(anyhow::Error::new(error).context("reading the archive"));
     let mut request = if from == 0 {
         place.request(Method::PUT)
@@ -177,7 +178,7 @@ async fn offset(place: &Place) -> Option<u64> {
 /// The cause if the deployment has failed.
 async fn ended(server: &Server, agent: &str, number: u64) -> Option<String> {
     let deployment = look(server, agent, number).await.ok()?;
-    (deployment.state == "Failed").then_some(deployment.detail)
+    (deployment.progress() == Progress::Failed).then_some(deployment.detail)
 }
 
 /// Shows the result, with the layers if the server counts them.

@@ -1,6 +1,7 @@
 //! The parts of the deploy-agent post's answers that this program shows.
 
 use anyhow::Context;
+use cofferdam_contract::{DeploymentState, Progress};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -33,6 +34,11 @@ pub(super) struct Deployment {
 }
 
 impl Deployment {
+    /// Its progress. A state that only a newer server knows counts as pending.
+    pub(super) fn progress(&self) -> Progress {
+        DeploymentState::parse(&self.state).map_or(Progress::Pending, DeploymentState::progress)
+    }
+
     /// # Errors
     /// The answer is not a deployment.
     pub(super) fn read(answer: Value) -> anyhow::Result<Self> {
@@ -48,4 +54,11 @@ pub(super) struct Event {
     pub(super) state: String,
     #[serde(default)]
     pub(super) detail: String,
+}
+
+impl Event {
+    /// True if the deployment is no longer on its way.
+    pub(super) fn is_last(&self) -> bool {
+        DeploymentState::parse(&self.state).is_some_and(|state| state.progress() != Progress::Pending)
+    }
 }

@@ -103,7 +103,7 @@ fn decode(content: &str) -> anyhow::Result<Vec<u8>> {
 
 fn explanation(error: &RunError) -> String {
     let trimmed = error.traceback.trim_end();
-    let limit = LimitName::ALL.iter().any(|limit| limit.as_str() == error.name);
+    let limit = LimitName::parse(&error.name).is_some();
     match (trimmed.is_empty(), limit) {
         (true, true) => error.message.clone(),
         (true, false) => format!("{}: {}", error.name, error.message),

@@ -1,41 +1,31 @@
 //! The kinds of grants. Each side's list of capabilities matches on [`GrantKind`] without a wildcard, so that a new kind
 //! compiles only once every side handles it.
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::Grants;
 
-/// Defines the enum and its list together, so that the list is complete.
-macro_rules! kinds {
-    ($($kind:ident $name:literal),+ $(,)?) => {
-        /// A kind of grant. In the order of the fields of [`Grants`].
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum GrantKind {
-            $($kind),+
-        }
-
-        impl GrantKind {
-            pub const ALL: &[Self] = &[$(Self::$kind),+];
-
-            /// The field of [`Grants`].
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$kind => $name),+
-                }
-            }
-        }
-    };
-}
-
-kinds! {
-    Http "http",
-    Secrets "secrets",
-    Tools "tools",
-    KeyValue "keyvalue",
-    Files "files",
-    Config "config",
-    Llm "llm",
+/// A kind of grant. In the order of the fields of [`Grants`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum GrantKind {
+    Http,
+    Secrets,
+    Tools,
+    KeyValue,
+    Files,
+    Config,
+    Llm,
 }
 
 impl GrantKind {
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The field of [`Grants`].
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
     /// True if the gateway carries out the requests of this kind of grant.
     const fn needs_gateway(self) -> bool {
         match self {

@@ -11,15 +11,14 @@ use crate::kubernetes::Kubernetes;
 use crate::names::{self, workload_name};
 use crate::objects;
 use crate::wire::{RequestError, Wire};
-use crate::words::{Asked, redacted};
+use crate::words::Asked;
 use crate::{ClusterError, Workload};
 
 impl Kubernetes {
     pub(crate) async fn apply_workload(&self, workload: &Workload) -> Result<(), ClusterError> {
         objects::check(workload)?;
         let wire = self.wire().await?;
-        let applied = self.apply_all(wire, workload).await;
-        applied.map_err(|error| error.rewritten(|text| without_values(text, workload)))
+        self.apply_all(wire, workload).await
     }
 
     async fn apply_all(&self, wire: &Wire, workload: &Workload) -> Result<(), ClusterError> {
@@ -40,11 +39,11 @@ impl Kubernetes {
         let policy = async {
             let policy = objects::network_policy(workload, &self.namespace, &self.options);
             let applied = wire.apply(&self.path::<NetworkPolicy>(), &name, &policy).await;
-            applied.map(drop).map_err(|e| self.explained(wire, e, "apply", "NetworkPolicy"))
+            applied.map(drop).map_err(|e| self.refused(wire, e, "apply", "NetworkPolicy", workload))
         };
         tokio::try_join!(policy, self.apply_beside(wire, workload, owner.as_ref(), there.is_some()))?;
         let job = wire.apply(&self.path::<Job>(), &name, &objects::job(workload, &self.options)).await;
-        let job = job.map_err(|e| self.explained(wire, e, "apply", "Job"))?;
+        let job = job.map_err(|e| self.refused(wire, e, "apply", "Job", workload))?;
         match (owner, objects::owned_by(&job)) {
             (None, Some(owner)) => self.apply_beside(wire, workload, Some(&owner), true).await,
             _ => Ok(()),
@@ -63,7 +62,7 @@ impl Kubernetes {
         let account = async {
             let account = objects::service_account(workload, owner.cloned());
             let applied = wire.apply(&self.path::<ServiceAccount>(), &name, &account).await;
-            applied.map(drop).map_err(|e| self.explained(wire, e, "apply", "ServiceAccount"))
+            applied.map(drop).map_err(|e| self.refused(wire, e, "apply", "ServiceAccount", workload))
         };
         let secret = async {
             let secret = objects::secret(workload, owner.cloned());
@@ -75,10 +74,10 @@ impl Kubernetes {
             {
                 // Left over from a Job that is gone, with other values; a Secret of ours is immutable.
                 let deleted = wire.delete(&path, &name, &DeleteParams::default()).await;
-                deleted.map_err(|e| self.explained(wire, e, "delete", "Secret"))?;
+                deleted.map_err(|e| self.refused(wire, e, "delete", "Secret", workload))?;
                 applied = wire.apply(&path, &name, &secret).await;
             }
-            applied.map(drop).map_err(|e| self.explained(wire, e, "apply", "Secret"))
+            applied.map(drop).map_err(|e| self.refused(wire, e, "apply", "Secret", workload))
         };
         tokio::try_join!(account, secret).map(drop)
     }
@@ -89,11 +88,11 @@ impl Kubernetes {
 
     /// A failed request as this crate's error.
     pub(crate) fn explained(&self, wire: &Wire, failure: RequestError, verb: &str, kind: &str) -> ClusterError {
-        wire.explain(failure, &Asked { verb, kind, namespace: &self.namespace })
+        wire.explain(failure, &Asked { verb, kind, namespace: &self.namespace, workload: None })
     }
-}
 
-/// Removes the variables' values: a cluster's error may quote the object that it refuses.
-fn without_values(text: &str, workload: &Workload) -> String {
-    redacted(text, workload.env.values())
+    /// A failed request about this workload.
+    fn refused(&self, wire: &Wire, failure: RequestError, verb: &str, kind: &str, of: &Workload) -> ClusterError {
+        wire.explain(failure, &Asked { verb, kind, namespace: &self.namespace, workload: Some(of) })
+    }
 }

@@ -24,15 +24,4 @@ impl ClusterError {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Conflict(_))
     }
-
-    /// The same error with its text rewritten.
-    pub(crate) fn rewritten(self, rewrite: impl Fn(&str) -> String) -> Self {
-        match self {
-            Self::None(text) => Self::None(rewrite(&text)),
-            Self::Settings(text) => Self::Settings(rewrite(&text)),
-            Self::Unreachable(text) => Self::Unreachable(rewrite(&text)),
-            Self::Refused(text) => Self::Refused(rewrite(&text)),
-            Self::Conflict(text) => Self::Conflict(rewrite(&text)),
-        }
-    }
 }

@@ -108,13 +108,11 @@ impl Wire {
     pub(crate) fn explain(&self, failure: RequestError, asked: &Asked<'_>) -> ClusterError {
         match failure {
             RequestError::Other(error) => error,
-            RequestError::Api(status) => words::refused(&status, asked, &self.server, |text| self.scrub(text)),
+            RequestError::Api(status) => words::refused(&status, asked, &self.server, |text| {
+                let values = asked.workload.iter().flat_map(|workload| workload.env.values());
+                redacted(text, self.secrets.iter().chain(values))
+            }),
         }
-    }
-
-    /// The cluster's text without our credentials.
-    fn scrub(&self, text: &str) -> String {
-        redacted(text, &self.secrets)
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {

@@ -8,26 +8,28 @@ use cofferdam_redact::{MARK, Redactor};
 use kube::core::Status;
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
-use crate::ClusterError;
 use crate::dial::DialError;
 use crate::wire::ANSWER_TIMEOUT;
+use crate::{ClusterError, Workload};
 
 /// Characters of a cluster's own text that are passed on.
 const MAX_SHOWN: usize = 600;
-/// Characters of it that are read.
-const MAX_READ: usize = 64 << 10;
+/// A longer text of the cluster is not shown at all: cut before it is redacted, it could show a part of a secret.
+const MAX_MESSAGE_BYTES: usize = 256 << 10;
 
 /// The request that failed, for its error text.
 pub(crate) struct Asked<'a> {
     pub verb: &'a str,
     pub kind: &'a str,
     pub namespace: &'a str,
+    /// The workload of the request: the cluster may quote the values of its variables.
+    pub workload: Option<&'a Workload>,
 }
 
 /// Puts foreign text on one line, bounded in length. Keeps the beginning and the end of a long text, because an API
 /// server says the reason after it has quoted the object.
 pub(crate) fn clean(text: &str) -> String {
-    let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_READ).collect();
+    let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let flat = flat.split_whitespace().collect::<Vec<_>>().join(" ");
     let count = flat.chars().count();
     if count <= MAX_SHOWN {
@@ -42,7 +44,7 @@ pub(crate) fn clean(text: &str) -> String {
 /// it if there are more values than can be looked for.
 pub(crate) fn redacted<'a>(text: &str, values: impl IntoIterator<Item = &'a Secret>) -> String {
     match Redactor::new(values.into_iter().map(Secret::expose)) {
-        Ok(redactor) => redactor.line(text).into_owned(),
+        Ok(redactor) => redactor.text(text).into_owned(),
         Err(_) => MARK.to_owned(),
     }
 }
@@ -54,9 +56,13 @@ pub(crate) fn refused(
     server: &str,
     scrub: impl Fn(&str) -> String,
 ) -> ClusterError {
-    let said = clean(&scrub(&status.message));
+    // Redacted as it came: a value is found only while its spaces are its own, and whole.
+    let said = match status.message.len() {
+        0..=MAX_MESSAGE_BYTES => clean(&scrub(&status.message)),
+        bytes => format!("[{bytes} bytes, too many to show]"),
+    };
     let says = |words: &str| status.message.contains(words);
-    let Asked { verb, kind, namespace } = asked;
+    let Asked { verb, kind, namespace, .. } = asked;
     match status.code {
         401 => ClusterError::Refused(format!(
             "The cluster at {server} does not accept our credentials (401): the token or certificate of the kubeconfig is wrong \
@@ -88,7 +94,7 @@ pub(crate) fn refused(
     }
 }
 
-fn forbidden(said: &str, says: impl Fn(&str) -> bool, Asked { verb, kind, namespace }: &Asked<'_>) -> ClusterError {
+fn forbidden(said: &str, says: impl Fn(&str) -> bool, Asked { verb, kind, namespace, .. }: &Asked<'_>) -> ClusterError {
     if says("is being terminated") {
         return ClusterError::Conflict(format!("The namespace {namespace} is being deleted: {said}"));
     }

@@ -1,9 +1,14 @@
 //! The scopes of a key. `admin` covers everything; `run` and `deploy` cover `read`.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
+use utoipa::ToSchema;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema, EnumString, IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Scope {
     Admin,
     Deploy,
@@ -12,15 +17,8 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 4] = [Self::Admin, Self::Deploy, Self::Run, Self::Read];
-
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Deploy => "deploy",
-            Self::Run => "run",
-            Self::Read => "read",
-        }
+        self.into()
     }
 }
 
@@ -37,7 +35,7 @@ impl Scopes {
 
     /// Parses the store's text. Names that this version does not know are ignored.
     pub fn from_text(text: &str) -> Self {
-        Self::new(text.split(',').filter_map(|name| Scope::ALL.into_iter().find(|s| s.as_str() == name)).collect())
+        Self::new(text.split(',').filter_map(|name| name.parse().ok()).collect())
     }
 
     pub fn to_text(&self) -> String {

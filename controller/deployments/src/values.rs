@@ -129,10 +129,8 @@ pub(crate) fn redactor(values: &BTreeMap<String, Secret>, row: &DeploymentRow) -
     Redactor::for_env(values, &secrets)
 }
 
-/// The last lines of a failed container as the API shows them: without secrets, bounded. No lines at all if there are too
-/// many secrets to look for.
-pub(crate) fn shown_lines(values: &BTreeMap<String, Secret>, row: &DeploymentRow, lines: &[String]) -> Vec<String> {
-    let Ok(redactor) = redactor(values, row) else { return Vec::new() };
+/// The last lines of a failed container as the API shows them: without secrets, bounded.
+pub(crate) fn shown_lines(redactor: &Redactor, lines: &[String]) -> Vec<String> {
     // All lines are redacted before some are left out: a private key may begin above those that are kept.
     let lines = redactor.lines(lines);
     let from = lines.len().saturating_sub(MAX_LINES);

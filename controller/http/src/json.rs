@@ -11,13 +11,20 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
+use crate::mismatch::{self, Mismatch};
 use crate::{ApiError, body};
 
 /// The largest body of a request that is not a run or an upload.
 const MAX_BODY: usize = 1 << 20;
 /// Longer texts are parsed on a thread of their own.
 const MAX_INLINE_BYTES: usize = 256 << 10;
+
+/// Characters of a parser's message that a client is shown.
+const MAX_DETAIL: usize = 500;
+/// The escapes of a surrogate pair, which is where the parser stands when half of one is missing.
+const ESCAPED_PAIR_BYTES: usize = 12;
 
 /// A parsed JSON body, or a JSON answer.
 pub struct Json<T>(pub T);
@@ -103,26 +110,48 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     })?;
     match serde_json::from_str::<Object<T>>(text) {
         Ok(Object(value)) => Ok(value),
-        Err(error) => Err(refusal(&error).into()),
+        Err(error) => Err(refusal::<T>(text, &error).into()),
     }
 }
 
-fn refusal(error: &serde_json::Error) -> Problem {
-    let text: String = error.to_string().chars().take(500).collect();
-    match error.classify() {
-        _ if text.contains("hex escape") => {
-            Problem::malformed(format!("The body is not JSON: {text} (half of a surrogate pair is no character)"))
-        }
-        // A value of the right type that is invalid.
-        serde_json::error::Category::Data
-            if ["is not a valid id", "is not an agent id"].iter().any(|part| text.contains(part))
-                || text.starts_with("unknown variant") =>
-        {
-            Problem::invalid(text)
-        }
-        serde_json::error::Category::Data => Problem::malformed(text),
-        _ => Problem::malformed(format!("The body is not JSON: {text}")),
+fn refusal<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> Problem {
+    let detail: String = error.to_string().chars().take(MAX_DETAIL).collect();
+    if has_half_pair(text, error) {
+        let text = format!("The body is not JSON: {detail} (half of a surrogate pair is no character)");
+        return Problem::malformed(text);
     }
+    match error.classify() {
+        Category::Data => match mismatch::of::<Object<T>>(text) {
+            Mismatch::Value => Problem::invalid(detail),
+            Mismatch::Shape => Problem::malformed(detail),
+        },
+        Category::Io | Category::Syntax | Category::Eof => {
+            Problem::malformed(format!("The body is not JSON: {detail}"))
+        }
+    }
+}
+
+/// Returns true if the error is at an escape that is half of a surrogate pair.
+fn has_half_pair(text: &str, error: &serde_json::Error) -> bool {
+    let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let before = line.as_bytes().get(..error.column().min(line.len())).unwrap_or_default();
+    let from = before.len().saturating_sub(2 * ESCAPED_PAIR_BYTES);
+    let before = before.get(from..).unwrap_or_default();
+    let Some(start) = before.windows(2).rposition(|bytes| bytes == b"\\u") else { return false };
+    // Farther back, it is not what the parser stumbled over.
+    let near = before.len() - start <= ESCAPED_PAIR_BYTES;
+    let pair = start.checked_sub(6).and_then(|first| unit(before, first)).is_some_and(|unit| unit >> 10 == 0x36);
+    match unit(before, start).map(|unit| unit >> 10) {
+        Some(0x36) => near,
+        Some(0x37) => near && !pair,
+        _ => false,
+    }
+}
+
+/// The UTF-16 unit that is escaped there.
+fn unit(bytes: &[u8], start: usize) -> Option<u16> {
+    let digits = bytes.get(start..start + 6)?.strip_prefix(b"\\u")?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -140,7 +169,12 @@ mod tests {
             (b"{\"language\":\"python\",\"code\":1}", 400, "invalid type"),
             (b"{\"language\":\"python\",\"code\":\"1\",\"x\":1}", 400, "unknown field `x`"),
             (b"{\"language\":\"ruby\",\"code\":\"1\"}", 422, "unknown variant `ruby`"),
-            (b"{\"code\":\"1\",\"session\":\"../x\"}", 422, "not a valid id"),
+            (b"{\"code\":\"1\",\"session\":\"../x\"}", 422, "expected an id"),
+            (b"{\"code\":\"1\",\"session\":5}", 400, "invalid type"),
+            (b"{\"code\":\"is not a valid id\",\"unknown variant\":1}", 400, "unknown field"),
+            (b"{\"code\":\"hex escape\"", 400, "EOF"),
+            (b"{\"language\":\"python\",\"code\":\"1\",\"limits\":{\"wall_ms\":-1}}", 400, "invalid value"),
+            (b"{\"code\":\n\"\\ud83d\\ude00\" 1}", 400, "expected `,`"),
             (b"{\"language\":\"python\",\"code\":\"\\ud800\"}", 400, "surrogate"),
             (b"{\"language\":\"python\",\"code\":\"\\udc00\"}", 400, "surrogate"),
             (b"{\"language\":\"python\",\"code\":\"1\",\"files\":{\"a\":\"\\ud800\"}}", 400, "surrogate"),
@@ -152,6 +186,7 @@ mod tests {
             let problem = parse::<RunRequest>(body).err().unwrap().problem();
             assert_eq!(problem.status, status, "{problem:?}");
             assert!(problem.detail.contains(part), "{problem:?}, expected {part}");
+            assert_eq!(problem.detail.contains("surrogate"), part == "surrogate", "{problem:?}");
         }
         let deep = format!("{{\"language\":\"python\",\"code\":\"1\",\"files\":{}", "[".repeat(100_000));
         assert!(parse::<RunRequest>(deep.as_bytes()).is_err());

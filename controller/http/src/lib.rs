@@ -5,6 +5,7 @@
 mod body;
 mod error;
 mod json;
+mod mismatch;
 mod refusals;
 
 pub use body::read as read_body;

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use cofferdam_contract::{OrganizationId, Problem};
 use futures_util::stream;
 use http::HeaderMap;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, CACHE_CONTROL};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use cofferdam_core::Caller;
@@ -22,12 +21,12 @@ use cofferdam_tools::Tools;
 
 /// The interval between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// A keep-alive comment is sent after this many checks without a change.
-const CHECKS_PER_KEEP_ALIVE: u32 = 15;
+/// The interval of keep-alive comments on a silent stream.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Concurrent streams, of all clients together.
 const MAX_STREAMS: usize = 1_024;
 
-const NOTICE: &str = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
+const NOTICE: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 
 /// Watches one organization's tools for changes.
 pub(crate) struct Watch {
@@ -62,18 +61,6 @@ struct Listening {
     _place: SemaphorePermit<'static>,
 }
 
-impl Listening {
-    async fn next(&mut self) -> &'static str {
-        for _ in 0..CHECKS_PER_KEEP_ALIVE {
-            if self.watch.look().await {
-                return NOTICE;
-            }
-            tokio::time::sleep(CHECK_INTERVAL).await;
-        }
-        ": \n\n"
-    }
-}
-
 /// `GET /mcp`: server-sent events, one per change.
 ///
 /// # Errors
@@ -91,9 +78,9 @@ pub(crate) async fn changes(
     let place = PLACES.try_acquire().map_err(|_| Problem::overloaded("Too many clients listen for changes."))?;
     let listening = Listening { watch: Watch::new(&tools, &caller), _place: place };
     let events = stream::unfold(listening, |mut listening| async move {
-        let event = listening.next().await;
-        Some((Ok::<_, Infallible>(Bytes::from_static(event.as_bytes())), listening))
+        listening.watch.changed().await;
+        Some((Ok::<_, Infallible>(Event::default().event("message").data(NOTICE)), listening))
     });
-    let head = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
-    Ok((head, Body::from_stream(events)).into_response())
+    let events = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL));
+    Ok(([(CACHE_CONTROL, "no-store")], events).into_response())
 }

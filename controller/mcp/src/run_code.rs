@@ -11,8 +11,10 @@ use cofferdam_contract::{
 use http_body_util::{BodyExt, Limited};
 use rmcp::ErrorData as McpError;
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotations};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::tools::refused;
 use crate::Error;
@@ -27,20 +29,32 @@ const MAX_OUTCOME: usize = 128 << 20;
 const NEW: &str = "new";
 const IMAGES: [&str; 2] = ["image/png", "image/jpeg"];
 
-#[derive(Deserialize)]
+// The comments are the descriptions that models read.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 struct Arguments {
+    #[schemars(extend("enum" = ["python", "javascript", "typescript"]), with = "String")]
     language: Language,
+    /// The source code. The value of the last expression is a result.
     code: String,
+    /// The id of the session whose state to use, or "new" to create one. Without it, the code runs in a fresh sandbox.
     #[serde(default)]
+    #[schemars(with = "String")]
     session: Option<String>,
     #[serde(default)]
     stdin: String,
+    /// Files to put into the working folder
     #[serde(default)]
+    #[schemars(with = "Vec<File>")]
     files: FilesInput,
+    /// Permissions that the code needs, such as {"http": [{"host": "api.example.com"}]}
     #[serde(default)]
+    #[schemars(with = "JsonObject")]
     grants: Grants,
+    /// Limits of the run, such as {"wall_ms": 10000}
     #[serde(default)]
+    #[schemars(with = "JsonObject")]
     limits: LimitsRequest,
 }
 
@@ -50,33 +64,31 @@ pub(crate) fn tool() -> Tool {
     LISTED.get_or_init(make).clone()
 }
 
+/// A file of the arguments, as clients are told it; [`FilesInput`] takes other forms too.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct File {
+    path: String,
+    #[schemars(default)]
+    content: String,
+    #[schemars(default, extend("contentEncoding" = "base64"))]
+    content_base64: String,
+}
+
+fn input_schema() -> JsonObject {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.meta_schema = None);
+    let mut schema = settings.into_generator().into_root_schema_for::<Arguments>();
+    // The names of the fields say enough, and clients send a field or leave it out.
+    schema.remove("title");
+    let fields = schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut);
+    for field in fields.filter_map(Value::as_object_mut) {
+        field.remove("default");
+    }
+    schema.as_object().cloned().unwrap_or_default()
+}
+
 fn make() -> Tool {
-    let input = json!({
-        "type": "object",
-        "properties": {
-            "language": {"type": "string", "enum": ["python", "javascript", "typescript"]},
-            "code": {"type": "string", "description": "The source code. The value of the last expression is a result."},
-            "session": {"type": "string", "description": "The id of the session whose state to use, or \"new\" to create one. Without it, the code runs in a fresh sandbox."},
-            "stdin": {"type": "string"},
-            "files": {
-                "type": "array",
-                "description": "Files to put into the working folder",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "path": {"type": "string"},
-                        "content": {"type": "string"},
-                        "content_base64": {"type": "string", "contentEncoding": "base64"}
-                    },
-                    "required": ["path"]
-                }
-            },
-            "grants": {"type": "object", "description": "Permissions that the code needs, such as {\"http\": [{\"host\": \"api.example.com\"}]}"},
-            "limits": {"type": "object", "description": "Limits of the run, such as {\"wall_ms\": 10000}"}
-        },
-        "required": ["language", "code"],
-        "additionalProperties": false
-    });
     let output = json!({
         "type": "object",
         "properties": {
@@ -93,12 +105,12 @@ fn make() -> Tool {
         },
         "required": ["id", "status", "stdout", "stderr"]
     });
-    let object = |value: Value| Arc::new(value.as_object().cloned().unwrap_or_default());
+    let output = output.as_object().cloned().unwrap_or_default();
     let description = "Run Python, JavaScript or TypeScript in a WebAssembly sandbox without files of the host, other \
                        processes, or a network that `grants` does not ask for. Returns standard output, the last expression's value, figures and \
                        files.";
-    let mut tool = Tool::new(NAME, description, object(input));
-    tool.output_schema = Some(object(output));
+    let mut tool = Tool::new(NAME, description, input_schema());
+    tool.output_schema = Some(Arc::new(output));
     tool.annotations = Some(ToolAnnotations::with_title("Run code").destructive(false).open_world(false));
     tool
 }
@@ -195,4 +207,34 @@ fn result(outcome: &Outcome) -> CallToolResult {
         if outcome.status == Status::Ok { CallToolResult::success(content) } else { CallToolResult::error(content) };
     result.structured_content = Some(structured);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_of_what_is_read() {
+        let schema = Value::Object(input_schema());
+        let fields = schema["properties"].as_object().unwrap();
+        let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        for name in ["language", "code", "session", "stdin", "files", "grants", "limits"] {
+            assert!(names.contains(&name), "{name} in {names:?}");
+        }
+        assert_eq!(names.len(), 7);
+        assert_eq!(schema["type"], "object");
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(schema["required"], json!(["language", "code"]));
+        assert_eq!(fields["session"]["type"], "string");
+        assert_eq!(fields["grants"]["type"], "object");
+        assert_eq!(fields["files"]["items"]["required"], json!(["path"]));
+        assert_eq!(fields["files"]["items"]["properties"]["content_base64"]["contentEncoding"], "base64");
+        assert!(fields["code"]["description"].as_str().unwrap().starts_with("The source code."));
+        // Clients that inline nothing would lose what a reference names.
+        assert!(!schema.to_string().contains("$ref") && !schema.to_string().contains("$schema"), "{schema}");
+        for language in fields["language"]["enum"].as_array().unwrap() {
+            let arguments = json!({"language": language, "code": "1", "files": [{"path": "a", "content": "x"}]});
+            assert!(serde_json::from_value::<Arguments>(arguments).is_ok(), "{language}");
+        }
+    }
 }

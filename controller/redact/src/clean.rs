@@ -13,9 +13,11 @@ pub(crate) fn clean(line: &str) -> Cow<'_, str> {
     }
     let mut text = String::with_capacity(line.len());
     let mut rest = line.chars();
+    // Looking for an end that is not there again and again would take quadratic time.
+    let mut may_end = true;
     while let Some(c) = rest.next() {
         match c {
-            '\u{1b}' => skip_escape(&mut rest),
+            '\u{1b}' => skip_escape(&mut rest, &mut may_end),
             // The same as ESC and `[`.
             '\u{9b}' => skip_parameters(&mut rest),
             '\t' => text.push(c),
@@ -26,7 +28,8 @@ pub(crate) fn clean(line: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-fn skip_escape(rest: &mut std::str::Chars<'_>) {
+/// `may_end` becomes false once the rest of the line is known to have no end of a title or link.
+fn skip_escape(rest: &mut std::str::Chars<'_>, may_end: &mut bool) {
     match rest.clone().next() {
         Some('[') => {
             rest.next();
@@ -35,6 +38,9 @@ fn skip_escape(rest: &mut std::str::Chars<'_>) {
         // A title or a link ends with BEL or ESC `\`. One without an end loses its head only.
         Some(']' | 'P' | '_' | '^' | 'X') => {
             rest.next();
+            if !*may_end {
+                return;
+            }
             let mut end = rest.clone();
             while let Some(c) = end.next() {
                 if c == '\u{7}' || (c == '\u{1b}' && end.clone().next() == Some('\\')) {
@@ -45,6 +51,7 @@ fn skip_escape(rest: &mut std::str::Chars<'_>) {
                     return;
                 }
             }
+            *may_end = false;
         }
         Some(c) if !c.is_control() => {
             rest.next();
@@ -98,6 +105,16 @@ mod tests {
         ] {
             assert_eq!(clean(line), text, "{line:?}");
         }
+    }
+
+    #[test]
+    fn titles_without_an_end_take_linear_time() {
+        let line = "\u{1b}]".repeat(1 << 20);
+        let started = std::time::Instant::now();
+        assert_eq!(clean(&line), "");
+        assert_eq!(clean(&format!("{line}\u{7}after")), "after");
+        // Quadratic, it took minutes.
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
     }
 
     #[test]

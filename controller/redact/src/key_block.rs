@@ -43,6 +43,11 @@ impl KeyBlock {
         self.hides_clean(&clean(line))
     }
 
+    /// True if a clean text has a part of a private key.
+    pub(crate) fn begins(mut self, text: &str) -> bool {
+        self.hides_clean(text)
+    }
+
     fn hides_clean(&mut self, line: &str) -> bool {
         let inside = self.left > 0;
         self.left = self.left.saturating_sub(1);

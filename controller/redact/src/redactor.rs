@@ -76,6 +76,12 @@ impl Redactor {
         KeyBlock::default().show(self, line)
     }
 
+    /// Redacts a text of any length for display, on one line: as [`Self::line`], but not bounded.
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let text = clean(text);
+        if KeyBlock::default().begins(&text) { Cow::Borrowed(MARK) } else { self.redact(text) }
+    }
+
     /// Consecutive lines, as they may be shown, one for each. The first may be in the middle of a private key.
     pub fn lines(&self, lines: &[String]) -> Vec<String> {
         let headless = headless(lines);

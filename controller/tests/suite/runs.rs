@@ -62,7 +62,7 @@ async fn every_bad_body_gets_its_problem() {
         (python(r#","files":[{"path":"a","content_base64":"?"}]"#), 422, "invalid-request", "base64"),
         (python(r#","grants":{"http":[{"host":"*"}]}"#), 422, "invalid-request", "grants"),
         (python(r#","session":"ses_unknown""#), 404, "not-found", "session"),
-        (python(r#","session":"../x""#), 422, "invalid-request", "valid id"),
+        (python(r#","session":"../x""#), 422, "invalid-request", "expected an id"),
         (
             format!(r#"{{"language":"python","code":"{}"}}"#, "x".repeat(10 << 20)).into_bytes(),
             413,

@@ -106,7 +106,7 @@ pub(super) fn parse<T: DeserializeOwned>(what: &str, path: &str, bytes: &[u8]) -
         } else if error.is_syntax() {
             "is not valid JSON"
         } else {
-            "is not what it has to be"
+            "has an unexpected structure"
         };
         let path = shown(path.as_bytes());
         ArchiveError::Bad(format!("{what} {path} {why} (line {line}, column {column}); save the image again"))

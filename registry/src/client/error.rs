@@ -108,7 +108,9 @@ fn advice(kind: &Kind) -> &'static str {
         Kind::Forbidden => "These credentials lack permission; ask the registry's owner for push access",
         Kind::NotFound => "Check the name, and that the repository exists. Some registries need it created first",
         Kind::Limited => "Its rate limit is reached; try again later",
-        Kind::Full => "It is full: free storage or raise the quota, then push again",
+        Kind::Full => {
+            "It is full, or a proxy in front of it does not take that much: free storage or raise the limit, then push again"
+        }
         Kind::Broken => "This is the registry's failure; see its log. Layers that it already has are not sent again",
         Kind::Refused => "See its documentation, or ask its owner",
         Kind::Protocol => "Is it an OCI registry, and is the address right (scheme, host, port)?",
@@ -159,8 +161,8 @@ mod tests {
         let error = ClientError::new(Kind::Full, "r.example", "it answered 507 to a layer");
         assert_eq!(
             error.to_string(),
-            "The registry r.example: it answered 507 to a layer. It is full: free storage or raise the quota, then \
-             push again"
+            "The registry r.example: it answered 507 to a layer. It is full, or a proxy in front of it does not take that \
+             much: free storage or raise the limit, then push again"
         );
         assert_eq!((error.fault(), error.is_retriable()), (Fault::Registry, false));
     }

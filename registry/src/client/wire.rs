@@ -108,7 +108,7 @@ impl Wire {
         let text =
             headers.get(LOCATION).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= MAX_LOCATION);
         let text =
-            text.ok_or_else(|| self.error(Kind::Protocol, format!("its answer to {about} names no place to go on")))?;
+            text.ok_or_else(|| self.error(Kind::Protocol, format!("its answer to {about} has no Location header")))?;
         let wrong = || self.error(Kind::Protocol, format!("its answer to {about} has an invalid location"));
         let mut url = from.join(text).map_err(|_| wrong())?;
         url.set_fragment(None);

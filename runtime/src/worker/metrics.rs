@@ -71,7 +71,7 @@ impl Metrics {
         self.seconds.get_or_create(&LanguageLabels { language }).observe(took.as_secs_f64());
         let limited = outcome.filter(|outcome| matches!(outcome.status, Status::Limit | Status::Timeout));
         if let Some(error) = limited.and_then(|outcome| outcome.error.as_ref()) {
-            let known = cofferdam_contract::LimitName::ALL.iter().any(|limit| limit.as_str() == error.name);
+            let known = cofferdam_contract::LimitName::parse(&error.name).is_some();
             if known {
                 self.limits.get_or_create(&LimitLabels { limit: error.name.clone() }).inc();
             }

@@ -7,14 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::{Path, Query, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use cofferdam_contract::{AgentId, Problem};
 use futures_util::stream;
 use http::HeaderMap;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -78,17 +76,15 @@ pub(super) async fn deployment_events(
         ready: VecDeque::new(),
         done: false,
         began: Instant::now(),
-        said: Instant::now(),
         _place: place,
     };
     // A deployment that cannot be followed is refused with a status, before the stream begins.
     following.look().await?;
     let events = stream::unfold(following, |mut following| async move {
-        let text = following.next().await?;
-        Some((Ok::<_, Infallible>(text), following))
+        let event = following.next().await?;
+        Some((Ok::<_, Infallible>(event), following))
     });
-    let head = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
-    Ok((head, Body::from_stream(events)).into_response())
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL).text("alive")).into_response())
 }
 
 struct Following {
@@ -99,10 +95,9 @@ struct Following {
     after: u64,
     follow: bool,
     listener: Listener,
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Event>,
     done: bool,
     began: Instant,
-    said: Instant,
     _place: SemaphorePermit<'static>,
 }
 
@@ -114,20 +109,19 @@ impl Following {
         let more = events.len() as u64 == PAGE;
         for event in events {
             self.after = event.seq;
-            self.ready.push_back(text(&event));
+            self.ready.push_back(shown(&event));
         }
         if settled && !more && !self.follow {
-            self.ready.push_back(Bytes::from_static(b"event: end\ndata: {}\n\n"));
+            self.ready.push_back(Event::default().event("end").data("{}"));
             self.done = true;
         }
         Ok(())
     }
 
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(text) = self.ready.pop_front() {
-                self.said = Instant::now();
-                return Some(text);
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
             }
             if self.done || self.began.elapsed() >= MAX_STREAM_TIME {
                 return None;
@@ -142,14 +136,11 @@ impl Following {
                     tokio::time::sleep(POLL_INTERVAL).await;
                 }
             }
-            if self.ready.is_empty() && self.said.elapsed() >= KEEP_ALIVE_INTERVAL {
-                self.ready.push_back(Bytes::from_static(b": alive\n\n"));
-            }
         }
     }
 }
 
-fn text(event: &DeploymentEvent) -> Bytes {
+fn shown(event: &DeploymentEvent) -> Event {
     let data = serde_json::to_string(event).unwrap_or_default();
-    Bytes::from(format!("id: {}\nevent: state\ndata: {data}\n\n", event.seq))
+    Event::default().id(event.seq.to_string()).event("state").data(data)
 }

@@ -206,9 +206,14 @@ pub(crate) fn workload() -> Workload {
         id: id(),
         image: format!("registry.example:5000/default/hello@sha256:{}", "0123456789abcdef".repeat(4)),
         architecture: "amd64".to_owned(),
-        env: [("GREETING", "hello"), ("NUMBER", "007"), ("API_KEY", "a-secret-value-of-the-agent")]
-            .map(|(name, value)| (name.to_owned(), Secret::new(value)))
-            .into(),
+        env: [
+            ("GREETING", "hello"),
+            ("NUMBER", "007"),
+            ("API_KEY", "a-secret-value-of-the-agent"),
+            ("SPACED", "alpha  bravo42x\ttabbed"),
+        ]
+        .map(|(name, value)| (name.to_owned(), Secret::new(value)))
+        .into(),
         resources: Resources {
             cpu: Some("500m".to_owned()),
             memory: Some("256Mi".to_owned()),

@@ -6,12 +6,14 @@ use cofferdam_contract::{AgentId, DeploymentId, DeploymentState, FailureReason, 
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row};
+use strum::{EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
 use crate::columns::{Columns, unknown};
 
 /// The state that an agent's owner wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Wanted {
     Run,
     Stop,
@@ -19,14 +21,8 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    const ALL: [Self; 3] = [Self::Run, Self::Stop, Self::Delete];
-
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::Stop => "stop",
-            Self::Delete => "delete",
-        }
+        self.into()
     }
 }
 
@@ -56,13 +52,12 @@ pub struct AgentRow {
 impl FromRow<'_, AnyRow> for AgentRow {
     fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
         let wanted: String = row.try_get("wanted")?;
-        let found = Wanted::ALL.into_iter().find(|known| known.name() == wanted);
         Ok(Self {
             organization: row.id("organization")?,
             id: row.id("id")?,
             name: row.try_get("name")?,
             environment: row.try_get("environment")?,
-            wanted: found.ok_or_else(|| unknown("wanted", wanted))?,
+            wanted: wanted.parse().map_err(|_| unknown("wanted", wanted))?,
             last_number: row.count("last_number")?,
             last_turn: row.count("last_turn")?,
             serving: row.count("serving")?,
@@ -154,7 +149,16 @@ pub struct DeploymentRow {
 impl DeploymentRow {
     /// Returns true if it has ended. Its objects may still have to be removed from the cluster.
     pub fn is_over(&self) -> bool {
-        matches!(self.state, DeploymentState::Failed | DeploymentState::Stopped)
+        match self.state {
+            DeploymentState::Failed | DeploymentState::Stopped => true,
+            DeploymentState::Uploading
+            | DeploymentState::Pushing
+            | DeploymentState::Applying
+            | DeploymentState::Starting
+            | DeploymentState::Up
+            | DeploymentState::CrashLoop
+            | DeploymentState::Stopping => false,
+        }
     }
 
     /// Returns true while there is anything left to do for it.

@@ -12,7 +12,7 @@ use super::write::Failed;
 use super::{Next, Step};
 use crate::Error;
 use crate::request::enter;
-use crate::values::shown_lines;
+use crate::values::{redactor, shown_lines};
 
 /// A version that takes longer to come up is observed less often.
 const SLOW_START: Duration = Duration::from_secs(30);
@@ -28,15 +28,23 @@ impl Step {
         Ok(seen)
     }
 
-    /// A failure that the cluster reports, with the secrets taken out of its lines.
+    /// A failure that the cluster reports, with the secrets taken out of its lines and of what it says.
     async fn redacted(&self, environment: &Environment, failure: WorkloadFailure) -> Failed {
-        let values = self.deployments().values(environment, &self.row).await;
-        let last_lines = match values {
-            Ok(values) => shown_lines(&values, &self.row, &failure.last_lines),
-            // Nothing may be shown unless the secrets are known.
-            Err(_) => Vec::new(),
-        };
-        Failed { reason: Some(failure.reason), detail: failure.detail, exit_code: failure.exit_code, last_lines }
+        let (reason, exit_code) = (Some(failure.reason), failure.exit_code);
+        let values = self.deployments().values(environment, &self.row).await.unwrap_or_default();
+        match redactor(&values, &self.row) {
+            Ok(redactor) if !values.is_empty() => {
+                let detail = redactor.text(&failure.detail).into_owned();
+                let last_lines = shown_lines(&redactor, &failure.last_lines);
+                Failed { reason, detail, exit_code, last_lines }
+            }
+            // Nothing foreign may be shown unless the secrets are known.
+            _ => {
+                let detail =
+                    "The cluster gives a reason, which is not shown because this version's secrets cannot be read.";
+                Failed { reason, detail: detail.to_owned(), exit_code, last_lines: Vec::new() }
+            }
+        }
     }
 
     /// Observes a version on its way up.
