@@ -20,22 +20,23 @@ pub(crate) struct Name {
 /// Splits a number from the unit after it.
 fn split(text: &str) -> Result<(u64, &str), String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    Ok((number.parse().map_err(|e| format!("{e}"))?, unit.trim()))
+    Ok((number.parse().map_err(|_| "expected a number, with or without a unit")?, unit.trim()))
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split(text)?;
+    let (number, unit) = split(text).map_err(|_| "expected a time such as 10s, 500ms or 2m")?;
     let millis = match unit {
         "ms" => 1,
         "" | "s" => 1_000,
         "m" | "min" => 60_000,
-        other => return Err(format!("{other:?} is not a unit of time: use ms, s or m")),
+        "h" => 3_600_000,
+        other => return Err(format!("{other:?} is not a unit of time: use ms, s, m or h")),
     };
     Ok(Duration::from_millis(number.checked_mul(millis).ok_or("too long")?))
 }
 
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
-    let (number, unit) = split(text)?;
+    let (number, unit) = split(text).map_err(|_| "expected a size such as 64MiB or 1GiB")?;
     let shift = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 0,
         "k" | "kib" | "kb" => 10,
@@ -63,7 +64,8 @@ mod tests {
             ("2m", Some(120_000)),
             ("3", Some(3_000)),
             ("x", None),
-            ("5h", None),
+            ("5h", Some(18_000_000)),
+            ("5d", None),
         ] {
             assert_eq!(duration(text).ok().map(|d| d.as_millis()), millis, "{text}");
         }

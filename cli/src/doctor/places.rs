@@ -1,5 +1,6 @@
 //! Checks the data folder, the disk and the port.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -38,6 +39,10 @@ pub(super) fn disk(folder: &Path) -> Finding {
 pub(super) fn port(listen: &str) -> Finding {
     match TcpListener::bind(listen) {
         Ok(_) => Finding::new(Grade::Ok, "port", format!("{listen} is free")),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            let detail = format!("{listen} is not an address: use IP:PORT, such as 127.0.0.1:8080");
+            Finding::new(Grade::Fail, "port", detail)
+        }
         Err(error) => {
             let detail =
                 format!("{listen}: {error}. Stop what listens there, or choose another address with --listen.");

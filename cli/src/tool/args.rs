@@ -21,7 +21,7 @@ const HELP: &str = "\
 Examples:
   cofferdam tool wrap hash.core.wasm --wit wit --output hash.wasm
   cofferdam tool deploy hash hash.wasm
-  cofferdam tool call hash data=hello
+  cofferdam tool call hash hash-digest-sha256 text=hello
   cofferdam tool deploy weather weather.wasm --allow-http api.example.com
   cofferdam tool deploy weather oci://r.example/weather:1.2 --policy p.yaml
   cofferdam tool show weather

@@ -64,7 +64,8 @@ pub(crate) fn tool() -> Tool {
     LISTED.get_or_init(make).clone()
 }
 
-/// A file of the arguments, as clients are told it; [`FilesInput`] takes other forms too.
+// `FilesInput` takes other forms as well; models are told one.
+/// A file: text in `content`, or bytes in `content_base64`
 #[derive(JsonSchema)]
 #[schemars(inline)]
 #[expect(dead_code, reason = "only its schema is used")]

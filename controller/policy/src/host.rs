@@ -176,7 +176,9 @@ fn split_port(text: &str) -> Result<(&str, Port), String> {
             Ok(number) if number > 0 => Port::Number(number),
             _ => return Err(format!("{digits:?} is not a port: use 1 to 65535")),
         },
-        Some(other) => return Err(format!("{other:?} is not a port; write a host name without scheme and path")),
+        Some(other) => {
+            return Err(format!("{other:?} is not a port: write the host without scheme and path, such as api.example.com"));
+        }
     };
     Ok((host, port))
 }
