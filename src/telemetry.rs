@@ -40,7 +40,7 @@ pub(crate) struct Telemetry {
 }
 
 /// Writes a line for a person to standard error. A line that cannot be written is lost: a closed pipe or a full disk must
-/// not end the process, as `eprintln!` would.
+/// not end the process, as it does with the standard macro.
 pub(crate) fn tell(line: impl std::fmt::Display) {
     let _ = writeln!(stderr(), "{line}");
 }

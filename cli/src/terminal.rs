@@ -1,4 +1,4 @@
-//! Output to the terminal. `println!` panics if standard output is closed; `say!` returns an error that ends
+//! Output to the terminal. The standard macros panic if standard output is closed; `say!` returns an error that ends
 //! the command quietly.
 
 use std::fmt::Arguments;

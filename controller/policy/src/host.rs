@@ -177,7 +177,9 @@ fn split_port(text: &str) -> Result<(&str, Port), String> {
             _ => return Err(format!("{digits:?} is not a port: use 1 to 65535")),
         },
         Some(other) => {
-            return Err(format!("{other:?} is not a port: write the host without scheme and path, such as api.example.com"));
+            return Err(format!(
+                "{other:?} is not a port: write the host without scheme and path, such as api.example.com"
+            ));
         }
     };
     Ok((host, port))
