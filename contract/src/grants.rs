@@ -59,6 +59,10 @@ pub struct HttpGrant {
     /// Starts with `/` and matches whole segments: `/v1` covers `/v1` and `/v1/x`, not `/v10`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_prefix: Option<String>,
+    /// Those of `GET`, `HEAD`, `DELETE` and `OPTIONS` whose requests may have a body. None if absent: a server that
+    /// leaves such a body unread would take it for a further request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub body_methods: Vec<String>,
     /// The longest request body, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_request_bytes: Option<u64>,

@@ -42,6 +42,11 @@ pub const RESERVED_PREFIX: &str = "cofferdam-";
 /// The most headers of a request or response, and the most bytes of all names and values together.
 pub const MAX_HEADERS: usize = 128;
 pub const MAX_HEADER_BYTES: usize = 64 << 10;
+/// The longest URL of a guest's request, in bytes.
+pub const MAX_URL_BYTES: usize = 16 << 10;
+/// The most bytes of a head as HTTP/2 counts it: names, values, and 32 for each header; the gateway's own included. A
+/// longer head costs the whole connection, so both sides check it before they send.
+pub const MAX_HEADER_LIST: u32 = 2 * MAX_HEADER_BYTES as u32;
 
 /// HTTP/2 flow control on both sides: the bytes of one body in flight before its reader takes them. The connection's
 /// window is larger than all streams' windows together, so a slow reader does not block the others.

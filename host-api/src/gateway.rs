@@ -25,6 +25,9 @@ pub enum GatewayError {
     /// The guest abandoned its request body.
     #[error("the request's body was abandoned before it was finished")]
     Abandoned,
+    /// The request's URL or headers exceed their bounds.
+    #[error("the request's URL or headers are too long")]
+    LongHead,
     /// The answer exceeds its bound.
     #[error("the answer is too long")]
     TooLong,

@@ -33,6 +33,7 @@ pub use sandbox::{Exit, Sandbox, SandboxView, Stop};
 pub use sockets::deny_sockets;
 pub use stdio::{OutputSink, Stdio};
 pub use vfs::{
-    ArchiveError, Base, Budget, DiskUsage, FileInfo, FsError, MountBytes, Mounts, Quota, SystemClock, Vfs, WallClock,
+    ArchiveError, Base, Budget, DiskUsage, FileInfo, FileView, FsError, MountBytes, Mounts, Quota, SystemClock, Vfs,
+    WallClock,
 };
 pub use wasi::add_to_linker;

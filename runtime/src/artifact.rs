@@ -16,6 +16,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::error::KernelError;
+use crate::sums;
 
 /// The prefix of a file that is being written.
 const TEMPORARY: &str = ".writing-";
@@ -61,6 +62,11 @@ pub fn component_key(engine_key: &str, digest: &str) -> Option<String> {
     let name = || hex::encode(Sha256::digest(["tool", digits, engine_key].join(" ")).get(..20).unwrap_or_default());
     // A folder per component, because the process that compiles it may write only there.
     (digits.len() == 64 && lower).then(|| format!("{COMPONENTS}/{}/component", name()))
+}
+
+/// The kind of the file with an artifact's checksum.
+fn sum_kind(kind: &str) -> String {
+    format!("{kind}.sum")
 }
 
 /// The CPU's feature flags as Linux lists them (x86: `flags`, Arm: `Features`).
@@ -134,9 +140,67 @@ impl ArtifactCache {
         }
     }
 
-    /// Removes a damaged artifact.
+    /// Removes a damaged artifact, so that it is made again.
     pub fn remove(&self, key: &str, kind: &str) {
         let _ = fs::remove_file(self.path(key, kind));
+    }
+
+    /// Writes an artifact and the checksum of its bytes beside it.
+    pub fn store_summed(
+        &self,
+        key: &str,
+        kind: &str,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), KernelError> {
+        let mut sum = 0;
+        self.store(key, kind, |file| {
+            write(file)?;
+            sum = sums::of_file(file)?;
+            Ok(())
+        })?;
+        self.store_sealed(key, &sum_kind(kind), sum.to_string().into_bytes())
+    }
+
+    /// True if an artifact has a checksum. That of an earlier version has none.
+    pub fn has_sum(&self, key: &str, kind: &str) -> bool {
+        self.path(key, &sum_kind(kind)).exists()
+    }
+
+    /// Writes the checksum of an artifact that is there.
+    pub fn store_sum(&self, key: &str, kind: &str) -> Result<(), KernelError> {
+        let path = self.path(key, kind);
+        let sum = File::open(&path).and_then(|file| sums::of_file(&file)).map_err(|e| KernelError::io(&path, e))?;
+        self.store_sealed(key, &sum_kind(kind), sum.to_string().into_bytes())
+    }
+
+    /// Compares an artifact with the checksum beside it.
+    ///
+    /// # Errors
+    /// [`KernelError::Damaged`] if it is another artifact, or if one of the two is missing.
+    pub fn check(&self, key: &str, kind: &str) -> Result<(), KernelError> {
+        let path = self.path(key, kind);
+        let check = || {
+            let sum = self.sealed(key, &sum_kind(kind))?;
+            let sum = std::str::from_utf8(&sum).ok().and_then(|digits| digits.parse::<u32>().ok());
+            let sum = sum.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the checksum is no number"))?;
+            sums::check_file(&File::open(&path)?, sum)
+        };
+        check().map_err(|source| KernelError::Damaged { path: path.clone(), source })
+    }
+
+    /// Writes a text that [`Self::sealed`] reads.
+    pub fn store_sealed(&self, key: &str, kind: &str, text: Vec<u8>) -> Result<(), KernelError> {
+        let sealed = sums::seal(text);
+        self.store(key, kind, |file| file.write_all(&sealed))
+    }
+
+    /// Reads a text that has its checksum at its end.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is damaged.
+    pub fn sealed(&self, key: &str, kind: &str) -> io::Result<Vec<u8>> {
+        let bytes = fs::read(self.path(key, kind))?;
+        sums::unseal(&bytes).map(<[u8]>::to_vec)
     }
 
     /// Loads a component from this cache.
@@ -169,6 +233,30 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+
+    #[test]
+    fn a_flipped_bit_in_an_artifact_or_its_checksum_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ArtifactCache::open(&folder.path().join("cache")).unwrap();
+        let damaged = || matches!(cache.check("key", "code"), Err(KernelError::Damaged { .. }));
+        assert!(damaged(), "there is none");
+        cache.store_summed("key", "code", |file| file.write_all(&[7; 100_000])).unwrap();
+        cache.check("key", "code").unwrap();
+        for kind in ["code", "code.sum"] {
+            let path = cache.path("key", kind);
+            let good = fs::read(&path).unwrap();
+            for at in (0..good.len()).step_by(good.len() / 10) {
+                let mut bent = good.clone();
+                bent[at] ^= 0x10;
+                fs::write(&path, &bent).unwrap();
+                assert!(damaged(), "{kind} at {at}");
+            }
+            fs::write(&path, &good).unwrap();
+            cache.check("key", "code").unwrap();
+        }
+        cache.remove("key", "code.sum");
+        assert!(damaged(), "its checksum is missing");
+    }
 
     #[test]
     fn what_a_killed_writer_left_goes_when_it_is_old() {

@@ -18,6 +18,8 @@ pub enum KernelError {
     Image(String),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error("{}: damaged: {source}", path.display())]
+    Damaged { path: PathBuf, source: io::Error },
     #[error("the engine failed: {0:#}")]
     Engine(wasmtime::Error),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_contract::{OrganizationId, Problem, RunId};
-use cofferdam_host_api::{FsError, Sandbox, Vfs};
+use cofferdam_host_api::{FileView, FsError, Sandbox, Vfs};
 use parking_lot::Mutex;
 
 use crate::error::Error;
@@ -104,14 +104,14 @@ impl RunFiles {
         }
     }
 
-    /// A file that a run left.
-    pub fn read(&self, id: &RunId, organization: &OrganizationId, path: &str) -> Result<Vec<u8>, Problem> {
+    /// A file that a run left, to be read in pieces.
+    pub fn view(&self, id: &RunId, organization: &OrganizationId, path: &str) -> Result<FileView, Problem> {
         let gone = || Problem::not_found("no such run, its files have expired, or it left no such file");
         let kept = self.kept.lock();
         let run = kept.iter().find(|run| run.id == *id && run.organization == *organization).ok_or_else(gone)?;
         if run.since.elapsed() > self.age {
             return Err(gone());
         }
-        run.vfs.read_file(path).map_err(|_| gone())
+        run.vfs.view_file(path).map_err(|_| gone())
     }
 }

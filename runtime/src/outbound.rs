@@ -10,7 +10,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use cofferdam_contract::tool::{MAX_ARGUMENTS_BYTES, MAX_RESULT_BYTES};
 use cofferdam_contract::uplink::{
-    GrantedTool, MAX_HEADERS, METHOD_HEADER, REFUSED_HEADER, RESERVED_PREFIX, RefusedBy, URL_HEADER,
+    GrantedTool, MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES, METHOD_HEADER, REFUSED_HEADER, RESERVED_PREFIX, RefusedBy, URL_HEADER,
 };
 use cofferdam_contract::{Problem, ToolOutcome};
 use cofferdam_host_api::gateway::{GatewayBody, GatewayError, GatewayHandle};
@@ -82,7 +82,7 @@ impl Refusal {
 impl From<GatewayError> for Refusal {
     fn from(error: GatewayError) -> Self {
         let by = match error {
-            GatewayError::TooLong => RefusedBy::TooLarge,
+            GatewayError::TooLong | GatewayError::LongHead => RefusedBy::TooLarge,
             _ => RefusedBy::Internal,
         };
         Self::new(by, error.to_string())
@@ -165,6 +165,13 @@ fn http_request(
 ) -> Result<Request<GatewayBody>, Refusal> {
     if headers.len() > MAX_HEADERS {
         return Err(Refusal::new(RefusedBy::TooLarge, format!("a request may have at most {MAX_HEADERS} headers")));
+    }
+    if headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MAX_HEADER_BYTES {
+        let message = format!("a request's headers may have at most {MAX_HEADER_BYTES} bytes together");
+        return Err(Refusal::new(RefusedBy::TooLarge, message));
+    }
+    if url.len() > MAX_URL_BYTES {
+        return Err(Refusal::new(RefusedBy::TooLarge, format!("a URL may have at most {MAX_URL_BYTES} bytes")));
     }
     let bytes = match body {
         None => Vec::new(),
@@ -304,6 +311,10 @@ mod tests {
         assert_eq!(bad("PUT", "http://a/", &[], Some(&"A".repeat(MAX_BODY_BYTES / 3 * 4 + 16))), Some("too-large"));
         let many = vec![("a".to_owned(), "b".to_owned()); MAX_HEADERS + 1];
         assert_eq!(bad("GET", "http://a/", &many, None), Some("too-large"));
+        let long = [("a".to_owned(), "b".repeat(MAX_HEADER_BYTES))];
+        assert_eq!(bad("GET", "http://a/", &long, None), Some("too-large"));
+        let url = format!("http://a/{}", "b".repeat(MAX_URL_BYTES));
+        assert_eq!(bad("GET", &url, &[], None), Some("too-large"));
         let own = [("Cofferdam-Token".to_owned(), "x".to_owned()), ("accept".to_owned(), "y".to_owned())];
         let request = http_request("GET", "http://a/", &own, Some("aGk=")).ok().unwrap();
         assert!(!request.headers().contains_key("cofferdam-token") && request.headers().contains_key("accept"));

@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use cofferdam_contract::Problem;
 use cofferdam_contract::uplink::{
-    CONNECTION_WINDOW, GATEWAY_HEADER, LENGTH_HEADER, MAX_HEADER_BYTES, STREAM_WINDOW, TOKEN_HEADER, UPGRADE,
+    CONNECTION_WINDOW, GATEWAY_HEADER, LENGTH_HEADER, MAX_HEADER_LIST, STREAM_WINDOW, TOKEN_HEADER, UPGRADE,
 };
 use cofferdam_host_api::gateway::{Gateway, GatewayBody, GatewayError, GatewayFuture, GatewayHandle};
 use cofferdam_host_api::interrupt::Timer;
@@ -110,7 +110,7 @@ async fn serve(table: Arc<Table>, name: String, connection: OnUpgrade) -> Result
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(u32::try_from(2 * MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+            .max_header_list_size(MAX_HEADER_LIST)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_ANSWER)
             .keep_alive_while_idle(true)
@@ -214,12 +214,28 @@ fn complete(request: &mut Request<GatewayBody>) -> Option<()> {
     Some(())
 }
 
+/// The bytes of a request's head as HTTP/2 counts it.
+fn header_list(request: &Request<GatewayBody>) -> usize {
+    /// What HTTP/2 adds to each header.
+    const EACH: usize = 32;
+    /// The method, scheme and authority, which are always the same, and the length.
+    const OURS: usize = 256;
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + EACH);
+    headers.sum::<usize>() + path + OURS
+}
+
 impl Gateway for Uplinks {
     fn send(&self, mut request: Request<GatewayBody>) -> GatewayFuture {
         let table = Arc::clone(&self.0);
         Box::pin(async move {
             let name = gateway_of(&request).ok_or(GatewayError::Token)?;
             complete(&mut request).ok_or(GatewayError::Unreachable)?;
+            // HTTP/2 writes the body's own length; a guest's word for it would be a fault of the connection.
+            request.headers_mut().remove(header::CONTENT_LENGTH);
+            if header_list(&request) > MAX_HEADER_LIST as usize {
+                return Err(GatewayError::LongHead);
+            }
             let mut sender = table.wait_for(&name).await.ok_or(GatewayError::Unreachable)?;
             match sender.send_request(request).await {
                 Ok(mut response) => {

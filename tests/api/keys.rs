@@ -1,5 +1,7 @@
 //! Keys and scopes.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::support::{Answer, Call, Server};
@@ -50,6 +52,35 @@ fn a_key_is_shown_once_and_revoked_at_once() {
     assert_eq!(server.send(Call::new("DELETE", format!("/v1/keys/{id}"))).status, 204);
     run().problem(401, "unauthorized");
     server.send(Call::new("DELETE", format!("/v1/keys/{id}"))).problem(404, "not-found");
+}
+
+#[test]
+fn a_revoked_key_ends_what_it_has_under_way() {
+    let server = Server::shared();
+    let made = server.post("/v1/keys", &json!({"name": "short", "scopes": ["run"]})).expect(201);
+    let (id, key) = (made["id"].as_str().unwrap().to_owned(), made["key"].as_str().unwrap().to_owned());
+    let code = "import time\nfor n in range(200):\n    print(n, flush=True)\n    time.sleep(0.1)";
+    let run = json!({"language": "python", "code": code, "limits": {"wall_ms": 20_000}});
+    let ways = ["application/json", "text/event-stream"].map(|accept| {
+        let call = Call::new("POST", "/v1/runs").json(&run).header("accept", accept).header("x-api-key", &key);
+        let address = server.address;
+        std::thread::spawn(move || (call.send_to(address), Instant::now()))
+    });
+    let changes = Call::new("GET", "/mcp").header("accept", "text/event-stream").header("x-api-key", &key);
+    let address = server.address;
+    let changes = std::thread::spawn(move || (changes.send_to(address), Instant::now()));
+    std::thread::sleep(Duration::from_millis(1_500));
+    let revoked = Instant::now();
+    assert_eq!(server.send(Call::new("DELETE", format!("/v1/keys/{id}"))).status, 204);
+    let [json, events] = ways.map(|way| way.join().unwrap());
+    json.0.unwrap().problem(401, "unauthorized");
+    let changes = changes.join().unwrap();
+    for (name, (answer, ended)) in [("events", events), ("mcp", changes)] {
+        let whole = answer.is_ok_and(|answer| answer.text().contains("event: end"));
+        assert!(!whole, "{name} went on to its end");
+        assert!(ended < revoked + Duration::from_secs(1), "{name} went on for {:?}", ended - revoked);
+    }
+    assert!(json.1 < revoked + Duration::from_secs(1));
 }
 
 #[test]

@@ -41,6 +41,7 @@ use utoipa_axum::routes;
 pub use base::Base;
 pub use metrics::Metrics;
 pub use observe::Peer;
+pub use require::Known;
 pub use services::{ServiceSet, Services};
 pub use system::Status;
 

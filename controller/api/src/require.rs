@@ -1,17 +1,44 @@
-//! Authenticates a group of routes: 401 without a known key, 403 for a key that lacks the scope.
+//! Authenticates a group of routes: 401 without a known key, 403 for a key that lacks the scope. A key that is revoked
+//! while its request is under way ends it, and so does a stream.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use cofferdam_contract::Problem;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use cofferdam_core::{Caller, Scope};
 use cofferdam_http::ApiError;
 use cofferdam_identity::Keyring;
+
+const REVOKED: &str = "This API key was revoked while its request was under way.";
+/// Shorter answers are not watched.
+const MAX_SENT_AT_ONCE: u64 = 64 << 10;
+
+/// A connection's mark, in the extensions of its requests: one of them had a valid key. Clones share the mark. Connections
+/// without it are the first to be closed when there is no room for another one.
+#[derive(Debug, Clone, Default)]
+pub struct Known(Arc<AtomicBool>);
+
+impl Known {
+    pub fn mark(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_marked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// The key that a request carries: `x-api-key`, or `Authorization: Bearer`.
 pub(crate) fn presented_key(headers: &HeaderMap) -> Option<&str> {
@@ -45,9 +72,54 @@ pub(crate) async fn require(
 ) -> Response {
     match caller(&keyring, request.headers(), scope).await {
         Ok(caller) => {
+            if let Some(known) = request.extensions().get::<Known>() {
+                known.mark();
+            }
+            let revoked = keyring.watch(&caller);
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let response = tokio::select! {
+                biased;
+                response = next.run(request) => response,
+                () = revoked.cancelled() => return ApiError::from(Problem::unauthorized(REVOKED)).into_response(),
+            };
+            response.map(|body| watched(body, &revoked))
         }
         Err(error) => error.into_response(),
+    }
+}
+
+/// A body that breaks off when the key is revoked. Short ones are on their way already.
+fn watched(body: Body, revoked: &Arc<CancellationToken>) -> Body {
+    if body.size_hint().upper().is_some_and(|bytes| bytes <= MAX_SENT_AT_ONCE) {
+        return body;
+    }
+    let ended = Box::pin(CancellationToken::clone(revoked).cancelled_owned());
+    Body::new(Watched { body, ended, _key: Arc::clone(revoked) })
+}
+
+struct Watched {
+    body: Body,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Keeps the key among those that are watched.
+    _key: Arc<CancellationToken>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(axum::Error::new(Problem::unauthorized(REVOKED).detail))));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -13,9 +13,11 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::covers::Rule;
+use crate::kept::Kept;
 use crate::refusal::Refusal;
 use crate::secrets::Held;
 use crate::token::Tokens;
+use crate::upstream::Upstream;
 use crate::{Error, services};
 
 /// Refusals of one token that are logged at level `info`.
@@ -50,6 +52,7 @@ pub(crate) struct Admission {
     pub(crate) placeholders: Vec<String>,
     pub(crate) revoked: CancellationToken,
     places: Arc<Semaphore>,
+    kept: OnceLock<Arc<Kept>>,
     /// Requests to models so far.
     pub(crate) asked_models: AtomicU64,
     /// Refusals so far.
@@ -59,6 +62,11 @@ pub(crate) struct Admission {
 impl Admission {
     pub(crate) fn rules(&self) -> &[Rule] {
         self.rules.get_or_init(|| Rule::read(&self.pass.grants.http))
+    }
+
+    /// The token's own idle connections.
+    pub(crate) fn kept(&self, upstream: &Upstream) -> &Arc<Kept> {
+        self.kept.get_or_init(|| upstream.pool())
     }
 
     /// A place among the token's requests.
@@ -119,6 +127,7 @@ pub(crate) fn admit(gateway: &str, key: &[u8; 32], tokens: &Arc<Tokens>, pass: P
         placeholders,
         revoked: CancellationToken::new(),
         places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        kept: OnceLock::new(),
         asked_models: AtomicU64::new(0),
         refused: AtomicU32::new(0),
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cofferdam_contract::HttpGrant;
 
-use cofferdam_policy::HostPattern;
+use cofferdam_policy::{BODILESS, HostPattern};
 
 use crate::settings::Caps;
 use crate::target::Target;
@@ -71,6 +71,19 @@ pub(crate) fn caps(rules: &[Rule], method: &str, target: &Target, default: &Caps
         response_bytes: most.response_bytes.min(maximum.response_bytes),
         timeout: most.timeout.min(maximum.timeout),
     })
+}
+
+/// Returns true if a request with a body is covered: a body means something to this method, or a grant says so.
+pub(crate) fn takes_body(rules: &[Rule], method: &str, target: &Target) -> bool {
+    let granted = |rule: &Rule| rule.grant.body_methods.iter().any(|granted| granted == method);
+    !BODILESS.contains(&method) || rules.iter().any(|rule| granted(rule) && rule.covers(method, target))
+}
+
+/// Returns true if a grant covers every method and path of the target's host, so that nothing would be gained by a
+/// request inside of a request.
+pub(crate) fn is_whole_host(rules: &[Rule], target: &Target) -> bool {
+    let whole = |grant: &HttpGrant| grant.methods.is_none() && grant.path_prefix.as_deref().is_none_or(|p| p == "/");
+    rules.iter().any(|rule| whole(&rule.grant) && rule.host.covers(target.https, &target.host, target.port))
 }
 
 /// The sentence that says that no grant covers the request, and what to do.
@@ -166,6 +179,27 @@ mod tests {
         assert_eq!(of("/x"), (10, Caps::DEFAULT.timeout));
         assert_eq!(of("/v1"), (Caps::DEFAULT.request_bytes, Caps::MAXIMUM.timeout));
         assert_eq!(of("/v2"), (20, Caps::DEFAULT.timeout));
+    }
+
+    #[test]
+    fn bodies_are_granted_apart_where_they_mean_nothing() {
+        let target = Target::parse("https://a.example/v1/x").unwrap();
+        let with = |methods: &[&str]| HttpGrant {
+            host: "a.example".into(),
+            path_prefix: Some("/v1".into()),
+            body_methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+            ..HttpGrant::default()
+        };
+        let rules = Rule::read(&[with(&[]), with(&["DELETE"])]);
+        for (method, taken) in [("POST", true), ("PUT", true), ("QUERY", true), ("DELETE", true), ("GET", false)] {
+            assert_eq!(takes_body(&rules, method, &target), taken, "{method}");
+        }
+        let elsewhere = Target::parse("https://a.example/v2").unwrap();
+        assert!(!takes_body(&rules, "DELETE", &elsewhere));
+        assert!(!is_whole_host(&rules, &target));
+        assert!(!is_whole_host(&[rule("a.example", Some("GET"), None)], &target));
+        assert!(is_whole_host(&[rule("a.example", None, Some("/"))], &target));
+        assert!(!is_whole_host(&[rule("b.example", None, None)], &target));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! are put in and taken out, and number and size are bounded.
 
 use cofferdam_contract::uplink::{MAX_HEADER_BYTES, MAX_HEADERS, RESERVED_PREFIX};
-use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderName};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue};
 
 use crate::refusal::Refusal;
@@ -66,6 +68,54 @@ pub(crate) fn to_upstream(given: &HeaderMap, secrets: Option<&Outgoing>, readabl
     Ok(headers)
 }
 
+/// Character sets in which ASCII is not written as ASCII, by the beginnings of their names.
+const WIDE_CHARSETS: &[&str] = &[
+    "utf-16",
+    "utf16",
+    "utf-32",
+    "utf32",
+    "utf-7",
+    "utf7",
+    "ucs-",
+    "ucs2",
+    "ucs4",
+    "iso-10646",
+    "unicode",
+    "ebcdic",
+    "ibm037",
+    "ibm500",
+    "ibm1047",
+    "cp037",
+];
+
+/// The words of all lines of a header. Bytes that are no text make a word that none is equal to.
+fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|word| !word.is_empty())
+}
+
+/// Refuses an answer whose body is written in a way that hides a secret's value from a search.
+fn searchable(given: &HeaderMap) -> Result<(), Refusal> {
+    let is_other = |name: &HeaderName, plain: &str| words(given, name).any(|word| !word.eq_ignore_ascii_case(plain));
+    if is_other(&CONTENT_ENCODING, "identity") || is_other(&TRANSFER_ENCODING, "chunked") {
+        let detail = "The answer is compressed although the request did not allow it. A secret is bound to this host, and \
+                      a compressed answer cannot be searched for its value.";
+        return Err(Refusal::bad_answer(detail));
+    }
+    let is_wide = |value: &HeaderValue| {
+        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let charset = text.split(';').filter_map(|part| part.trim().strip_prefix("charset")).next();
+        let charset = charset.map(|rest| rest.trim_start_matches([' ', '\t', '=', '"', '\'']));
+        charset.is_some_and(|charset| WIDE_CHARSETS.iter().any(|wide| charset.starts_with(wide)))
+    };
+    if given.get_all(CONTENT_TYPE).iter().any(is_wide) {
+        let detail = "The answer's character set does not write ASCII as ASCII. A secret is bound to this host, and such an \
+                      answer cannot be searched for its value.";
+        return Err(Refusal::bad_answer(detail));
+    }
+    Ok(())
+}
+
 /// The upstream's headers as the guest gets them. `readable`: the body has to be searched for secrets.
 ///
 /// # Errors
@@ -75,19 +125,23 @@ pub(crate) fn to_guest(given: &HeaderMap, secrets: Option<&Held>, readable: bool
         let detail = format!("The answer has over {MAX_HEADERS} headers, or over {MAX_HEADER_BYTES} bytes of them.");
         return Err(Refusal::too_large(detail));
     }
-    let encoded = given.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if readable && encoded {
-        let detail = "The answer is compressed although the request did not allow it. A secret is bound to this host, and \
-                      a compressed answer cannot be searched for its value.";
-        return Err(Refusal::bad_answer(detail));
+    if readable {
+        searchable(given)?;
     }
     let mut headers = HeaderMap::with_capacity(given.len());
     for (name, value) in passed(given) {
         let scrubbed = match secrets {
+            // The name itself would show the value.
+            Some(secrets) if secrets.is_in_name(name) => continue,
             Some(secrets) => secrets.scrub_header(value).map_err(|why| Refusal::bad_answer(why.0))?,
             None => None,
         };
         headers.append(name, scrubbed.unwrap_or_else(|| value.clone()));
+    }
+    // A placeholder is longer than a short secret.
+    if too_many(&headers) {
+        let detail = format!("With its secrets taken out, the answer has over {MAX_HEADER_BYTES} bytes of headers.");
+        return Err(Refusal::too_large(detail));
     }
     Ok(headers)
 }
@@ -140,7 +194,30 @@ mod tests {
         assert!(to_upstream(&many, None, false).is_err() && to_guest(&many, None, false).is_err());
         let long = map(&[("x", &"y".repeat(MAX_HEADER_BYTES))]);
         assert!(to_upstream(&long, None, false).is_err() && to_guest(&long, None, false).is_err());
-        let gzip = map(&[("content-encoding", "gzip")]);
-        assert!(to_guest(&gzip, None, true).is_err() && to_guest(&gzip, None, false).is_ok());
+    }
+
+    #[test]
+    fn answers_that_cannot_be_searched_are_refused_where_a_secret_is_bound() {
+        for (lines, searchable) in [
+            (&[("content-encoding", "gzip")][..], false),
+            (&[("content-encoding", "identity"), ("content-encoding", "gzip")], false),
+            (&[("content-encoding", "identity, br")], false),
+            (&[("content-encoding", "x\u{e9}")], false),
+            (&[("content-encoding", "Identity"), ("content-encoding", "")], true),
+            (&[("transfer-encoding", "gzip, chunked")], false),
+            (&[("transfer-encoding", "gzip"), ("transfer-encoding", "chunked")], false),
+            (&[("transfer-encoding", "Chunked"), ("content-type", "text/html; charset=utf-8")], true),
+            (&[("content-type", "text/plain; Charset=\"UTF-16LE\"")], false),
+            (&[("content-type", "text/plain;charset=utf-7")], false),
+            (&[("content-type", "text/plain; charset=shift_jis")], true),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+                headers.append(name.parse::<HeaderName>().unwrap(), value);
+            }
+            assert_eq!(to_guest(&headers, None, true).is_ok(), searchable, "{lines:?}");
+            assert!(to_guest(&headers, None, false).is_ok(), "{lines:?}");
+        }
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use cofferdam_contract::grants::LLM_HOST;
 use cofferdam_contract::uplink::{CONNECT_TIMEOUT_HEADER, LENGTH_HEADER, METHOD_HEADER, URL_HEADER};
-use cofferdam_policy::to_dial;
-use http::header::{CONTENT_LENGTH, HOST};
+use cofferdam_policy::{BODILESS, to_dial};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -25,7 +25,7 @@ use crate::secrets::{Held, Outgoing};
 use crate::services::{Answer, Service};
 use crate::settings::Caps;
 use crate::target::Target;
-use crate::upstream::{Leased, Route, UpstreamError};
+use crate::upstream::{Dial, Leased, Route, UpstreamError};
 use crate::{Gateway, covers, headers, llm};
 
 /// Bodies of up to this size that may hold placeholders are read first, so that their length can be sent.
@@ -130,7 +130,15 @@ fn covered(gateway: &Gateway, admission: &Admission, method: &Method, target: &T
 }
 
 impl Outbound<'_> {
-    async fn send(self, given: &HeaderMap, body: Incoming) -> Result<Response<GatewayBody>, Refusal> {
+    async fn send(self, given: &HeaderMap, mut body: Incoming) -> Result<Response<GatewayBody>, Refusal> {
+        if !covers::takes_body(self.admission.rules(), self.method.as_str(), &self.target) {
+            self.expect_no_data(&mut body).await?;
+        }
+        // A server may leave a body unread and take it for a further request, which no grant has to cover. Told to close
+        // the connection, it does not.
+        let alone = !body.is_end_stream()
+            && (BODILESS.contains(&self.method.as_str())
+                || !covers::is_whole_host(self.admission.rules(), &self.target));
         let length = body.size_hint().exact();
         if length.is_some_and(|length| length > self.caps.request_bytes) {
             return Err(self.long_request());
@@ -141,13 +149,33 @@ impl Outbound<'_> {
         let mut headers = headers::to_upstream(given, outgoing.as_ref(), readable)?;
         let authority = self.target.authority().parse();
         headers.insert(HOST, authority.map_err(|_| Refusal::malformed("The URL's host is no valid header."))?);
+        if alone {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let (body, reason) = self.body(body, length, outgoing.as_ref()).await?;
         let request = self.request(headers, body, outgoing.as_ref())?;
         let routes = self.routes().await?;
-        match self.gateway.upstream.send(&routes, connect_time(given), request).await {
+        let upstream = &self.gateway.upstream;
+        let kept = (!alone).then(|| self.admission.kept(upstream));
+        match upstream.send(Dial { routes: &routes, connect: connect_time(given), kept }, request).await {
             Ok(response) => self.answer(response, readable),
             Err(error) => Err(self.failed(&error, &reason)),
         }
+    }
+
+    /// Reads a body that has to be empty.
+    async fn expect_no_data(&self, body: &mut Incoming) -> Result<(), Refusal> {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Refusal::malformed("The request's body broke off."))?;
+            if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+                let method = &self.method;
+                return Err(Refusal::policy(format!(
+                    "A {method} request with a body is granted apart, because some servers take such a body for a \
+                     further request: add \"body_methods\": [\"{method}\"] to the entry of grants.http."
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The request's body as it goes out, and the reason if it breaks off later.

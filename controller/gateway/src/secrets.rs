@@ -6,8 +6,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cofferdam_identity::OpenedSecret;
-use cofferdam_redact::{Finder, Forbidden, MAX_INSERTED_BYTES, Replacement, Replacer, forms, percent_encoded};
-use http::HeaderValue;
+use cofferdam_redact::{Finder, Forbidden, MAX_INSERTED_BYTES, Matcher, Replacement, Replacer, percent_encoded};
+use http::header::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use crate::Gateway;
@@ -29,9 +29,9 @@ struct Entry {
 pub(crate) struct Held {
     entries: Vec<Entry>,
     placeholders: Arc<Finder>,
-    /// All forms of all values.
-    values: Arc<Finder>,
-    /// The placeholder that each of them becomes.
+    /// All values, in any spelling.
+    values: Arc<Matcher>,
+    /// The placeholder that each value becomes.
     back: Arc<Vec<Replacement>>,
 }
 
@@ -64,16 +64,17 @@ impl Held {
             let detail = format!("The granted secrets have over {MAX_VALUE_BYTES} bytes together.");
             return Err(Refusal::policy(detail));
         }
-        let (mut texts, mut back) = (Vec::new(), Vec::<Replacement>::new());
+        let (mut values, mut back) = (Vec::new(), Vec::<Replacement>::new());
         for entry in &entries {
-            for form in entry.secret.iter().flat_map(|secret| forms(secret.value.as_bytes())) {
-                texts.push(form);
+            if let Some(secret) = &entry.secret {
+                values.push(secret.value.as_bytes());
                 back.push(Ok(Zeroizing::new(entry.placeholder.clone().into_bytes())));
             }
         }
+        let values = Matcher::new(values).map(Arc::new).map_err(|e| Refusal::internal(&e))?;
         let finder = |texts| Finder::new(texts).map(Arc::new).map_err(|e| Refusal::internal(&e));
         let placeholders = finder(entries.iter().map(|entry| entry.placeholder.clone().into_bytes()).collect())?;
-        Ok(Arc::new(Self { placeholders, values: finder(texts)?, back: Arc::new(back), entries }))
+        Ok(Arc::new(Self { placeholders, values, back: Arc::new(back), entries }))
     }
 
     /// True when a secret may be sent to the host. Its answers have to be searched for the value then.
@@ -106,6 +107,11 @@ impl Held {
     /// Takes the values out of a stream.
     pub(crate) fn scrubber(&self) -> Replacer {
         Replacer::new(Arc::clone(&self.values), Arc::clone(&self.back), usize::MAX)
+    }
+
+    /// True when a header's name holds a value, in any spelling and in any case. Such a header is not passed on.
+    pub(crate) fn is_in_name(&self, name: &HeaderName) -> bool {
+        self.values.is_in_name(name.as_str().as_bytes())
     }
 
     /// A header's value without secrets. None: it has no secret.

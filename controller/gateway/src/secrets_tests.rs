@@ -61,3 +61,24 @@ fn a_placeholder_becomes_its_value_for_its_host_only() {
     let url = held.outgoing(&Target::parse("https://a.example/").unwrap(), false).url("/x?k=cofferdam-secret-0");
     assert_eq!(url.unwrap().unwrap().as_str(), "/x?k=hunter22");
 }
+
+#[test]
+fn headers_show_no_value_in_names_or_values() {
+    let held = held(&["Hunter22-correct".to_owned()]);
+    let mut given = http::HeaderMap::new();
+    for (name, value) in [
+        ("x-ok", "1"),
+        ("x-hunter22-correct", "1"),
+        ("x-48756e74657232322d636f7272656374", "1"),
+        ("hunter22%2dcorrect", "1"),
+        ("x-plain", "Hunter22-correct"),
+        ("x-escaped", "a \\u0048unter22%2Dcorrec&#116; b"),
+    ] {
+        given.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    let headers = crate::headers::to_guest(&given, Some(&held), true).unwrap();
+    let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+    assert_eq!(names, ["x-ok", "x-plain", "x-escaped"]);
+    assert_eq!(headers["x-plain"], "cofferdam-secret-0");
+    assert_eq!(headers["x-escaped"], "a cofferdam-secret-0 b");
+}

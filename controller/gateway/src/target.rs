@@ -6,10 +6,8 @@
 
 use std::net::IpAddr;
 
+use cofferdam_contract::uplink::MAX_URL_BYTES;
 use url::{Host, Url};
-
-/// The longest URL.
-const MAX_URL_BYTES: usize = 16 << 10;
 
 /// A URL in its one form.
 #[derive(Debug, Clone, PartialEq, Eq)]

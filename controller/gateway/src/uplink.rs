@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cofferdam_contract::uplink::{CONNECTION_WINDOW, MAX_HEADER_BYTES, MAX_STREAMS, STREAM_WINDOW};
+use cofferdam_contract::uplink::{CONNECTION_WINDOW, MAX_HEADER_LIST, MAX_STREAMS, STREAM_WINDOW};
 use cofferdam_core::chain;
 use cofferdam_workers::{Error, ToolWorker, ToolWorkers, Worker, Workers};
 use hyper::server::conn::http2::Builder;
@@ -25,8 +25,8 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes that are buffered for a worker that does not read, on each stream.
 const SEND_BUFFER: usize = 64 << 10;
-/// The size of a request's headers as HTTP/2 counts it: ours and the guest's.
-const MAX_HEADER_LIST: u32 = 2 * MAX_HEADER_BYTES as u32;
+/// Requests that a worker may cancel before they are taken up. Guests decide how many there are.
+const MAX_CANCELLED: usize = 2 * MAX_STREAMS as usize;
 
 /// The worker at an uplink's other end.
 #[derive(Clone)]
@@ -111,6 +111,8 @@ async fn serve(gateway: &Arc<Gateway>, connection: Upgraded) {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
+        .max_pending_accept_reset_streams(MAX_CANCELLED)
+        .max_local_error_reset_streams(MAX_CANCELLED)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL);

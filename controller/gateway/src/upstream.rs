@@ -1,10 +1,14 @@
-//! Connections to upstreams: dialled at an address that was checked before, kept for the same organization, host and
-//! address, bounded in number. HTTP/1.1 towards the upstream.
+//! Connections to upstreams: dialled at an address that was checked before, kept for the same token, host and address,
+//! bounded in number. HTTP/1.1 towards the upstream.
+//!
+//! A connection is kept only while its framing is beyond doubt: a request whose answer began before its body had gone
+//! out may have left bytes that the upstream would take for a further request.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,13 +21,14 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
-use crate::body::GatewayBody;
+use crate::body::{BodyError, GatewayBody};
 use crate::kept::Kept;
 use crate::refusal::short;
 
@@ -72,8 +77,18 @@ impl Drop for AbortOnDrop {
 pub(crate) struct Upstream {
     extra_roots: Vec<CertificateDer<'static>>,
     tls: OnceCell<TlsConnector>,
-    kept: Arc<Kept>,
+    /// The pools of all tokens; those of ended ones are taken out as new ones come.
+    pools: Mutex<Vec<Weak<Kept>>>,
     open: Arc<Semaphore>,
+}
+
+/// Where a request goes, and what becomes of its connection.
+pub(crate) struct Dial<'a> {
+    /// Tried in this order.
+    pub(crate) routes: &'a [Route],
+    pub(crate) connect: Option<Duration>,
+    /// The pool that the connection is taken from and given back to. `None`: a new one that is closed afterwards.
+    pub(crate) kept: Option<&'a Arc<Kept>>,
 }
 
 impl Upstream {
@@ -81,9 +96,20 @@ impl Upstream {
         Self {
             extra_roots,
             tls: OnceCell::new(),
-            kept: Arc::default(),
+            pools: Mutex::default(),
             open: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         }
+    }
+
+    /// A new pool of connections.
+    pub(crate) fn pool(&self) -> Arc<Kept> {
+        let pool = Arc::default();
+        let mut pools = self.pools.lock();
+        if pools.len() == pools.capacity() {
+            pools.retain(|pool| pool.strong_count() > 0);
+        }
+        pools.push(Arc::downgrade(&pool));
+        pool
     }
 
     /// Sends a request to the first address that answers, and returns when the answer's head is here.
@@ -92,14 +118,19 @@ impl Upstream {
     /// The failure of the last address. A request that may have been sent is not sent again.
     pub(crate) async fn send(
         &self,
-        routes: &[Route],
-        connect: Option<Duration>,
-        mut request: Request<GatewayBody>,
+        dial: Dial<'_>,
+        request: Request<GatewayBody>,
     ) -> Result<Response<Leased>, UpstreamError> {
-        for route in routes {
-            while let Some(mut sender) = self.kept.take(route) {
+        let sent = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+        let mut request = request.map(|body| GatewayBody::new(Sent { body, sent: Arc::clone(&sent) }));
+        let lease = |route: &Route, sender: Sender, response: Response<Incoming>| {
+            let kept = dial.kept.filter(|_| sent.load(Ordering::Acquire)).cloned();
+            response.map(|body| Leased { body, lease: Some((route.clone(), sender)), kept })
+        };
+        for (route, kept) in dial.routes.iter().zip(std::iter::repeat(dial.kept)) {
+            while let Some(mut sender) = kept.and_then(|kept| kept.take(route)) {
                 match sender.requests.try_send_request(request).await {
-                    Ok(response) => return Ok(self.leased(route, sender, response)),
+                    Ok(response) => return Ok(lease(route, sender, response)),
                     Err(mut refused) => match refused.take_message() {
                         Some(unsent) => request = unsent,
                         None => return Err(UpstreamError::Http(refused.into_error())),
@@ -108,12 +139,12 @@ impl Upstream {
             }
         }
         let mut failed = UpstreamError::Connect(io::ErrorKind::AddrNotAvailable.into());
-        for route in routes {
-            let time = connect.map_or(CONNECT_TIMEOUT, |time| time.min(CONNECT_TIMEOUT));
+        for route in dial.routes {
+            let time = dial.connect.map_or(CONNECT_TIMEOUT, |time| time.min(CONNECT_TIMEOUT));
             match tokio::time::timeout(time, self.connect(route)).await {
                 Ok(Ok(mut sender)) => {
                     let response = sender.requests.send_request(request).await.map_err(UpstreamError::Http)?;
-                    return Ok(self.leased(route, sender, response));
+                    return Ok(lease(route, sender, response));
                 }
                 Ok(Err(error)) => failed = error,
                 Err(_) => failed = UpstreamError::Connect(io::ErrorKind::TimedOut.into()),
@@ -122,18 +153,13 @@ impl Upstream {
         Err(failed)
     }
 
-    fn leased(&self, route: &Route, sender: Sender, response: Response<Incoming>) -> Response<Leased> {
-        let lease = Some((route.clone(), sender));
-        response.map(|body| Leased { body, lease, kept: Arc::clone(&self.kept) })
-    }
-
     async fn connect(&self, route: &Route) -> Result<Sender, UpstreamError> {
         let closed = |_| UpstreamError::Connect(io::ErrorKind::NotConnected.into());
         let place = match Arc::clone(&self.open).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
                 // Idle connections make room.
-                self.kept.clear();
+                self.pools.lock().iter().filter_map(Weak::upgrade).for_each(|pool| pool.clear());
                 Arc::clone(&self.open).acquire_owned().await.map_err(closed)?
             }
         };
@@ -178,11 +204,39 @@ where
     Ok(Sender { requests, _driver: AbortOnDrop(driver) })
 }
 
-/// The body of an answer. The connection is kept when the body has ended, and closed when it is dropped before.
+/// A request's body that tells when all of it has been taken.
+struct Sent {
+    body: GatewayBody,
+    sent: Arc<AtomicBool>,
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) || (polled.is_ready() && self.body.is_end_stream()) {
+            self.sent.store(true, Ordering::Release);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer. The connection is kept when the body has ended, and closed when it is dropped before or has
+/// no pool.
 pub(crate) struct Leased {
     body: Incoming,
     lease: Option<(Route, Sender)>,
-    kept: Arc<Kept>,
+    kept: Option<Arc<Kept>>,
 }
 
 impl Body for Leased {
@@ -193,7 +247,10 @@ impl Body for Leased {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         let over = matches!(polled, Poll::Ready(None)) || (polled.is_ready() && self.body.is_end_stream());
         if over && let Some((route, sender)) = self.lease.take() {
-            Kept::give_back(&self.kept, route, sender);
+            match &self.kept {
+                Some(kept) => Kept::give_back(kept, route, sender),
+                None => drop(sender),
+            }
         }
         polled
     }

@@ -1,15 +1,16 @@
 //! The keys in memory, so that no call waits for the database to recognize its caller. A key that is revoked here is
-//! rejected at once; one that another controller revokes is rejected within ten seconds.
+//! rejected at once and one that another controller revokes within a second, and so do its requests end that are under
+//! way: [`Keyring::watch`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_contract::OrganizationId;
-use cofferdam_core::{Caller, Scopes, chain, every};
+use cofferdam_core::{Caller, Scopes, chain, every, now};
 use cofferdam_store::{KeyRow, Store};
-use parking_lot::RwLock;
-use tokio::sync::Mutex;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -17,6 +18,10 @@ use crate::key::hash;
 
 /// The time between two reads of all keys.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+/// The time between two looks for keys that another controller has revoked.
+const REVOKED_INTERVAL: Duration = Duration::from_millis(500);
+/// Keys that were revoked within this time are looked for each time, in seconds: the clocks of controllers differ.
+const REVOKED_WINDOW_S: i64 = 120;
 /// The most keys kept in memory. Others are looked up in the store at each call.
 const MAX_KEYS: usize = 10_000;
 
@@ -33,9 +38,11 @@ pub struct Keyring {
     store: Store,
     /// By the key's hash in hex.
     known: RwLock<HashMap<String, Arc<Caller>>>,
+    /// By the key's id: cancelled when it is revoked. Keys without requests under way are taken out as others come.
+    watched: Mutex<HashMap<String, Arc<CancellationToken>>>,
     /// Held while the store is read or changed. A read that began before a key was revoked cannot bring it back, and
     /// callers that guess keys cause one query at a time.
-    changing: Mutex<()>,
+    changing: AsyncMutex<()>,
 }
 
 impl Keyring {
@@ -44,25 +51,60 @@ impl Keyring {
     /// # Errors
     /// The store cannot be read.
     pub async fn load(store: Store) -> Result<Self, Error> {
-        let keyring = Self { store, known: RwLock::default(), changing: Mutex::new(()) };
+        let keyring = Self { store, known: RwLock::default(), watched: Mutex::default(), changing: AsyncMutex::new(()) };
         keyring.refresh().await?;
         Ok(keyring)
     }
 
-    /// Reads the keys again, every ten seconds, until `stop`. A failure is logged and the keys known before stay.
+    /// Reads the keys again, every ten seconds, and the revoked ones twice a second, until `stop`. A failure is logged
+    /// and the keys known before stay.
     pub async fn keep_fresh(self: Arc<Self>, stop: CancellationToken) {
-        let mut ticks = every(REFRESH_INTERVAL);
+        let (mut all, mut revoked) = (every(REFRESH_INTERVAL), every(REVOKED_INTERVAL));
         // The first tick is immediate, and the keys have just been loaded.
-        ticks.tick().await;
+        all.tick().await;
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
+            let read = tokio::select! {
+                _ = all.tick() => self.refresh().await,
+                _ = revoked.tick() => self.forget_revoked().await,
                 () = stop.cancelled() => return,
-            }
-            if let Err(error) = self.refresh().await {
+            };
+            if let Err(error) = read {
                 tracing::warn!(error = %chain(&error), "reading the keys failed; retrying");
             }
         }
+    }
+
+    /// Forgets the keys that any controller has revoked lately.
+    async fn forget_revoked(&self) -> Result<(), Error> {
+        for id in self.store.revoked_keys(now() - REVOKED_WINDOW_S).await? {
+            self.forget(&id);
+        }
+        Ok(())
+    }
+
+    /// Rejects a key from now on, and ends its requests that are under way.
+    fn forget(&self, id: &str) {
+        let is_known = self.known.read().values().any(|caller| caller.key == id);
+        if is_known {
+            self.known.write().retain(|_, caller| caller.key != id);
+        }
+        if let Some(revoked) = self.watched.lock().remove(id) {
+            revoked.cancel();
+        }
+    }
+
+    /// Cancelled when the caller's key is revoked.
+    pub fn watch(&self, caller: &Caller) -> Arc<CancellationToken> {
+        let mut watched = self.watched.lock();
+        if let Some(token) = watched.get(&caller.key) {
+            return Arc::clone(token);
+        }
+        if watched.len() == watched.capacity() {
+            watched.retain(|_, token| Arc::strong_count(token) > 1);
+        }
+        let token = Arc::new(CancellationToken::new());
+        watched.insert(caller.key.clone(), Arc::clone(&token));
+        token
     }
 
     /// Reads the keys again.
@@ -107,7 +149,7 @@ impl Keyring {
         let _turn = self.changing.lock().await;
         let revoked = self.store.revoke_key(organization, id).await?;
         if revoked {
-            self.known.write().retain(|_, caller| caller.key != id);
+            self.forget(id);
         }
         Ok(revoked)
     }

@@ -7,7 +7,9 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use crate::{Forbidden, TooManyTexts};
+use crate::matcher::steps;
+use crate::spelling::Steps;
+use crate::{Forbidden, Matcher, TooManyTexts};
 
 /// Bytes put in the place of placeholders, in one request.
 pub const MAX_INSERTED_BYTES: usize = 1 << 20;
@@ -76,9 +78,7 @@ impl Finder {
                 Some(Err(why)) => return Err(Forbidden(why.clone())),
                 None => continue,
             };
-            *room = room.checked_sub(replacement.len()).ok_or_else(|| {
-                Forbidden("More is put in the place of placeholders than one request may hold.".to_owned())
-            })?;
+            insert(replacement, room)?;
             let output = output.get_or_insert_with(|| Vec::with_capacity(data.len()));
             output.extend_from_slice(data.get(done..found.start()).unwrap_or_default());
             output.extend_from_slice(replacement);
@@ -103,18 +103,53 @@ impl Finder {
     }
 }
 
+/// Takes what is inserted from the room for it.
+pub(crate) fn insert(replacement: &[u8], room: &mut usize) -> Result<(), Forbidden> {
+    *room = room
+        .checked_sub(replacement.len())
+        .ok_or_else(|| Forbidden("More is put in the place of placeholders than one request may hold.".to_owned()))?;
+    Ok(())
+}
+
+/// The texts that a [`Replacer`] looks for: exact ones, or values in any spelling.
+pub enum Wanted {
+    Texts(Arc<Finder>),
+    Values(Arc<Matcher>),
+}
+
+impl From<Arc<Finder>> for Wanted {
+    fn from(finder: Arc<Finder>) -> Self {
+        Self::Texts(finder)
+    }
+}
+
+impl From<Arc<Matcher>> for Wanted {
+    fn from(matcher: Arc<Matcher>) -> Self {
+        Self::Values(matcher)
+    }
+}
+
 /// Replaces texts in one stream.
 pub struct Replacer {
-    finder: Arc<Finder>,
+    wanted: Wanted,
     with: Arc<Vec<Replacement>>,
     held: Vec<u8>,
     room: usize,
+    /// Spent on comparisons that the text asks for.
+    steps: Steps,
 }
 
 impl Replacer {
     /// Inserts at most `room` bytes.
-    pub fn new(finder: Arc<Finder>, with: Arc<Vec<Replacement>>, room: usize) -> Self {
-        Self { finder, with, held: Vec::new(), room }
+    pub fn new(wanted: impl Into<Wanted>, with: Arc<Vec<Replacement>>, room: usize) -> Self {
+        Self { wanted: wanted.into(), with, held: Vec::new(), room, steps: steps(0) }
+    }
+
+    fn replace(&mut self, data: &[u8], last: bool) -> Result<(Option<Vec<u8>>, usize), Forbidden> {
+        match &self.wanted {
+            Wanted::Texts(finder) => finder.replace(&self.with, data, last, &mut self.room),
+            Wanted::Values(matcher) => matcher.replace(&self.with, data, last, &mut self.room, &mut self.steps),
+        }
     }
 
     /// The bytes that can go on after this piece.
@@ -122,13 +157,14 @@ impl Replacer {
     /// # Errors
     /// A text that must not be there.
     pub fn push(&mut self, piece: Bytes) -> Result<Bytes, Forbidden> {
+        self.steps.add(piece.len());
         let data = if self.held.is_empty() {
             piece
         } else {
             self.held.extend_from_slice(&piece);
             Bytes::from(std::mem::take(&mut self.held))
         };
-        let (output, hold) = self.finder.replace(&self.with, &data, false, &mut self.room)?;
+        let (output, hold) = self.replace(&data, false)?;
         self.held.extend_from_slice(data.get(hold..).unwrap_or_default());
         Ok(output.map_or_else(|| data.slice(..hold), Bytes::from))
     }
@@ -139,7 +175,7 @@ impl Replacer {
     /// A text that must not be there.
     pub fn finish(&mut self) -> Result<Bytes, Forbidden> {
         let data = std::mem::take(&mut self.held);
-        let (output, _) = self.finder.replace(&self.with, &data, true, &mut self.room)?;
+        let (output, _) = self.replace(&data, true)?;
         Ok(Bytes::from(output.unwrap_or(data)))
     }
 }

@@ -90,6 +90,7 @@ mod tests {
         let http = |host: &str| HttpGrant {
             host: host.to_owned(),
             methods: None,
+            body_methods: Vec::new(),
             path_prefix: None,
             max_request_bytes: None,
             max_response_bytes: None,

@@ -17,6 +17,7 @@ use http::{HeaderValue, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
+use cofferdam_api::Known;
 use cofferdam_core::Secret;
 use cofferdam_http::ApiError;
 use cofferdam_identity::{Hash, hash};
@@ -44,7 +45,12 @@ impl Front {
         let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         // Comparing hashes keeps the timing from revealing the token.
         match given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| hash(token) == self.token) {
-            true => Ok(()),
+            true => {
+                if let Some(known) = request.extensions().get::<Known>() {
+                    known.mark();
+                }
+                Ok(())
+            }
             false => {
                 Err(Problem::unauthorized("This is a code-runner: it only accepts its controllers' token.").into())
             }

@@ -5,8 +5,11 @@ mod code_runner;
 mod folder;
 mod keep_going;
 mod loops;
+mod open_files;
+mod progress;
 mod serve;
 mod signals;
+mod strangers;
 
 pub use accept::accept;
 pub use code_runner::front;

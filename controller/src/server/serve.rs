@@ -16,10 +16,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::accept;
+use super::accept::{Bounds, accept_within};
 use super::folder::{lock_folder, make_private};
 use super::keep_going::keep_going;
-use super::{code_runner, signals};
+use super::{code_runner, open_files, signals};
 use crate::config::Config;
 use crate::{Controller, Error, Machines, World};
 
@@ -88,6 +88,7 @@ struct Background {
 /// # Errors
 /// An invalid setting, a port or data folder in use, or a local worker that cannot be started.
 pub async fn serve(config: Config, programs: Option<Programs>, announce: Announce) -> Result<(), Error> {
+    open_files::raise();
     let background =
         Background { tasks: TaskTracker::new(), draining: CancellationToken::new(), stop: CancellationToken::new() };
     let Background { tasks, draining, stop } = &background;
@@ -108,6 +109,10 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     let (drain, listen, unasked) = (config.drain, config.listen, config.roles.carries_only());
     let (router, door, store) = open(config, machines, &background).await?;
 
+    let bounds = match door {
+        Door::CodeRunner => Bounds::for_controllers(),
+        Door::Api(_) | Door::AwsOperator => Bounds::for_clients(),
+    };
     let failed = |source| Error::Listen { address: listen.to_string(), source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -120,7 +125,7 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
 
     let supervised = supervise(local, restarts, progress, announce.progress, stop.clone(), drain);
     let mut supervisor = tokio::spawn(supervised);
-    let mut server = tokio::spawn(accept(listener, router, draining.clone(), drain));
+    let mut server = tokio::spawn(accept_within(bounds, listener, router, draining.clone(), drain));
     let result = tokio::select! {
         _ = &mut server => Ok(()),
         ended = &mut supervisor => ended.unwrap_or_else(|broke| Err(broke.into())),

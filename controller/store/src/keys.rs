@@ -3,7 +3,7 @@
 use cofferdam_contract::OrganizationId;
 use cofferdam_core::now;
 use sqlx::any::AnyRow;
-use sqlx::{FromRow, Row, query, query_as};
+use sqlx::{FromRow, Row, query, query_as, query_scalar};
 
 use crate::columns::Columns;
 use crate::{Error, Store};
@@ -73,6 +73,12 @@ impl Store {
     pub async fn keys(&self, organization: &OrganizationId) -> Result<Vec<KeyRow>, Error> {
         let sql = select!("WHERE organization = $1 AND revoked_at IS NULL ORDER BY created_at, id");
         Ok(query_as(sql).bind(organization.as_str()).fetch_all(&self.pool).await?)
+    }
+
+    /// The ids of keys that were revoked since then.
+    pub async fn revoked_keys(&self, since: i64) -> Result<Vec<String>, Error> {
+        let sql = "SELECT id FROM api_keys WHERE revoked_at >= $1";
+        Ok(query_scalar(sql).bind(since).fetch_all(&self.pool).await?)
     }
 
     /// Revokes a key. Returns whether it existed.

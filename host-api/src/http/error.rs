@@ -45,6 +45,7 @@ impl From<GatewayError> for ErrorCode {
         match error {
             GatewayError::Broken | GatewayError::Abandoned => Self::ConnectionTerminated,
             GatewayError::TooLong => Self::HttpResponseBodySize(None),
+            GatewayError::LongHead => Self::HttpRequestHeaderSectionSize(None),
             GatewayError::Unreachable | GatewayError::Token => internal(error.to_string()),
         }
     }

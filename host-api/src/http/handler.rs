@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cofferdam_contract::uplink::{CONNECT_TIMEOUT_HEADER, MAX_HEADER_BYTES, MAX_HEADERS, METHOD_HEADER, URL_HEADER};
+use cofferdam_contract::uplink::{CONNECT_TIMEOUT_HEADER, MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES, METHOD_HEADER, URL_HEADER};
 use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Empty};
 use wasmtime::component::Resource;
@@ -26,9 +26,6 @@ use crate::{
     gateway::{GatewayBody, GatewayError, GatewayHandle},
     sandbox::Sandbox,
 };
-
-/// The longest URL.
-const MAX_URL: usize = 16 << 10;
 
 impl outgoing_handler::Host for Sandbox {
     fn handle(
@@ -83,7 +80,7 @@ fn url(request: &OutgoingRequest) -> Result<HeaderValue, ErrorCode> {
     let path = request.path.as_deref().unwrap_or_default();
     let root = if path.starts_with('/') { "" } else { "/" };
     let url = format!("{scheme}://{authority}{root}{path}");
-    if url.len() > MAX_URL {
+    if url.len() > MAX_URL_BYTES {
         return Err(ErrorCode::HttpRequestUriTooLong);
     }
     url.parse::<http::Uri>().map_err(|_| ErrorCode::HttpRequestUriInvalid)?;

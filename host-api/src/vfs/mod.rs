@@ -14,6 +14,7 @@ mod path;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod view;
 
 use std::{
     io::{Read, Write},
@@ -30,6 +31,7 @@ pub use mounts::{MountBytes, Mounts};
 pub(crate) use node::Kind;
 use node::{Body, NodeId};
 use tree::Tree;
+pub use view::FileView;
 
 /// The longest path segment, in bytes.
 pub const NAME_BYTES: usize = 255;
@@ -190,6 +192,13 @@ impl Vfs {
         let tree = self.tree.lock();
         let id = path::resolve(&tree, NodeId::HOME, path, true)?.node.ok_or(FsError::NoEntry)?;
         tree.read(id, 0, usize::MAX)
+    }
+
+    /// A file under `/home/user` as it is now, to be read in pieces.
+    pub fn view_file(&self, path: &str) -> Result<FileView, FsError> {
+        let tree = self.tree.lock();
+        let id = path::resolve(&tree, NodeId::HOME, path, true)?.node.ok_or(FsError::NoEntry)?;
+        FileView::open(&tree, id)
     }
 
     /// Removes a file, a symlink, or a folder with its contents under `/home/user`.

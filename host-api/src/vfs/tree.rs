@@ -107,6 +107,11 @@ impl Tree {
         self.slots.get(id.own_index()?)?.node.as_deref()
     }
 
+    /// A node that stays as it is: the next change copies it.
+    pub(crate) fn shared_node(&self, id: NodeId) -> Option<Arc<Node>> {
+        self.slots.get(id.own_index()?)?.node.clone()
+    }
+
     /// A node to modify. Fails for mounted nodes.
     pub(crate) fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, FsError> {
         let index = id.own_index().filter(|_| !self.read_only).ok_or(FsError::ReadOnly)?;

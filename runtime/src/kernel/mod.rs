@@ -10,7 +10,6 @@ pub mod prepare;
 pub mod rewrite;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -58,9 +57,7 @@ impl Kernel {
     ) -> Result<Self, KernelError> {
         let manifest = Manifest::read(folder)?;
         let keys = Keys::remembered(folder, &manifest, engine, cache)?;
-        let about = cache.path(&keys.image, "json");
-        let json = fs::read(&about).map_err(|e| KernelError::io(&about, e))?;
-        let prepared: Prepared = serde_json::from_slice(&json).map_err(|e| KernelError::Image(e.to_string()))?;
+        let prepared = Prepared::read(cache, &keys)?;
         let component = cache.load(engine, &keys.code)?;
         let pre = linker(engine)?.instantiate_pre(&component)?;
         let turn = component.get_export_index(None, "turn");

@@ -23,7 +23,7 @@ use crate::error::KernelError;
 
 /// Change this with the rewrite or the making of images, so that results of older builds are not used.
 const REWRITE: &str = "2";
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// A prepared kernel's metadata, besides its code and its image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +32,15 @@ pub struct Prepared {
     pub image_digest: String,
     /// The memory's minimum, by which the engine recognizes it among other memories.
     pub memory_pages: u64,
+}
+
+impl Prepared {
+    pub(super) fn read(cache: &ArtifactCache, keys: &Keys) -> Result<Self, KernelError> {
+        let path = cache.path(&keys.image, "json");
+        let json = cache.sealed(&keys.image, "json");
+        let read = json.and_then(|json| Ok(serde_json::from_slice(&json)?));
+        read.map_err(|source| KernelError::Damaged { path, source })
+    }
 }
 
 /// The cache keys of a kernel's artifacts.
@@ -78,8 +87,8 @@ impl Keys {
     /// The keys recorded when the kernel was prepared, if its files are unchanged. Reading all files again would take
     /// most of the start.
     fn known(folder: &Path, engine: &Engine, cache: &ArtifactCache) -> Result<Option<Self>, KernelError> {
-        let path = cache.path(&Self::fingerprint(folder, engine)?, "keys");
-        Ok(fs::read(path).ok().and_then(|json| serde_json::from_slice(&json).ok()))
+        let json = cache.sealed(&Self::fingerprint(folder, engine)?, "keys").ok();
+        Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
     /// The recorded keys. Reads the files only if there are none.
@@ -97,7 +106,7 @@ impl Keys {
 
     fn remember(&self, folder: &Path, engine: &Engine, cache: &ArtifactCache) -> Result<(), KernelError> {
         let json = serde_json::to_vec(self).map_err(|e| KernelError::Image(e.to_string()))?;
-        cache.store(&Self::fingerprint(folder, engine)?, "keys", |file| file.write_all(&json))
+        cache.store_sealed(&Self::fingerprint(folder, engine)?, "keys", json)
     }
 }
 
@@ -108,24 +117,51 @@ pub fn is_prepared(cache: &ArtifactCache, keys: &Keys) -> bool {
         && cache.path(&keys.image, "json").is_file()
 }
 
-/// True if the cached artifacts are intact. Damaged images, and code that the engine rejects, are rebuilt.
+/// Removes and logs a damaged artifact. True if it was none.
+fn keeps(cache: &ArtifactCache, key: &str, kind: &str, checked: Result<(), KernelError>) -> bool {
+    if let Err(error) = &checked {
+        tracing::warn!(%error, "an artifact of the cache is deleted and made again");
+        cache.remove(key, kind);
+    }
+    checked.is_ok()
+}
+
+/// True if there is code, and it is intact. Damaged code, and code that the engine rejects, is removed.
+fn code_is_sound(engine: &Engine, cache: &ArtifactCache, keys: &Keys) -> bool {
+    if !cache.path(&keys.code, "code").is_file() {
+        return false;
+    }
+    let loads = || cache.load(engine, &keys.code).map(|_| ());
+    let checked = if cache.has_sum(&keys.code, "code") {
+        cache.check(&keys.code, "code").and_then(|()| loads())
+    } else {
+        // Code of versions that wrote no checksum gets one: compiling it again takes minutes.
+        loads().and_then(|()| cache.store_sum(&keys.code, "code"))
+    };
+    keeps(cache, &keys.code, "code", checked)
+}
+
+/// True if the cached artifacts are intact. Damaged ones are removed.
 fn is_sound(engine: &Engine, cache: &ArtifactCache, keys: &Keys) -> bool {
-    let prepared: Option<Prepared> =
-        fs::read(cache.path(&keys.image, "json")).ok().and_then(|json| serde_json::from_slice(&json).ok());
-    let image = File::open(cache.path(&keys.image, "image")).and_then(|mut file| {
-        let mut hash = Sha256::new();
-        std::io::copy(&mut file, &mut hash)?;
-        Ok(hex::encode(hash.finalize()))
-    });
-    let sound = prepared.zip(image.ok()).is_some_and(|(prepared, image)| prepared.image_digest == image);
-    if !sound {
-        cache.remove(&keys.image, "json");
-    }
-    let loads = cache.load(engine, &keys.code).is_ok();
-    if !loads {
-        cache.remove(&keys.code, "code");
-    }
-    sound && loads
+    let about = Prepared::read(cache, keys).map(|_| ());
+    let image = cache.check(&keys.image, "image");
+    let sound = [
+        keeps(cache, &keys.image, "json", about),
+        keeps(cache, &keys.image, "image", image),
+        code_is_sound(engine, cache, keys),
+    ];
+    sound == [true; 3]
+}
+
+/// Compares the artifacts of a kernel with their checksums. Reads all of them, so a worker does it only after one that
+/// died: `prepare` does it before every first start.
+///
+/// # Errors
+/// [`KernelError::Damaged`] names the artifact.
+pub fn check(engine: &Engine, cache: &ArtifactCache, folder: &Path) -> Result<(), KernelError> {
+    let keys = Keys::remembered(folder, &Manifest::read(folder)?, engine, cache)?;
+    cache.check(&keys.image, "image")?;
+    cache.check(&keys.code, "code")
 }
 
 /// Prepares every kernel below `kernels`, and reports steps and elapsed time to `progress`.
@@ -161,20 +197,20 @@ fn prepare_one(
     let module = fs::read(&path).map_err(|e| KernelError::io(&path, e))?;
     let rewritten = rewrite::rewrite(&module, &manifest.module.exports)?;
     drop(module);
-    if !cache.path(&keys.code, "code").is_file() {
+    if !code_is_sound(engine, cache, keys) {
         let size = rewritten.component.len() as f64 / 1e6;
         let about = format!("{label}: compiling {size:.1} MB of WebAssembly, once");
         let code = with_elapsed(&about, progress, || engine.precompile_component(&rewritten.component))??;
-        cache.store(&keys.code, "code", |file| file.write_all(&code))?;
+        cache.store_summed(&keys.code, "code", |file| file.write_all(&code))?;
     }
     let about = format!("{label}: making the interpreter's memory image");
     let component = cache.load(engine, &keys.code)?;
     let image =
         with_elapsed(&about, progress, || birth::first_image(engine, &component, folder, manifest, &rewritten))??;
     let prepared = Prepared { image_digest: hex::encode(Sha256::digest(&image)), memory_pages: rewritten.memory_pages };
-    cache.store(&keys.image, "image", |file| write_sparse(file, &image))?;
+    cache.store_summed(&keys.image, "image", |file| write_sparse(file, &image))?;
     let json = serde_json::to_vec(&prepared).map_err(|e| KernelError::Image(e.to_string()))?;
-    cache.store(&keys.image, "json", |file| file.write_all(&json))?;
+    cache.store_sealed(&keys.image, "json", json)?;
     progress(format!("{label}: ready, image of {} MiB", image.len() >> 20));
     Ok(())
 }
@@ -213,4 +249,46 @@ fn with_elapsed<T: Send>(
         }
         worker.join().map_err(|_| KernelError::Image("the work panicked".to_owned()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Artifacts of a kernel that is an empty component.
+    fn prepared(cache: &ArtifactCache, engine: &Engine, keys: &Keys) {
+        let code = engine.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap();
+        cache.store_summed(&keys.code, "code", |file| file.write_all(&code)).unwrap();
+        cache.store_summed(&keys.image, "image", |file| write_sparse(file, &[0; 1 << 20])).unwrap();
+        let about = Prepared { image_digest: "digest".to_owned(), memory_pages: 16 };
+        cache.store_sealed(&keys.image, "json", serde_json::to_vec(&about).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn an_artifact_with_a_flipped_bit_is_removed_and_so_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ArtifactCache::open(&folder.path().join("cache")).unwrap();
+        let engine = kernel_engine().unwrap();
+        let keys = Keys { code: "of-code".to_owned(), image: "of-image".to_owned() };
+        prepared(&cache, &engine, &keys);
+        cache.remove(&keys.code, "code.sum");
+        assert!(is_sound(&engine, &cache, &keys), "code of an earlier version");
+        for (key, kind, removed) in [
+            (&keys.code, "code", "code"),
+            (&keys.code, "code.sum", "code"),
+            (&keys.image, "image", "image"),
+            (&keys.image, "image.sum", "image"),
+            (&keys.image, "json", "json"),
+        ] {
+            prepared(&cache, &engine, &keys);
+            assert!(is_prepared(&cache, &keys) && is_sound(&engine, &cache, &keys));
+            let path = cache.path(key, kind);
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x40;
+            fs::write(&path, bytes).unwrap();
+            assert!(!is_sound(&engine, &cache, &keys), "{kind}");
+            assert!(!cache.path(key, removed).exists() && !is_prepared(&cache, &keys), "{kind}");
+        }
+    }
 }

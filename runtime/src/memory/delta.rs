@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::slot::PAGE;
 use super::vectored::write_all;
+use crate::files;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"cfdmdlt1");
 /// Runs of at least this many bytes are mapped from the file. Shorter ones are copied.
@@ -131,7 +132,7 @@ impl Delta {
     /// Reads a delta's header and checks everything that [`super::Slot::apply`] relies on.
     pub fn open(mut file: File) -> Result<Self, DeltaError> {
         file.seek(SeekFrom::Start(0))?;
-        let file_len = file.metadata()?.len();
+        let file_len = files::len(&file)?;
         let mut words = [0_u8; 24];
         file.read_exact(&mut words)?;
         let word = |i: usize| words.get(i * 8..i * 8 + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);

@@ -6,6 +6,7 @@ use std::io;
 use std::ptr::NonNull;
 
 use super::sys;
+use crate::files;
 
 /// A read-only mapping of an immutable file of the cache or of a kernel.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     pub fn of(file: &File) -> io::Result<Self> {
-        let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let len = usize::try_from(files::len(file)?).map_err(io::Error::other)?;
         let at = if len == 0 { None } else { Some(sys::map_shared(file, len)?) };
         Ok(Self { at, len })
     }

@@ -16,6 +16,8 @@ pub use delta::{Delta, DeltaError};
 pub use image::Image;
 pub use mapping::Mapping;
 pub use slot::{Leftover, PAGE, ResetStats, Slot, SlotHandle, WASM_PAGE};
+#[cfg(test)]
+pub(crate) use sys::raw_call;
 
 /// Opens the file for detecting private pages. Call it before the process is confined.
 pub fn open_pagemap() {

@@ -104,6 +104,16 @@ pub(super) fn map_shared(file: &File, len: usize) -> io::Result<NonNull<u8>> {
     NonNull::new(got.cast()).ok_or_else(|| io::Error::other("mmap returned the null page"))
 }
 
+/// Makes any system call, for the tests of the confinement, and returns the number of its error or 0. The calls that
+/// they make get texts that live longer than the call, numbers, and null for everything that the kernel could write.
+#[cfg(test)]
+pub(crate) fn raw_call(number: libc::c_long, arguments: [usize; 6]) -> i32 {
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: the callers pass no address to which the kernel could write, and end the process afterwards.
+    let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    if result >= 0 { 0 } else { io::Error::last_os_error().raw_os_error().unwrap_or(0) }
+}
+
 /// A run of private bytes of a mapping: start and end address.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]

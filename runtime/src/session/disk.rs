@@ -2,27 +2,29 @@
 //!
 //! A state is a folder. `meta.json` names the generation of `memory` and `files` that belong to it. It is replaced
 //! last, by a rename after both are synced, so a reader sees the old state or the new one, never a mix. Everything read
-//! back is validated as untrusted.
+//! back is validated as untrusted, and compared with the checksums that were written with it. A damaged state is set
+//! aside under another name, and nothing is made of it.
 //!
 //! A state that must not be read any more is renamed at once and deleted later. Leftovers of a crash are deleted at the
 //! next start.
-//! after a crash goes at the next start.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cofferdam_contract::{Language, Limits, OrganizationId, Problem, SessionId};
-use cofferdam_host_api::{Base, Quota, Vfs};
+use cofferdam_host_api::{ArchiveError, Base, FsError, Quota, Vfs};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::memory::Delta;
+use crate::files;
+use crate::memory::{Delta, DeltaError};
+use crate::sums;
 
 /// A session's metadata, besides its memory and files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,72 @@ pub(crate) struct Meta {
     pub warnings: Vec<String>,
 }
 
+/// The contents of `meta.json`, before its own checksum.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    #[serde(flatten)]
+    meta: Meta,
+    /// Absent in states of versions that wrote none.
+    #[serde(default)]
+    sums: Option<Sums>,
+}
+
+/// The checksums of a state's files.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Sums {
+    memory: u32,
+    files: u32,
+}
+
+/// A part of a state on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Description,
+    Memory,
+    Files,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Description => "description (meta.json)",
+            Self::Memory => "memory",
+            Self::Files => "files",
+        })
+    }
+}
+
+/// A state cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("its {part} cannot be used: {source}")]
+    Damaged { part: Part, source: io::Error },
+    #[error("the worker's memory for files is used up")]
+    NoRoom,
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl ReadError {
+    /// Tells damage from failures that may pass.
+    fn of(part: Part, source: io::Error) -> Self {
+        use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+        match source.kind() {
+            InvalidData | NotFound | UnexpectedEof => Self::Damaged { part, source },
+            _ => Self::Io(source),
+        }
+    }
+
+    /// True if there is no state at all.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Damaged { part: Part::Description, source } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+fn invalid(error: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
 /// A folder of states with a total size limit.
 #[derive(Debug)]
 pub(crate) struct StateFolder {
@@ -58,6 +126,11 @@ pub(crate) struct StateFolder {
 
 /// The extension of folders that are to be deleted.
 const RETIRED: &str = "gone";
+/// The extension of damaged states, and the most that are kept for the operator to look at.
+const DAMAGED: &str = "damaged";
+const MAX_DAMAGED: usize = 16;
+/// The most bytes of a state's metadata.
+const MAX_META: u64 = 64 << 10;
 
 /// A memory and files that were read back.
 pub(crate) struct Stored {
@@ -76,7 +149,7 @@ fn full() -> Error {
 impl StateFolder {
     /// Opens the folder and reads its states. Unreadable ones are set aside, not deleted.
     pub(crate) fn open(root: &Path, budget: u64) -> Result<(Self, Vec<Meta>), Error> {
-        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(io_error)?;
+        files::make_folder(root).map_err(io_error)?;
         let folder = Self {
             root: root.to_owned(),
             budget,
@@ -85,10 +158,10 @@ impl StateFolder {
             renames: AtomicU64::default(),
         };
         let mut found = BTreeMap::new();
-        for entry in fs::read_dir(root).map_err(io_error)? {
-            let path = entry.map_err(io_error)?.path();
+        for name in files::names(root).map_err(io_error)? {
+            let path = root.join(name);
             match path.extension().and_then(|extension| extension.to_str()) {
-                Some("damaged") => continue,
+                Some(DAMAGED) => continue,
                 Some(RETIRED) => {
                     delete(&path);
                     continue;
@@ -96,13 +169,13 @@ impl StateFolder {
                 _ => {}
             }
             match read_meta(&path) {
-                Ok(meta) => {
-                    folder.used.fetch_add(size_of_folder(&path), Ordering::Relaxed);
+                Ok(Record { meta, .. }) => {
+                    folder.used.fetch_add(files::size_of_folder(&path), Ordering::Relaxed);
                     found.insert(meta.id.clone(), meta);
                 }
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "a suspended session cannot be read; set aside");
-                    let _ = fs::rename(&path, path.with_extension("damaged"));
+                    folder.move_aside(&path);
                 }
             }
         }
@@ -126,9 +199,9 @@ impl StateFolder {
         memory: impl FnOnce(&mut File) -> io::Result<u64>,
     ) -> Result<u64, Error> {
         let folder = self.path(&meta.id);
-        let before = size_of_folder(&folder);
-        meta.generation = read_meta(&folder).map_or(1, |old| old.generation + 1);
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io_error)?;
+        let before = files::size_of_folder(&folder);
+        meta.generation = read_meta(&folder).map_or(1, |old| old.meta.generation + 1);
+        files::make_folder(&folder).map_err(io_error)?;
         let written = self.write_files(&folder, meta, vfs, memory);
         if written.is_err() {
             remove_other_generations(&folder, meta.generation - 1);
@@ -138,7 +211,7 @@ impl StateFolder {
         } else {
             remove_other_generations(&folder, meta.generation);
         }
-        let after = size_of_folder(&folder);
+        let after = files::size_of_folder(&folder);
         self.used.fetch_add(after, Ordering::Relaxed);
         self.used.fetch_sub(before.min(self.used()), Ordering::Relaxed);
         written.map(|()| after)
@@ -160,11 +233,15 @@ impl StateFolder {
         if self.used() + len > self.budget {
             return Err(full());
         }
+        let memory = sums::of_file(&file).map_err(io_error)?;
         file.sync_data().map_err(io_error)?;
-        let mut files = BufWriter::new(create(&name("files")).map_err(io_error)?);
-        vfs.to_archive(&mut files).map_err(|e| io_error(io::Error::other(e)))?;
-        files.into_inner().map_err(|e| io_error(e.into_error()))?.sync_data().map_err(io_error)?;
-        let json = serde_json::to_vec(meta).map_err(|e| io_error(e.into()))?;
+        let mut archive = BufWriter::new(create(&name("files")).map_err(io_error)?);
+        vfs.to_archive(&mut archive).map_err(|e| io_error(io::Error::other(e)))?;
+        let archive = archive.into_inner().map_err(|e| io_error(e.into_error()))?;
+        let sums = Sums { memory, files: sums::of_file(&archive).map_err(io_error)? };
+        archive.sync_data().map_err(io_error)?;
+        let record = Record { meta: meta.clone(), sums: Some(sums) };
+        let json = sums::seal(serde_json::to_vec(&record).map_err(|e| io_error(e.into()))?);
         let mut temporary = create(&folder.join("meta.new")).map_err(io_error)?;
         temporary.write_all(&json).map_err(io_error)?;
         temporary.sync_data().map_err(io_error)?;
@@ -173,17 +250,54 @@ impl StateFolder {
         File::open(&self.root).and_then(|f| f.sync_all()).map_err(io_error)
     }
 
-    /// Reads a state back.
-    pub(crate) fn read(&self, id: &SessionId, base: &Arc<Base>, quota: Quota) -> Result<(Meta, Stored), Error> {
+    /// The metadata of a state.
+    pub(crate) fn meta(&self, id: &SessionId) -> Result<Meta, ReadError> {
+        let record = read_meta(&self.path(id)).map_err(|source| ReadError::of(Part::Description, source))?;
+        Ok(record.meta)
+    }
+
+    /// Reads a state back, and compares all of it with its checksums.
+    pub(crate) fn read(&self, id: &SessionId, base: &Arc<Base>, quota: Quota) -> Result<(Meta, Stored), ReadError> {
         let folder = self.path(id);
-        let meta = read_meta(&folder).map_err(io_error)?;
-        let name = |part: &str| folder.join(format!("{}.{part}", meta.generation));
-        let damaged = |e: &dyn std::fmt::Display| io_error(io::Error::new(io::ErrorKind::InvalidData, e.to_string()));
-        let delta = File::open(name("memory")).map_err(io_error)?;
-        let delta = Delta::open(delta).map_err(|e| damaged(&e))?;
-        let files = BufReader::new(File::open(name("files")).map_err(io_error)?);
-        let vfs = Vfs::from_archive(Arc::clone(base), quota, files).map_err(|e| damaged(&e))?;
+        let Record { meta, sums } = read_meta(&folder).map_err(|source| ReadError::of(Part::Description, source))?;
+        let open = |part: &str, sum: Option<u32>| -> io::Result<File> {
+            let file = File::open(folder.join(format!("{}.{part}", meta.generation)))?;
+            sum.map_or(Ok(()), |sum| sums::check_file(&file, sum))?;
+            Ok(file)
+        };
+        let memory = open("memory", sums.map(|sums| sums.memory)).and_then(|file| {
+            Delta::open(file).map_err(|error| match error {
+                DeltaError::Io(source) => source,
+                error @ DeltaError::Damaged(_) => invalid(error),
+            })
+        });
+        let delta = memory.map_err(|source| ReadError::of(Part::Memory, source))?;
+        let archive = open("files", sums.map(|sums| sums.files));
+        let archive = archive.map_err(|source| ReadError::of(Part::Files, source))?;
+        let vfs = Vfs::from_archive(Arc::clone(base), quota, BufReader::new(archive)).map_err(|error| match error {
+            ArchiveError::Fs(FsError::NoSpace | FsError::Quota) => ReadError::NoRoom,
+            ArchiveError::Io(source) => ReadError::of(Part::Files, source),
+            error => ReadError::of(Part::Files, invalid(error)),
+        })?;
         Ok((meta, Stored { delta, vfs }))
+    }
+
+    /// Keeps a damaged state under another name, where nothing reads it.
+    pub(crate) fn set_aside(&self, id: &SessionId) {
+        let path = self.path(id);
+        let size = files::size_of_folder(&path);
+        self.move_aside(&path);
+        self.used.fetch_sub(size.min(self.used()), Ordering::Relaxed);
+    }
+
+    /// Deletes it if enough damaged states are kept already.
+    fn move_aside(&self, path: &Path) {
+        let kept = files::names(&self.root).unwrap_or_default();
+        let kept = kept.iter().filter(|name| Path::new(name).extension().is_some_and(|kind| kind == DAMAGED)).count();
+        let aside = path.with_extension(DAMAGED);
+        if kept >= MAX_DAMAGED || fs::rename(path, &aside).is_err() {
+            delete(path);
+        }
     }
 
     /// Makes a state unreadable. [`Self::sweep`] deletes it. Memory mapped from it stays valid.
@@ -212,7 +326,7 @@ impl StateFolder {
     pub(crate) fn sweep(&self) {
         let retired = std::mem::take(&mut *self.retired.lock());
         for folder in retired {
-            let size = size_of_folder(&folder);
+            let size = files::size_of_folder(&folder);
             delete(&folder);
             self.used.fetch_sub(size.min(self.used()), Ordering::Relaxed);
         }
@@ -225,7 +339,7 @@ impl StateFolder {
 }
 
 fn delete(folder: &Path) {
-    if let Err(error) = fs::remove_dir_all(folder) {
+    if let Err(error) = files::delete_folder(folder) {
         tracing::warn!(%error, folder = %folder.display(), "a session's old state could not be deleted");
     }
 }
@@ -234,79 +348,29 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).read(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
-fn read_meta(folder: &Path) -> io::Result<Meta> {
-    let path = folder.join("meta.json");
-    if fs::metadata(&path)?.len() > 64 << 10 {
+/// Reads and checks the metadata. That of earlier versions has no checksum, nor the names of others.
+fn read_meta(folder: &Path) -> io::Result<Record> {
+    let mut bytes = Vec::new();
+    File::open(folder.join("meta.json"))?.take(MAX_META + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_META {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "meta.json is too long"));
     }
-    Ok(serde_json::from_slice(&fs::read(path)?)?)
+    let unsealed = sums::unseal(&bytes);
+    let record: Record = serde_json::from_slice(*unsealed.as_ref().unwrap_or(&bytes.as_slice()))?;
+    if record.sums.is_some() {
+        unsealed?;
+    }
+    Ok(record)
 }
 
 fn remove_other_generations(folder: &Path, keep: u64) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.filter_map(Result::ok) {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name != "meta.json" && !name.starts_with(&format!("{keep}.")) {
-            let _ = fs::remove_file(entry.path());
+    for name in files::names(folder).unwrap_or_default() {
+        let text = name.to_string_lossy();
+        if text != "meta.json" && !text.starts_with(&format!("{keep}.")) {
+            let _ = fs::remove_file(folder.join(&name));
         }
     }
 }
 
-fn size_of_folder(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn state(root: &Path, id: &SessionId) {
-        let meta = Meta {
-            id: id.clone(),
-            organization: OrganizationId::default_organization(),
-            language: Language::Python,
-            limits: Limits { wall_ms: 1, cpu_ms: 1, memory_bytes: 1, output_bytes: 1, disk_bytes: 1, files: 1 },
-            ttl_s: 1,
-            ends_at: 1,
-            last_used_at: 1,
-            image_digest: String::new(),
-            kernel_version: String::new(),
-            uptime_us: 0,
-            generation: 1,
-            warnings: Vec::new(),
-        };
-        fs::create_dir(root.join(id.as_str())).unwrap();
-        fs::write(root.join(id.as_str()).join("meta.json"), serde_json::to_vec(&meta).unwrap()).unwrap();
-    }
-
-    fn names(root: &Path) -> Vec<String> {
-        fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
-    #[test]
-    fn a_retired_state_is_gone_at_once_and_deleted_later_or_at_the_next_start() {
-        let root = tempfile::tempdir().unwrap();
-        let [first, second] = [1_u128, 2].map(SessionId::from_random);
-        state(root.path(), &first);
-        state(root.path(), &second);
-        let (folder, found) = StateFolder::open(root.path(), 1 << 20).unwrap();
-        assert_eq!(found.len(), 2);
-        let before = folder.used();
-        folder.retire(&first).unwrap();
-        folder.retire(&first).unwrap(); // there is nothing: nothing to do
-        // The name is free: a new state of the same session does not collide with the old one.
-        state(root.path(), &first);
-        folder.retire(&first).unwrap();
-        assert_eq!(names(root.path()).iter().filter(|name| name.ends_with(".gone")).count(), 2);
-        // A crash here: the next start finds the state that was not retired, and deletes the rest.
-        let (again, found) = StateFolder::open(root.path(), 1 << 20).unwrap();
-        assert!(found.iter().map(|meta| &meta.id).eq([&second]));
-        assert_eq!(names(root.path()), [second.as_str()]);
-        assert_eq!(again.used() * 2, before);
-        again.retire(&second).unwrap();
-        again.sweep();
-        assert_eq!((names(root.path()).len(), again.used()), (0, 0));
-    }
-}
+mod tests;

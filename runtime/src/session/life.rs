@@ -1,5 +1,7 @@
 //! The states of a session and their transitions. Synchronous: runs on threads that may block.
 
+mod loading;
+
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +16,8 @@ use crate::guest::{Guest, State};
 use crate::kernel::Kernel;
 use crate::memory::Delta;
 use crate::turn::{self, Finished, Job};
+use loading::Unloadable;
+pub(super) use loading::{load_from, unloadable};
 
 /// A memory and files that no guest uses. Forks and snapshots are made from it.
 pub(crate) struct Dormant {
@@ -120,7 +124,7 @@ impl Life {
         let dormant = match self {
             Self::Live { .. } => return Ok(()),
             Self::Lost(why) => return Err(why.clone().into()),
-            Self::Suspended => load(place, meta)?,
+            Self::Suspended => self.load(place, meta)?,
             Self::Dormant(dormant) => Dormant {
                 delta: Arc::clone(&dormant.delta),
                 vfs: dormant.vfs.fork(place.quota(&meta.limits)).map_err(|_| no_room())?,
@@ -143,6 +147,16 @@ impl Life {
             past: Past::Noted(Checkpoint { state: past, bytes: 0, total: Arc::default() }),
         };
         Ok(())
+    }
+
+    /// The suspended state. If it is damaged the session is lost from now on.
+    fn load(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<Dormant, Error> {
+        load_from(place, meta, place.folder, "the suspended state").map_err(|unloadable| {
+            if let Unloadable::Damaged(why) = &unloadable {
+                *self = Self::Lost(why.clone());
+            }
+            unloadable.into()
+        })
     }
 
     /// Called before anything in the session changes. The state on disk would become outdated, and no state is better
@@ -237,7 +251,7 @@ impl Life {
         let quota = place.quota(&meta.limits);
         match self {
             Self::Lost(why) => Err(why.clone().into()),
-            Self::Suspended => Ok((load(place, meta)?, meta.warnings.clone())),
+            Self::Suspended => Ok((self.load(place, meta)?, meta.warnings.clone())),
             Self::Dormant(dormant) => {
                 let vfs = dormant.vfs.fork(quota).map_err(|_| no_room())?;
                 Ok((Dormant { delta: Arc::clone(&dormant.delta), vfs, uptime: dormant.uptime }, Vec::new()))
@@ -358,38 +372,4 @@ fn write_memory(guest: &mut Guest, file: &mut std::fs::File) -> std::io::Result<
     let runs = slot.changed_pages(store)?;
     file.seek(SeekFrom::Start(0))?;
     slot.with_bytes(store, |memory| Delta::write(file, memory, &runs))
-}
-
-/// Reads a suspended state. Refuses one that another build of the kernel made.
-fn load(place: &Place<'_>, meta: &mut Meta) -> Result<Dormant, Error> {
-    load_from(place, meta, place.folder)
-}
-
-fn is_damage(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
-    matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
-}
-
-/// Like a suspended session, but from any folder of states.
-pub(super) fn load_from(place: &Place<'_>, meta: &mut Meta, folder: &StateFolder) -> Result<Dormant, Error> {
-    if meta.image_digest != place.kernel.image().digest() {
-        return Err(Problem::kernel_changed(format!(
-            "this state was made by the {} kernel {}; this server now has {}, whose memory image is another. \
-             Start a new session, or run the earlier kernel",
-            place.kernel.name(),
-            meta.kernel_version,
-            place.kernel.version(),
-        ))
-        .into());
-    }
-    let read = folder.read(&meta.id, place.kernel.base(), place.quota(&meta.limits));
-    let (stored_meta, stored) = read.map_err(|error| match error {
-        Error::Io { source, .. } if is_damage(&source) => {
-            tracing::error!(session = %meta.id, %source, "a suspended state is damaged");
-            Problem::session_lost("the suspended state is damaged and cannot be restored").into()
-        }
-        other => other,
-    })?;
-    meta.warnings = stored_meta.warnings;
-    Ok(Dormant { delta: Arc::new(stored.delta), vfs: stored.vfs, uptime: Duration::from_micros(stored_meta.uptime_us) })
 }

@@ -3,7 +3,7 @@
 //! compiles.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -19,9 +19,10 @@ use crate::artifact::{ArtifactCache, component_key, engine_key};
 use crate::confine::{Allowance, Profile, bound, confine};
 use crate::engine::tool_engine;
 use crate::error::Error;
+use crate::sums;
 
 /// Change this when descriptions change, so that results of older builds are rebuilt.
-const DESCRIPTION: &str = "component-3";
+const DESCRIPTION: &str = "component-4";
 /// The most bytes of compiled components to keep.
 const KEPT_BYTES: u64 = 8 << 30;
 /// The memory for compiling: a base, plus this many bytes per byte of the component.
@@ -105,37 +106,60 @@ fn read(component: &mut dyn Read, digest: &str) -> Result<Vec<u8>, Error> {
 /// The metadata beside a component's code.
 #[derive(Serialize, Deserialize)]
 struct Made {
-    /// The SHA-256 of the code, so that code damaged by a crash or a disk is recompiled.
-    code: String,
+    /// The checksum of the code, so that code damaged by a crash or a disk is recompiled.
+    code_sum: u32,
     /// Host memory of an instance, besides memories and tables.
     instance_bytes: u64,
     component: Component,
 }
 
-/// The one field of it, read without parsing the rest.
+/// The fields of it that a tool worker needs, read without parsing the rest.
 #[derive(Deserialize)]
-struct Weight {
-    instance_bytes: u64,
+pub(crate) struct Weight {
+    code_sum: u32,
+    instance_bytes: usize,
 }
 
-/// Host memory of an instance besides memories and tables, if the component is cached.
-pub(crate) fn instance_bytes(cache: &ArtifactCache, key: &str) -> Option<usize> {
-    let json = fs::read(cache.path(key, DESCRIPTION)).ok()?;
-    let Weight { instance_bytes } = serde_json::from_slice(&json).ok()?;
-    usize::try_from(instance_bytes).ok()
-}
-
-/// An earlier process's result, if it is complete and intact.
-fn known(cache: &ArtifactCache, key: &str) -> Option<Component> {
-    let json = fs::read(cache.path(key, DESCRIPTION)).ok()?;
-    let made: Made = serde_json::from_slice(&json).ok()?;
-    let mut digest = Sha256::new();
-    std::io::copy(&mut fs::File::open(cache.path(key, "code")).ok()?, &mut digest).ok()?;
-    if hex::encode(digest.finalize()) != made.code {
-        return None;
+impl Weight {
+    /// That of a cached component. `None` if there is none, or if it is damaged.
+    pub(crate) fn of(cache: &ArtifactCache, key: &str) -> Option<Self> {
+        serde_json::from_slice(&cache.sealed(key, DESCRIPTION).ok()?).ok()
     }
+
+    /// Host memory of an instance besides memories and tables.
+    pub(crate) fn instance_bytes(&self) -> usize {
+        self.instance_bytes
+    }
+
+    /// Compares the component's code with its checksum.
+    ///
+    /// # Errors
+    /// `InvalidData` if the code is damaged.
+    pub(crate) fn check(&self, code: &fs::File) -> io::Result<()> {
+        sums::check_file(code, self.code_sum)
+    }
+}
+
+/// An earlier process's result, if it is complete and intact. A damaged one is deleted.
+fn known(cache: &ArtifactCache, key: &str) -> Option<Component> {
+    let path = cache.path(key, DESCRIPTION);
+    let read = || -> io::Result<(Vec<u8>, Made)> {
+        let json = cache.sealed(key, DESCRIPTION)?;
+        let made: Made = serde_json::from_slice(&json)?;
+        sums::check_file(&fs::File::open(cache.path(key, "code"))?, made.code_sum)?;
+        Ok((json, made))
+    };
+    let (json, made) = read()
+        .inspect_err(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(%error, path = %path.display(), "a compiled component is deleted and compiled again");
+            }
+            cache.remove(key, DESCRIPTION);
+            cache.remove(key, "code");
+        })
+        .ok()?;
     // Rewriting it marks it as recently used.
-    cache.store(key, DESCRIPTION, |file| file.write_all(&json)).ok()?;
+    cache.store_sealed(key, DESCRIPTION, json).ok()?;
     Some(made.component)
 }
 
@@ -144,9 +168,9 @@ fn make(engine: &Engine, cache: &ArtifactCache, key: &str, digest: &str, bytes: 
     let instance_bytes = instance_weight(bytes)?;
     let code = engine.precompile_component(bytes).map_err(|e| Refusal::Invalid(format!("{e:#}")))?;
     cache.store(key, "code", |file| file.write_all(&code))?;
-    let made = Made { code: hex::encode(Sha256::digest(&code)), instance_bytes, component };
+    let made = Made { code_sum: crc32fast::hash(&code), instance_bytes, component };
     let json = serde_json::to_vec(&made).map_err(|e| Error::Io { context: "JSON", source: e.into() })?;
     // Written last: if it exists, so does the rest.
-    cache.store(key, DESCRIPTION, |file| file.write_all(&json))?;
+    cache.store_sealed(key, DESCRIPTION, json)?;
     Ok(made.component)
 }

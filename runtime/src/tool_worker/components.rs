@@ -2,7 +2,7 @@
 //! evicted. Never compiles and never writes to the cache.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::fs::File;
 use std::sync::Arc;
 
 use cofferdam_contract::{ExportPath, Problem};
@@ -15,9 +15,10 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use super::linkers::Linkers;
 use super::state::ToolState;
 use crate::artifact::{ArtifactCache, component_key, engine_key};
-use crate::error::Error;
+use crate::error::{Error, KernelError};
+use crate::files;
 use crate::tool::Signature;
-use crate::tool::compile::instance_bytes;
+use crate::tool::compile::Weight;
 
 /// A function of a component, ready to be called.
 pub(super) struct Function {
@@ -172,18 +173,22 @@ impl Components {
     fn load(&self, digest: &str, capabilities: Capabilities) -> Result<(Arc<Loaded>, u64), Error> {
         let missing = || Error::from(Problem::component_missing(format!("The worker has no component {digest}.")));
         let key = component_key(&self.engine_key, digest).ok_or_else(missing)?;
-        let bytes = size(&self.cache.path(&key, "code")).ok_or_else(missing)?;
-        let instance_bytes = instance_bytes(&self.cache, &key).ok_or_else(missing)?;
-        let component = self.cache.load(&self.engine, &key).map_err(|error| {
+        let code = File::open(self.cache.path(&key, "code")).map_err(|_| missing())?;
+        let weight = Weight::of(&self.cache, &key).ok_or_else(missing)?;
+        let loaded = weight.check(&code).map_err(|source| {
+            let path = self.cache.path(&key, "code");
+            KernelError::Damaged { path, source }
+        });
+        let component = loaded.and_then(|()| self.cache.load(&self.engine, &key)).map_err(|error| {
             // It is requested and compiled again, as if it had never existed.
             tracing::warn!(digest, %error, "a compiled component cannot be used");
             missing()
         })?;
+        let bytes = files::len(&code).map_err(Error::io("a compiled component"))?;
         let pre = self.linkers.link(&component, capabilities)?;
-        Ok((Arc::new(Loaded { component, pre, instance_bytes, functions: Mutex::default() }), bytes))
+        Ok((
+            Arc::new(Loaded { component, pre, instance_bytes: weight.instance_bytes(), functions: Mutex::default() }),
+            bytes,
+        ))
     }
-}
-
-fn size(path: &Path) -> Option<u64> {
-    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|about| about.len())
 }

@@ -68,6 +68,7 @@ impl Metrics {
             ("code_bytes", "Compiled code of the components in memory, in bytes", worker.components.bytes()),
             ("uplinks", "Connections to gateways", worker.uplinks.count() as u64),
             ("memory_bytes", "What calls take of the memory for all of them, in bytes", worker.memory.used() as u64),
+            ("answers_bytes", "What long answers hold until they are sent, in bytes", worker.unsent.bytes()),
             ("files_bytes", "What sandboxes hold in files, in bytes", worker.base.budget.used()),
         ];
         for (name, help, value) in gauges {

@@ -37,6 +37,7 @@ use crate::engine::{TOOL_STACK, start_ticker, tool_engine};
 use crate::error::Error;
 use crate::uplink::Uplinks;
 use crate::worker::admission::Admission;
+use crate::worker::unsent::Unsent;
 use crate::worker::{raise_open_files, serve_until_told, watch};
 use components::Components;
 pub use config::ToolWorkerConfig;
@@ -56,6 +57,7 @@ struct ToolWorker {
     base: Arc<Base>,
     memory: Arc<Memory>,
     metrics: Metrics,
+    unsent: Unsent,
     /// The runtime for work that may block for long.
     background: Handle,
 }
@@ -78,6 +80,7 @@ impl ToolWorker {
             memory: Memory::new(config.memory_bytes),
             base: Arc::new(Base { mounts: Arc::new(Mounts::new()), budget, clock: Arc::new(SystemClock) }),
             metrics: Metrics::new(),
+            unsent: Unsent::default(),
             background,
             config,
         }

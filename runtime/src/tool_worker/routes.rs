@@ -60,7 +60,8 @@ async fn call(
 ) -> Result<Response, ProblemResponse> {
     let call: ToolCall = serde_json::from_slice(&body).map_err(|e| Problem::malformed(e.to_string()))?;
     drop(body);
-    organization(&headers)?;
+    let organization = organization(&headers)?;
+    worker.unsent.admit(&organization)?;
     let interrupt = Interrupt::new(Instant::now().checked_add(Duration::from_millis(call.limits.wall_ms)));
     let place = worker.enter(call.depth).await?;
     // Requests to the gateway depend on other threads, and on timers that this thread would have to drive.
@@ -103,7 +104,8 @@ async fn call(
             result
         }
     };
-    Ok(json(&result?))
+    let body = serde_json::to_vec(&result?).unwrap_or_default();
+    Ok(json(worker.unsent.count(&organization, body)))
 }
 
 fn broke_off() -> Problem {
@@ -127,8 +129,8 @@ pub(super) fn carry_out(
     call::run(&loaded, Job { call, interrupt, gateway, vfs, base, open_files, memory })
 }
 
-fn json(outcome: &ToolOutcome) -> Response {
-    let mut response = Response::new(Body::from(serde_json::to_vec(outcome).unwrap_or_default()));
+fn json(body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -253,3 +253,30 @@ fn deep_calls_have_places_of_their_own() {
         drop(all);
     });
 }
+
+/// The files of a component in the cache.
+fn cached(digest: &str) -> Vec<PathBuf> {
+    let engine_key = crate::artifact::engine_key(&crate::engine::tool_engine().unwrap());
+    let key = crate::artifact::component_key(&engine_key, digest).unwrap();
+    let folder = ArtifactCache::open(&bench().worker.config.cache_dir).unwrap().component_folder(&key).unwrap();
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn a_flipped_bit_in_a_component_is_found_before_it_runs_and_healed_by_compiling() {
+    let text = TOOL.replace("oops", "bits");
+    let digest = deployed(&text);
+    let files = cached(&digest);
+    assert_eq!(files.len(), 2, "{files:?}");
+    let call = || carried(to_call(&digest, Some("add"), r#"{"a": 40, "b": 2}"#), Interrupt::new(None));
+    for path in files {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let Err(Error::Refused(problem)) = call() else { panic!("{} was believed", path.display()) };
+        assert_eq!(problem.kind(), "component-missing");
+        assert_eq!(deployed(&text), digest);
+    }
+    assert_eq!(call().unwrap().status, Status::Ok);
+}

@@ -21,9 +21,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::THREAD_STACK;
+use super::progress::Progress;
 
 /// An idle connection is closed after this time. The controller closes its own earlier.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(20);
+
+/// A connection that takes nothing of its answer for this time is given up. The controller gives up on its client after
+/// 10 seconds; a client that is only slow is sent large pieces, and in between the controller takes nothing.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The state of a thread that serves a single connection.
 struct Lane {
@@ -126,7 +131,8 @@ async fn connection(stream: tokio::net::UnixStream, router: Router, stop: Cancel
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(MAX_IDLE_TIME);
     let service = TowerToHyperService::new(router);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let stream = TokioIo::new(Progress::new(stream, WRITE_TIMEOUT));
+    let mut connection = pin!(builder.serve_connection(stream, service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {

@@ -92,6 +92,7 @@ impl Metrics {
             ("sessions_live", "Sessions in memory", live as u64),
             ("sessions_suspended", "Sessions on disk", suspended as u64),
             ("files_bytes", "What sandboxes hold in files, in bytes", worker.budget.used()),
+            ("answers_bytes", "What long answers hold until they are sent, in bytes", worker.unsent.bytes()),
             ("state_bytes", "Suspended sessions and snapshots on disk, in bytes", worker.sessions.disk_bytes()),
         ];
         for (name, help, value) in gauges {

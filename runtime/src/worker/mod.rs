@@ -5,11 +5,15 @@
 
 pub(crate) mod admission;
 mod config;
+mod file_answer;
 pub(crate) mod lanes;
+mod life_mark;
 mod metrics;
+mod progress;
 pub(crate) mod routes;
 mod runs;
 mod sessions;
+pub(crate) mod unsent;
 pub(crate) mod watch;
 
 use std::os::unix::net::UnixListener;
@@ -30,11 +34,14 @@ use crate::error::Error;
 use crate::fresh::RunFiles;
 use crate::kernel::Kernel;
 use crate::kernel::manifest::Manifest;
+use crate::kernel::prepare::check;
 use crate::session::Sessions;
 use crate::uplink::Uplinks;
 use admission::Admission;
 pub use config::WorkerConfig;
+use life_mark::LifeMark;
 use metrics::Metrics;
+use unsent::Unsent;
 
 /// The stack of a thread that runs guests: the guest's own, plus what host functions need.
 const THREAD_STACK: usize = crate::engine::GUEST_STACK + (8 << 20);
@@ -54,6 +61,7 @@ pub(crate) struct Worker {
     /// The uplinks of connected gateways.
     pub(crate) uplinks: Uplinks,
     pub(crate) metrics: Metrics,
+    pub(crate) unsent: Unsent,
     /// The runtime for work that outlives a request or runs beside it.
     pub(crate) background: Handle,
 }
@@ -64,11 +72,15 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
     let cache = ArtifactCache::open(&config.cache_dir)?;
     let budget = Budget::new(config.files_budget_bytes);
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    std::fs::create_dir_all(&config.state_dir).map_err(Error::io("the state folder"))?;
+    let life = LifeMark::set(&config.state_dir)?;
     let mut kernels = Vec::new();
     for folder in Manifest::folders(&config.kernels_dir)? {
+        if life.follows_a_death() {
+            check(&engine, &cache, &folder)?;
+        }
         kernels.push(Arc::new(Kernel::load(&engine, &cache, &folder, &budget, config.max_runs)?));
     }
-    std::fs::create_dir_all(&config.state_dir).map_err(Error::io("the state folder"))?;
     crate::memory::open_pagemap();
     raise_open_files();
     if config.confine {
@@ -90,6 +102,7 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
         admission: Admission::new(config.max_runs, config.max_waiting),
         files: RunFiles::new(KEPT_RUNS, Duration::from_secs(config.run_files_s)),
         metrics: Metrics::new(),
+        unsent: Unsent::default(),
         uplinks: Uplinks::default(),
         sessions: Arc::new(Sessions::open(kernels.clone(), &config, background.clone())?),
         kernels,
@@ -97,7 +110,9 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
         config,
         background,
     });
-    runtime.block_on(serve_worker(listener, worker))
+    runtime.block_on(serve_worker(listener, worker))?;
+    life.end();
+    Ok(())
 }
 
 /// Connections and notes of live sessions use open files. The usual limit of a login shell is too low.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
 use cofferdam_contract::worker::WorkerRun;
 use cofferdam_contract::{Event, Language, OrganizationId, Outcome, Problem, RunId};
 use cofferdam_host_api::Interrupt;
@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Worker;
+use super::file_answer::file_answer;
 use super::lanes::{blocking, lane};
 use super::routes::{ProblemResponse, organization};
 use super::watch::{CancelOnDrop, watch};
@@ -35,6 +36,7 @@ pub(super) async fn run(
     drop(body);
     request.request.env.append(&mut request.env);
     let organization = organization(&headers)?;
+    worker.unsent.admit(&organization)?;
     let wants_events =
         headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
     let wall = Duration::from_millis(request.limits.wall_ms);
@@ -63,6 +65,7 @@ pub(super) async fn run(
         listener: listener.clone(),
     };
     let on_thread = Arc::clone(&worker);
+    let (unsent, owner) = (worker.unsent.clone(), organization.clone());
     // Requests to the gateway depend on other threads, and on timers that this thread would have to drive.
     let here = lane().filter(|_| job.gateway.is_none());
     match (listener, here) {
@@ -76,19 +79,19 @@ pub(super) async fn run(
             tokio::spawn(async move {
                 worker.background.spawn_blocking(move || after.clean());
             });
-            Ok(json(&outcome.map_err(|e| refuse(&e))?))
+            Ok(json(unsent.count(&owner, encoded(&outcome.map_err(|e| refuse(&e))?))))
         }
         (None, None) => {
             let answered =
                 elsewhere(&worker.background, None, move || work(&on_thread, organization, held, job, place));
             let outcome = answered.await.map_err(|_| broke_off())?;
             drop(cancel);
-            Ok(json(&outcome.map_err(|e| refuse(&e))?))
+            Ok(json(unsent.count(&owner, encoded(&outcome.map_err(|e| refuse(&e))?))))
         }
         (Some(queue), _) => {
             let work = move || work(&on_thread, organization, held, job, place);
             let answered = elsewhere(&worker.background, Some(Arc::clone(&queue)), work);
-            Ok(events(queue, answered, cancel))
+            Ok(events(queue, answered, cancel, move |text| unsent.count(&owner, text.into_bytes())))
         }
     }
 }
@@ -192,19 +195,28 @@ fn work(
     (result, after)
 }
 
-fn json(outcome: &Outcome) -> Response {
-    let body = serde_json::to_vec(outcome).unwrap_or_default();
+fn encoded(outcome: &Outcome) -> Vec<u8> {
+    serde_json::to_vec(outcome).unwrap_or_default()
+}
+
+fn json(body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// The events as they happen, then the end. Dropping `cancel` with the stream stops nothing by then.
-fn events(queue: Arc<EventQueue>, answered: oneshot::Receiver<Answer>, cancel: CancelOnDrop) -> Response {
-    let state = (queue, Some(answered), cancel);
-    let body = stream::unfold(state, |(queue, mut answered, cancel)| async move {
+/// The events as they happen, then the end, each as `bytes` makes them. Dropping `cancel` with the stream stops nothing
+/// by then.
+fn events(
+    queue: Arc<EventQueue>,
+    answered: oneshot::Receiver<Answer>,
+    cancel: CancelOnDrop,
+    bytes: impl Fn(String) -> Bytes + Send + 'static,
+) -> Response {
+    let state = (queue, Some(answered), cancel, bytes);
+    let body = stream::unfold(state, |(queue, mut answered, cancel, bytes)| async move {
         if let Some(event) = queue.next().await {
-            return Some((Ok::<_, Infallible>(Bytes::from(event.to_sse())), (queue, answered, cancel)));
+            return Some((Ok::<_, Infallible>(bytes(event.to_sse())), (queue, answered, cancel, bytes)));
         }
         let outcome = answered.take()?.await;
         let text = match outcome {
@@ -216,7 +228,7 @@ fn events(queue: Arc<EventQueue>, answered: oneshot::Receiver<Answer>, cancel: C
             Ok(Err(error)) => Event::Problem(Box::new(refuse(&error))).to_sse(),
             Err(_) => Event::Problem(Box::new(Problem::internal("the run broke off"))).to_sse(),
         };
-        Some((Ok(Bytes::from(text)), (queue, None, cancel)))
+        Some((Ok(bytes(text)), (queue, None, cancel, bytes)))
     });
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
@@ -233,6 +245,8 @@ pub(super) async fn file(
 ) -> Result<Response, ProblemResponse> {
     let id = RunId::parse(&id).map_err(|e| Problem::not_found(e.to_string()))?;
     let path = cofferdam_contract::normalize_path(&path).map_err(|e| Problem::invalid(e.to_string()))?;
-    let bytes = worker.files.read(&id, &organization(&headers)?, &path)?;
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+    let organization = organization(&headers)?;
+    worker.unsent.admit(&organization)?;
+    let file = worker.files.view(&id, &organization, &path)?;
+    Ok(file_answer(file, &worker.unsent, organization))
 }

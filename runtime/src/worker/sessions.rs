@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use cofferdam_contract::session::MAX_FORK;
 use cofferdam_contract::worker::{
     MAX_INFOS, SnapshotInfo, WorkerFork, WorkerSession, WorkerSessionIds, WorkerSessionInfo,
@@ -16,6 +16,7 @@ use cofferdam_host_api::{FsError, Vfs};
 use serde::de::DeserializeOwned;
 
 use super::Worker;
+use super::file_answer::file_answer;
 use super::lanes::blocking;
 use super::routes::{ProblemResponse, organization};
 use crate::session::NewSession;
@@ -144,9 +145,10 @@ pub(super) async fn file(
 ) -> Answer<Response> {
     let (id, organization) = target(&headers, &id)?;
     let path = normalize_path(&path).map_err(|e| Problem::invalid(e.to_string()))?;
-    let read = worker.sessions.with_files(&id, &organization, false, move |vfs| vfs.read_file(&path)).await?;
-    let bytes = read.map_err(|_| Problem::not_found("the session has no such file"))?;
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+    worker.unsent.admit(&organization)?;
+    let read = worker.sessions.with_files(&id, &organization, false, move |vfs| vfs.view_file(&path)).await?;
+    let file = read.map_err(|_| Problem::not_found("the session has no such file"))?;
+    Ok(file_answer(file, &worker.unsent, organization))
 }
 
 pub(super) async fn put_file(

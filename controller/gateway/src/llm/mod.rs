@@ -27,7 +27,7 @@ use crate::refusal::Refusal;
 use crate::secrets::Held;
 use crate::serve::{json, read_body};
 use crate::target::Target;
-use crate::upstream::{Leased, Route};
+use crate::upstream::{Dial, Leased, Route};
 use crate::{Gateway, services};
 pub use models::Models;
 use request::Service;
@@ -101,7 +101,8 @@ pub(crate) async fn ask(
     }
     let request = models.request(service, body);
     let routes = routes(gateway, admission, models).await?;
-    let sent = gateway.upstream.send(&routes, None, request);
+    let kept = Some(admission.kept(&gateway.upstream));
+    let sent = gateway.upstream.send(Dial { routes: &routes, connect: None, kept }, request);
     let response = tokio::time::timeout_at(deadline, sent).await.map_err(|_| late())?;
     drop(memory);
     let response = response.map_err(|error| failed(&error, NAME))?;

@@ -16,7 +16,7 @@ pub use config::Switch;
 pub(crate) use config::Variable;
 pub use files::Files;
 pub(crate) use files::Storage;
-pub use http::{AllowedHost, DeniedHost, Network};
+pub use http::{AllowedHost, BODILESS, DeniedHost, Network};
 pub use keyvalue::KeyValue;
 pub use llm::Llm;
 pub use notes::Limited;

@@ -326,6 +326,23 @@ impl Server {
         Self { seen, ..Self::routes(axum::Router::new().fallback(handler)).await }
     }
 
+    /// A server that answers each head with 200 and takes what follows it for the next request, whatever the head says
+    /// of a body. It records the requests' first lines, and closes where HTTP says so.
+    pub(super) async fn without_bodies() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let (seen, counted) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&connections));
+        let kept = Arc::clone(&seen);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(answer_heads(stream, Arc::clone(&kept)));
+            }
+        });
+        Self { address, connections, seen }
+    }
+
     /// A server that reads a request's head and writes these bytes, a piece at a time.
     pub(super) async fn raw(pieces: Vec<Vec<u8>>, pause: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -340,6 +357,27 @@ impl Server {
             }
         });
         Self { address, connections, seen }
+    }
+}
+
+async fn answer_heads(mut stream: TcpStream, seen: Arc<Mutex<Vec<String>>>) {
+    let (mut held, mut buffer) = (Vec::new(), [0; 4_096]);
+    loop {
+        while let Some(end) = held.windows(4).position(|end| end == b"\r\n\r\n") {
+            let head: Vec<u8> = held.drain(..end + 4).collect();
+            let head = String::from_utf8_lossy(&head);
+            seen.lock().unwrap().push(head.lines().next().unwrap_or_default().to_owned());
+            let close = head.to_lowercase().contains("connection: close");
+            let answer = if close { "connection: close\r\n" } else { "" };
+            let answer = format!("HTTP/1.1 200 OK\r\n{answer}content-length: 0\r\n\r\n");
+            if stream.write_all(answer.as_bytes()).await.is_err() || close {
+                return;
+            }
+        }
+        match stream.read(&mut buffer).await {
+            Ok(read) if read > 0 => held.extend_from_slice(&buffer[..read]),
+            _ => return,
+        }
     }
 }
 

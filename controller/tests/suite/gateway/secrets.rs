@@ -148,6 +148,25 @@ fn leaky() -> axum::Router {
     };
     let headers = || async { ([("x-key", VALUE), ("location", "/?k=sk-live-0123456789%2fabc%2bdef%3d%3d")], "") };
     let gzip = || async { ([("content-encoding", "gzip")], "not really").into_response() };
+    let gzip_behind = || async {
+        let mut answer = "not really".into_response();
+        for line in ["identity", "gzip"] {
+            answer.headers_mut().append("content-encoding", line.parse().unwrap());
+        }
+        answer
+    };
+    let named = || async { ([("x-sk-live-0123456789%2fabc%2bdef%3d%3d", "1"), ("x-ok", "1")], "") };
+    // Python's json, Go's html/template and MIME in turn, in pieces of three bytes.
+    let spelled = || async {
+        let escaped: String = VALUE.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+        let html: String = VALUE.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+        let encoded = BASE64_STANDARD.encode(VALUE);
+        let (head, tail) = encoded.split_at(5);
+        let text = format!("{escaped} {html} {head}\r\n{tail}");
+        let pieces: Vec<_> =
+            text.into_bytes().chunks(3).map(|p| Ok::<_, Infallible>(Bytes::copy_from_slice(p))).collect();
+        Body::from_stream(stream::iter(pieces))
+    };
     let events = || async {
         let events = futures_util::StreamExt::chain(
             stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"data: 1\n\n"))]),
@@ -159,6 +178,9 @@ fn leaky() -> axum::Router {
         .route("/split", get(split))
         .route("/headers", get(headers))
         .route("/gzip", get(gzip))
+        .route("/gzip-behind", get(gzip_behind))
+        .route("/named", get(named))
+        .route("/spelled", get(spelled))
         .route("/events", get(events))
         .route("/json", get(|| async { axum::Json(json!({"a\"b": VALUE})) }))
 }
@@ -182,6 +204,11 @@ async fn what_comes_back_holds_no_value() {
     let text = get_path(&rig, &token, &server, "/json").await.good().text();
     assert_eq!(text, format!(r#"{{"a\"b":"{placeholder}"}}"#));
     get_path(&rig, &token, &server, "/gzip").await.refusal("malformed", "compressed");
+    get_path(&rig, &token, &server, "/gzip-behind").await.refusal("malformed", "compressed");
+    let named = get_path(&rig, &token, &server, "/named").await.good().headers;
+    assert!(named.contains_key("x-ok") && !named.keys().any(|name| name.as_str().contains("0123")), "{named:?}");
+    let spelled = get_path(&rig, &token, &server, "/spelled").await.good().text();
+    assert_eq!(spelled, format!("{placeholder} {placeholder} {placeholder}Q=="));
     // Bytes that cannot begin a value are not held back.
     let request = rig.request(&token, "GET", &server.url("/events")).body(Body::empty()).unwrap();
     let mut body = rig.uplink.clone().send_request(request).await.unwrap().into_body();

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use cofferdam_contract::OrganizationId;
 
+use cofferdam_gateway::Admitted;
+use serde_json::json;
+
 use super::rig::{Rig, Server};
 
 async fn raw(text: &str) -> Server {
@@ -63,7 +66,7 @@ async fn the_gateways_own_words_cannot_be_forged() {
 }
 
 #[tokio::test]
-async fn connections_are_kept_within_an_organization() {
+async fn connections_are_kept_within_a_token() {
     let (rig, server) = (Rig::new().await, Server::echo().await);
     let token = rig.admit(server.grants());
     for _ in 0..20 {
@@ -72,12 +75,90 @@ async fn connections_are_kept_within_an_organization() {
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
     let again = rig.admit(server.grants());
     rig.http(&again, "GET", &server.url("/")).await.good();
-    assert_eq!(server.connections.load(Ordering::SeqCst), 1, "another run of the same organization");
+    assert_eq!(server.connections.load(Ordering::SeqCst), 2, "another run of the same key");
     let mut pass = rig.pass(server.grants());
     pass.caller.organization = OrganizationId::parse("other").unwrap();
     let other = rig.app.gateway.admit(pass).unwrap();
     rig.http(&other, "GET", &server.url("/")).await.good();
-    assert_eq!(server.connections.load(Ordering::SeqCst), 2, "another organization");
+    assert_eq!(server.connections.load(Ordering::SeqCst), 3, "another organization");
+}
+
+/// Grants a server with bodies on these methods.
+fn with_bodies(server: &Server, methods: &[&str]) -> serde_json::Value {
+    json!({"http": [{"host": server.host(), "body_methods": methods}],
+        "secrets": [{"name": "key", "env": "KEY"}]})
+}
+
+/// The attack: a body that spells a request of its own, to a server that leaves bodies unread.
+#[tokio::test]
+async fn a_body_never_becomes_a_request() {
+    let rig = Rig::new().await;
+    let server = Server::without_bodies().await;
+    rig.secret("key", "the-real-value", &[&server.host()]).await;
+    let smuggled = |token: &Admitted| {
+        format!("DELETE /admin HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", token.env["KEY"])
+    };
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
+        let token = rig.admit(with_bodies(&server, &[]));
+        let body = smuggled(&token);
+        let request = rig.request(&token, method, &server.url("/")).body(body.into()).unwrap();
+        rig.ask(request).await.refusal("policy", "body_methods");
+    }
+    assert_eq!(server.seen(), Vec::<String>::new(), "nothing went out");
+    // An empty body that was announced as a stream is none.
+    let token = rig.admit(with_bodies(&server, &[]));
+    let empty = axum::body::Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>());
+    rig.ask(rig.request(&token, "GET", &server.url("/")).body(empty).unwrap()).await.good();
+    assert_eq!(server.seen(), ["GET / HTTP/1.1"]);
+    // Granted, it goes out on a connection that ends with it.
+    let token = rig.admit(with_bodies(&server, &["GET"]));
+    let request = rig.request(&token, "GET", &server.url("/search")).body(smuggled(&token).into()).unwrap();
+    rig.ask(request).await.good();
+    rig.http(&token, "GET", &server.url("/next")).await.good();
+    assert_eq!(server.seen(), ["GET / HTTP/1.1", "GET /search HTTP/1.1", "GET /next HTTP/1.1"]);
+    // So does every body where the grant leaves out a method or a path.
+    for restricted in [json!({"methods": ["POST"]}), json!({"path_prefix": "/public"})] {
+        let mut grants = with_bodies(&server, &[]);
+        grants["http"][0].as_object_mut().unwrap().extend(restricted.as_object().unwrap().clone());
+        let token = rig.admit(grants);
+        let body = smuggled(&token);
+        rig.ask(rig.request(&token, "POST", &server.url("/public")).body(body.into()).unwrap()).await.good();
+        assert_eq!(server.seen().last().map(String::as_str), Some("POST /public HTTP/1.1"));
+    }
+    assert_eq!(server.seen().len(), 5, "{:?}", server.seen());
+}
+
+/// The attack: one key's request with a long length on a kept connection swallows the next one, of another key.
+#[tokio::test]
+async fn what_one_run_leaves_on_a_connection_reaches_no_other_run() {
+    let rig = Rig::new().await;
+    let server = Server::without_bodies().await;
+    rig.secret("key", "the-real-value", &[&server.host()]).await;
+    let attacker = rig.admit(with_bodies(&server, &[]));
+    let body = "POST /swallow HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n";
+    rig.ask(rig.request(&attacker, "POST", &server.url("/")).body(body.into()).unwrap()).await;
+    let mut pass = rig.pass(with_bodies(&server, &[]));
+    pass.caller.key = "key_other".into();
+    let victim = rig.app.gateway.admit(pass).unwrap();
+    let request = rig.request(&victim, "GET", &server.url("/mine")).header("authorization", &victim.env["KEY"]);
+    rig.ask(request.body(axum::body::Body::empty()).unwrap()).await.good();
+    assert_eq!(server.seen().last().map(String::as_str), Some("GET /mine HTTP/1.1"), "{:?}", server.seen());
+}
+
+/// An answer that begins before the request's body has gone out leaves the framing in doubt.
+#[tokio::test]
+async fn an_early_answer_ends_its_connection() {
+    let rig = Rig::new().await;
+    let server = Server::without_bodies().await;
+    let token = rig.admit(server.grants());
+    let (pieces, body) = tokio::sync::mpsc::channel::<std::io::Result<bytes::Bytes>>(1);
+    pieces.send(Ok(bytes::Bytes::from_static(b"first"))).await.unwrap();
+    let body = futures_util::stream::unfold(body, |mut body| async move { Some((body.recv().await?, body)) });
+    let request = rig.request(&token, "POST", &server.url("/")).body(axum::body::Body::from_stream(body)).unwrap();
+    rig.ask(request).await;
+    drop(pieces);
+    rig.http(&token, "GET", &server.url("/next")).await.good();
+    assert_eq!(server.connections.load(Ordering::SeqCst), 2, "{:?}", server.seen());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::io::{self, IoSliceMut};
 use std::sync::Arc;
 
 use super::{PAGE, Slot};
+use crate::files;
 use crate::memory::delta::{Delta, Run, outside};
 use crate::memory::{sys, vectored};
 
@@ -115,7 +116,7 @@ fn is_wasteful(overlay: &[Run], kept: &[Run]) -> io::Result<bool> {
     let files: BTreeMap<_, _> = overlay.iter().map(|run| (Arc::as_ptr(&run.file), &run.file)).collect();
     let mut held = 0;
     for file in files.values() {
-        held += file.metadata()?.len();
+        held += files::len(file)?;
     }
     Ok(held > HELD_BYTES + 2 * kept.iter().map(|run| run.len as u64).sum::<u64>())
 }

@@ -8,7 +8,10 @@ use cofferdam_contract::{OrganizationId, Problem, SessionId, SessionState};
 use super::{Inner, Sessions, unix_now};
 use crate::error::Error;
 use crate::session::disk::Meta;
-use crate::session::life::{Dormant, Life, Place, load_from};
+use crate::session::life::{Dormant, Life, Place, load_from, unloadable};
+
+/// The word for a snapshot in messages.
+const SNAPSHOT: &str = "the snapshot";
 
 /// The starting point of a session.
 pub(crate) enum NewSession {
@@ -60,13 +63,16 @@ impl Sessions {
         meta: &mut Meta,
     ) -> Result<Dormant, Error> {
         let gone = || Problem::not_found("no such snapshot");
-        let quota = crate::turn::quota(&meta.limits, self.open_files);
-        let (stored, _) = self.snapshots.read(key, place.kernel.base(), quota).map_err(|_| gone())?;
+        let stored = match self.snapshots.meta(key) {
+            Ok(stored) => stored,
+            Err(error) if error.is_absence() => return Err(gone().into()),
+            Err(error) => return Err(unloadable(error, key, &self.snapshots, SNAPSHOT).into()),
+        };
         if stored.organization != *organization {
             return Err(gone().into());
         }
         let mut of_snapshot = Meta { id: key.clone(), ..stored };
-        let dormant = load_from(place, &mut of_snapshot, &self.snapshots)?;
+        let dormant = load_from(place, &mut of_snapshot, &self.snapshots, SNAPSHOT)?;
         meta.warnings = of_snapshot.warnings;
         Ok(dormant)
     }

@@ -39,6 +39,10 @@ pub(super) fn one_host(
             host: host.to_string(),
             methods,
             path_prefix,
+            body_methods: match &entry.body_methods {
+                None => grant.body_methods.clone(),
+                Some(allowed) => grant.body_methods.iter().filter(|m| allowed.contains(m)).cloned().collect(),
+            },
             max_request_bytes: least([grant.max_request_bytes, bounds.max_request_bytes, network.max_request_bytes]),
             max_response_bytes: least([
                 grant.max_response_bytes,
@@ -67,6 +71,11 @@ fn explain(number: usize, grant: &HttpGrant, pattern: &HostPattern, found: &[Htt
     } else if !whole {
         let left: Vec<String> = found.iter().take(8).map(describe).collect();
         notes.add(at("host"), "network.allow", format!("only {}", left.join(", ")));
+    }
+    let refused = |method: &&String| !found.iter().any(|f| f.body_methods.contains(method));
+    let refused: Vec<&str> = grant.body_methods.iter().filter(refused).map(String::as_str).collect();
+    if !found.is_empty() && !refused.is_empty() {
+        notes.add(at("body_methods"), "network.allow", format!("without {}", refused.join(", ")));
     }
     for (key, asked, got) in [
         ("max_request_bytes", grant.max_request_bytes, found.iter().map(|f| f.max_request_bytes).max()),

@@ -14,6 +14,8 @@ use crate::yaml::PolicyError;
 
 const MAX_PREFIX: usize = 1 << 10;
 const MAX_METHODS: usize = 16;
+/// Methods whose requests have a body only where a grant says so.
+pub const BODILESS: [&str; 4] = ["GET", "HEAD", "DELETE", "OPTIONS"];
 /// The most hosts in an intersection. A grant with a wildcard may turn into many hosts.
 const MAX_EFFECTIVE: usize = 1_024;
 /// The most entries of one list of an operator's policy.
@@ -55,6 +57,9 @@ pub struct AllowedHost {
     pub methods: Option<Vec<String>>,
     #[serde(default)]
     pub path_prefix: Option<String>,
+    /// As in grants; every one that is asked for if absent.
+    #[serde(default)]
+    pub body_methods: Option<Vec<String>>,
     #[serde(default)]
     pub max_request_bytes: Option<u64>,
     #[serde(default)]
@@ -71,8 +76,15 @@ pub struct DeniedHost {
 
 impl AllowedHost {
     fn everything() -> Self {
-        let (host, methods, path_prefix) = (HostPattern::everything(), None, None);
-        Self { host, methods, path_prefix, max_request_bytes: None, max_response_bytes: None, timeout_ms: None }
+        Self {
+            host: HostPattern::everything(),
+            methods: None,
+            path_prefix: None,
+            body_methods: None,
+            max_request_bytes: None,
+            max_response_bytes: None,
+            timeout_ms: None,
+        }
     }
 
     /// The entry as a grant without a host.
@@ -81,6 +93,7 @@ impl AllowedHost {
             host: String::new(),
             methods: self.methods.clone(),
             path_prefix: self.path_prefix.clone(),
+            body_methods: self.body_methods.clone().unwrap_or_default(),
             max_request_bytes: self.max_request_bytes,
             max_response_bytes: self.max_response_bytes,
             timeout_ms: self.timeout_ms,
@@ -154,6 +167,9 @@ fn check(grant: &HttpGrant) -> Result<(), (&'static str, String)> {
                 format!("1 to {MAX_METHODS} methods in upper case, such as GET; none given is all"),
             ));
         }
+    }
+    if !grant.body_methods.iter().all(|method| BODILESS.contains(&method.as_str())) {
+        return Err(("body_methods", format!("some of {}; other methods may always have a body", BODILESS.join(", "))));
     }
     if let Some(prefix) = &grant.path_prefix {
         path_prefix(prefix).map_err(|what| ("path_prefix", what))?;

@@ -1,0 +1,123 @@
+use super::*;
+
+fn meta(id: &SessionId) -> Meta {
+    Meta {
+        id: id.clone(),
+        organization: OrganizationId::default_organization(),
+        language: Language::Python,
+        limits: Limits { wall_ms: 1, cpu_ms: 1, memory_bytes: 1, output_bytes: 1, disk_bytes: 1, files: 1 },
+        ttl_s: 1,
+        ends_at: 1,
+        last_used_at: 1,
+        image_digest: String::new(),
+        kernel_version: String::new(),
+        uptime_us: 0,
+        generation: 1,
+        warnings: Vec::new(),
+    }
+}
+
+/// A state as versions without checksums wrote it.
+fn state(root: &Path, id: &SessionId) {
+    let meta = meta(id);
+    fs::create_dir(root.join(id.as_str())).unwrap();
+    fs::write(root.join(id.as_str()).join("meta.json"), serde_json::to_vec(&meta).unwrap()).unwrap();
+}
+
+fn names(root: &Path) -> Vec<String> {
+    fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_retired_state_is_gone_at_once_and_deleted_later_or_at_the_next_start() {
+    let root = tempfile::tempdir().unwrap();
+    let [first, second] = [1_u128, 2].map(SessionId::from_random);
+    state(root.path(), &first);
+    state(root.path(), &second);
+    let (folder, found) = StateFolder::open(root.path(), 1 << 20).unwrap();
+    assert_eq!(found.len(), 2);
+    let before = folder.used();
+    folder.retire(&first).unwrap();
+    folder.retire(&first).unwrap(); // there is nothing: nothing to do
+    // The name is free: a new state of the same session does not collide with the old one.
+    state(root.path(), &first);
+    folder.retire(&first).unwrap();
+    assert_eq!(names(root.path()).iter().filter(|name| name.ends_with(".gone")).count(), 2);
+    // A crash here: the next start finds the state that was not retired, and deletes the rest.
+    let (again, found) = StateFolder::open(root.path(), 1 << 20).unwrap();
+    assert!(found.iter().map(|meta| &meta.id).eq([&second]));
+    assert_eq!(names(root.path()), [second.as_str()]);
+    assert_eq!(again.used() * 2, before);
+    again.retire(&second).unwrap();
+    again.sweep();
+    assert_eq!((names(root.path()).len(), again.used()), (0, 0));
+}
+
+fn base() -> Arc<Base> {
+    use cofferdam_host_api::{Budget, Mounts, SystemClock};
+    let mounts = Arc::new(Mounts::new());
+    Arc::new(Base { mounts, budget: Budget::new(1 << 20), clock: Arc::new(SystemClock) })
+}
+
+/// Writes a state with two changed pages and one file.
+fn write(folder: &StateFolder, id: &SessionId) {
+    let vfs = Vfs::new(base(), QUOTA).unwrap();
+    vfs.write_file("a.txt", b"some text").unwrap();
+    let memory: Vec<u8> = (0..65536_u32).map(|i| (i % 251) as u8).collect();
+    let runs = [(0, 4096), (8192, 12288)];
+    folder.write(&mut meta(id), &vfs, |file| Delta::write(file, &memory, &runs)).unwrap();
+}
+
+const QUOTA: Quota = Quota { disk_bytes: 1 << 20, files: 10, open_files: 10 };
+
+#[test]
+fn a_flipped_bit_in_any_file_of_a_state_is_found_and_named() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, _) = StateFolder::open(root.path(), 1 << 20).unwrap();
+    let id = SessionId::from_random(1);
+    for (name, expected) in [("1.memory", Part::Memory), ("1.files", Part::Files), ("meta.json", Part::Description)] {
+        write(&folder, &id);
+        let (whole, stored) = folder.read(&id, &base(), QUOTA).unwrap();
+        assert_eq!((whole.id, stored.delta.payload_len()), (id.clone(), 8192));
+        let path = root.path().join(id.as_str()).join(name);
+        let good = fs::read(&path).unwrap();
+        for at in (0..good.len()).step_by((good.len() / 40).max(1)) {
+            let mut bent = good.clone();
+            bent[at] ^= 1 << (at % 8);
+            fs::write(&path, &bent).unwrap();
+            match folder.read(&id, &base(), QUOTA) {
+                Err(ReadError::Damaged { part, .. }) => assert_eq!(part, expected),
+                Err(error) => panic!("{name} at {at}: {error}"),
+                Ok(_) => panic!("{name} at {at} was believed"),
+            }
+        }
+        folder.set_aside(&id);
+        assert_eq!(names(root.path()), [format!("{id}.damaged")]);
+        assert_eq!(folder.used(), 0);
+        assert!(folder.meta(&id).unwrap_err().is_absence());
+        fs::remove_dir_all(root.path().join(format!("{id}.damaged"))).unwrap();
+    }
+}
+
+#[test]
+fn memory_that_is_used_up_is_no_damage() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, _) = StateFolder::open(root.path(), 1 << 20).unwrap();
+    let id = SessionId::from_random(1);
+    write(&folder, &id);
+    let small = Quota { disk_bytes: 1, ..QUOTA };
+    assert!(matches!(folder.read(&id, &base(), small), Err(ReadError::NoRoom)));
+}
+
+#[test]
+fn few_damaged_states_are_kept() {
+    let root = tempfile::tempdir().unwrap();
+    for number in 0..MAX_DAMAGED as u128 + 4 {
+        let id = SessionId::from_random(number);
+        fs::create_dir(root.path().join(id.as_str())).unwrap();
+        fs::write(root.path().join(id.as_str()).join("meta.json"), b"{").unwrap();
+    }
+    let (_, found) = StateFolder::open(root.path(), 1 << 20).unwrap();
+    assert!(found.is_empty());
+    assert_eq!(names(root.path()).len(), MAX_DAMAGED);
+}

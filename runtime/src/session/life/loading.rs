@@ -1,0 +1,71 @@
+//! Reads suspended states and snapshots back into memory. Damaged ones are named, set aside and never used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_contract::{Problem, SessionId};
+
+use super::{Dormant, Place, no_room};
+use crate::error::Error;
+use crate::session::disk::{Meta, ReadError, StateFolder};
+
+/// A state cannot be made live again.
+pub(in crate::session) enum Unloadable {
+    /// It never can, for this reason.
+    Damaged(Problem),
+    Other(Error),
+}
+
+impl From<Unloadable> for Error {
+    fn from(unloadable: Unloadable) -> Self {
+        match unloadable {
+            Unloadable::Damaged(problem) => problem.into(),
+            Unloadable::Other(error) => error,
+        }
+    }
+}
+
+/// Reads a suspended state or a snapshot, of which `about` is the word. Refuses one that another build of the kernel
+/// made. A damaged one is set aside, so that it is read and logged once.
+pub(in crate::session) fn load_from(
+    place: &Place<'_>,
+    meta: &mut Meta,
+    folder: &StateFolder,
+    about: &str,
+) -> Result<Dormant, Unloadable> {
+    if meta.image_digest != place.kernel.image().digest() {
+        let problem = Problem::kernel_changed(format!(
+            "this state was made by the {} kernel {}; this server now has {}, whose memory image is another. \
+             Start a new session, or run the earlier kernel",
+            place.kernel.name(),
+            meta.kernel_version,
+            place.kernel.version(),
+        ));
+        return Err(Unloadable::Other(problem.into()));
+    }
+    let read = folder.read(&meta.id, place.kernel.base(), place.quota(&meta.limits));
+    let (stored_meta, stored) = read.map_err(|error| unloadable(error, &meta.id, folder, about))?;
+    meta.warnings = stored_meta.warnings;
+    Ok(Dormant { delta: Arc::new(stored.delta), vfs: stored.vfs, uptime: Duration::from_micros(stored_meta.uptime_us) })
+}
+
+/// Judges a failed read, and sets the state aside if it is damaged.
+pub(in crate::session) fn unloadable(
+    error: ReadError,
+    id: &SessionId,
+    folder: &StateFolder,
+    about: &str,
+) -> Unloadable {
+    match error {
+        ReadError::Damaged { part, source } => {
+            tracing::error!(session = %id, %part, %source, "{about} is damaged; set aside");
+            folder.set_aside(id);
+            let why = format!(
+                "{about} is damaged and cannot be restored: the bytes of its {part} are not those that were written"
+            );
+            Unloadable::Damaged(Problem::session_lost(why))
+        }
+        ReadError::NoRoom => Unloadable::Other(no_room()),
+        ReadError::Io(source) => Unloadable::Other(Error::Io { context: "a session's state", source }),
+    }
+}
