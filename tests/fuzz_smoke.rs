@@ -146,10 +146,21 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     }
 }
 
+/// Writes the seeds for the fuzzer, one folder a target, where `COFFERDAM_FUZZ_SEEDS` names one.
+fn write_seeds(name: &str, seeds: &[Vec<u8>]) {
+    let Some(folder) = std::env::var_os("COFFERDAM_FUZZ_SEEDS") else { return };
+    let folder = std::path::Path::new(&folder).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    for (number, seed) in seeds.iter().enumerate() {
+        std::fs::write(folder.join(format!("seed-{number}")), seed).unwrap();
+    }
+}
+
 #[test]
 fn every_parser_stands_a_second_of_mutations() {
     for (name, target) in TARGETS {
         let seeds = seeds(name);
+        write_seeds(name, &seeds);
         seeds.iter().for_each(|seed| target(seed));
         let mut random = Random(42);
         let until = Instant::now() + Duration::from_secs(1);

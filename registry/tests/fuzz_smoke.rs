@@ -88,10 +88,21 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
+/// Writes the seeds for the fuzzer, one folder a target, where `COFFERDAM_FUZZ_SEEDS` names one.
+fn write_seeds(name: &str, seeds: &[Vec<u8>]) {
+    let Some(folder) = std::env::var_os("COFFERDAM_FUZZ_SEEDS") else { return };
+    let folder = std::path::Path::new(&folder).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    for (number, seed) in seeds.iter().enumerate() {
+        std::fs::write(folder.join(format!("seed-{number}")), seed).unwrap();
+    }
+}
+
 #[test]
 fn the_readers_stand_seconds_of_mutations() {
     let seeds = seeds();
     for (name, target) in IMAGE_TARGETS {
+        write_seeds(name, &seeds);
         seeds.iter().for_each(|seed| target(seed));
         let mut random = Random(42);
         let seconds = std::env::var("COFFERDAM_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
