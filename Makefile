@@ -1,6 +1,6 @@
 # `make run` and `make test` do all of their own set-up. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run build kernels examples test rooms lint bench smoke doctor clean
+.PHONY: help run build kernels examples test rooms lint bench smoke chaos doctor clean
 
 CARGO ?= cargo
 # `make test` and `make lint` use the `dev` profile, everything else `release`: CONTRIBUTING.md says why.
@@ -15,6 +15,7 @@ endif
 help:
 	@echo 'make run       build what is missing, then serve on 127.0.0.1:8080'
 	@echo 'make test      everything that can be tested on this machine'
+	@echo 'make chaos     ten minutes of everything at once against the release program, every answer judged'
 	@echo 'make lint      rooms, fmt, clippy, licences and advisories of dependencies'
 	@echo 'make bench     smoke the release program, measure against the peers; writes docs/benchmarks.md'
 	@echo 'make build     the program: target/release/cofferdam'
@@ -55,6 +56,11 @@ lint: rooms
 # The suites of `make test`, in part, against the program that ships.
 smoke: build kernels
 	@COFFERDAM_TEST_PROGRAM=$(CURDIR)/target/release/cofferdam scripts/with-services $(CARGO) test --test scenarios --test attack
+
+# The short form is in `make test`. COFFERDAM_CHAOS_SECONDS and COFFERDAM_CHAOS_SEED change time and order.
+chaos: export COFFERDAM_CHAOS_SECONDS ?= 600
+chaos: build kernels
+	@COFFERDAM_TEST_PROGRAM=$(CURDIR)/target/release/cofferdam $(CARGO) test --test service -- --nocapture chaos
 
 bench: smoke examples
 	$(CARGO) bench --bench service

@@ -1,12 +1,15 @@
 //! Parsers of untrusted bytes, each as a function of bytes, for the fuzzer and for the smoke test in `make test`. A target
 //! must return without a panic or a hang, and pass the assertions here.
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use cofferdam_contract::{RunRequest, normalize_path};
 use cofferdam_host_api::{Base, Budget, Mounts, Quota, SystemClock, Vfs};
 use cofferdam_policy::{HostPattern, OperatorPolicy, ToolPolicy, check_grants, effective};
+use cofferdam_redact::{Forbidden, Matcher, Replacer};
 use cofferdam_runtime::kernel::manifest::Manifest;
 use cofferdam_runtime::memory::Delta;
 use cofferdam_runtime::recorder::{Recorder, Stream};
@@ -16,7 +19,7 @@ use serde_json::value::RawValue;
 
 pub(crate) type Target = fn(&[u8]);
 
-pub(crate) const TARGETS: [(&str, Target); 10] = [
+pub(crate) const TARGETS: [(&str, Target); 11] = [
     ("run_request", run_request),
     ("path", path),
     ("delta", delta),
@@ -27,6 +30,7 @@ pub(crate) const TARGETS: [(&str, Target); 10] = [
     ("arguments", arguments),
     ("policy", policy),
     ("url", url),
+    ("redact", redact),
 ];
 
 /// The body of `POST /v1/runs`.
@@ -179,4 +183,88 @@ pub(crate) fn url(bytes: &[u8]) {
     assert_eq!(again.as_ref(), Ok(&target), "{form} is read as what it was");
     assert!(form.bytes().all(|byte| byte.is_ascii_graphic()), "{form} can stand in a request");
     assert!(!target.path.split('/').any(|segment| segment == ".."), "{form} does not climb");
+}
+
+/// A secret's value between other bytes, as one of many encoders writes it. The first bytes choose the encoder, the lengths
+/// of the value and of what stands before it, and the pieces. However the stream is cut, the same goes on, without the value.
+pub(crate) fn redact(bytes: &[u8]) {
+    let Some((&[encoder, length, before, first, piece], rest)) = bytes.split_first_chunk() else { return };
+    let (value, rest) = rest.split_at(rest.len().min(8 + usize::from(length) % 40));
+    let value: String = String::from_utf8_lossy(value).chars().filter(|c| *c != MARK).collect();
+    if value.len() < 8 {
+        return;
+    }
+    let encoded = encoded(&value, encoder);
+    let (before, after) = rest.split_at(rest.len().min(before.into()));
+    let text = [before, encoded.as_bytes(), after].concat();
+    let matcher = Arc::new(Matcher::new([value.as_bytes()]).expect("one value fits"));
+    let with = Arc::new(vec![Ok(MARK.to_string().into_bytes().into())]);
+    let run = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut replacer = Replacer::new(Arc::clone(&matcher), Arc::clone(&with), usize::MAX);
+        let mut output = Vec::new();
+        for piece in pieces {
+            output.extend_from_slice(&replacer.push(Bytes::copy_from_slice(piece))?);
+        }
+        output.extend_from_slice(&replacer.finish()?);
+        Ok::<_, Forbidden>(output)
+    };
+    let (Ok(whole), Ok(two)) = (run(&mut [text.as_slice()].into_iter()), {
+        let (one, other) = text.split_at(text.len().min(first.into()));
+        run(&mut [one, other].into_iter())
+    }) else {
+        return;
+    };
+    assert_eq!(two, whole, "{value:?} in two pieces");
+    if let Ok(many) = run(&mut text.chunks(1 + usize::from(piece) % 64)) {
+        assert_eq!(many, whole, "{value:?} in many pieces");
+    }
+    let shows = whole.windows(encoded.len()).any(|window| window == encoded.as_bytes());
+    assert!(!shows, "{value:?} by encoder {encoder} is shown as {encoded:?}");
+}
+
+/// Stands in the place of the value, which does not hold it.
+const MARK: char = '\u{1}';
+
+fn encoded(value: &str, encoder: u8) -> String {
+    let bytes = |encode: fn(&mut String, u8)| {
+        value.bytes().fold(String::new(), |mut text, byte| {
+            encode(&mut text, byte);
+            text
+        })
+    };
+    let chars = |encode: fn(char) -> String| value.chars().map(encode).collect::<String>();
+    let utf16 = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+    let json = |value: &str| {
+        let json = serde_json::to_string(value).expect("a text is JSON");
+        json[1..json.len() - 1].to_owned()
+    };
+    match encoder % 12 {
+        0 => value.to_owned(),
+        1 => json(value),
+        2 => json(&json(value)),
+        3 => value.chars().map(utf16).collect(),
+        4 => bytes(|text, byte| write!(text, "%{byte:02X}").expect("a text grows")),
+        5 => bytes(|text, byte| write!(text, "%25{byte:02x}").expect("a text grows")),
+        6 => bytes(|text, byte| write!(text, "\\x{byte:02x}").expect("a text grows")),
+        7 => bytes(|text, byte| write!(text, "{byte:02x}").expect("a text grows")),
+        8 => bytes(|text, byte| match byte {
+            byte if byte.is_ascii_alphanumeric() => text.push(char::from(byte)),
+            b' ' => text.push('+'),
+            byte => write!(text, "%{byte:02X}").expect("a text grows"),
+        }),
+        9 => chars(|c| format!("&#{};", u32::from(c))),
+        10 => json(value)
+            .replace('/', "\\/")
+            .chars()
+            .map(|c| if c.is_ascii() { c.to_string() } else { utf16(c) })
+            .collect(),
+        _ => chars(|c| match c {
+            '&' => "&amp;".to_owned(),
+            '<' => "&lt;".to_owned(),
+            '>' => "&gt;".to_owned(),
+            '"' => "&quot;".to_owned(),
+            '\'' => "&#x27;".to_owned(),
+            c => c.to_string(),
+        }),
+    }
 }

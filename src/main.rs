@@ -6,6 +6,7 @@ mod serve;
 mod telemetry;
 mod workers;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -29,7 +30,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let parsed = match Cli::try_parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return explained(&error),
+    };
+    let done = match parsed.command {
         Command::Client(command) => return cofferdam_cli::main(command, &machine::ThisMachine),
         Command::Serve(args) => serve::main(args),
         Command::Internal(command) => internal::main(command),
@@ -38,6 +43,16 @@ fn main() -> ExitCode {
         telemetry::tell(format_args!("cofferdam: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+/// Prints help, the version or a wrong command line, and returns the exit status. Help that could not be written is a
+/// failure, as for any command.
+fn explained(error: &clap::Error) -> ExitCode {
+    let written = error.print().and_then(|()| std::io::stdout().flush());
+    match error.exit_code() {
+        0 if written.is_err() => ExitCode::FAILURE,
+        status => ExitCode::from(u8::try_from(status).unwrap_or(1)),
+    }
 }
 
 #[cfg(test)]

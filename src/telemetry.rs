@@ -62,7 +62,11 @@ pub(crate) fn env(name: &str) -> Option<String> {
 /// Starts logging. Must be called outside of an async runtime, because the exporter would block its threads.
 pub(crate) fn start(format: LogFormat, default_level: &str) -> anyhow::Result<Telemetry> {
     let filter = EnvFilter::try_new(env(LOG).unwrap_or_else(|| default_level.to_owned())).context(LOG)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+    // A line that cannot be written is lost: to report it on standard error again would end the process.
+    let lines = tracing_subscriber::fmt::layer()
+        .log_internal_errors(false)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_ansi(false).boxed(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use cofferdam_cli::{LocalWorker, WorkerFolders};
+use cofferdam_cli::{Cancelled, LocalWorker, WorkerFolders};
 use cofferdam_core::chain;
 use cofferdam_runtime::kernel::manifest::Manifest;
 use cofferdam_runtime::tool_worker::ToolWorkerConfig;
@@ -26,6 +26,8 @@ use crate::telemetry::{LOG, LogFormat, env, tell};
 const PASSED_ON: [&str; 2] = [LOG, "RUST_BACKTRACE"];
 /// The running file, even if another version has replaced it on disk.
 const ITSELF: &str = "/proc/self/exe";
+/// The time after a child's end in which the signal that ended it may still arrive here.
+const SIGNAL_LAG: Duration = Duration::from_millis(100);
 /// The time for a command's own worker to end. Its runs are over by then.
 const END_GRACE: Duration = Duration::from_secs(2);
 
@@ -77,6 +79,14 @@ struct OwnWorker {
     supervisor: JoinHandle<Result<(), Error>>,
 }
 
+/// Ends a worker that is not wanted any more. Its processes are gone before its folder is removed.
+async fn cancel(stop: CancellationToken, supervisor: JoinHandle<Result<(), Error>>) -> anyhow::Error {
+    stop.cancel();
+    // The command ends as cancelled, however the worker ended.
+    let _ = tokio::time::timeout(2 * END_GRACE, supervisor).await;
+    Cancelled.into()
+}
+
 /// Starts a worker for a single command and waits until it is ready.
 pub(crate) async fn start_own(folders: WorkerFolders) -> anyhow::Result<Box<dyn LocalWorker>> {
     check_kernels(&folders.kernels)?;
@@ -104,14 +114,20 @@ pub(crate) async fn start_own(folders: WorkerFolders) -> anyhow::Result<Box<dyn 
     let supervision =
         Supervision { metrics: RestartMetrics::default(), progress, stop: stop.clone(), grace: END_GRACE };
     let mut supervisor = tokio::spawn(local.supervise(supervision));
+    // One for the whole wait: a signal between two of them would be lost.
+    let mut ctrl_c = std::pin::pin!(tokio::signal::ctrl_c());
     while !worker.is_ready() {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(2)) => {}
             ended = &mut supervisor => {
+                // Ctrl-C goes to the children of a terminal's command as well, and their end may be seen first.
+                if tokio::time::timeout(SIGNAL_LAG, ctrl_c).await.is_ok() {
+                    return Err(Cancelled.into());
+                }
                 ended?.map_err(|error| anyhow::anyhow!(chain(&error)))?;
                 bail!("the worker ended before it was ready");
             }
-            _ = tokio::signal::ctrl_c() => bail!("cancelled"),
+            _ = &mut ctrl_c => return Err(cancel(stop, supervisor).await),
         }
     }
     Ok(Box::new(OwnWorker { socket, stop, supervisor }))

@@ -124,6 +124,12 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             "http://[::ffff:127.0.0.1]:80//a",
             "https://bücher.example./ä",
         ],
+        "redact" => &[
+            "\0\u{10}\u{14}\u{5}\u{3}hunter22-correct-horsehunter22-correct-{\"a\": \"b\\n\\u0041\"} %25%41 &amp; =3D\r\n",
+            "\u{1}\u{20}\u{8}\u{30}\u{1}pa/ss w\u{f6}rd+\"1\"\\&<2>='x'%41?~ and 70612f737320 cGEvc3Mgd\r\n8O2cmQrIjEi",
+            "\u{3}\u{18}\u{4}\u{9}\u{7}sk>>>???~~~ key-123 in \\\\u0073\\\\u006b",
+            "\u{a}\u{10}\u{2}\u{1}\u{2}\u{1f600}/\u{e9}\n\t& \"key\" and &#128512;&#x2f;%C3%A9",
+        ],
         "path" => &["a/b/c.txt", "a//b", "../../etc/passwd", "./a", "a/../b", "ä/ß\u{202e}", "/abs", "x/"],
         "manifest" => &[
             "name=\"k\"\nversion=\"1\"\nlanguage=\"python\"\n[module]\npath=\"m\"\n[module.exports]\ninit=\"i\"\nboot=\"b\"\nturn=\"t\"\nalloc=\"a\"\ndoor=\"host.call\"\n[image]\nprelude=[\"a\"]\nturn=\"$SPEC\"\n[env]\nA=\"b\"\n[[mounts]]\nguest=\"/x\"\npath=\"y\"\n",

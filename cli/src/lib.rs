@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub use folders::Folders;
-pub use machine::{Kernel, LocalWorker, Machine, WorkerFolders};
+pub use machine::{Cancelled, Kernel, LocalWorker, Machine, WorkerFolders};
 
 /// A command with its arguments.
 #[derive(Subcommand)]

@@ -23,7 +23,7 @@ pub trait Machine {
     /// Starts a sandbox worker and waits until it is ready.
     ///
     /// # Errors
-    /// Kernels are missing or broken, or the worker does not start.
+    /// Kernels are missing or broken, or the worker does not start; [`Cancelled`] by Ctrl-C.
     fn start_worker(&self, folders: WorkerFolders) -> BoxFuture<'_, anyhow::Result<Box<dyn LocalWorker>>>;
 
     /// Makes a component of a core module.
@@ -38,6 +38,11 @@ pub trait Machine {
     /// There are none, or a manifest cannot be read.
     fn kernels(&self, kernels: &Path, cache: &Path) -> anyhow::Result<Vec<Kernel>>;
 }
+
+/// The user pressed Ctrl-C before there was anything to cancel but the start.
+#[derive(Debug, thiserror::Error)]
+#[error("cancelled")]
+pub struct Cancelled;
 
 /// A sandbox worker that serves one command.
 pub trait LocalWorker {

@@ -65,7 +65,7 @@ problems! {
     /// The body does not match the schema: broken JSON, unknown or missing fields, wrong types.
     malformed = "malformed-request", "The request could not be read", 400, Caller, false;
     /// The key is missing or unknown.
-    unauthorized = "unauthorized", "An API key is needed", 401, Caller, false;
+    unauthorized = "unauthorized", "A valid API key is needed", 401, Caller, false;
     /// The key's scopes do not cover the call.
     forbidden = "forbidden", "The key may not do this", 403, Policy, false;
     /// It does not exist, or the key may not see it.
@@ -95,6 +95,8 @@ problems! {
     denied = "denied-by-policy", "Policy forbids this", 403, Policy, false;
     /// Too many concurrent runs, or too many sessions.
     overloaded = "overloaded", "Too much at once", 429, Limit, true;
+    /// The server's disk, or its open files, are used up. What was to be stored is still in memory.
+    storage_full = "storage-full", "There is no room to store this", 507, Host, true;
     /// A registry or another upstream server failed.
     bad_upstream = "bad-upstream", "Another server failed", 502, Host, true;
     internal = "internal", "Something failed on our side", 500, Host, true;

@@ -111,7 +111,7 @@ impl Controller {
         });
 
         let keyring = Arc::new(Keyring::load(store.clone()).await?);
-        let keys = Arc::new(Keys::new(store.clone(), Arc::clone(&keyring)));
+        let keys = Arc::new(Keys::new(store.clone(), Arc::clone(&keyring), config.keys));
         let secrets = Arc::new(Secrets::new(store.clone(), Arc::clone(&vault)));
 
         let roots = config.gateway.ca_file.as_deref().map(read_roots).transpose()?.unwrap_or_default();

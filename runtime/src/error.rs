@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cofferdam_contract::Problem;
+use rustix::io::Errno;
 
 /// A kernel cannot be loaded or prepared.
 #[derive(Debug, thiserror::Error)]
@@ -60,13 +61,57 @@ impl Error {
     pub fn to_problem(&self) -> Problem {
         match self {
             Self::Refused(problem) => (**problem).clone(),
+            Self::Io { source, .. } if let Some(what) = used_up(source) => Problem::storage_full(what),
             _ => Problem::internal("the sandbox failed; the server's log says why"),
         }
+    }
+}
+
+/// Says which of the machine's means are used up, and what to do about it.
+fn used_up(error: &io::Error) -> Option<&'static str> {
+    let files = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    match error.kind() {
+        io::ErrorKind::StorageFull => {
+            Some("the disk of the worker's state folder is full: delete sessions or snapshots, or enlarge the disk")
+        }
+        io::ErrorKind::QuotaExceeded => Some(
+            "the disk quota of the worker's state folder is reached: delete sessions or snapshots, or raise the quota",
+        ),
+        io::ErrorKind::OutOfMemory => Some(
+            "the worker has no memory, or no memory areas (vm.max_map_count), left: suspend or delete sessions, or try \
+             again later",
+        ),
+        _ if error.raw_os_error().is_some_and(|code| files.contains(&code)) => Some(
+            "the worker has no open files left (its limit is `nofile`): suspend or delete sessions, or try again later",
+        ),
+        _ => None,
     }
 }
 
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         Self::Refused(Box::new(problem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_full_is_said() {
+        for (code, kind, word) in [
+            (Errno::NOSPC, "storage-full", "disk of"),
+            (Errno::DQUOT, "storage-full", "quota"),
+            (Errno::MFILE, "storage-full", "open files"),
+            (Errno::NFILE, "storage-full", "open files"),
+            (Errno::NOMEM, "storage-full", "memory"),
+            (Errno::IO, "internal", "log"),
+        ] {
+            let source = io::Error::from_raw_os_error(code.raw_os_error());
+            let problem = Error::Io { context: "a session's state", source }.to_problem();
+            assert_eq!(problem.kind(), kind, "{code:?}");
+            assert!(problem.detail.contains(word), "{}", problem.detail);
+        }
     }
 }

@@ -15,6 +15,11 @@ pub(crate) fn len(file: &File) -> io::Result<u64> {
     u64::try_from(fstat(file)?.st_size).map_err(io::Error::other)
 }
 
+/// The time at which a folder was last changed or renamed, in Unix seconds.
+pub(crate) fn changed_at(folder: &Path) -> io::Result<u64> {
+    u64::try_from(fstat(File::open(folder)?)?.st_ctime).map_err(io::Error::other)
+}
+
 /// The names in a folder.
 pub(crate) fn names(folder: &Path) -> io::Result<Vec<OsString>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

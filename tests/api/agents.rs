@@ -159,6 +159,8 @@ fn the_command_deploys_and_its_exit_status_says_how_it_ended() {
     assert!(text.contains("1 of them were in the registry already"), "{text}");
     let (code, text) = run(&["agent", "show", "cli"]);
     assert!(code == 0 && text.contains("v2") && text.contains("Failed"), "{code} {text}");
+    let (code, text) = run(&["agent", "stop", "cli"]);
+    assert!(code == 0 && text.contains("nothing was stopped"), "{code} {text}");
     let (code, text) = run(&["agent", "list"]);
     assert!(code == 0 && text.contains("cli"), "{code} {text}");
     let reference = format!("{}/agents/default/cli:v1", registry.host());
@@ -240,10 +242,10 @@ fn images_are_brought_by_a_process_of_its_own() {
     let database = format!("{}/{name}", database.rsplit_once('/').unwrap().0);
     let of = |role: &str| {
         let setup = Setup { unready: true, ..Setup::default() }.args(&["--role", role]);
-        setup.env("DATABASE_URL", &database).env("COFFERDAM_ENCRYPTION_KEY", "1f".repeat(32))
+        setup.env("DATABASE_URL", &database).env("COFFERDAM_ENCRYPTION_KEY", "1f2e3d4c5b6a7988".repeat(4))
     };
     let controller = of("controller").env("COFFERDAM_WORKERS", "http://127.0.0.1:1");
-    let controller = Server::with(controller.env("COFFERDAM_WORKER_TOKEN", "nobody's"));
+    let controller = Server::with(controller.env("COFFERDAM_WORKER_TOKEN", "nobody-has-this-worker-token"));
     cloud_agent(&controller, &aws, &registry);
     upload(&controller);
     let deployed = ask(&controller, json!({"agent_id": "one", "action": "deploy"})).expect(200);

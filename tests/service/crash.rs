@@ -111,6 +111,11 @@ fn live_sessions_of_a_killed_worker_are_lost_with_a_word_and_suspended_ones_are_
     process::signal(server.worker_pid().unwrap(), Signal::KILL);
     eventually("a run after the kill", Duration::from_secs(10), || run(&server, "1").is_ok_and(|a| a.status == 200));
     server.run(json!({"session": live, "code": "print(x)"})).problem(410, "session-lost");
+    let file = format!("/v1/sessions/{live}/files/a.txt");
+    server.get(&file).problem(410, "session-lost");
+    server.get(file.trim_end_matches("/a.txt")).problem(410, "session-lost");
+    server.send(Call::new("PUT", file).body("a", "application/octet-stream")).problem(410, "session-lost");
+    server.get(&format!("/v1/sessions/{asleep}/files/none.txt")).problem(404, "not-found");
     assert_eq!(server.in_session(&asleep, "print(x)"), "42\n");
     assert_eq!(server.send(Call::new("DELETE", format!("/v1/sessions/{live}"))).status, 204);
 }

@@ -25,16 +25,17 @@ fn suspended(server: &Server, language: &str, code: &str) -> String {
     id
 }
 
-/// The file `name` below the folder, at whatever depth.
+/// The file or folder `name` below the folder, at whatever depth.
 fn find(folder: &Path, name: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
     for entry in fs::read_dir(folder).ok()?.filter_map(Result::ok) {
         let path = entry.path();
-        if path.is_dir() {
-            if let Some(found) = find(&path, name) {
-                return Some(found);
-            }
-        } else if name(&entry.file_name().to_string_lossy()) {
+        if name(&entry.file_name().to_string_lossy()) {
             return Some(path);
+        }
+        if path.is_dir()
+            && let Some(found) = find(&path, name)
+        {
+            return Some(found);
         }
     }
     None
@@ -135,9 +136,13 @@ fn a_session_of_another_build_of_the_kernel_is_refused_with_a_clear_word() {
     let folder = killed(server);
     let meta = find(&folder.path().join("data"), &|name| name == "meta.json").expect("a suspended session");
     let text = fs::read_to_string(&meta).unwrap();
-    let digest: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let digest = digest["image_digest"].as_str().unwrap();
-    fs::write(&meta, text.replace(digest, &"0".repeat(digest.len()))).unwrap();
+    // As a version wrote it that knew no checksums.
+    let (json, _) = text.split_once("\ncrc32 ").expect("a checksum after the description");
+    let mut about: serde_json::Value = serde_json::from_str(json).unwrap();
+    let digest = about["image_digest"].as_str().unwrap().len();
+    about["image_digest"] = json!("0".repeat(digest));
+    about["sums"] = serde_json::Value::Null;
+    fs::write(&meta, about.to_string()).unwrap();
     let server = Server::in_folder(folder, Setup::default());
     server.run(json!({"session": id, "code": "print(x)"})).problem(409, "kernel-changed");
     assert_eq!(server.python("print('well')"), "well\n");
@@ -150,14 +155,60 @@ fn a_damaged_state_is_refused_and_harms_nobody() {
     let server = Server::start();
     let id = suspended(&server, "python", "x = 1");
     let folder = killed(server);
-    let memory = find(&folder.path().join("data"), &|name| name.ends_with(".memory")).expect("its memory");
+    let data = folder.path().join("data");
+    let memory = find(&data, &|name| name.ends_with(".memory")).expect("its memory");
     let length = fs::metadata(&memory).unwrap().len();
     fs::OpenOptions::new().write(true).open(&memory).unwrap().set_len(length / 2).unwrap();
     let server = Server::in_folder(folder, Setup::default());
     let worker = server.worker_pid();
     let answer = server.run(json!({"session": id, "code": "print(x)"}));
     assert!(answer.status >= 400, "{}", answer.text());
-    answer.problem(410, "session-lost");
+    let detail = answer.problem(410, "session-lost");
+    assert!(detail.contains("damaged"), "{detail}");
+    assert!(find(&data, &|name| name.ends_with(".damaged")).is_some(), "it is kept for the operator");
     assert_eq!(server.python("print('well')"), "well\n");
     assert_eq!(server.worker_pid(), worker);
+}
+
+#[test]
+fn without_open_files_a_session_is_not_suspended_and_lives_on() {
+    let _one = alone();
+    let server = Server::start();
+    let id = server.session(json!({"language": "python"}));
+    server.in_session(&id, "x = 42");
+    let worker = rustix::process::Pid::from_raw(i32::try_from(server.worker_pid().unwrap()).unwrap());
+    let before = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = |current| {
+        let new = rustix::process::Rlimit { current, maximum: before.maximum };
+        rustix::process::prlimit(worker, rustix::process::Resource::Nofile, new).unwrap()
+    };
+    let usual = limit(Some(4));
+    let answer = server.post(&format!("/v1/sessions/{id}/suspend"), &json!({}));
+    limit(usual.current);
+    let detail = answer.problem(507, "storage-full");
+    assert!(detail.contains("open files"), "{detail}");
+    assert_eq!(server.in_session(&id, "print(x)"), "42\n");
+    server.post(&format!("/v1/sessions/{id}/suspend"), &json!({})).expect(200);
+    assert_eq!(server.in_session(&id, "print(x)"), "42\n");
+}
+
+#[test]
+fn a_damaged_snapshot_is_said_to_be_lost_each_time() {
+    let _one = alone();
+    let server = Server::start();
+    let id = server.session(json!({"language": "python"}));
+    server.post(&format!("/v1/sessions/{id}/snapshots"), &json!({"name": "base"})).expect(201);
+    let folder = killed(server);
+    let data = folder.path().join("data");
+    let files = find(&data, &|name| name.ends_with(".files")).expect("the snapshot's files");
+    let mut bytes = fs::read(&files).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&files, bytes).unwrap();
+    let server = Server::in_folder(folder, Setup::default());
+    for _ in 0..2 {
+        server.post("/v1/sessions", &json!({"snapshot": "base"})).problem(410, "session-lost");
+    }
+    assert_eq!(server.send(Call::new("DELETE", "/v1/snapshots/base")).status, 204);
+    assert_eq!(server.python("print('well')"), "well\n");
 }

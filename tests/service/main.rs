@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chaos;
 mod crash;
 mod drain;
 mod durable;
@@ -13,6 +14,8 @@ mod load;
 mod quiet;
 mod remote;
 mod replaced;
+mod startup;
+mod streams;
 mod tools;
 mod traces;
 

@@ -71,7 +71,7 @@ fn nobody_without_the_token_gets_anything_from_a_runner() {
     }
     let bare = Call::new("GET", "/health").send_to(runner.address).unwrap();
     assert_eq!(bare.expect(200), json!({"status": "ok"}));
-    let setup = Setup { unready: true, ..controller(&[&runner], "another-token") };
+    let setup = Setup { unready: true, ..controller(&[&runner], "another-token-between-machines") };
     let server = Server::with(setup);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(server.get("/ready").status, 503);

@@ -138,7 +138,7 @@ fn compiled_code_that_is_gone_is_made_again() {
 #[test]
 fn a_tool_behind_a_code_runner_is_called_and_its_component_travels() {
     let _one = alone();
-    let token = ("COFFERDAM_WORKER_TOKEN", "a-worker-token");
+    let token = ("COFFERDAM_WORKER_TOKEN", "a-worker-token-of-these-tests");
     let setup = || Setup::default().env(token.0, token.1);
     let runner = Server::with(Setup { unready: true, ..setup() }.args(&["--role", "code-runner"]));
     let address = format!("http://{}", runner.address);

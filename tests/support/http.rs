@@ -1,6 +1,7 @@
 //! An HTTP/1.1 client that can misbehave: it sends any bytes, slowly if asked, and can break off.
 //!
-//! One connection per call. It never follows, retries or normalizes anything.
+//! One connection per call, unless the call names another `connection` header and its stream is kept (`kept.rs`). It never
+//! follows, retries or normalizes anything.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -54,8 +55,11 @@ impl Call {
     }
 
     fn head(&self, address: SocketAddr) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n", self.method, self.path);
+        let mut head = format!("{} {} HTTP/1.1\r\nhost: {address}\r\n", self.method, self.path);
         let given = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        if !given("connection") {
+            head.push_str("connection: close\r\n");
+        }
         if !given("content-length") && !given("transfer-encoding") && (!self.body.is_empty() || self.method != "GET") {
             head.push_str(&format!("content-length: {}\r\n", self.body.len()));
         }
@@ -68,15 +72,21 @@ impl Call {
 
     /// Sends it and returns the open connection, with the head read.
     pub(crate) fn open(&self, address: SocketAddr) -> Result<Stream, String> {
+        self.open_on(connect(address)?, address)
+    }
+
+    /// Sends it over a new connection and reads nothing.
+    pub(crate) fn begin(&self, address: SocketAddr) -> Result<TcpStream, String> {
+        let reader = connect(address)?;
+        let _ = self.send(reader.get_ref(), address);
+        Ok(reader.into_inner())
+    }
+
+    /// Sends it over an open connection and reads the answer's head.
+    pub(super) fn open_on(&self, mut reader: BufReader<TcpStream>, address: SocketAddr) -> Result<Stream, String> {
         let started = Instant::now();
-        let fail = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).map_err(fail("connecting"))?;
-        stream.set_nodelay(true).map_err(fail("nodelay"))?;
-        stream.set_read_timeout(Some(CALL_TIMEOUT)).map_err(fail("timeout"))?;
-        stream.set_write_timeout(Some(CALL_TIMEOUT)).map_err(fail("timeout"))?;
         // A server that has seen enough answers and stops reading: that is no failure of ours.
-        let _ = self.send(&stream, address);
-        let mut reader = BufReader::with_capacity(64 << 10, stream);
+        let _ = self.send(reader.get_ref(), address);
         let (status, headers) = read_head(&mut reader)?;
         Ok(Stream { reader, status, headers, started })
     }
@@ -110,6 +120,16 @@ impl Call {
     pub(crate) fn send_to(&self, address: SocketAddr) -> Result<Answer, String> {
         self.open(address)?.finish()
     }
+}
+
+/// A new connection.
+pub(super) fn connect(address: SocketAddr) -> Result<BufReader<TcpStream>, String> {
+    let fail = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).map_err(fail("connecting"))?;
+    stream.set_nodelay(true).map_err(fail("nodelay"))?;
+    stream.set_read_timeout(Some(CALL_TIMEOUT)).map_err(fail("timeout"))?;
+    stream.set_write_timeout(Some(CALL_TIMEOUT)).map_err(fail("timeout"))?;
+    Ok(BufReader::with_capacity(64 << 10, stream))
 }
 
 /// True if the server has sent something or closed the connection.
@@ -158,6 +178,11 @@ impl Stream {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
+    /// From here on, a read fails after this time of silence.
+    pub(crate) fn patience(&self, patience: Duration) {
+        let _ = self.reader.get_ref().set_read_timeout(Some(patience));
+    }
+
     /// The next piece of a chunked body; `None` at its end.
     pub(crate) fn chunk(&mut self) -> Result<Option<Vec<u8>>, String> {
         let fail = |e: std::io::Error| format!("reading a chunk: {e}");
@@ -174,9 +199,16 @@ impl Stream {
     }
 
     /// Reads to the end.
-    pub(crate) fn finish(mut self) -> Result<Answer, String> {
+    pub(crate) fn finish(self) -> Result<Answer, String> {
+        Ok(self.finish_kept()?.0)
+    }
+
+    /// Reads to the end of the answer, and returns the connection, too.
+    pub(super) fn finish_kept(mut self) -> Result<(Answer, BufReader<TcpStream>), String> {
         let mut body = Vec::new();
-        if self.header("transfer-encoding") == Some("chunked") {
+        if self.status == 204 {
+            // It has no body, and no length of one.
+        } else if self.header("transfer-encoding") == Some("chunked") {
             while let Some(piece) = self.chunk()? {
                 body.extend_from_slice(&piece);
             }
@@ -189,7 +221,8 @@ impl Stream {
         } else {
             self.reader.read_to_end(&mut body).map_err(|e| format!("reading the body: {e}"))?;
         }
-        Ok(Answer { status: self.status, headers: self.headers.clone(), body, took: self.started.elapsed() })
+        let answer = Answer { status: self.status, headers: self.headers, body, took: self.started.elapsed() };
+        Ok((answer, self.reader))
     }
 
     /// Closes the connection.

@@ -9,6 +9,7 @@ pub(crate) mod component;
 pub(crate) mod docker_registry;
 pub(crate) mod generate;
 pub(crate) mod http;
+pub(crate) mod kept;
 pub(crate) mod play;
 pub(crate) mod process;
 pub(crate) mod server;

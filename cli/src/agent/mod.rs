@@ -6,6 +6,7 @@ mod show;
 
 use std::process::ExitCode;
 
+use cofferdam_contract::{DeploymentState, Progress};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -97,6 +98,13 @@ async fn act(server: &Server, agent: &str, action: &str, mut body: Value, as_jso
     if as_json {
         return print_json(&answer);
     }
-    let version = answer.get("version").and_then(Value::as_u64).map(|number| format!("version {number} is "));
-    say!("{agent}: {}{}", version.unwrap_or_default(), show::word(&answer, "state"))
+    let state = show::word(&answer, "state");
+    let Some(number) = answer.get("version").and_then(Value::as_u64) else {
+        return say!("{agent}: {}", if state.is_empty() { "nothing was deployed yet" } else { state });
+    };
+    say!("{agent}: version {number} is {state}")?;
+    if action == "stop" && DeploymentState::parse(state).map(DeploymentState::progress) == Some(Progress::Failed) {
+        note!("{agent}: no version was running, so nothing was stopped");
+    }
+    Ok(())
 }

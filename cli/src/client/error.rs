@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use cofferdam_contract::Problem;
 use http::StatusCode;
+use tokio_rustls::rustls;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
@@ -37,7 +38,9 @@ impl ClientError {
         let refused = causes(error)
             .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
             .any(|cause| cause.kind() == ErrorKind::ConnectionRefused);
-        Self::Unreachable { host: host.unwrap_or_default(), cause: root(error), refused }
+        let host = host.unwrap_or_default();
+        let cause = wrong_scheme(error, &host).unwrap_or_else(|| root(error));
+        Self::Unreachable { host, cause, refused }
     }
 
     pub(super) fn broken(error: &(dyn Error + 'static)) -> Self {
@@ -51,6 +54,31 @@ impl ClientError {
 
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(problem) if problem.status == StatusCode::NOT_FOUND.as_u16())
+    }
+}
+
+/// The cause if the server does not speak what the URL's scheme says.
+fn wrong_scheme(error: &reqwest::Error, host: &str) -> Option<String> {
+    let scheme = error.url()?.scheme();
+    let no_tls = |cause: &rustls::Error| matches!(cause, rustls::Error::InvalidMessage(_));
+    match scheme {
+        "https" if has_cause(error, &no_tls) => Some(format!("the server there does not speak TLS: try http://{host}")),
+        // Such as the alert of a server that expects TLS.
+        "http" if has_cause(error, &hyper::Error::is_parse) => {
+            Some(format!("the answer is not HTTP: if the server speaks TLS, try https://{host}"))
+        }
+        _ => None,
+    }
+}
+
+/// Looks for a cause, also inside errors of I/O, which skip what they wrap when they are asked for their source.
+fn has_cause<E: Error + 'static>(error: &(dyn Error + 'static), is: &dyn Fn(&E) -> bool) -> bool {
+    if error.downcast_ref::<E>().is_some_and(is) {
+        return true;
+    }
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => has_cause(wrapped, is),
+        None => error.source().is_some_and(|source| has_cause(source, is)),
     }
 }
 

@@ -117,3 +117,21 @@ async fn an_event_without_end_is_given_up() {
     pending.store(0, Ordering::Relaxed);
     assert!(bounded(pieces(2), pending, 20).all(|piece| std::future::ready(piece.is_ok())).await, "an event resets it");
 }
+
+#[test]
+fn a_url_with_the_wrong_scheme_is_told() {
+    for (scheme, answer, part) in [
+        (
+            "https",
+            &b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"[..],
+            "does not speak TLS: try http://127.0.0.1:",
+        ),
+        ("http", b"\x15\x03\x01\x00\x02\x02\x46", "try https://127.0.0.1:"),
+    ] {
+        let (url, _asked) = serve(answer);
+        let url = url.replacen("http", scheme, 1);
+        let server = Server::at(&url, Some("secret")).unwrap();
+        let error = block_on(server.get::<serde_json::Value>("/v1/things")).unwrap_err();
+        assert!(format!("{error:#}").contains(part), "{error:#}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use cofferdam_registry::archive::ArchiveFault;
 use cofferdam_registry::inspect::{self, Inspection};
 use cofferdam_registry::{Allow, ArchiveError, ArchiveLimits, Client, Fault, Reference, Rules};
@@ -19,6 +20,8 @@ pub(super) async fn inspect(args: &Inspect) -> anyhow::Result<ExitCode> {
         let (source, _) = source(path)?;
         let read = move || inspect::archive(source, &ArchiveLimits::default(), &everything());
         (tokio::task::spawn_blocking(read).await?.map_err(|error| archive_failure(&error)), None)
+    } else if names_a_file(&args.what) {
+        bail!("{}: no such file or folder", args.what);
     } else {
         let (target, helper) = target(Reference::parse_familiar(&args.what)?, &args.registry)?;
         let found = match Client::new(&target) {
@@ -43,6 +46,12 @@ pub(super) async fn inspect(args: &Inspect) -> anyhow::Result<ExitCode> {
         }
         Err(failure) => failure.report(args.json, helper.as_deref()),
     }
+}
+
+/// Returns true for a text that can only mean a file. Docker Hub is not asked for `./agent` and `agent.tar.gz`.
+fn names_a_file(text: &str) -> bool {
+    let archive = [".tar", ".gz", ".tgz", ".zst", ".oci"].iter().any(|end| text.ends_with(end));
+    (archive && !text.contains([':', '@'])) || text.starts_with(['.', '/', '~'])
 }
 
 /// Rules that accept what a push would refuse.
@@ -94,4 +103,21 @@ fn show(inspection: &Inspection) -> anyhow::Result<()> {
 /// A command line as JSON, which shows where each word ends.
 fn words(words: &[String]) -> String {
     if words.is_empty() { String::new() } else { serde_json::to_string(words).unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_a_file;
+
+    #[test]
+    fn a_file_that_is_not_there_is_no_image() {
+        for file in ["nope.tar", "agent.tar.gz", "a/b.tgz", "./agent", "/tmp/agent", "../x:1", "~/x"] {
+            assert!(names_a_file(file), "{file}");
+        }
+        for image in
+            ["agent", "team/agent:1.0", "r.example/a:1.tar", "r.example/team/agent@sha256:00", "localhost:5000/a"]
+        {
+            assert!(!names_a_file(image), "{image}");
+        }
+    }
 }

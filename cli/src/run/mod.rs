@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use cofferdam_contract::{Outcome, RunRequest, Status};
 
-use crate::Machine;
+use crate::{Cancelled, Machine};
 use crate::terminal::{failed, json, note};
 use args::Args;
 use places::Places;
@@ -32,7 +32,14 @@ const CANCELLED: u8 = 130;
 
 /// Runs the command. Its own failures have a status that the code rarely uses.
 pub(crate) fn main(args: &Args, machine: &dyn Machine) -> ExitCode {
-    go(args, machine).map_or_else(|error| failed(&error, REFUSED), ExitCode::from)
+    go(args, machine).map_or_else(
+        |error| {
+            // The start was cancelled: there is no run yet.
+            let status = if error.is::<Cancelled>() { CANCELLED } else { REFUSED };
+            failed(&error, status)
+        },
+        ExitCode::from,
+    )
 }
 
 fn go(args: &Args, machine: &dyn Machine) -> anyhow::Result<u8> {

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::refusals::{NotFound, OperatorsKey};
+use crate::refusals::{NotFound, OperatorsKey, TooMany};
 use cofferdam_core::{Caller, Scope, Scopes};
 use cofferdam_http::ApiError;
 use cofferdam_http::Json;
@@ -52,7 +52,7 @@ impl From<KeyRow> for Key {
 }
 
 /// Create a key.
-#[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = KeyRequest, responses((status = 201, body = NewKey)))]
+#[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = KeyRequest, responses((status = 201, body = NewKey), TooMany))]
 pub(crate) async fn create_key(
     State(keys): State<Arc<Keys>>,
     Extension(caller): Extension<Arc<Caller>>,

@@ -37,5 +37,6 @@ refusals! {
     TooMany 429 "Too many at once, or limit reached; see Retry-After"
     RegistryFailed 502 "The registry failed"
     WorkerLost 503 "The worker was lost, or none is ready; see Retry-After"
+    StorageFull 507 "The worker has no room to store the state; the session lives on"
     Unavailable 503 "The server is not configured for this, or is shutting down"
 }

@@ -12,8 +12,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cofferdam_contract::Problem;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -22,6 +22,8 @@ use cofferdam_http::ApiError;
 use cofferdam_identity::Keyring;
 
 const REVOKED: &str = "This API key was revoked while its request was under way.";
+/// Characters of a parameter's name that a client is shown.
+const MAX_SHOWN: usize = 80;
 /// Shorter answers are not watched.
 const MAX_SENT_AT_ONCE: u64 = 64 << 10;
 
@@ -64,13 +66,33 @@ async fn caller(keyring: &Keyring, headers: &HeaderMap, scope: Scope) -> Result<
     Ok(caller)
 }
 
+/// Refuses an address with a NUL character: no database can look it up, and nothing has such a name.
+///
+/// # Errors
+/// [`Problem::not_found`] for one in the path, [`Problem::malformed`] that names the parameter for one in the query.
+fn refuse_nul(uri: &Uri) -> Result<(), ApiError> {
+    let escaped = |text: &str| text.contains("%00");
+    if escaped(uri.path()) {
+        return Err(Problem::not_found("The address has a NUL character, and nothing has one in its name.").into());
+    }
+    match uri.query().and_then(|query| query.split('&').find(|part| escaped(part))) {
+        Some(part) => {
+            let name: String = part.split(['=', '%']).next().unwrap_or_default().chars().take(MAX_SHOWN).collect();
+            let detail = format!("`{name}` in the query has a NUL character, which no text here may have.");
+            Err(Problem::malformed(detail).into())
+        }
+        None => Ok(()),
+    }
+}
+
 /// Middleware for routes that need `scope`; handlers find the [`Caller`] in the request's extensions.
 pub(crate) async fn require(
     State((keyring, scope)): State<(Arc<Keyring>, Scope)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    match caller(&keyring, request.headers(), scope).await {
+    let checked = caller(&keyring, request.headers(), scope).await;
+    match checked.and_then(|caller| refuse_nul(request.uri()).map(|()| caller)) {
         Ok(caller) => {
             if let Some(known) = request.extensions().get::<Known>() {
                 known.mark();

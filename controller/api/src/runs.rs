@@ -15,6 +15,9 @@ use cofferdam_core::Caller;
 use cofferdam_http::{ApiError, parse_long, read_json};
 use cofferdam_sandbox::{Run, Sandboxes, check};
 
+/// The fields of a run that are the code's own and may have a NUL character, or whose own check says more.
+const FREE_FIELDS: &[&str] = &["code", "stdin", "files", "args", "env"];
+
 /// Run a snippet in a fresh sandbox, or in a session.
 ///
 /// With `Accept: text/event-stream` the answer is a stream of server-sent events `stdout`, `stderr`, `result`, `error`
@@ -29,7 +32,7 @@ pub(crate) async fn create_run(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let raw = read_json(&parts.headers, body, MAX_REQUEST_BYTES).await?;
-    let request: RunRequest = parse_long(raw.clone(), |request| Ok(check(request)?)).await?;
+    let request: RunRequest = parse_long(raw.clone(), FREE_FIELDS, |request| Ok(check(request)?)).await?;
     let accept = parts.headers.get(ACCEPT).filter(|value| wants_events(value.as_bytes())).cloned();
     let run = Run { caller: &caller, request: &request, raw, accept };
     let started = sandboxes.run(run).await?;

@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::refusals::{InvalidValue, NotFound, SessionBusy, SessionLost, TooMany, WorkerLost};
+use crate::refusals::{InvalidValue, NotFound, SessionBusy, SessionLost, StorageFull, TooMany, WorkerLost};
 use cofferdam_core::Caller;
 use cofferdam_http::ApiError;
 use cofferdam_http::{Json, OptionalJson};
@@ -94,7 +94,7 @@ pub(crate) async fn delete_session(
 
 /// Write a session to disk; its next run resumes it.
 #[utoipa::path(post, path = "/v1/sessions/{id}/suspend", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 200, body = Session), NotFound, SessionBusy, SessionLost, TooMany, WorkerLost))]
+    responses((status = 200, body = Session), NotFound, SessionBusy, SessionLost, TooMany, StorageFull, WorkerLost))]
 pub(crate) async fn suspend_session(
     State(sandboxes): State<Arc<Sandboxes>>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -105,7 +105,7 @@ pub(crate) async fn suspend_session(
 
 /// Bring a suspended session back into memory.
 #[utoipa::path(post, path = "/v1/sessions/{id}/resume", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 200, body = Session), NotFound, SessionBusy, SessionLost, TooMany, WorkerLost))]
+    responses((status = 200, body = Session), NotFound, SessionBusy, SessionLost, TooMany, StorageFull, WorkerLost))]
 pub(crate) async fn resume_session(
     State(sandboxes): State<Arc<Sandboxes>>,
     Extension(caller): Extension<Arc<Caller>>,
@@ -122,7 +122,7 @@ pub(crate) struct ForkList {
 /// Copy a live or suspended session.
 #[utoipa::path(post, path = "/v1/sessions/{id}/fork", tag = "sessions", params(("id" = String, Path)),
     request_body = Option<ForkRequest>,
-    responses((status = 201, body = ForkList), NotFound, SessionBusy, SessionLost, TooMany, WorkerLost))]
+    responses((status = 201, body = ForkList), NotFound, SessionBusy, SessionLost, TooMany, StorageFull, WorkerLost))]
 pub(crate) async fn fork_session(
     State(sandboxes): State<Arc<Sandboxes>>,
     Extension(caller): Extension<Arc<Caller>>,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::sessions::session_id;
-use crate::refusals::{NotFound, SessionBusy, SessionLost, TooMany, WorkerLost};
+use crate::refusals::{NotFound, SessionBusy, SessionLost, StorageFull, TooMany, WorkerLost};
 use cofferdam_core::Caller;
 use cofferdam_http::ApiError;
 use cofferdam_http::Json;
@@ -19,7 +19,7 @@ use cofferdam_sandbox::Sandboxes;
 /// Save a session's current state under a name.
 #[utoipa::path(post, path = "/v1/sessions/{id}/snapshots", tag = "snapshots", params(("id" = String, Path)),
     request_body = SnapshotRequest,
-    responses((status = 201, body = Snapshot), NotFound, SessionBusy, SessionLost, TooMany, WorkerLost))]
+    responses((status = 201, body = Snapshot), NotFound, SessionBusy, SessionLost, TooMany, StorageFull, WorkerLost))]
 pub(crate) async fn create_snapshot(
     State(sandboxes): State<Arc<Sandboxes>>,
     Extension(caller): Extension<Arc<Caller>>,

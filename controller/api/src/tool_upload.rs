@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use cofferdam_core::Caller;
 use cofferdam_http::ApiError;
-use cofferdam_http::{parse, read_body, read_json};
+use cofferdam_http::{parse, read_body, read_json, refuse_nul};
 use cofferdam_policy::MAX_POLICY_BYTES;
 use cofferdam_tools::{AskedTool, ToolDeployment, Tools};
 
@@ -144,14 +144,17 @@ fn wanted(asked: Asked) -> Result<AskedTool, ApiError> {
 
 fn part<T: serde::de::DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
         let path = match e.path().to_string() {
             path if path == "." => name.to_owned(),
             path if path.starts_with('[') => format!("{name}{path}"),
             path => format!("{name}.{path}"),
         };
-        Problem::malformed(format!("{path}: {}", e.inner())).into()
-    })
+        ApiError::from(Problem::malformed(format!("{path}: {}", e.inner())))
+    })?;
+    refuse_nul(std::str::from_utf8(bytes).unwrap_or_default(), &[])
+        .map_err(|refused| Problem::malformed(format!("{name}: {}", refused.detail)))?;
+    Ok(value)
 }
 
 async fn form(tools: &Tools, headers: &HeaderMap, body: Body) -> Result<ToolDeployment, ApiError> {

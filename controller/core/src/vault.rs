@@ -1,9 +1,6 @@
 //! Encryption at rest: XChaCha20-Poly1305 with the operator's key. Each value is bound to a context, so a row that was
 //! moved or changed in the database does not open. An error never shows a key or a value.
 
-use std::fs::{OpenOptions, read_to_string};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -13,6 +10,8 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::private::{read_private, write_private};
+use crate::settings::check_different;
 use crate::{ConfigError, RandomError, Secret, random};
 
 const NONCE: usize = 24;
@@ -57,9 +56,13 @@ impl Vault {
     /// The key is invalid, or its file cannot be read or written.
     pub fn open(given: Option<&Secret>, data_dir: &Path) -> Result<Self, VaultError> {
         let key = match given {
-            Some(text) => parse(text.expose()).ok_or_else(|| {
-                ConfigError::value("COFFERDAM_ENCRYPTION_KEY", "is not 32 bytes, as 64 hex digits or in base64")
-            })?,
+            Some(text) => {
+                let invalid = |reason: String| ConfigError::value("COFFERDAM_ENCRYPTION_KEY", reason);
+                let key = parse(text.expose());
+                let key = key.ok_or_else(|| invalid("is not 32 bytes, as 64 hex digits or in base64".to_owned()))?;
+                check_different(key.as_slice()).map_err(invalid)?;
+                key
+            }
             None => read_or_make(&data_dir.join("encryption.key"))?,
         };
         let cipher = XChaCha20Poly1305::new(key.as_slice().into());
@@ -119,21 +122,24 @@ fn parse(text: &str) -> Option<Key> {
 }
 
 fn read_or_make(path: &Path) -> Result<Key, VaultError> {
-    match read_to_string(path).map(Zeroizing::new) {
-        Ok(text) => {
-            let broken = || std::io::Error::new(ErrorKind::InvalidData, "is not a key of 64 hex digits");
-            return parse(&text).ok_or_else(|| file(path)(broken()));
-        }
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
-        Err(e) => return Err(file(path)(e)),
+    if let Some(text) = read_private(path).map_err(file(path))? {
+        return parse(&text).ok_or_else(|| file(path)(no_key(text.trim().len())));
     }
     let key: Key = Zeroizing::new(random()?);
     // Never overwrites a key: the values that it sealed would be lost.
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut written = opened.map_err(file(path))?;
-    let text = Zeroizing::new(format!("{}\n", hex::encode(key.as_slice())));
-    written.write_all(text.as_bytes()).and_then(|()| written.sync_all()).map_err(file(path))?;
+    write_private(path, &Zeroizing::new(format!("{}\n", hex::encode(key.as_slice())))).map_err(file(path))?;
     Ok(key)
+}
+
+/// The file holds no key. A new one in its place would lose what the old one sealed, which the operator decides.
+fn no_key(length: usize) -> std::io::Error {
+    let found = match length {
+        0 => "is empty".to_owned(),
+        _ => format!("is not a key of 64 hex digits, or 32 bytes in base64 (it has {length} characters)"),
+    };
+    let advice = "restore a backup of it; if there is none, delete the file: a new key is made, and secrets that were stored \
+                  with the old one are lost";
+    std::io::Error::other(format!("{found}; {advice}"))
 }
 
 #[cfg(test)]
@@ -161,22 +167,30 @@ mod tests {
         assert_ne!(again.derive("x"), vault.derive("y"));
         let mode = folder.path().join("encryption.key").metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let other = Vault::open(Some(&Secret::new("ab".repeat(32))), folder.path()).unwrap();
+        let other = Vault::open(Some(&Secret::new("0123456789abcdef".repeat(4))), folder.path()).unwrap();
         assert!(other.unseal("default/a", &sealed).unwrap_err().to_string().contains("another key"));
     }
 
     #[test]
     fn an_invalid_key_is_refused_and_not_shown() {
         let folder = tempfile::tempdir().unwrap();
-        let base64 = BASE64_STANDARD.encode([7; 32]);
-        let same = [base64.as_str(), &"07".repeat(32)].map(|text| Vault::open(Some(&Secret::new(text)), folder.path()));
+        let bytes: Vec<u8> = (7..39).collect();
+        let base64 = BASE64_STANDARD.encode(&bytes);
+        let same =
+            [base64.as_str(), &hex::encode(&bytes)].map(|text| Vault::open(Some(&Secret::new(text)), folder.path()));
         let [a, b] = same.map(|vault| vault.unwrap().derive("x"));
         assert_eq!(a, b);
-        for text in ["short", &"zz".repeat(32), &"é".repeat(32), &base64[..40]] {
+        for text in ["short", &"07".repeat(32), &"zz".repeat(32), &"é".repeat(32), &base64[..40]] {
             let error = Vault::open(Some(&Secret::new(text)), folder.path()).err().unwrap();
             assert!(!crate::chain(&error).contains(text), "{error}");
         }
-        std::fs::write(folder.path().join("encryption.key"), "junk").unwrap();
-        assert!(Vault::open(None, folder.path()).is_err(), "a key that is broken is not replaced");
+        let path = folder.path().join("encryption.key");
+        for (text, part) in [("junk", "4 characters"), ("", "is empty"), ("\n", "is empty")] {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let said = Vault::open(None, folder.path()).err().unwrap().to_string();
+            assert!(said.contains(part) && said.contains("restore") && said.contains("encryption.key"), "{said}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "a key that is broken is not replaced");
+        }
     }
 }

@@ -33,20 +33,21 @@ impl Deployments {
             return Err(Problem::invalid(detail).into());
         }
         let environment = request.environment.unwrap_or_else(|| LOCAL.to_owned());
-        if environment != LOCAL && self.store.environment(&caller.organization, &environment).await?.is_none() {
-            let shown: String = environment.chars().take(80).collect();
-            let detail = format!("environment: there is no environment {shown:?}; make it with PUT /v1/environments");
-            return Err(Problem::invalid(detail).into());
-        }
         let most = self.config.max_agents;
-        if self.store.count_agents(&caller.organization).await? >= most {
-            let detail = format!("The organization has {most} agents: agent limit reached; delete some.");
-            return Err(Problem::overloaded(detail).into());
-        }
         let row = new_row(caller, id, name, environment);
-        match self.store.insert_agent(&row, once.key()).await? {
+        match self.store.insert_agent(&row, once.key(), most).await? {
             Inserted::Done => Ok(AgentInfo::new(row, None, None)),
             Inserted::Taken => Err(Problem::conflict(format!("An agent {:?} already exists.", row.id.as_str())).into()),
+            Inserted::NoEnvironment => {
+                let shown: String = row.environment.chars().take(80).collect();
+                let detail =
+                    format!("environment: there is no environment {shown:?}; make it with PUT /v1/environments");
+                Err(Problem::invalid(detail).into())
+            }
+            Inserted::Full => {
+                let detail = format!("The organization has {most} agents: agent limit reached; delete some.");
+                Err(Problem::overloaded(detail).into())
+            }
             // A request with the same key came first.
             Inserted::Before(found) => self.created_by(caller, once, &found).await,
         }

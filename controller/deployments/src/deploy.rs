@@ -46,7 +46,7 @@ impl Deployments {
             return Ok(info);
         }
         self.check_quota(caller).await?;
-        let mut change = self.begin_change(caller, id).await?;
+        let mut change = self.begin_deployment(caller, id).await?;
         let mut row = blank(&change.agent, ImageSource::Upload, Spec::default())?;
         "Waiting for the image.".clone_into(&mut row.detail);
         change.insert(&mut row, None).await?;
@@ -94,7 +94,7 @@ impl Deployments {
             }
             None => None,
         };
-        let mut change = self.begin_change(caller, id).await?;
+        let mut change = self.begin_deployment(caller, id).await?;
         let row = match pinned {
             Some((reference, image)) => {
                 let mut row = blank(&change.agent, ImageSource::Image { reference }, request.spec())?;

@@ -36,8 +36,7 @@ impl Deployments {
         if let Some(info) = self.requested_before(caller, id, once).await? {
             return Ok(info);
         }
-        self.check_quota(caller).await?;
-        let mut change = self.begin_change(caller, id).await?;
+        let mut change = self.begin_deployment(caller, id).await?;
         let rows = change.deployments().await?;
         let row = match (because, running(&rows, change.agent.serving)) {
             (Because::Start, Some(row)) => row.clone(),
@@ -85,8 +84,7 @@ impl Deployments {
         if let Some(info) = self.requested_before(caller, id, once).await? {
             return Ok(info);
         }
-        self.check_quota(caller).await?;
-        let mut change = self.begin_change(caller, id).await?;
+        let mut change = self.begin_deployment(caller, id).await?;
         let rows = change.deployments().await?;
         let older = match to {
             Some(number) => {

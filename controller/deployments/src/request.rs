@@ -64,11 +64,32 @@ impl Deployments {
         Ok((&row).into())
     }
 
+    /// Refuses early. Only [`Self::begin_deployment`] keeps the limit.
+    ///
     /// # Errors
     /// [`Problem::overloaded`] if too many of the organization's deployments have not settled.
     pub(crate) async fn check_quota(&self, caller: &Caller) -> Result<(), Error> {
+        self.quota(self.store.count_unsettled(&caller.organization).await?)
+    }
+
+    /// Begins a change that may add a deployment. No other one adds a deployment until it ends.
+    ///
+    /// # Errors
+    /// As [`Self::begin_change`]; [`Problem::overloaded`] if too many of the organization's deployments have not settled.
+    pub(crate) async fn begin_deployment(&self, caller: &Caller, id: &AgentId) -> Result<AgentChange, Error> {
+        let mut change = self.begin_change(caller, id).await?;
+        match self.quota(change.count_unsettled().await?) {
+            Ok(()) => Ok(change),
+            Err(error) => {
+                change.abandon().await?;
+                Err(error)
+            }
+        }
+    }
+
+    fn quota(&self, unsettled: u64) -> Result<(), Error> {
         let most = self.config.max_unsettled;
-        if self.store.count_unsettled(&caller.organization).await? < most {
+        if unsettled < most {
             return Ok(());
         }
         let detail = format!(

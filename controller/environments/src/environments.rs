@@ -6,7 +6,7 @@ use cofferdam_cluster::{AnyCluster, ClusterError, Clusters, Place};
 use cofferdam_contract::{OrganizationId, Problem};
 use cofferdam_core::{Caller, Vault, is_label, now, random_bits};
 use cofferdam_policy::RegistriesConfig;
-use cofferdam_store::{EnvironmentRow, Store};
+use cofferdam_store::{EnvironmentRow, Put, Store};
 
 use crate::check::{check, invalid, kubeconfig_text};
 use crate::stored::{environment, info, local_info, open, seal};
@@ -14,6 +14,8 @@ use crate::{Environment, EnvironmentInfo, EnvironmentRequest, Error, LOCAL, Loca
 
 /// Environments of one organization.
 const MAX_ENVIRONMENTS: u64 = 100;
+/// Attempts to put an environment that other requests add and delete at the same time.
+const MAX_TRIES: usize = 5;
 
 pub struct Environments {
     store: Store,
@@ -79,12 +81,24 @@ impl Environments {
             let checked = self.clusters.check_kubeconfig(&yaml, request.settings.context.as_deref());
             checked.map_err(|error| invalid("kubeconfig", error))?;
         }
-        let before = self.store.environment(&caller.organization, name).await?;
-        let is_new = before.is_none();
-        if is_new && self.store.count_environments(&caller.organization).await? >= MAX_ENVIRONMENTS {
-            let detail = format!("The limit of {MAX_ENVIRONMENTS} environments is reached; delete one first.");
-            return Err(Problem::overloaded(detail).into());
+        for _ in 0..MAX_TRIES {
+            let row = self.sealed(caller, name, &request).await?;
+            match self.store.put_environment(&row, MAX_ENVIRONMENTS).await? {
+                Some(Put::Full) => {
+                    let detail = format!("The limit of {MAX_ENVIRONMENTS} environments is reached; delete one first.");
+                    return Err(Problem::overloaded(detail).into());
+                }
+                Some(put) => return Ok((info(row, request.settings, &request.secrets), put == Put::Added)),
+                // Another request has added or deleted it meanwhile.
+                None => {}
+            }
         }
+        Err(Problem::conflict(format!("Other requests change the environment {name:?} at the same time.")).into())
+    }
+
+    /// The row for these settings, under the id of the environment that has the name.
+    async fn sealed(&self, caller: &Caller, name: &str, request: &EnvironmentRequest) -> Result<EnvironmentRow, Error> {
+        let before = self.store.environment(&caller.organization, name).await?;
         let updated_at = now();
         let (id, created_at) = match before {
             Some(before) => (before.id, before.created_at),
@@ -99,9 +113,7 @@ impl Environments {
             created_at,
             updated_at,
         };
-        let row = seal(&self.vault, row, &request)?;
-        self.store.put_environment(&row).await?;
-        Ok((info(row, request.settings, &request.secrets), is_new))
+        seal(&self.vault, row, request)
     }
 
     /// # Errors

@@ -104,7 +104,7 @@ async fn a_row_whose_settings_changed_does_not_open() {
     environments.put(us, "far", request()).await.unwrap();
     let mut row = store.environment(&us.organization, "far").await.unwrap().unwrap();
     row.settings = row.settings.replace("far.test", "elsewhere.test");
-    store.put_environment(&row).await.unwrap();
+    store.put_environment(&row, 10).await.unwrap();
     let error = environments.find(&us.organization, "far").await.unwrap_err();
     assert!(matches!(error, Error::Vault(_)), "{error:?}");
 }

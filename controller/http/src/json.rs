@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::mismatch::{self, Mismatch};
-use crate::{ApiError, body};
+use crate::{ApiError, body, nul};
 
 /// The largest body of a request that is not a run or an upload.
 const MAX_BODY: usize = 1 << 20;
@@ -87,14 +87,15 @@ impl Failure for Broken {
     }
 }
 
-/// Parses and checks a body, on a thread of its own if it is long.
+/// Parses and checks a body, on a thread of its own if it is long. Texts in the fields `free` may have a NUL character.
 pub async fn parse_long<T: DeserializeOwned + Send + 'static>(
     bytes: Bytes,
+    free: &'static [&'static str],
     check: fn(&T) -> Result<(), ApiError>,
 ) -> Result<T, ApiError> {
     let short = bytes.len() < MAX_INLINE_BYTES;
     let work = move || {
-        let value = parse(&bytes)?;
+        let value = parse_but(&bytes, free)?;
         check(&value)?;
         Ok(value)
     };
@@ -104,12 +105,20 @@ pub async fn parse_long<T: DeserializeOwned + Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(Broken)?
 }
 
+/// Parses a body. No text in it may have a NUL character.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    parse_but(bytes, &[])
+}
+
+fn parse_but<T: DeserializeOwned>(bytes: &[u8], free: &[&str]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         Problem::malformed(format!("The body is not UTF-8: the byte at offset {} is wrong.", e.valid_up_to()))
     })?;
     match serde_json::from_str::<Object<T>>(text) {
-        Ok(Object(value)) => Ok(value),
+        Ok(Object(value)) => {
+            nul::refuse(text, free)?;
+            Ok(value)
+        }
         Err(error) => Err(refusal::<T>(text, &error).into()),
     }
 }

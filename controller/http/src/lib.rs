@@ -6,9 +6,11 @@ mod body;
 mod error;
 mod json;
 mod mismatch;
+mod nul;
 mod refusals;
 
 pub use body::read as read_body;
 pub use error::{ApiError, PROBLEM_JSON};
 pub use json::{Json, OptionalJson, parse, parse_long, read as read_json};
+pub use nul::refuse as refuse_nul;
 pub use refusals::plain_refusals;

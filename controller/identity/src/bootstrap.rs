@@ -1,13 +1,10 @@
 //! The key that `serve` accepts from its first start: the one it is given, or one it creates and writes to `api-key` in
 //! the data folder with mode 0600.
 
-use std::fs::{OpenOptions, read_to_string};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use cofferdam_contract::OrganizationId;
-use cofferdam_core::{Scope, Secret, now};
+use cofferdam_core::{Scope, Secret, check_random, now, read_private, write_private};
 use cofferdam_store::{KeyRow, Store};
 
 use crate::Error;
@@ -49,17 +46,14 @@ pub async fn accept_serve_key(given: Option<&Secret>, data_dir: &Path, store: &S
 }
 
 fn read_or_create(path: &Path) -> Result<Secret, Error> {
-    match read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => return Ok(Secret::new(text.trim())),
-        Ok(_) => {}
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
-        Err(e) => return Err(Error::file(path)(e)),
+    let text = read_private(path).map_err(Error::file(path))?;
+    if let Some(text) = text.as_ref().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+        let weak =
+            |reason| std::io::Error::other(format!("the key in it {reason}, or delete the file: a new one is made"));
+        check_random(text).map_err(weak).map_err(Error::file(path))?;
+        return Ok(Secret::new(text));
     }
     let key = new_key()?;
-    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    let mut file = opened.map_err(Error::file(path))?;
-    file.write_all(format!("{}\n", key.expose()).as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(Error::file(path))?;
+    write_private(path, &format!("{}\n", key.expose())).map_err(Error::file(path))?;
     Ok(key)
 }

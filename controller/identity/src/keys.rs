@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cofferdam_contract::Problem;
 use cofferdam_core::{Caller, Scope, Scopes, Secret, now, random_bits};
-use cofferdam_store::{KeyRow, Store};
+use cofferdam_store::{Added, KeyRow, Store};
 
 use crate::key::{hash, new_key};
 use crate::{Error, Keyring, SERVE_KEY};
@@ -12,21 +12,35 @@ use crate::{Error, Keyring, SERVE_KEY};
 /// The longest name of a key, in characters.
 const MAX_NAME: usize = 100;
 
+/// The operator's limit for API keys.
+#[derive(Debug, Clone, Copy)]
+pub struct KeysConfig {
+    /// Keys of one organization that are not revoked.
+    pub max_per_organization: u64,
+}
+
+impl Default for KeysConfig {
+    fn default() -> Self {
+        Self { max_per_organization: 1_000 }
+    }
+}
+
 /// API keys of all organizations.
 pub struct Keys {
     store: Store,
     keyring: Arc<Keyring>,
+    config: KeysConfig,
 }
 
 impl Keys {
-    pub fn new(store: Store, keyring: Arc<Keyring>) -> Self {
-        Self { store, keyring }
+    pub fn new(store: Store, keyring: Arc<Keyring>, config: KeysConfig) -> Self {
+        Self { store, keyring, config }
     }
 
     /// Creates a key. It is accepted as soon as this returns.
     ///
     /// # Errors
-    /// [`Problem::invalid`] for the name or the scopes, or the store failed.
+    /// [`Problem::invalid`] for the name or the scopes, [`Problem::overloaded`] at the limit, or the store failed.
     pub async fn create(&self, caller: &Caller, name: &str, scopes: Vec<Scope>) -> Result<(KeyRow, Secret), Error> {
         if name.trim().is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
             let detail = format!("name: 1 to {MAX_NAME} characters, no control characters");
@@ -44,7 +58,10 @@ impl Keys {
             scopes: Scopes::new(scopes).to_text(),
             created_at: now(),
         };
-        self.store.put_key(&row).await?;
+        let max = self.config.max_per_organization;
+        if self.store.add_key(&row, max).await? != Added::Done {
+            return Err(Problem::overloaded(format!("The organization has {max} API keys; revoke some.")).into());
+        }
         self.keyring.remember(&row);
         Ok((row, key))
     }

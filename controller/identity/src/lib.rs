@@ -14,5 +14,5 @@ pub use bootstrap::{KeySource, SERVE_KEY, accept_serve_key};
 pub use error::Error;
 pub use key::{Hash, hash, new_key};
 pub use keyring::Keyring;
-pub use keys::Keys;
+pub use keys::{Keys, KeysConfig};
 pub use secrets::{OpenedSecret, Secrets, secret_hosts};

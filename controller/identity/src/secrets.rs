@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cofferdam_contract::{OrganizationId, Problem};
 use cofferdam_core::{Caller, Vault, now};
 use cofferdam_policy::HostPattern;
-use cofferdam_store::{SecretRow, Store};
+use cofferdam_store::{Put, SecretRow, Store};
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -50,23 +50,24 @@ impl Secrets {
         check_name(name)?;
         check_value(value)?;
         let hosts = serde_json::to_string(&check_hosts(hosts)?)?;
-        let before = self.store.secret(&caller.organization, name).await?;
-        if before.is_none() && self.store.count_secrets(&caller.organization).await? >= MAX_SECRETS {
-            let detail = format!("The limit of {MAX_SECRETS} secrets is reached.");
-            return Err(Problem::overloaded(detail).into());
-        }
         let sealed = self.vault.seal(&context(&caller.organization, name, &hosts), value.as_bytes())?;
         let updated_at = now();
-        let row = SecretRow {
+        let mut row = SecretRow {
             organization: caller.organization.clone(),
             name: name.to_owned(),
             hosts,
             sealed,
-            created_at: before.as_ref().map_or(updated_at, |before| before.created_at),
+            created_at: updated_at,
             updated_at,
         };
-        self.store.put_secret(&row).await?;
-        Ok((row, before.is_none()))
+        match self.store.put_secret(&row, MAX_SECRETS).await? {
+            Put::Added => Ok((row, true)),
+            Put::Replaced { created_at } => {
+                row.created_at = created_at;
+                Ok((row, false))
+            }
+            Put::Full => Err(Problem::overloaded(format!("The limit of {MAX_SECRETS} secrets is reached.")).into()),
+        }
     }
 
     /// The organization's secrets, still sealed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cofferdam_contract::OrganizationId;
 use cofferdam_core::{Caller, Failure, Scope, Scopes, Secret, Vault};
-use cofferdam_identity::{KeySource, Keyring, Keys, SERVE_KEY, Secrets, accept_serve_key, secret_hosts};
+use cofferdam_identity::{KeySource, Keyring, Keys, KeysConfig, SERVE_KEY, Secrets, accept_serve_key, secret_hosts};
 use cofferdam_store::{DatabaseConfig, SecretRow, Store};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -49,7 +49,7 @@ async fn a_key_works_from_its_creation_until_it_is_revoked() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder).await;
     let keyring = Arc::new(Keyring::load(store.clone()).await.unwrap());
-    let keys = Keys::new(store.clone(), Arc::clone(&keyring));
+    let keys = Keys::new(store.clone(), Arc::clone(&keyring), KeysConfig::default());
     let (row, key) = keys.create(&caller(), "ci", vec![Scope::Run, Scope::Read, Scope::Run]).await.unwrap();
     assert_eq!(row.scopes, "run,read");
     let found = keyring.find(key.expose()).await.unwrap().unwrap();
@@ -81,9 +81,9 @@ async fn a_secret_opens_only_for_its_name_and_hosts() {
     assert_eq!(secrets.open(&organization, "token").await.unwrap().unwrap().value.as_str(), "hunter22");
     assert!(secrets.open(&organization, "none").await.unwrap().is_none());
     // Bound to other hosts, or moved to another name, in the database alone.
-    store.put_secret(&SecretRow { hosts: "[\"evil.example\"]".into(), ..row.clone() }).await.unwrap();
+    store.put_secret(&SecretRow { hosts: "[\"evil.example\"]".into(), ..row.clone() }, 10).await.unwrap();
     assert!(secrets.open(&organization, "token").await.is_err());
-    store.put_secret(&SecretRow { name: "other".into(), ..row.clone() }).await.unwrap();
+    store.put_secret(&SecretRow { name: "other".into(), ..row.clone() }, 10).await.unwrap();
     assert!(secrets.open(&organization, "other").await.is_err());
     for (name, text, hosts) in [
         ("a b", "hunter22", &hosts[..]),

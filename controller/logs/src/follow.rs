@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -68,14 +68,15 @@ pub struct Follower {
     news: watch::Receiver<u64>,
     heartbeat: Instant,
     failures: u32,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Follower {
-    pub(crate) fn new(handle: LogHandle, query: Query, closed: CancellationToken) -> Self {
+    pub(crate) fn new(handle: LogHandle, query: Query, closed: CancellationToken, place: OwnedSemaphorePermit) -> Self {
         let news = handle.log.news();
         handle.log.add_follower();
         let (cursor, until, heartbeat) = (0, None, Instant::now() + HEARTBEAT);
-        Self { handle, closed, query, phase: Phase::Begin, cursor, until, news, heartbeat, failures: 0 }
+        Self { handle, closed, query, phase: Phase::Begin, cursor, until, news, heartbeat, failures: 0, _place: place }
     }
 
     /// The next whole events. `None` at the end.

@@ -11,6 +11,7 @@ use cofferdam_objects::AnyObjects;
 use cofferdam_redact::Redactor;
 use cofferdam_store::Store;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::AgentLog;
@@ -43,6 +44,8 @@ pub struct Logs {
     watches: Mutex<HashMap<WorkloadId, Arc<Watch>>>,
     /// Cancelled when the process accepts no more followers.
     closed: CancellationToken,
+    /// Places for followers.
+    places: Arc<Semaphore>,
 }
 
 /// One use of a log in memory. Dropping the last one removes the log from memory.
@@ -74,6 +77,7 @@ impl Logs {
             used: Mutex::default(),
             watches: Mutex::default(),
             closed: CancellationToken::new(),
+            places: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
         })
     }
 
@@ -176,10 +180,10 @@ impl Logs {
         agent: &AgentId,
         query: Query,
     ) -> Result<Follower, Error> {
-        if self.count().0 >= MAX_FOLLOWERS {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(Problem::overloaded(format!("The limit of {MAX_FOLLOWERS} log followers is reached.")).into());
-        }
-        Ok(Follower::new(self.hold(organization, agent), query, self.closed.clone()))
+        };
+        Ok(Follower::new(self.hold(organization, agent), query, self.closed.clone(), place))
     }
 
     /// Sweeps old logs for the life of the process. Ends followers when the process drains, and stores all lines when it

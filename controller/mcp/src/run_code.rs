@@ -119,7 +119,7 @@ fn make() -> Tool {
 /// # Errors
 /// Invalid arguments, or an internal failure. A failure of the code is a result.
 pub(crate) async fn call(
-    sandboxes: &Sandboxes,
+    sandboxes: &Arc<Sandboxes>,
     caller: &Caller,
     arguments: JsonObject,
 ) -> Result<CallToolResult, McpError> {
@@ -131,16 +131,21 @@ pub(crate) async fn call(
     }
 }
 
-async fn run(sandboxes: &Sandboxes, caller: &Caller, arguments: Arguments) -> Result<Outcome, Error> {
+async fn run(sandboxes: &Arc<Sandboxes>, caller: &Caller, arguments: Arguments) -> Result<Outcome, Error> {
     let mut request = RunRequest::new(arguments.language, arguments.code);
     request.stdin = arguments.stdin;
     request.files = arguments.files;
     request.limits = arguments.limits;
     request.grants = arguments.grants;
     check(&request)?;
+    let mut unknown = None;
     request.session = match arguments.session.as_deref() {
         None => None,
-        Some(NEW) => Some(new_session(sandboxes, caller, &request).await?),
+        Some(NEW) => {
+            let id = new_session(sandboxes, caller, &request).await?;
+            unknown = Some(Unknown(Some((Arc::clone(sandboxes), caller.clone(), id.clone()))));
+            Some(id)
+        }
         Some(id) => Some(SessionId::parse(id).map_err(|e| Problem::invalid(format!("session: {e}")))?),
     };
     let raw = Bytes::from(serde_json::to_vec(&request).map_err(Error::Json)?);
@@ -154,7 +159,9 @@ async fn run(sandboxes: &Sandboxes, caller: &Caller, arguments: Arguments) -> Re
     let body = body.map_err(|_| Problem::worker_lost("The worker was lost in the middle of its answer."))?.to_bytes();
     drop(kept);
     if status.is_success() {
-        return serde_json::from_slice(&body).map_err(answer);
+        let outcome = serde_json::from_slice(&body).map_err(answer)?;
+        unknown.into_iter().for_each(Unknown::told);
+        return Ok(outcome);
     }
     match serde_json::from_slice::<Problem>(&body) {
         Ok(problem) => Err(problem.into()),
@@ -162,7 +169,28 @@ async fn run(sandboxes: &Sandboxes, caller: &Caller, arguments: Arguments) -> Re
     }
 }
 
-async fn new_session(sandboxes: &Sandboxes, caller: &Caller, request: &RunRequest) -> Result<SessionId, Error> {
+/// A new session that the caller was not told of. It ends with this: nobody could use or end it.
+struct Unknown(Option<(Arc<Sandboxes>, Caller, SessionId)>);
+
+impl Unknown {
+    /// The caller learns its id.
+    fn told(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unknown {
+    fn drop(&mut self) {
+        let Some((sandboxes, caller, id)) = self.0.take() else { return };
+        tokio::spawn(async move {
+            if let Err(error) = sandboxes.delete_session(&caller, &id).await {
+                tracing::debug!(session = %id, %error, "a session that nobody knows could not be ended");
+            }
+        });
+    }
+}
+
+async fn new_session(sandboxes: &Arc<Sandboxes>, caller: &Caller, request: &RunRequest) -> Result<SessionId, Error> {
     let wanted = SessionRequest {
         language: request.language,
         ttl_s: None,

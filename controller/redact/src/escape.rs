@@ -1,5 +1,5 @@
-//! Reads one escaped character of a text: for a URL, in JSON or a program's string, in HTML; also where the characters of
-//! the escape are escaped once more, as in JSON in JSON. Pure.
+//! Reads one escaped character of a text: for a URL, in JSON or a program's string, in HTML, in quoted-printable; also where
+//! the characters of the escape are escaped once more, as in JSON in JSON. Pure.
 
 /// Digits of a number in HTML, with leading zeros.
 const MAX_ENTITY_DIGITS: usize = 8;
@@ -50,7 +50,7 @@ enum Not {
 
 /// True for a byte that can begin an escape.
 pub(crate) fn begins_escape(byte: u8) -> bool {
-    matches!(byte, b'%' | b'\\' | b'&')
+    matches!(byte, b'%' | b'\\' | b'&' | b'=')
 }
 
 /// The escape at a position. `depth` 1: as it is; 2: its characters are escaped themselves.
@@ -67,6 +67,7 @@ impl<'a> Chars<'a> {
         let mut chars = Self { data, at, depth };
         let code = match chars.next()? {
             b'%' => chars.percent()?,
+            b'=' if depth == 1 => chars.byte()?,
             b'\\' => chars.backslash()?,
             b'&' => chars.entity()?,
             _ => return Err(Not::No),
@@ -76,7 +77,7 @@ impl<'a> Chars<'a> {
 
     fn next(&mut self) -> Result<u8, Not> {
         let byte = *self.data.get(self.at).ok_or(Not::Open)?;
-        if self.depth > 1 && begins_escape(byte) {
+        if self.depth > 1 && begins_escape(byte) && byte != b'=' {
             match Self::read(self.data, self.at, self.depth - 1) {
                 Ok((code, end)) => {
                     self.at = end;
@@ -205,6 +206,7 @@ mod tests {
             (r"\/", Code::Byte(b'/')),
             (r"\\", Code::Byte(b'\\')),
             (r"\u0041", Code::Byte(b'A')),
+            ("=3D", Code::Byte(b'=')),
             (r"\u00E9", Code::Char('é')),
             (r"\ud83d\uDE00", Code::Char('😀')),
             (r"\x41", Code::Byte(b'A')),

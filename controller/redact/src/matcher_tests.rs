@@ -2,17 +2,19 @@
 //! text goes on as it is.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::{Finder, Replacer, forms};
+use crate::Replacer;
+use crate::encoders::{
+    Random, by_character, in_digits, json, json_ascii, json_php, lines, own_digits, quoted_printable,
+};
 
 const MARK: &str = "cofferdam-secret-0";
 
@@ -39,159 +41,6 @@ fn run(mut replacer: Replacer, pieces: &[&[u8]]) -> String {
     }
     output.extend_from_slice(&replacer.finish().unwrap());
     String::from_utf8(output).unwrap()
-}
-
-/// Numbers that are the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-}
-
-fn percent(value: &str, plain: &str, plus: bool, upper: bool) -> String {
-    value.bytes().fold(String::new(), |mut text, byte| {
-        match byte {
-            b' ' if plus => text.push('+'),
-            byte if byte.is_ascii_alphanumeric() && plain.contains('a') => text.push(char::from(byte)),
-            byte if !byte.is_ascii_alphanumeric() && plain.as_bytes().contains(&byte) => text.push(char::from(byte)),
-            byte if upper => write!(text, "%{byte:02X}").unwrap(),
-            byte => write!(text, "%{byte:02x}").unwrap(),
-        }
-        text
-    })
-}
-
-fn each(value: &str, encode: impl Fn(char) -> Option<String>) -> String {
-    value.chars().map(|c| encode(c).unwrap_or_else(|| c.to_string())).collect()
-}
-
-fn utf16(c: char, upper: bool) -> String {
-    let units = c.encode_utf16(&mut [0; 2]).to_vec();
-    units.iter().map(|unit| if upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") }).collect()
-}
-
-/// As serde, Node and Ruby write it: without the quotes around.
-fn json(value: &str) -> String {
-    let json = serde_json::to_string(value).unwrap();
-    json[1..json.len() - 1].to_owned()
-}
-
-fn json_ascii(value: &str) -> String {
-    each(&json(value), |c| (!c.is_ascii()).then(|| utf16(c, false)))
-}
-
-fn json_go(value: &str) -> String {
-    each(&json(value), |c| matches!(c, '&' | '<' | '>').then(|| utf16(c, false)))
-}
-
-fn json_php(value: &str) -> String {
-    json_ascii(value).replace('/', "\\/")
-}
-
-fn html(value: &str, quote: &str) -> String {
-    each(value, |c| {
-        Some(match c {
-            '&' => "&amp;".to_owned(),
-            '<' => "&lt;".to_owned(),
-            '>' => "&gt;".to_owned(),
-            '"' => "&quot;".to_owned(),
-            '\'' => quote.to_owned(),
-            _ => return None,
-        })
-    })
-}
-
-fn javascript_escape(value: &str) -> String {
-    each(value, |c| match u32::from(c) {
-        _ if c.is_ascii_alphanumeric() || "@*_+-./".contains(c) => None,
-        code @ 0..=255 => Some(format!("%{code:02X}")),
-        _ => Some(utf16(c, true).replace('\\', "%")),
-    })
-}
-
-/// Encoders that write each character for itself.
-fn by_character(value: &str, random: &mut Random) -> Vec<(&'static str, String)> {
-    let mut mixed = |encoders: &[fn(char) -> String]| {
-        value.chars().map(|c| encoders[random.below(encoders.len())](c)).collect::<String>()
-    };
-    let encoders: [fn(char) -> String; 9] = [
-        |c| c.to_string(),
-        |c| percent(&c.to_string(), "", false, true),
-        |c| percent(&c.to_string(), "", false, false),
-        |c| utf16(c, true),
-        |c| utf16(c, false),
-        |c| format!("&#{};", u32::from(c)),
-        |c| format!("&#x{:04X};", u32::from(c)),
-        |c| utf16(c, false).replace('\\', "\\\\"),
-        |c| utf16(c, false).replace('\\', "%5c"),
-    ];
-    vec![
-        ("as it is", value.to_owned()),
-        ("encodeURIComponent", percent(value, "a-_.!~*'()", false, true)),
-        ("encodeURI", percent(value, "a-_.!~*'();/?:@&=+$,#", false, true)),
-        ("RFC 3986, lower case", percent(value, "a-._~", false, false)),
-        ("all %XX", percent(value, "", false, true)),
-        ("all %xx", percent(value, "", false, false)),
-        ("HTML form", percent(value, "a-._*", true, true)),
-        ("twice in a URL", percent(&percent(value, "a-._~", false, true), "a-._~", false, true)),
-        ("escape of JavaScript", javascript_escape(value)),
-        ("JSON", json(value)),
-        ("JSON of Python", json_ascii(value)),
-        ("JSON of Go", json_go(value)),
-        ("JSON of PHP", json_php(value)),
-        ("JSON of Java: all escaped, upper case", value.chars().map(|c| utf16(c, true)).collect()),
-        ("JSON in JSON", json(&json(value))),
-        ("JSON of PHP in JSON of Go", json_go(&json_php(value))),
-        ("JSON of Go in JSON of PHP", json_php(&json_go(value))),
-        ("JSON of Python in JSON of Python", json_ascii(&json_ascii(value))),
-        ("bytes of Python", value.bytes().map(|byte| format!("\\x{byte:02x}")).collect()),
-        ("HTML, named", html(value, "&apos;")),
-        ("HTML, as Go and Python", html(value, "&#39;")),
-        ("HTML, all decimal", value.chars().map(|c| format!("&#{};", u32::from(c))).collect()),
-        ("HTML, all hexadecimal", value.chars().map(|c| format!("&#x{:x};", u32::from(c))).collect()),
-        ("HTML in JSON of Go", json_go(&html(value, "&#39;"))),
-        ("HTML in HTML", html(&html(value, "&#39;"), "&#39;")),
-        ("URL in JSON", json(&percent(value, "a/-._~", false, true))),
-        ("mixed", mixed(&encoders)),
-        ("mixed again", mixed(&encoders)),
-        ("mixed, few escapes", mixed(&[encoders[0], encoders[0], encoders[0], encoders[3]])),
-    ]
-}
-
-fn lines(digits: &str, columns: usize, line_end: &str) -> String {
-    let lines: Vec<&str> = digits.as_bytes().chunks(columns).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    lines.join(line_end)
-}
-
-/// Encoders into digits, in which the value may stand behind other bytes.
-fn in_digits(value: &str) -> Vec<(String, String)> {
-    let mut all = Vec::new();
-    for before in 0..4 {
-        let text = format!("{}{value}!", &"user:"[..before]);
-        let (standard, url) = (BASE64_STANDARD.encode(&text), BASE64_URL_SAFE.encode(&text));
-        all.push((format!("base64 after {before}"), standard.clone()));
-        all.push((format!("base64 for URLs after {before}"), url));
-        all.push((format!("base64 in a form after {before}"), percent(&standard, "a", false, true)));
-        all.push((format!("base64 in JSON of PHP after {before}"), json_php(&standard)));
-        let long = BASE64_STANDARD.encode(format!("{}{text}{}", "u".repeat(51), "v".repeat(90)));
-        all.push((format!("MIME after {before}"), lines(&long, 76, "\r\n")));
-        all.push((format!("MIME in JSON after {before}"), lines(&long, 76, "\\r\\n")));
-        all.push((format!("MIME in JSON in JSON after {before}"), lines(&long, 64, "\\\\n")));
-        all.push((format!("MIME in a form after {before}"), lines(&long, 76, "%0D%0A")));
-        all.push((format!("MIME in HTML after {before}"), lines(&long, 76, "&#13;&#10;")));
-        all.push((format!("indented after {before}"), lines(&long, 61, "\n        ")));
-        for columns in [1, 2, 3, 5, 7, 13, 19] {
-            all.push((format!("{columns} columns after {before}"), lines(&standard, columns, "\r\n")));
-        }
-    }
-    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-    all.push(("hex".to_owned(), hex.clone()));
-    all.push(("hex, upper case".to_owned(), hex.to_uppercase()));
-    all.push(("hex in lines".to_owned(), lines(&hex, 7, "\n")));
-    all
 }
 
 /// All cuts into two pieces, and cuts into many.
@@ -221,27 +70,119 @@ fn no_encoder_and_no_cut_shows_a_value() {
     }
 }
 
+/// The text without what may stand between digits, and without the ways to write `+` and `/`.
+fn joined(text: &str) -> String {
+    let text =
+        ["%0D%0A", "&#13;&#10;", "\\\\n", "\\r", "\\n"].iter().fold(text.to_owned(), |text, end| text.replace(end, ""));
+    text.replace("\\/", "/").replace("%2B", "+").replace("%2F", "/").replace(['\r', '\n', ' '], "")
+}
+
+fn check_digits(value: &str, name: &str, text: &str, whole: &str) {
+    assert!(whole.contains(MARK), "{name}: {value:?}: {text}");
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let joined = joined(whole);
+    let shown = own_digits(value).iter().any(|digits| joined.contains(digits.as_str()));
+    assert!(!shown && !joined.to_lowercase().contains(&hex), "{name}: {value:?}: {whole}");
+}
+
 #[test]
 fn no_digits_and_no_cut_show_a_value() {
     for value in VALUES {
         let make = replacer(&[value]);
-        let forms = forms(value.as_bytes()).into_iter().map(|form| String::from_utf8(form).unwrap().to_lowercase());
-        let mut hidden: Vec<String> = forms.collect();
-        hidden.push(value.bytes().map(|byte| format!("{byte:02x}")).collect());
         for (name, encoded) in in_digits(value) {
             let text = format!("a=\"{encoded}\" %");
             let whole = run(make(), &[text.as_bytes()]);
-            assert!(whole.contains(MARK), "{name}: {text}");
-            let joined = whole.replace("%0D%0A", "").replace("&#13;&#10;", "").replace("\\\\n", "");
-            let joined =
-                joined.replace("\\r", "").replace("\\n", "").replace("\\/", "/").replace(['\r', '\n', ' '], "");
-            let joined = joined.replace("%2B", "+").replace("%2F", "/").to_lowercase();
-            assert!(!hidden.iter().any(|form| joined.contains(form.as_str())), "{name}: {whole}");
+            check_digits(value, &name, &text, &whole);
             for_each_cut(text.as_bytes(), |pieces| {
                 assert_eq!(run(make(), pieces), whole, "{name}: {text} in {} pieces", pieces.len());
             });
         }
     }
+}
+
+fn any_value(random: &mut Random) -> String {
+    const CHARS: [&str; 4] = [
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+        "-_.:/+=@~",
+        "\"\\'&<>%? {}#!\n\t",
+        "éßñ你好😀\u{7f}",
+    ];
+    let kinds = [1, 2, 3, 4][random.below(4)];
+    let mut value = String::new();
+    for _ in 0..8 + random.below(30) {
+        let kind = if random.below(3) > 0 { 0 } else { random.below(kinds) };
+        let chars: Vec<char> = CHARS[kind].chars().collect();
+        value.push(chars[random.below(chars.len())]);
+    }
+    value
+}
+
+/// Cuts at random places.
+fn any_pieces<'a>(bytes: &'a [u8], random: &mut Random) -> Vec<&'a [u8]> {
+    let (mut pieces, mut rest) = (Vec::new(), bytes);
+    let longest = [2, 5, 20, 100][random.below(4)];
+    while !rest.is_empty() {
+        let (piece, left) = rest.split_at((1 + random.below(longest)).min(rest.len()));
+        pieces.push(piece);
+        rest = left;
+    }
+    pieces
+}
+
+#[test]
+fn no_encoder_shows_any_value() {
+    let mut random = Random(11);
+    for _ in 0..150 {
+        let value = any_value(&mut random);
+        let make = replacer(&[&value]);
+        for (name, encoded) in by_character(&value, &mut random) {
+            let (before, after) = [("", ""), ("{\"k\": \"", "\"}"), ("hu100% \\& p sk>", "h&%\\")][random.below(3)];
+            let text = format!("{before}{encoded}{after}");
+            let pieces = any_pieces(text.as_bytes(), &mut random);
+            let expected = format!("{before}{MARK}{after}");
+            assert_eq!(run(make(), &pieces), expected, "{name}: {value:?}: {text:?}");
+            assert_eq!(run(make(), &[text.as_bytes()]), expected, "{name}: {value:?}: {text:?}");
+        }
+        for (name, encoded) in in_digits(&value) {
+            let text = format!("a=\"{encoded}\" %");
+            let whole = run(make(), &[text.as_bytes()]);
+            check_digits(&value, &name, &text, &whole);
+            assert_eq!(run(make(), &any_pieces(text.as_bytes(), &mut random)), whole, "{name}: {value:?}: {text:?}");
+        }
+        for (name, json) in [("serde", json(&value)), ("Python", json_ascii(&value)), ("PHP", json_php(&value))] {
+            for before in ["", "a", "ab"] {
+                let text = BASE64_STANDARD.encode(format!("{{\"{before}\":\"{json}\"}}"));
+                let whole = run(make(), &[text.as_bytes()]);
+                assert!(whole.contains(MARK), "base64 of JSON of {name}: {value:?}");
+                assert!(!own_digits(&json).iter().any(|digits| whole.contains(digits.as_str())), "{name}: {value:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lines_of_mail_do_not_hide_a_value() {
+    let mut random = Random(5);
+    let values = VALUES.iter().filter(|value| value.len() >= 8).map(|value| (*value).to_owned());
+    let values: Vec<String> = values.chain((0..60).map(|_| any_value(&mut random))).collect();
+    for value in values {
+        let make = replacer(&[&value]);
+        let encoded = quoted_printable(&value);
+        for at in 1..encoded.len() {
+            // No line ends within an escape.
+            let escape = encoded.as_bytes()[at.saturating_sub(2)..at].contains(&b'=');
+            for end in ["=\r\n", "=\n", "=\\r\\n"] {
+                if escape || !encoded.is_char_boundary(at) {
+                    continue;
+                }
+                let text = format!("so {}{end}{} is", &encoded[..at], &encoded[at..]);
+                let pieces = any_pieces(text.as_bytes(), &mut random);
+                assert_eq!(run(make(), &pieces), format!("so {MARK} is"), "{value:?}: {text:?}");
+            }
+        }
+    }
+    assert_eq!(run(replacer(&["hunter22-correct"])(), &[b"hunter22=\r\n -correct"]), "hunter22=\r\n -correct");
+    assert_eq!(lines("abcdef", 4, "|"), "abcd|ef");
 }
 
 /// Text of many kinds that holds no value but all that spellings are made of.
@@ -259,26 +200,6 @@ fn ordinary(bytes: usize) -> String {
             BASE64_STANDARD.encode(number.to_string().repeat(3)),
         )
         .unwrap();
-    }
-    text
-}
-
-/// An answer of an API: JSON in one line, an escape in each twentieth record.
-fn records(bytes: usize) -> String {
-    let mut text = String::with_capacity(bytes + 1_000);
-    let mut random = Random(2);
-    while text.len() < bytes {
-        let number = random.below(1 << 30);
-        let quote = if number.is_multiple_of(20) { "\\\"so\\\"" } else { "so" };
-        write!(
-            text,
-            r#"{{"id":{number},"login":"user{}","created_at":"2026-11-30T10:{:02}:00Z","url":"https://api.example/users/{number}","#,
-            number % 97,
-            number % 60,
-        )
-        .unwrap();
-        write!(text, r#""admin":false,"score":0.{number},"bio":"The horse said {quote} to the hunter, and left."}},"#)
-            .unwrap();
     }
     text
 }
@@ -371,35 +292,83 @@ fn texts_that_resemble_a_long_value_cost_a_bounded_time() {
     assert_eq!(matcher.replace_all(&with, escaped.as_bytes()), Ok(Some(Vec::new())));
 }
 
-/// Figures: `cargo test --config 'profile.dev.package.cofferdam-redact.opt-level=3' -- --ignored --nocapture speed`, which
-/// optimizes as the release does.
+/// Pieces of spellings and of escapes in any order: how the stream is cut makes no difference, and no spelling is left.
 #[test]
-#[ignore = "a measurement"]
-fn speed_beside_the_list_of_forms() {
-    let values =
-        ["sk-live-0123456789abcdef0123456789", "ghp_0123456789abcdefghijklmnopqrstuvwxyz", "hunter22-correct-horse"];
-    let texts: Vec<Vec<u8>> = values.iter().flat_map(|value| forms(value.as_bytes())).collect();
-    let with: Arc<Vec<Replacement>> = Arc::new(texts.iter().map(|_| Ok(Zeroizing::new(Vec::new()))).collect());
-    let finder = Arc::new(Finder::new(texts).unwrap());
-    let make = replacer(&values);
-    let mut compact = ordinary(4 << 20).replace(['\n'], "");
-    compact.truncate(4 << 20);
-    for (kind, text) in
-        [("many escapes", ordinary(4 << 20)), ("the same in one line", compact), ("records", records(4 << 20))]
-    {
-        let pieces: Vec<Bytes> = text.as_bytes().chunks(16 << 10).map(Bytes::copy_from_slice).collect();
-        let time = |mut replacer: Replacer| {
-            let started = Instant::now();
-            let bytes: usize = (0..16).flat_map(|_| &pieces).map(|p| replacer.push(p.clone()).unwrap().len()).sum();
-            assert!(bytes >= 63 << 20);
-            started.elapsed()
-        };
-        let (mut old, mut new) = (Duration::MAX, Duration::MAX);
-        for _ in 0..7 {
-            old = old.min(time(Replacer::new(Arc::clone(&finder), Arc::clone(&with), usize::MAX)));
-            new = new.min(time(make()));
+fn fragments_of_spellings_give_the_same_however_they_are_cut() {
+    let mut random = Random(23);
+    for round in 0..400 {
+        let value = any_value(&mut random);
+        let make = replacer(&[&value]);
+        let mut spelled: Vec<String> = by_character(&value, &mut random).into_iter().map(|(_, text)| text).collect();
+        spelled.extend(in_digits(&value).into_iter().map(|(_, text)| text));
+        let mut text = Vec::new();
+        for _ in 0..12 {
+            let bytes = spelled[random.below(spelled.len())].as_bytes();
+            let (one, other) = (random.below(bytes.len() + 1), random.below(bytes.len() + 1));
+            text.extend_from_slice(&bytes[one.min(other)..one.max(other)]);
+            text.extend_from_slice(
+                [&b"\\"[..], b"%", b"&", b"=", b"\r\n", b"%25", b"&amp;", b"\\\\", b" ", b""][random.below(10)],
+            );
+            if random.below(3) == 0 {
+                text.extend_from_slice(bytes);
+            }
         }
-        let quotient = new.as_secs_f64() / old.as_secs_f64();
-        writeln!(std::io::stderr(), "{kind}: 64 MiB by forms {old:?}, by rule {new:?}, {quotient:.2}").unwrap();
+        let bytes = |pieces: &[&[u8]]| {
+            let mut replacer = make();
+            let mut output = Vec::new();
+            for piece in pieces {
+                output.extend_from_slice(&replacer.push(Bytes::copy_from_slice(piece)).unwrap());
+            }
+            output.extend_from_slice(&replacer.finish().unwrap());
+            output
+        };
+        let whole = bytes(&[&text]);
+        for _ in 0..8 {
+            let pieces = any_pieces(&text, &mut random);
+            assert!(bytes(&pieces) == whole, "{round}: {value:?}: {:?}", String::from_utf8_lossy(&text));
+        }
+        let shown = whole.windows(value.len()).any(|window| window == value.as_bytes());
+        assert!(!shown, "{value:?}: {:?}", String::from_utf8_lossy(&text));
+    }
+}
+
+/// An upstream cannot make the search slow: what resembles a value costs a bounded time, or is refused.
+#[test]
+fn hostile_texts_take_linear_time() {
+    const BYTES: usize = 256 << 10;
+    let value = "sk-live-0123456789/abc+def==";
+    let digits = BASE64_STANDARD.encode(value);
+    let make = replacer(&[value, "hunter22-correct-horse"]);
+    let units = [
+        &value[..8],
+        &value[..27],
+        "\\",
+        "\\\\u00",
+        "%25%25",
+        "%",
+        "&amp;&#",
+        "&#",
+        "=\r\n",
+        "\r\n",
+        "\\u0073k%2d",
+        "u0073",
+        &digits[..10],
+        &lines(&digits[..24], 3, "\r\n"),
+        &format!("{}\r\n{}", &digits[..5], &digits[5..16]),
+        "736b2d6c6976652d",
+    ];
+    for unit in units {
+        let text = unit.repeat(BYTES / unit.len());
+        for piece in [16 << 10, 100] {
+            let started = Instant::now();
+            let mut replacer = make();
+            let result = text
+                .as_bytes()
+                .chunks(piece)
+                .try_for_each(|piece| replacer.push(Bytes::copy_from_slice(piece)).map(drop));
+            let took = started.elapsed();
+            // A quadratic search takes minutes.
+            assert!(took < Duration::from_secs(20), "{unit:?} in pieces of {piece}: {took:?}, {result:?}");
+        }
     }
 }

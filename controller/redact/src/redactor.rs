@@ -1,16 +1,16 @@
-//! Removes secrets from lines before they are stored or shown: the values that a workload was given, in all their
-//! [`forms`](crate::forms), private keys, and credentials of known shapes. Pure.
+//! Removes secrets from lines before they are stored or shown: the values that a workload was given, in every spelling,
+//! private keys, and credentials of known shapes. Pure.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use cofferdam_core::Secret;
-use zeroize::Zeroizing;
 
 use crate::clean::clean;
 use crate::everyday::{is_everyday, is_ours, sounds_secret};
 use crate::key_block::headless;
-use crate::{Finder, KeyBlock, Replacement, TooManySecrets, forms, shapes};
+use crate::{Finder, KeyBlock, Matcher, TooManySecrets, shapes};
 
 /// Stands in a secret's place.
 pub const MARK: &str = "[redacted]";
@@ -21,20 +21,25 @@ const MIN_VALUE_BYTES: usize = 6;
 const MIN_SECRET_BYTES: usize = 4;
 /// The minimum for a line of a value of several lines: shorter ones are such as `}`.
 const MIN_LINE_BYTES: usize = 12;
-/// Values are looked for in all forms up to this many bytes together; of the rest, only the value itself.
-const MAX_BYTES_IN_ALL_FORMS: usize = 64 << 10;
+/// Values are looked for in every spelling up to this many bytes together, and this many of them; of the rest, only the
+/// value itself.
+const MAX_SPELLED_BYTES: usize = 64 << 10;
+const MAX_SPELLED_VALUES: usize = 256;
 /// The size of a Kubernetes Secret.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 /// Takes the secrets of one workload out of its lines.
 pub struct Redactor {
-    finder: Option<(Finder, Vec<Replacement>)>,
+    /// Values in every spelling.
+    spelled: Option<Matcher>,
+    /// Values as they are.
+    plain: Option<Finder>,
 }
 
 /// Never the values.
 impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Redactor").field("values", &self.finder.is_some()).finish()
+        f.debug_struct("Redactor").field("values", &self.spelled.is_some()).finish()
     }
 }
 
@@ -90,25 +95,48 @@ impl Redactor {
         std::iter::repeat_n(MARK.to_owned(), headless).chain(shown).collect()
     }
 
-    /// A clean line without values and without credentials of known shapes.
+    /// A clean line without values and without credentials of known shapes. All are looked for in the line as it is: a
+    /// value in the middle of a credential does not hide it.
     pub(crate) fn redact<'a>(&self, line: Cow<'a, str>) -> Cow<'a, str> {
-        let line = match &self.finder {
-            None => line,
-            Some((finder, with)) => match finder.replace_all(with, line.as_bytes()) {
-                Ok(None) => line,
-                Ok(Some(bytes)) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
-                // More is replaced than fits: the line is hidden.
-                Err(_) => Cow::Borrowed(MARK),
-            },
-        };
-        shapes::replace(line)
+        let mut spans = shapes::spans(&line);
+        if let Some(matcher) = &self.spelled {
+            // It resembles a value too much to be searched: the line is hidden.
+            let Ok(found) = matcher.spans(line.as_bytes()) else { return Cow::Borrowed(MARK) };
+            spans.extend(found);
+        }
+        if let Some(finder) = &self.plain {
+            spans.extend(finder.spans(line.as_bytes()));
+        }
+        if spans.is_empty() { line } else { Cow::Owned(cut(&line, spans)) }
     }
+}
+
+/// The text with a mark in the place of the spans. Those that overlap become one.
+fn cut(text: &str, mut spans: Vec<Range<usize>>) -> String {
+    spans.sort_unstable_by_key(|span| span.start);
+    let mut united = Vec::<Range<usize>>::with_capacity(spans.len());
+    for span in spans {
+        match united.last_mut() {
+            Some(last) if span.start < last.end => last.end = last.end.max(span.end),
+            _ => united.push(span),
+        }
+    }
+    let (mut shown, mut done) = (Vec::with_capacity(text.len()), 0);
+    for span in united {
+        shown.extend_from_slice(text.as_bytes().get(done..span.start).unwrap_or_default());
+        shown.extend_from_slice(MARK.as_bytes());
+        done = span.end;
+    }
+    shown.extend_from_slice(text.as_bytes().get(done..).unwrap_or_default());
+    // Digits of a value may begin or end within a character.
+    String::from_utf8_lossy(&shown).into_owned()
 }
 
 /// The texts to look for, while they are collected.
 #[derive(Default)]
 struct Values {
-    texts: Vec<Vec<u8>>,
+    spelled: BTreeSet<Vec<u8>>,
+    plain: BTreeSet<Vec<u8>>,
     bytes: usize,
 }
 
@@ -133,27 +161,25 @@ impl Values {
         if text.len() < shortest {
             return Ok(());
         }
+        let is_new = !self.spelled.contains(text.as_bytes()) && !self.plain.contains(text.as_bytes());
+        if !is_new {
+            return Ok(());
+        }
         self.bytes += text.len();
         if self.bytes > MAX_BYTES {
             return Err(TooManySecrets);
         }
-        if self.bytes > MAX_BYTES_IN_ALL_FORMS {
-            self.texts.push(text.as_bytes().to_vec());
-        } else {
-            self.texts.extend(forms(text.as_bytes()));
-        }
+        let fits = self.bytes <= MAX_SPELLED_BYTES && self.spelled.len() < MAX_SPELLED_VALUES;
+        let texts = if fits { &mut self.spelled } else { &mut self.plain };
+        texts.insert(text.as_bytes().to_vec());
         Ok(())
     }
 
-    fn redactor(mut self) -> Result<Redactor, TooManySecrets> {
-        self.texts.sort_unstable();
-        self.texts.dedup();
-        if self.texts.is_empty() {
-            return Ok(Redactor { finder: None });
-        }
-        let with = self.texts.iter().map(|_| Ok(Zeroizing::new(MARK.as_bytes().to_vec()))).collect();
-        let finder = Finder::new(self.texts).map_err(|_| TooManySecrets)?;
-        Ok(Redactor { finder: Some((finder, with)) })
+    fn redactor(self) -> Result<Redactor, TooManySecrets> {
+        let spelled = (!self.spelled.is_empty()).then(|| Matcher::new(self.spelled.iter().map(Vec::as_slice)));
+        let plain = (!self.plain.is_empty()).then(|| Finder::new(self.plain.into_iter().collect()));
+        let spelled = spelled.transpose().map_err(|_| TooManySecrets)?;
+        Ok(Redactor { spelled, plain: plain.transpose().map_err(|_| TooManySecrets)? })
     }
 }
 

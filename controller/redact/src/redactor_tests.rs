@@ -136,3 +136,39 @@ fn too_much_to_look_for_is_refused() {
     let some = Redactor::new(values.iter().take(20).map(String::as_str)).unwrap();
     assert_eq!(some.redact(values[19].as_str().into()), MARK);
 }
+
+#[test]
+fn a_value_inside_a_credential_does_not_hide_its_shape() {
+    for (values, line, shown) in [
+        (&["123456"][..], "token xoxb-123456789012-abcdefghij end", "token xoxb-[redacted] end"),
+        (&["abcdefghij"], "token xoxb-123456789012-abcdefghij end", "token xoxb-[redacted] end"),
+        (&["xoxb-123456"], "token xoxb-123456789012-abcdefghij end", "token [redacted] end"),
+        (&["0123456789ab", "EFGHIJ"], "ghp_0123456789abcdefghijklmnopqrstuvEFGHIJ", "ghp_[redacted]"),
+        (&["s3cr3t"], "postgres://app:xs3cr3ty@db/x", "postgres://app:[redacted]@db/x"),
+        (&["klmnopqrstuvwxyz!"], "ghp_0123456789abcdefghijklmnopqrstuvwxyz! x", "ghp_[redacted] x"),
+        (&["hunter22"], "hunter22hunter22", "[redacted][redacted]"),
+    ] {
+        assert_eq!(redact(values, line), shown, "{line}");
+    }
+}
+
+#[test]
+fn values_are_found_in_every_spelling() {
+    let value = "pa/ss wörd\"1";
+    for line in [
+        r"a pa\/ss w\u00f6rd\u00221 b",
+        "a %70%61%2f%73%73+w%C3%B6rd%221 b",
+        "a pa&#47;ss w&ouml;rd pa/ss w&#246;rd&quot;1 b",
+        "a 70612F737320 w 70612f73732077c3b672642231 b",
+    ] {
+        let shown = redact(&[value], line);
+        assert!(shown.ends_with(" [redacted] b"), "{line} -> {shown}");
+    }
+    // More values than are looked for in every spelling are looked for as they are.
+    let many: Vec<String> = (0..400).map(|n| format!("value-{n:04}-of-many")).collect();
+    let redactor = Redactor::new(many.iter().map(String::as_str)).unwrap();
+    for value in &many {
+        assert_eq!(redactor.line(&format!("a {value} b")), "a [redacted] b");
+    }
+    assert_eq!(redactor.line("value%2D0000%2Dof%2Dmany"), MARK);
+}

@@ -1,6 +1,7 @@
 //! Replaces texts in a stream whose pieces end anywhere. Only bytes that could still become one of the texts are held
 //! back, so a piece goes on as soon as it can. Pure.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
@@ -100,6 +101,11 @@ impl Finder {
     pub fn replace_all(&self, with: &[Replacement], data: &[u8]) -> Result<Option<Vec<u8>>, Forbidden> {
         let mut room = MAX_INSERTED_BYTES;
         Ok(self.replace(with, data, true, &mut room)?.0)
+    }
+
+    /// The places of the texts in `data`, which is whole, in order.
+    pub(crate) fn spans(&self, data: &[u8]) -> impl Iterator<Item = Range<usize>> {
+        self.automaton.find_iter(data).map(|found| found.range())
     }
 }
 

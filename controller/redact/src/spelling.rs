@@ -1,17 +1,28 @@
 //! Compares a text with one value character by character, whatever way each of them is written. Pure.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::escape::{Code, Escape, begins_escape, escape};
+use crate::json::json_texts;
 
 /// Fewer digits of base64 would be found where no secret is.
 const MIN_BASE64_DIGITS: usize = 5;
 /// Bytes between two digits of base64 at a line's end: the line break and what the next line is indented with.
-const MAX_BREAK_BYTES: usize = 64;
+pub(crate) const MAX_BREAK_BYTES: usize = 40;
+/// Symbols of a part that is searched for as it is: of the value itself, and of digits.
+pub(crate) const MAX_TEXT_PART: usize = 8;
+const MAX_DIGITS_PART: usize = 6;
+/// A shorter part would be found everywhere.
+const MIN_PART: usize = 4;
+/// Fewer digits are looked for in one line.
+const MIN_BROKEN_DIGITS: usize = 6;
+/// Symbols before a part of digits, and between two parts.
+const MAX_PART_START: usize = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -56,21 +67,21 @@ impl Steps {
         self.0 = self.0.saturating_add(STEPS_PER_BYTE.saturating_mul(bytes as u64));
     }
 
-    fn take(&mut self, steps: u64) -> bool {
+    pub(crate) fn take(&mut self, steps: u64) -> bool {
         self.0 = self.0.saturating_sub(steps);
         self.0 > 0
     }
 }
 
-/// All spellings of a value: itself, in base64 when 0, 1 or 2 bytes stand before it in a group of three, in hex.
+/// All spellings of a value: itself, in base64 when 0, 1 or 2 bytes stand before it in a group of three, in hex. In base64
+/// also as JSON writes it.
 pub(crate) fn spellings(value: &[u8], number: usize) -> Vec<Spelling> {
     let spelling = |kind, symbols| Spelling { kind, symbols: Zeroizing::new(symbols), value: number };
     let mut all = vec![spelling(Kind::Text, value.to_vec())];
-    for before in 0..3 {
-        let digits = base64(value, before);
-        if digits.len() >= MIN_BASE64_DIGITS {
-            all.push(spelling(Kind::Base64, digits));
-        }
+    let json = json_texts(value);
+    for text in json.iter().map(|text| text.as_slice()).chain([value]) {
+        let digits = (0..3).map(|before| base64(text, before)).filter(|digits| digits.len() >= MIN_BASE64_DIGITS);
+        all.extend(digits.map(|digits| spelling(Kind::Base64, digits)));
     }
     let hex = value.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
     all.push(spelling(Kind::Hex, hex));
@@ -90,6 +101,11 @@ fn base64(value: &[u8], before: usize) -> Vec<u8> {
     text.as_bytes().get(first..end).unwrap_or_default().to_vec()
 }
 
+/// True for a character that encoders write as a backslash and a letter or sign, and for one beyond ASCII.
+fn has_short_escape(byte: u8) -> bool {
+    !(byte.is_ascii_graphic() || byte == b' ') || matches!(byte, b'"' | b'\\' | b'/' | b'\'' | b'=')
+}
+
 /// True for the ends of lines.
 pub(crate) fn is_break(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
@@ -104,9 +120,73 @@ impl Spelling {
         &self.symbols
     }
 
-    /// True when lines may break between the symbols.
+    /// True for digits, between which lines may end.
     pub(crate) fn has_lines(&self) -> bool {
         self.kind != Kind::Text
+    }
+
+    /// The symbols of two parts near the beginning. In any text with the value, one of them stands there as it is, or the
+    /// first of them has an escape.
+    pub(crate) fn parts(&self) -> [Range<usize>; 2] {
+        let plain = |at: usize| match (self.kind, self.symbols.get(at)) {
+            (_, None) => false,
+            (Kind::Text, Some(symbol)) => !has_short_escape(*symbol),
+            (Kind::Base64, Some(symbol)) => symbol.is_ascii_alphanumeric(),
+            // A letter is written in two ways.
+            (Kind::Hex, Some(symbol)) => symbol.is_ascii_digit(),
+        };
+        let run =
+            |from: usize, longest: usize| from..(from..from + longest).find(|at| !plain(*at)).unwrap_or(from + longest);
+        let (length, count) =
+            (self.symbols.len(), if self.kind == Kind::Text { MAX_TEXT_PART } else { MAX_DIGITS_PART });
+        let first = match self.kind {
+            Kind::Text if (2 * MIN_PART..MAX_TEXT_PART + MIN_PART).contains(&length) => 0..length / 2,
+            Kind::Text => 0..run(0, count).end.max(MIN_PART).min(length),
+            // So few digits are in one line.
+            _ if length < MIN_BROKEN_DIGITS => 0..length,
+            _ if length < 2 * MAX_DIGITS_PART => 0..length.div_ceil(2),
+            _ => (0..MAX_PART_START)
+                .map(|from| run(from, count))
+                .find(|run| run.len() >= MIN_PART)
+                .unwrap_or(0..MIN_PART),
+        };
+        let second =
+            (first.end..first.end + MAX_PART_START).map(|from| run(from, count)).find(|run| run.len() >= MIN_PART);
+        let rest = if self.has_lines() { first.end..length.min(first.end + count) } else { first.end..first.end };
+        (first, second.unwrap_or(rest)).into()
+    }
+
+    /// True when the parts can have an escape of a backslash and one letter or sign, or an end of a line in mail.
+    pub(crate) fn has_short_escapes(&self) -> bool {
+        let parts = self.parts();
+        let is_plain = |part: &Range<usize>| {
+            let mut symbols = self.symbols.get(part.clone()).unwrap_or_default().iter();
+            !part.is_empty() && !symbols.any(|symbol| has_short_escape(*symbol))
+        };
+        match self.kind {
+            // Without a second part, a line may end in the first.
+            Kind::Text => {
+                !parts.first().is_some_and(is_plain)
+                    || (self.len() >= 2 * MIN_PART && !parts.last().is_some_and(is_plain))
+            }
+            Kind::Base64 => !parts.iter().any(is_plain),
+            Kind::Hex => false,
+        }
+    }
+
+    /// The bytes of a part that has no escapes: several where a symbol is written in two ways.
+    pub(crate) fn plain_texts(&self, part: Range<usize>) -> Vec<Vec<u8>> {
+        let symbols = self.symbols.get(part).unwrap_or_default();
+        if self.kind == Kind::Hex {
+            let upper = symbols.to_ascii_uppercase();
+            return if upper == symbols { vec![upper] } else { vec![symbols.to_vec(), upper] };
+        }
+        let mut texts = vec![Vec::new()];
+        for symbol in symbols {
+            let with = |byte: u8| texts.iter().map(move |text: &Vec<u8>| [text.as_slice(), &[byte]].concat());
+            texts = self.bytes_of(*symbol).into_iter().flat_map(with).collect();
+        }
+        texts
     }
 
     /// The bytes that stand for a symbol as they are.
@@ -120,33 +200,6 @@ impl Spelling {
         }
     }
 
-    /// The beginnings that a text without escapes has, of up to `length` symbols; and that number of symbols.
-    pub(crate) fn beginnings(&self, length: usize) -> (Vec<Vec<u8>>, usize) {
-        /// Each symbol that has two bytes doubles the beginnings.
-        const MAX_BEGINNINGS: usize = 8;
-        let symbols = self.symbols.get(..length.min(self.symbols.len())).unwrap_or_default();
-        if self.kind == Kind::Hex {
-            return (vec![symbols.to_vec(), symbols.to_ascii_uppercase()], symbols.len());
-        }
-        let mut beginnings = vec![Vec::new()];
-        for (index, symbol) in symbols.iter().enumerate() {
-            let bytes = self.bytes_of(*symbol);
-            if beginnings.len() * bytes.len() > MAX_BEGINNINGS {
-                return (beginnings, index);
-            }
-            let longer = |byte: &u8| {
-                let byte = *byte;
-                beginnings.iter().map(move |beginning: &Vec<u8>| {
-                    let mut longer = beginning.clone();
-                    longer.push(byte);
-                    longer
-                })
-            };
-            beginnings = bytes.iter().flat_map(longer).collect();
-        }
-        (beginnings, symbols.len())
-    }
-
     fn accepts(&self, byte: u8, symbol: u8, fold: bool) -> bool {
         if byte == symbol || (fold && byte.eq_ignore_ascii_case(&symbol)) {
             return true;
@@ -158,14 +211,19 @@ impl Spelling {
         }
     }
 
-    /// True for a byte that stands for the first symbol as it is.
-    pub(crate) fn begins_with(&self, byte: u8) -> bool {
+    /// True for a byte that stands for a symbol as it is.
+    pub(crate) fn accepts_at(&self, byte: u8, index: usize) -> bool {
         let accepts = |symbol: &u8| self.accepts(byte, *symbol, false) || (byte == b'+' && *symbol == b' ');
-        self.symbols.first().is_some_and(accepts)
+        self.symbols.get(index).is_some_and(accepts)
+    }
+
+    /// True when a text stands for the first symbols as it is.
+    pub(crate) fn begins_plain(&self, text: &[u8]) -> bool {
+        (0..).zip(text).all(|(index, byte)| self.accepts_at(*byte, index))
     }
 
     /// The number of symbols from `index` on that an escape stands for.
-    fn accepted(&self, code: Code, index: usize, fold: bool) -> [Option<usize>; 2] {
+    pub(crate) fn accepted(&self, code: Code, index: usize, fold: bool) -> [Option<usize>; 2] {
         let rest = self.symbols.get(index..).unwrap_or_default();
         let byte = |byte: u8| rest.first().is_some_and(|symbol| self.accepts(byte, *symbol, fold)).then_some(1);
         let char = |char: char| {
@@ -213,8 +271,8 @@ impl Spelling {
                     }
                 }
             }
-            if index > 0 && self.has_lines() && (is_break(*byte) || begins_escape(*byte)) {
-                match behind_break(data, at) {
+            if index > 0 && (is_break(*byte) || begins_escape(*byte)) {
+                match self.behind_break(data, at) {
                     Break::Ends(end) => {
                         others.insert((index, end));
                     }
@@ -233,34 +291,45 @@ impl Spelling {
             None => Verdict::No,
         }
     }
+
+    /// The position behind the end of a line at `at`, if the spelling goes on there.
+    pub(crate) fn behind_break(&self, data: &[u8], at: usize) -> Break {
+        match self.kind {
+            Kind::Text if data.get(at) == Some(&b'=') => behind_soft_break(data, at + 1),
+            Kind::Text => Break::No,
+            _ => behind_break(data, at),
+        }
+    }
 }
 
-enum Break {
+pub(crate) enum Break {
     Ends(usize),
     Open,
     No,
+}
+
+/// A character at the end of a line, which may be escaped, and the position behind it. `None`: the text ends before it.
+fn line_end(data: &[u8], at: usize) -> Option<(u8, usize)> {
+    let byte = *data.get(at)?;
+    if byte != b'=' && begins_escape(byte) {
+        for depth in [1, 2] {
+            match escape(data, at, depth) {
+                Escape::Is(code, end) if code.ascii().is_some_and(is_break) => {
+                    return Some((code.ascii().unwrap_or_default(), end));
+                }
+                Escape::Open => return None,
+                _ => {}
+            }
+        }
+    }
+    Some((byte, at + 1))
 }
 
 /// The position behind one end of a line, which may be escaped, and behind what the next line is indented with.
 fn behind_break(data: &[u8], start: usize) -> Break {
     let (mut at, mut seen) = (start, [false; 2]);
     while at - start <= MAX_BREAK_BYTES {
-        let Some(byte) = data.get(at) else { return Break::Open };
-        let (byte, end) = match *byte {
-            b'\\' | b'%' | b'&' => {
-                let found = [1, 2].map(|depth| escape(data, at, depth)).into_iter().find(|found| match found {
-                    Escape::Is(code, _) => code.ascii().is_some_and(is_break),
-                    Escape::Open => true,
-                    Escape::No => false,
-                });
-                match found {
-                    Some(Escape::Is(code, end)) => (code.ascii().unwrap_or_default(), end),
-                    Some(Escape::Open) => return Break::Open,
-                    _ => (0, at),
-                }
-            }
-            byte => (byte, at + 1),
-        };
+        let Some((byte, end)) = line_end(data, at) else { return Break::Open };
         match byte {
             b'\r' if seen == [false; 2] => seen = [true, false],
             b'\n' if !seen[1] => seen = [true, true],
@@ -271,4 +340,18 @@ fn behind_break(data: &[u8], start: usize) -> Break {
         at = end;
     }
     Break::No
+}
+
+/// The position behind the end of a line in quoted-printable, behind the `=`.
+fn behind_soft_break(data: &[u8], start: usize) -> Break {
+    match line_end(data, start) {
+        Some((b'\n', end)) => Break::Ends(end),
+        Some((b'\r', at)) => match line_end(data, at) {
+            Some((b'\n', end)) => Break::Ends(end),
+            Some(_) => Break::No,
+            None => Break::Open,
+        },
+        Some(_) => Break::No,
+        None => Break::Open,
+    }
 }

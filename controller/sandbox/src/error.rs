@@ -20,6 +20,9 @@ pub enum Error {
     /// A run id that we generated is invalid.
     #[error("a run id could not be made")]
     Id(#[from] IdError),
+    /// The task that carries a change to its end ended early.
+    #[error("the work broke off")]
+    BrokeOff,
     /// A run request could not be serialized.
     #[error("a run could not be encoded")]
     Encode(#[from] serde_json::Error),
@@ -38,7 +41,7 @@ impl Failure for Error {
             Self::Workers(error) => error.blame(),
             Self::Gateway(error) => error.blame(),
             Self::Store(error) => error.blame(),
-            Self::Random(_) | Self::Id(_) | Self::Encode(_) => Blame::Internal,
+            Self::Random(_) | Self::Id(_) | Self::BrokeOff | Self::Encode(_) => Blame::Internal,
         }
     }
 }

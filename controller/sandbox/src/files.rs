@@ -5,10 +5,10 @@ use bytes::Bytes;
 use cofferdam_contract::{Problem, RunId, SessionId, normalize_path};
 use cofferdam_core::Caller;
 use cofferdam_workers::{Busy, WorkerRequest};
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::sessions::InUse;
+use crate::sessions::{InUse, lost_if_unknown};
 use crate::{Error, Sandboxes, run_ids};
 
 /// Characters of a path that a URI cannot carry as they are.
@@ -38,7 +38,7 @@ impl Sandboxes {
     /// second value is dropped.
     ///
     /// # Errors
-    /// [`Problem::not_found`], or an invalid path.
+    /// [`Problem::not_found`], [`Problem::session_lost`], or an invalid path.
     pub async fn session_files(
         &self,
         caller: &Caller,
@@ -50,7 +50,12 @@ impl Sandboxes {
         let worker = self.workers.named(&session.row.worker)?;
         let in_use = session.enter();
         let request = WorkerRequest::new(Method::GET, format!("/sessions/{id}/files{tail}"), &caller.organization);
-        Ok((worker.send(request).await?, in_use))
+        let response = worker.send(request).await?;
+        // There is no such file, or the worker does not have the session any more.
+        if response.status() == StatusCode::NOT_FOUND {
+            self.show_session(caller, id).await?;
+        }
+        Ok((response, in_use))
     }
 
     /// Writes a file into a session's working folder.
@@ -71,7 +76,7 @@ impl Sandboxes {
         let mut request = WorkerRequest::new(Method::PUT, format!("/sessions/{id}/files/{path}"), &caller.organization);
         request.content_type = Some(HeaderValue::from_static("application/octet-stream"));
         request.body = Body::from(bytes);
-        worker.ask_bytes(request).await?;
+        worker.ask_bytes(request).await.map_err(lost_if_unknown)?;
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod run;
 mod run_ids;
 mod sessions;
 mod snapshots;
+mod whole;
 
 use std::sync::Arc;
 

@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{Error, Sandboxes};
 
 const REAP_INTERVAL: Duration = Duration::from_secs(2);
+/// The ticks between two looks for leftovers.
+const LEFTOVERS_TICKS: u32 = 30;
 /// The most sessions that one tick deletes.
 const MAX_REAPED: i64 = 200;
 /// The most uses that one tick writes down.
@@ -18,6 +20,7 @@ const MAX_USES: usize = 10_000;
 impl Sandboxes {
     /// Runs until `stop`, and writes the last uses then.
     pub async fn keep_reaped(self: Arc<Self>, stop: CancellationToken) {
+        let (mut ticks, mut after) = (0_u32, String::new());
         loop {
             let last = tokio::select! {
                 () = tokio::time::sleep(REAP_INTERVAL) => false,
@@ -28,6 +31,13 @@ impl Sandboxes {
                 return;
             }
             log("ending sessions", self.reap().await);
+            ticks = ticks.wrapping_add(1);
+            if ticks.is_multiple_of(LEFTOVERS_TICKS) {
+                match self.remove_leftovers(&after).await {
+                    Ok(next) => after = next,
+                    Err(error) => log("removing leftovers", Err(error)),
+                }
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub struct ConfigFile {
     #[serde(default)]
     pub sessions: SessionsSection,
     #[serde(default)]
+    pub keys: KeysSection,
+    #[serde(default)]
     pub uploads: UploadsSection,
     #[serde(default)]
     pub workers: WorkersSection,
@@ -59,6 +61,12 @@ pub struct SessionsSection {
     pub max_per_key: Option<u64>,
     pub max_life_s: Option<u64>,
     pub idle_suspend_s: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysSection {
+    pub max_per_organization: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -22,6 +22,7 @@ use cofferdam_core::{ConfigError, Secret, Source};
 use cofferdam_deployments::DeploymentsConfig;
 use cofferdam_environments::LocalEnvironment;
 use cofferdam_gateway::GatewayConfig;
+use cofferdam_identity::KeysConfig;
 use cofferdam_logs::LogsConfig;
 use cofferdam_policy::{Cidr, LimitsConfig, RegistriesConfig};
 use cofferdam_sandbox::SessionsConfig;
@@ -53,6 +54,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub limits: LimitsConfig,
     pub sessions: SessionsConfig,
+    pub keys: KeysConfig,
     pub workers: WorkersConfig,
     /// The file of the operator's policy.
     pub policy: Option<PathBuf>,
@@ -106,11 +108,12 @@ impl Config {
         }
         Ok(Self {
             listen,
-            api_key: source.text("COFFERDAM_API_KEY").map(Secret::new),
+            api_key: source.secret("COFFERDAM_API_KEY")?,
             encryption_key,
             database,
             limits: limits::parse(&source, &file)?,
             sessions: sessions::parse(&source, &file)?,
+            keys: sessions::keys(&source, &file)?,
             gateway: gateway::parse(&source, &file),
             objects: objects::url(&source, &file, &data_dir)?,
             logs: objects::logs(&source, &file)?,

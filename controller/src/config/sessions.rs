@@ -1,7 +1,8 @@
-//! Parses the limits of sessions: their number and lifetime.
+//! Parses the limits of sessions, their number and lifetime, and of API keys.
 
 use cofferdam_contract::session::MAX_TTL_S;
 use cofferdam_core::{ConfigError, Source};
+use cofferdam_identity::KeysConfig;
 use cofferdam_sandbox::SessionsConfig;
 
 use super::ConfigFile;
@@ -15,4 +16,10 @@ pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<SessionsCo
         max_life_s: source.number("COFFERDAM_SESSION_MAX_LIFE_S", file.max_life_s, MAX_TTL_S)?,
         idle_suspend_s: source.number("COFFERDAM_IDLE_SUSPEND_S", file.idle_suspend_s, 300)?,
     })
+}
+
+pub(super) fn keys(source: &Source<'_>, file: &ConfigFile) -> Result<KeysConfig, ConfigError> {
+    let default = KeysConfig::default().max_per_organization;
+    let set = file.keys.max_per_organization;
+    Ok(KeysConfig { max_per_organization: source.number("COFFERDAM_MAX_KEYS_PER_ORGANIZATION", set, default)? })
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const TOKEN: &str = "hush-0123456789-hush-abcdef";
+
 fn parse(flags: Flags, env: &[(&str, &str)], file: Option<&str>) -> Result<Config, String> {
     let env: Vec<(String, String)> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let look = move |name: &str| {
@@ -18,6 +20,7 @@ fn nothing_said_means_the_documented_defaults() {
     assert_eq!(config.data_dir, PathBuf::from("/home/x/.local/share/cofferdam"));
     assert_eq!(config.database.url.expose(), "sqlite:///home/x/.local/share/cofferdam/cofferdam.db?mode=rwc");
     assert!(config.roles.local_worker() && config.workers.remote.is_empty());
+    assert_eq!(config.keys.max_per_organization, 1_000);
 }
 
 #[test]
@@ -32,6 +35,14 @@ fn a_flag_beats_the_environment_and_that_the_file() {
 }
 
 #[test]
+fn the_number_of_keys_is_a_setting() {
+    let file = Some("[keys]\nmax_per_organization = 7");
+    assert_eq!(parse(Flags::default(), &[], file).unwrap().keys.max_per_organization, 7);
+    let env = [("COFFERDAM_MAX_KEYS_PER_ORGANIZATION", "5")];
+    assert_eq!(parse(Flags::default(), &env, file).unwrap().keys.max_per_organization, 5);
+}
+
+#[test]
 fn what_does_not_parse_is_refused_whole() {
     for (roles, env, file, part) in [
         (vec![], vec![], Some("listen = "), "configuration file"),
@@ -40,11 +51,18 @@ fn what_does_not_parse_is_refused_whole() {
         (vec![], vec![("COFFERDAM_MAX_WALL_MS", "-1")], None, "COFFERDAM_MAX_WALL_MS"),
         (vec![], vec![("COFFERDAM_MAX_WALL_MS", "0")], None, "at least 1"),
         (vec![], vec![("DATABASE_URL", "mysql://x")], None, "DATABASE_URL"),
-        (vec![], vec![("COFFERDAM_WORKERS", "unix:///x"), ("COFFERDAM_WORKER_TOKEN", "t")], None, "COFFERDAM_WORKERS"),
+        (
+            vec![],
+            vec![("COFFERDAM_WORKERS", "unix:///x"), ("COFFERDAM_WORKER_TOKEN", TOKEN)],
+            None,
+            "COFFERDAM_WORKERS",
+        ),
         (vec![], vec![("COFFERDAM_WORKERS", "http://w:1")], None, "COFFERDAM_WORKER_TOKEN"),
+        (vec![], vec![("COFFERDAM_API_KEY", "a")], None, "COFFERDAM_API_KEY: has 1 characters"),
+        (vec![], vec![("COFFERDAM_WORKER_TOKEN", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")], None, "repeats itself"),
         (vec!["mcp"], vec![], None, "there is no role"),
         (vec!["code-runner"], vec![], None, "COFFERDAM_WORKER_TOKEN"),
-        (vec!["code-runner", "api"], vec![("COFFERDAM_WORKER_TOKEN", "t")], None, "alone"),
+        (vec!["code-runner", "api"], vec![("COFFERDAM_WORKER_TOKEN", TOKEN)], None, "alone"),
         (vec!["controller"], vec![], None, "COFFERDAM_WORKERS"),
     ] {
         let flags = Flags { roles: roles.iter().map(|r| (*r).to_owned()).collect(), ..Flags::default() };
@@ -55,12 +73,12 @@ fn what_does_not_parse_is_refused_whole() {
 
 #[test]
 fn workers_are_named_by_their_address_and_secrets_are_not_shown() {
-    let env = [("COFFERDAM_WORKERS", "http://a:1, http://b:2/"), ("COFFERDAM_WORKER_TOKEN", "hush")];
+    let env = [("COFFERDAM_WORKERS", "http://a:1, http://b:2/"), ("COFFERDAM_WORKER_TOKEN", TOKEN)];
     let config = parse(Flags { roles: vec!["controller".into()], ..Flags::default() }, &env, None).unwrap();
     let names: Vec<_> = config.workers.remote.iter().map(|w| w.authority.as_str()).collect();
     assert_eq!(names, ["a:1", "b:2"]);
     assert!(!config.roles.local_worker());
-    assert!(!format!("{config:?}").contains("hush"));
+    assert!(!format!("{config:?}").contains(TOKEN));
 }
 
 #[test]

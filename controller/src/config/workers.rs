@@ -21,7 +21,7 @@ impl WorkersConfig {
         let listed = source.list("COFFERDAM_WORKERS");
         let addresses = listed.unwrap_or_else(|| file.workers.addresses.clone().unwrap_or_default());
         let remote = addresses.iter().map(|address| remote(address)).collect::<Result<Vec<_>, _>>()?;
-        let token = source.text("COFFERDAM_WORKER_TOKEN").map(Secret::new);
+        let token = source.secret("COFFERDAM_WORKER_TOKEN")?;
         if !remote.is_empty() && token.is_none() {
             return Err(ConfigError::value(
                 "COFFERDAM_WORKERS",

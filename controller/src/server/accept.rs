@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::Request;
+use axum::response::{IntoResponse, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,11 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use super::framing::{self, Framing};
 use super::loops::Loops;
 use super::open_files;
 use super::progress::Progress;
 use super::strangers::{Entry, Strangers};
 use cofferdam_api::Peer;
+use cofferdam_http::ApiError;
 
 /// A request's head must arrive within this time; an idle connection is closed after it.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -107,7 +111,13 @@ pub(super) async fn accept_within(
             request.extensions_mut().insert(Peer(peer));
             request.extensions_mut().insert(known.clone());
             let mut router = router.clone();
-            async move { Ok::<_, Infallible>(router.call(request.map(Body::new)).await.unwrap_or_else(|e| match e {})) }
+            async move {
+                Ok::<_, Infallible>(match framing::judge(&request) {
+                    Ok(Framing::Plain) => answer(&mut router, request).await,
+                    Ok(Framing::Chunked) => closing(answer(&mut router, request).await),
+                    Err(refused) => closing(ApiError::from(refused).into_response()),
+                })
+            }
         });
         let (builder, draining) = (builder.clone(), draining.clone());
         loops.spawn(connections.track_future(async move {
@@ -142,6 +152,16 @@ pub(super) async fn accept_within(
     if tokio::time::timeout(drain, connections.wait()).await.is_err() {
         tracing::warn!("the drain time ended with requests still under way");
     }
+}
+
+async fn answer(router: &mut Router, request: Request<Incoming>) -> Response {
+    router.call(request.map(Body::new)).await.unwrap_or_else(|never| match never {})
+}
+
+/// Ends the connection after this answer.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Serves the connection, and drops it when it has to make room.

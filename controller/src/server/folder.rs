@@ -1,10 +1,13 @@
 //! The data folder: private to its owner, and used by one process at a time.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::Error;
+
+/// The permission bit with which everybody can add and replace files.
+const OTHERS_WRITE: u32 = 0o002;
 
 /// Locks the data folder: two processes would break each other's sessions.
 ///
@@ -26,5 +29,18 @@ pub(super) fn lock_folder(folder: &Path) -> Result<File, Error> {
 /// # Errors
 /// The folder cannot be created.
 pub(super) fn make_private(folder: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::file(folder))
+    if folder.symlink_metadata().is_ok_and(|_| folder.metadata().is_ok_and(|about| !about.is_dir())) {
+        let said = "is a file; the data folder has to be a folder: name another one with --data-dir";
+        return Err(Error::file(folder)(std::io::Error::other(said)));
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::file(folder))?;
+    let mode = folder.metadata().map_err(Error::file(folder))?.permissions().mode();
+    if mode & OTHERS_WRITE != 0 {
+        // Not refused: a volume of a container is often made so, and nobody else is there.
+        tracing::warn!(
+            folder = %folder.display(),
+            "every user of this machine can put files into the data folder; run `chmod 700` on it"
+        );
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod code_runner;
 mod folder;
+mod framing;
 mod keep_going;
 mod loops;
 mod open_files;

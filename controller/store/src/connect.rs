@@ -4,11 +4,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AnyPool, Executor};
 use tokio::net::TcpStream;
 
-use crate::{DatabaseConfig, Error};
+use crate::error::remember;
+use crate::{DatabaseConfig, Error, sqlite};
 
 /// The timeout for a plain connection to a database that does not respond.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -19,12 +21,16 @@ const POSTGRES_CONNECTIONS: u32 = 10;
 pub(crate) async fn pool(config: &DatabaseConfig, timeout: Duration) -> Result<AnyPool, Error> {
     install_default_drivers();
     let url = config.url.expose();
-    let sqlite = config.is_file();
-    let connections = if sqlite { SQLITE_CONNECTIONS } else { POSTGRES_CONNECTIONS };
+    let is_file = config.is_file();
+    if let Some(path) = sqlite::file(config) {
+        sqlite::check(url, &path).await?;
+        remember(path);
+    }
+    let connections = if is_file { SQLITE_CONNECTIONS } else { POSTGRES_CONNECTIONS };
     let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(timeout);
     let options = options.after_connect(move |connection, _| {
         Box::pin(async move {
-            if sqlite {
+            if is_file {
                 connection.execute("PRAGMA journal_mode = WAL").await?;
                 connection.execute("PRAGMA busy_timeout = 5000").await?;
                 connection.execute("PRAGMA synchronous = FULL").await?;
@@ -35,8 +41,30 @@ pub(crate) async fn pool(config: &DatabaseConfig, timeout: Duration) -> Result<A
     });
     match options.connect(url).await {
         Ok(pool) => Ok(pool),
-        Err(error) if sqlite => Err(error.into()),
+        Err(error) if is_file => Err(error.into()),
         Err(error) => Err(explain(url, error, timeout).await),
+    }
+}
+
+/// Explains a schema that could not be brought up to date.
+pub(crate) fn explain_schema(config: &DatabaseConfig, error: MigrateError) -> Error {
+    let place = match sqlite::file(config) {
+        Some(path) => format!("the database {}", path.display()),
+        None => "the PostgreSQL database".to_owned(),
+    };
+    match error {
+        MigrateError::VersionMissing(version) => {
+            let why = format!(
+                "is of a newer Cofferdam (its schema has step {version}, which this program does not know); start that \
+                 version again, or restore a backup from before the upgrade"
+            );
+            Error::Database { place, why }
+        }
+        MigrateError::VersionMismatch(version) | MigrateError::Dirty(version) => {
+            let why = format!("has a schema that is not Cofferdam's (step {version} differs); restore a backup");
+            Error::Database { place, why }
+        }
+        other => Error::Migrate(other),
     }
 }
 
@@ -44,11 +72,11 @@ async fn explain(url: &str, error: sqlx::Error, timeout: Duration) -> Error {
     // The URL has a password in it, so it is never shown.
     let Ok(options) = PgConnectOptions::from_str(url) else {
         let why = "DATABASE_URL is not postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned();
-        return Error::Database { place: "PostgreSQL".to_owned(), why };
+        return Error::Database { place: "PostgreSQL:".to_owned(), why };
     };
     let (host, port) = (options.get_host().to_owned(), options.get_port());
     let database = options.get_database().unwrap_or_else(|| options.get_username());
-    let place = format!("PostgreSQL at {host}:{port}, database {database:?}, user {:?}", options.get_username());
+    let place = format!("PostgreSQL at {host}:{port}, database {database:?}, user {:?}:", options.get_username());
     let why = match error {
         sqlx::Error::PoolTimedOut => probe(&host, port, timeout).await,
         sqlx::Error::Io(e) => format!("{e}; check host and port in DATABASE_URL"),

@@ -2,10 +2,11 @@
 
 use cofferdam_contract::OrganizationId;
 use sqlx::any::AnyRow;
-use sqlx::{FromRow, Row, query, query_as, query_scalar};
+use sqlx::{FromRow, Row, query, query_as};
 
-use crate::columns::{Columns, unsigned};
-use crate::{Error, Store};
+use crate::columns::Columns;
+use crate::room::count;
+use crate::{Error, Put, Store};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvironmentRow {
@@ -35,8 +36,27 @@ impl FromRow<'_, AnyRow> for EnvironmentRow {
 }
 
 impl Store {
-    /// Adds an environment, or replaces the settings of the one with this name; `id` and `created_at` stay.
-    pub async fn put_environment(&self, row: &EnvironmentRow) -> Result<(), Error> {
+    /// Adds an environment, unless the organization has `max`; or replaces the settings of the one with this name, whose
+    /// `created_at` stays. Returns `None`, and changes nothing, if that one has another id, to which the sealed part is
+    /// not bound.
+    pub async fn put_environment(&self, row: &EnvironmentRow, max: u64) -> Result<Option<Put>, Error> {
+        let mut tx = self.begin_counted(&row.organization).await?;
+        let sql = "SELECT id, created_at FROM environments WHERE organization = $1 AND name = $2";
+        let before: Option<(String, i64)> =
+            query_as(sql).bind(row.organization.as_str()).bind(row.name.as_str()).fetch_optional(&mut *tx).await?;
+        let outcome = match before {
+            Some((id, _)) if id != row.id => {
+                tx.rollback().await?;
+                return Ok(None);
+            }
+            Some((_, created_at)) => Put::Replaced { created_at },
+            None => Put::Added,
+        };
+        let all = "SELECT COUNT(*) FROM environments WHERE organization = $1";
+        if outcome == Put::Added && count(&mut tx, all, &row.organization).await? >= max {
+            tx.rollback().await?;
+            return Ok(Some(Put::Full));
+        }
         query(
             "INSERT INTO environments (id, organization, name, settings, sealed, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (organization, name) DO UPDATE SET \
@@ -49,9 +69,10 @@ impl Store {
         .bind(row.sealed.as_str())
         .bind(row.created_at)
         .bind(row.updated_at)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        tx.commit().await?;
+        Ok(Some(outcome))
     }
 
     pub async fn environment(
@@ -75,21 +96,19 @@ impl Store {
         rows.iter().map(|row: &AnyRow| Ok((row.id("organization")?, row.try_get("environment")?))).collect()
     }
 
-    pub async fn count_environments(&self, organization: &OrganizationId) -> Result<u64, Error> {
-        let count = query_scalar("SELECT COUNT(*) FROM environments WHERE organization = $1");
-        Ok(unsigned(count.bind(organization.as_str()).fetch_one(&self.pool).await?))
-    }
-
     /// Deletes an environment that has no agents. Returns whether there was one.
     pub async fn delete_environment(&self, organization: &OrganizationId, name: &str) -> Result<bool, Error> {
+        // An agent that is being added takes its turn before or after.
+        let mut tx = self.begin_counted(organization).await?;
         let done = query(
             "DELETE FROM environments WHERE organization = $1 AND name = $2 AND NOT EXISTS \
              (SELECT 1 FROM agents WHERE agents.organization = $1 AND agents.environment = $2)",
         )
         .bind(organization.as_str())
         .bind(name)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(done.rows_affected() == 1)
     }
 }

@@ -1,15 +1,43 @@
 //! Failures of the database, and values in it that this version cannot read.
 
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use cofferdam_contract::Problem;
 use cofferdam_core::{Blame, Failure, RandomError};
 
-/// Why the store failed. Never the caller's fault, so a client is not told.
+use crate::sqlite::is_of_the_file;
+
+/// The SQLite file of this process, for the log. An error of sqlx does not say which file it is about.
+static FILE: OnceLock<PathBuf> = OnceLock::new();
+
+/// PostgreSQL's codes for a text that it cannot keep: one with a NUL character, as text or within JSON.
+const UNSTORABLE: [&str; 2] = ["22021", "22P05"];
+
+/// Remembers the file for the log.
+pub(crate) fn remember(path: PathBuf) {
+    // A process has one database; tests have more, and their messages name the first.
+    let _ = FILE.set(path);
+}
+
+fn failed(error: &sqlx::Error) -> String {
+    match FILE.get() {
+        Some(path) if is_of_the_file(error) => format!("the database {} failed", path.display()),
+        _ => "the database failed".to_owned(),
+    }
+}
+
+/// Why the store failed. The caller's fault only if a text cannot be stored; otherwise a client is not told.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database cannot be reached. Never shows a password.
-    #[error("{place}: {why}")]
+    #[error("{place} {why}")]
     Database { place: String, why: String },
-    #[error("the database failed")]
+    #[error("{}", failed(.0))]
     Sqlx(#[source] sqlx::Error),
+    /// A text that no handler refused and that the database cannot keep.
+    #[error("a text cannot be stored: {}", .0.detail)]
+    Unstorable(Box<Problem>),
     #[error("the database's schema could not be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the database holds a value that this version does not know: {0}")]
@@ -24,6 +52,10 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::ColumnDecode { index, source } => Self::Row(format!("{index}: {source}")),
+            sqlx::Error::Database(error) if error.code().is_some_and(|code| UNSTORABLE.contains(&&*code)) => {
+                let detail = "A text in the request has a NUL character, which no text here may have.";
+                Self::Unstorable(Box::new(Problem::malformed(detail)))
+            }
             other => Self::Sqlx(other),
         }
     }
@@ -31,6 +63,9 @@ impl From<sqlx::Error> for Error {
 
 impl Failure for Error {
     fn blame(&self) -> Blame<'_> {
-        Blame::Internal
+        match self {
+            Self::Unstorable(problem) => Blame::Refused(problem),
+            _ => Blame::Internal,
+        }
     }
 }

@@ -6,7 +6,13 @@ use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row, query, query_as, query_scalar};
 
 use crate::columns::Columns;
-use crate::{Error, Store};
+use crate::room::count;
+use crate::{Added, Error, Store};
+
+/// Revoked keys of one organization that are kept; older ones are forgotten once nothing names them.
+const KEPT_REVOKED: i64 = 1_000;
+/// Controllers look for keys that were revoked lately, in seconds: a key is not forgotten before they have.
+const MIN_REVOKED_S: i64 = 3_600;
 
 /// A key that is not revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +48,42 @@ macro_rules! select {
 }
 
 impl Store {
-    /// Adds a key, or replaces hash and scopes of the one with this id. Its sessions stay its own.
+    /// Adds a key, unless its organization has `max` that are not revoked.
+    pub async fn add_key(&self, key: &KeyRow, max: u64) -> Result<Added, Error> {
+        let mut tx = self.begin_counted(&key.organization).await?;
+        let sql = "SELECT COUNT(*) FROM api_keys WHERE organization = $1 AND revoked_at IS NULL";
+        if count(&mut tx, sql, &key.organization).await? >= max {
+            tx.rollback().await?;
+            return Ok(Added::Full);
+        }
+        query(
+            "DELETE FROM api_keys WHERE organization = $1 AND revoked_at < $2 \
+             AND id NOT IN (SELECT id FROM api_keys WHERE organization = $1 AND revoked_at IS NOT NULL \
+             ORDER BY revoked_at DESC, id LIMIT $3) \
+             AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.api_key = api_keys.id) \
+             AND NOT EXISTS (SELECT 1 FROM snapshots WHERE snapshots.api_key = api_keys.id)",
+        )
+        .bind(key.organization.as_str())
+        .bind(now() - MIN_REVOKED_S)
+        .bind(KEPT_REVOKED)
+        .execute(&mut *tx)
+        .await?;
+        query(
+            "INSERT INTO api_keys (id, organization, name, hash, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(key.id.as_str())
+        .bind(key.organization.as_str())
+        .bind(key.name.as_str())
+        .bind(key.hash.as_str())
+        .bind(key.scopes.as_str())
+        .bind(key.created_at)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(Added::Done)
+    }
+
+    /// Adds a key without a limit, or replaces hash and scopes of the one with this id. Its sessions stay its own.
     pub async fn put_key(&self, key: &KeyRow) -> Result<(), Error> {
         query(
             "INSERT INTO api_keys (id, organization, name, hash, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6) \

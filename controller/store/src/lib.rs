@@ -17,9 +17,11 @@ mod keys;
 mod keyvalue;
 mod migrations;
 mod organizations;
+mod room;
 mod secrets;
 mod sessions;
 mod snapshots;
+mod sqlite;
 mod tools;
 
 use std::time::Duration;
@@ -36,8 +38,9 @@ pub use error::Error;
 pub use folders::{FolderRow, FolderSize};
 pub use keys::KeyRow;
 pub use keyvalue::{KeyValueError, Namespace};
+pub use room::{Added, Put};
 pub use secrets::SecretRow;
-pub use sessions::SessionRow;
+pub use sessions::{InsertedSessions, MaxSessions, SessionRow};
 pub use snapshots::SnapshotRow;
 pub use tools::{KEPT_VERSIONS, Switched, ToolHead, ToolVersionRow};
 
@@ -65,7 +68,8 @@ impl Store {
     /// As [`Self::open`].
     pub async fn open_within(config: &DatabaseConfig, timeout: Duration) -> Result<Self, Error> {
         let store = Self { pool: connect::pool(config, timeout).await? };
-        migrations::migrator().run(&store.pool).await?;
+        let migrated = migrations::migrator().run(&store.pool).await;
+        migrated.map_err(|error| connect::explain_schema(config, error))?;
         store.ensure_default_organization().await?;
         Ok(store)
     }

@@ -6,6 +6,9 @@ use sqlx::query;
 
 use crate::{Error, Store};
 
+/// The environment that every organization has.
+pub(crate) const LOCAL_ENVIRONMENT: &str = "local";
+
 impl Store {
     /// Creates the organization `default` with its environment `local`, if they do not exist.
     pub(crate) async fn ensure_default_organization(&self) -> Result<(), Error> {
@@ -15,9 +18,9 @@ impl Store {
             "INSERT INTO environments (id, organization, name, created_at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT DO NOTHING",
         )
-        .bind("local")
+        .bind(LOCAL_ENVIRONMENT)
         .bind(organization.as_str())
-        .bind("local")
+        .bind(LOCAL_ENVIRONMENT)
         .bind(now())
         .execute(&self.pool)
         .await?;

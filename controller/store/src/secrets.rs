@@ -4,8 +4,9 @@ use cofferdam_contract::OrganizationId;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row, query, query_as, query_scalar};
 
-use crate::columns::{Columns, unsigned};
-use crate::{Error, Store};
+use crate::columns::Columns;
+use crate::room::count;
+use crate::{Error, Put, Store};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretRow {
@@ -39,8 +40,20 @@ macro_rules! select {
 }
 
 impl Store {
-    /// Adds a secret, or replaces value and hosts of the one with this name; `created_at` stays.
-    pub async fn put_secret(&self, row: &SecretRow) -> Result<(), Error> {
+    /// Adds a secret, unless the organization has `max`; or replaces value and hosts of the one with this name, whose
+    /// `created_at` stays.
+    pub async fn put_secret(&self, row: &SecretRow, max: u64) -> Result<Put, Error> {
+        let mut tx = self.begin_counted(&row.organization).await?;
+        let before: Option<i64> = query_scalar("SELECT created_at FROM secrets WHERE organization = $1 AND name = $2")
+            .bind(row.organization.as_str())
+            .bind(row.name.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let all = "SELECT COUNT(*) FROM secrets WHERE organization = $1";
+        if before.is_none() && count(&mut tx, all, &row.organization).await? >= max {
+            tx.rollback().await?;
+            return Ok(Put::Full);
+        }
         query(
             "INSERT INTO secrets (organization, name, hosts, sealed, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (organization, name) DO UPDATE SET hosts = excluded.hosts, \
@@ -52,9 +65,10 @@ impl Store {
         .bind(row.sealed.as_str())
         .bind(row.created_at)
         .bind(row.updated_at)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        tx.commit().await?;
+        Ok(before.map_or(Put::Added, |created_at| Put::Replaced { created_at }))
     }
 
     pub async fn secret(&self, organization: &OrganizationId, name: &str) -> Result<Option<SecretRow>, Error> {
@@ -66,11 +80,6 @@ impl Store {
     pub async fn secrets(&self, organization: &OrganizationId, limit: i64) -> Result<Vec<SecretRow>, Error> {
         let sql = select!("WHERE organization = $1 ORDER BY name LIMIT $2");
         Ok(query_as(sql).bind(organization.as_str()).bind(limit).fetch_all(&self.pool).await?)
-    }
-
-    pub async fn count_secrets(&self, organization: &OrganizationId) -> Result<u64, Error> {
-        let count = query_scalar("SELECT COUNT(*) FROM secrets WHERE organization = $1");
-        Ok(unsigned(count.bind(organization.as_str()).fetch_one(&self.pool).await?))
     }
 
     /// Deletes a secret. Returns whether it existed.

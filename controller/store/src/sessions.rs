@@ -2,7 +2,7 @@
 
 use cofferdam_contract::{Grants, Language, Limits, OrganizationId, SessionId};
 use sqlx::any::AnyRow;
-use sqlx::{FromRow, Row, query, query_as};
+use sqlx::{Any, FromRow, Row, Transaction, query, query_as};
 
 use crate::columns::{Columns, json, signed, unsigned};
 use crate::{Error, Store};
@@ -25,6 +25,24 @@ pub struct SessionRow {
     pub last_used_at: i64,
     /// The end of its life, even if it is used.
     pub ends_at: i64,
+}
+
+/// The most sessions of all keys together, and of one key.
+#[derive(Debug, Clone, Copy)]
+pub struct MaxSessions {
+    pub every: u64,
+    pub own: u64,
+}
+
+/// The outcome of [`Store::insert_sessions`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InsertedSessions {
+    Done,
+    /// There would be more than are allowed; there are this many.
+    Full {
+        every: u64,
+        own: u64,
+    },
 }
 
 impl FromRow<'_, AnyRow> for SessionRow {
@@ -57,9 +75,17 @@ macro_rules! select {
 }
 
 impl Store {
-    /// Adds all of the sessions or none.
-    pub async fn insert_sessions(&self, rows: &[SessionRow]) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
+    /// Adds all of the sessions, which are one key's, or none: an error for an id that is taken.
+    pub async fn insert_sessions(&self, rows: &[SessionRow], max: MaxSessions) -> Result<InsertedSessions, Error> {
+        let Some(first) = rows.first() else { return Ok(InsertedSessions::Done) };
+        // The sessions of all organizations count together, so all take the turn of the same one.
+        let mut transaction = self.begin_counted(&OrganizationId::default_organization()).await?;
+        let (every, own) = count(&mut transaction, first).await?;
+        let more = rows.len() as u64;
+        if every.saturating_add(more) > max.every || own.saturating_add(more) > max.own {
+            transaction.rollback().await?;
+            return Ok(InsertedSessions::Full { every, own });
+        }
         for row in rows {
             query(
                 "INSERT INTO sessions (id, organization, api_key, language, worker, ttl_s, limits, grants, created_at, \
@@ -80,7 +106,7 @@ impl Store {
             .await?;
         }
         transaction.commit().await?;
-        Ok(())
+        Ok(InsertedSessions::Done)
     }
 
     pub async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, Error> {
@@ -100,23 +126,17 @@ impl Store {
         Ok(query.fetch_all(&self.pool).await?)
     }
 
-    /// The number of all sessions, and of this key's.
-    pub async fn count_sessions(&self, organization: &OrganizationId, api_key: &str) -> Result<(u64, u64), Error> {
-        let (every, own) = query_as(
-            "SELECT (SELECT COUNT(*) FROM sessions) AS every, \
-             (SELECT COUNT(*) FROM sessions WHERE organization = $1 AND api_key = $2) AS own",
-        )
-        .bind(organization.as_str())
-        .bind(api_key)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok((unsigned(every), unsigned(own)))
-    }
-
     /// At most `limit` sessions that have been idle for too long or have reached the end of their life.
     pub async fn expired_sessions(&self, now: i64, limit: i64) -> Result<Vec<SessionRow>, Error> {
         let query = query_as(select!("WHERE ends_at <= $1 OR last_used_at + ttl_s <= $1 ORDER BY ends_at LIMIT $2"));
         Ok(query.bind(now).bind(limit).fetch_all(&self.pool).await?)
+    }
+
+    /// The next `limit` sessions after the id `after` that were made before `before` and not used since, by id.
+    pub async fn unused_sessions(&self, before: i64, after: &str, limit: i64) -> Result<Vec<SessionRow>, Error> {
+        let query =
+            query_as(select!("WHERE created_at < $1 AND last_used_at = created_at AND id > $2 ORDER BY id LIMIT $3"));
+        Ok(query.bind(before).bind(after).bind(limit).fetch_all(&self.pool).await?)
     }
 
     /// Moves `last_used_at` forward, never back.
@@ -141,4 +161,17 @@ impl Store {
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// The number of all sessions, and of those of this one's key.
+async fn count(tx: &mut Transaction<'static, Any>, of: &SessionRow) -> Result<(u64, u64), Error> {
+    let (every, own) = query_as(
+        "SELECT (SELECT COUNT(*) FROM sessions) AS every, \
+         (SELECT COUNT(*) FROM sessions WHERE organization = $1 AND api_key = $2) AS own",
+    )
+    .bind(of.organization.as_str())
+    .bind(of.api_key.as_str())
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok((unsigned(every), unsigned(own)))
 }

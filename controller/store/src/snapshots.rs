@@ -2,10 +2,10 @@
 
 use cofferdam_contract::{Language, OrganizationId};
 use sqlx::any::AnyRow;
-use sqlx::{FromRow, Row, query, query_as};
+use sqlx::{FromRow, Row, query, query_as, query_scalar};
 
-use crate::columns::{Columns, signed};
-use crate::{Error, Store};
+use crate::columns::{Columns, signed, unsigned};
+use crate::{Added, Error, Store};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotRow {
@@ -52,8 +52,14 @@ macro_rules! select {
 }
 
 impl Store {
-    /// Adds a snapshot, unless its name is taken. Returns whether it was added.
-    pub async fn insert_snapshot(&self, row: &SnapshotRow) -> Result<bool, Error> {
+    /// Adds a snapshot, unless its name is taken or its key has `max`.
+    pub async fn insert_snapshot(&self, row: &SnapshotRow, max: u64) -> Result<Added, Error> {
+        let mut tx = self.begin_counted(&row.organization).await?;
+        let own: i64 = query_scalar("SELECT COUNT(*) FROM snapshots WHERE organization = $1 AND api_key = $2")
+            .bind(row.organization.as_str())
+            .bind(row.api_key.as_str())
+            .fetch_one(&mut *tx)
+            .await?;
         let done = query(
             "INSERT INTO snapshots (organization, api_key, name, worker_key, language, worker, kernel, \
              size_bytes, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
@@ -67,18 +73,35 @@ impl Store {
         .bind(row.kernel.as_str())
         .bind(signed(row.size_bytes))
         .bind(row.created_at)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(done.rows_affected() == 1)
+        let outcome = match done.rows_affected() {
+            0 => Added::Taken,
+            _ if unsigned(own) >= max => Added::Full,
+            _ => Added::Done,
+        };
+        if outcome == Added::Done {
+            tx.commit().await?
+        } else {
+            tx.rollback().await?
+        }
+        Ok(outcome)
     }
 
-    pub async fn set_snapshot_size(&self, worker_key: &str, size_bytes: u64) -> Result<(), Error> {
-        query("UPDATE snapshots SET size_bytes = $1 WHERE worker_key = $2")
+    /// Returns whether the snapshot was not deleted meanwhile.
+    pub async fn set_snapshot_size(&self, worker_key: &str, size_bytes: u64) -> Result<bool, Error> {
+        let done = query("UPDATE snapshots SET size_bytes = $1 WHERE worker_key = $2")
             .bind(signed(size_bytes))
             .bind(worker_key)
             .execute(&self.pool)
             .await?;
-        Ok(())
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// At most `limit` snapshots that nobody sees any more: their keys are revoked.
+    pub async fn orphaned_snapshots(&self, limit: i64) -> Result<Vec<SnapshotRow>, Error> {
+        let sql = select!("WHERE api_key IN (SELECT id FROM api_keys WHERE revoked_at IS NOT NULL) LIMIT $1");
+        Ok(query_as(sql).bind(limit).fetch_all(&self.pool).await?)
     }
 
     pub async fn snapshot(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::{Path as FsPath, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +30,10 @@ pub struct Seen {
     pub files: Mutex<BTreeMap<String, Bytes>>,
     pub cancelled: AtomicUsize,
     pub asked_infos: AtomicUsize,
+    /// New sessions fail.
+    pub refuse_sessions: AtomicBool,
+    /// New sessions take this long.
+    pub session_delay_ms: AtomicU64,
 }
 
 pub struct FakeWorker {
@@ -154,11 +158,15 @@ fn info(id: SessionId, language: Language, state: SessionState) -> WorkerSession
     WorkerSessionInfo { id, language, state, last_used_at: 0, warnings: vec![] }
 }
 
-async fn create(State(seen): Shared, Json(wanted): Json<WorkerSession>) -> Json<WorkerSessionInfo> {
+async fn create(State(seen): Shared, Json(wanted): Json<WorkerSession>) -> Response {
+    tokio::time::sleep(Duration::from_millis(seen.session_delay_ms.load(Ordering::SeqCst))).await;
+    if seen.refuse_sessions.load(Ordering::SeqCst) {
+        return refuse(Problem::worker_lost("it does not feel like it"));
+    }
     let info = info(wanted.id.clone(), wanted.language, SessionState::Live);
     seen.snapshots.lock().unwrap().extend(wanted.snapshot);
     seen.sessions.lock().unwrap().insert(wanted.id, info.clone());
-    Json(info)
+    Json(info).into_response()
 }
 
 async fn show(State(seen): Shared, Path(id): Path<SessionId>) -> Response {

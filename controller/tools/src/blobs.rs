@@ -24,10 +24,24 @@ fn digest(bytes: &[u8]) -> String {
     format!("{PREFIX}{}", hex::encode(Sha256::digest(bytes)))
 }
 
+/// The digest of bytes, which may be many.
+pub(crate) async fn digest_of(bytes: &Bytes) -> Result<String, Error> {
+    let bytes = bytes.clone();
+    blocking(move || Ok(digest(&bytes))).await
+}
+
 /// True if the text has the form of a [`digest`].
 fn is_digest(text: &str) -> bool {
     text.strip_prefix(PREFIX)
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+}
+
+/// A file that was written for a deployment.
+#[derive(Debug)]
+pub(crate) struct Written {
+    path: PathBuf,
+    /// Another deployment of the same bytes makes the file younger.
+    at: SystemTime,
 }
 
 /// The folder of components.
@@ -53,27 +67,48 @@ impl Blobs {
         }
     }
 
-    /// Writes bytes and returns their digest. Bytes that are there already are not written again.
+    /// Writes bytes that have this digest. Bytes that are there already are not written again.
     ///
     /// # Errors
     /// The bytes cannot be written.
-    pub(crate) async fn put(&self, bytes: Bytes) -> Result<String, Error> {
-        let blobs = self.clone();
+    pub(crate) async fn put(&self, digest: &str, bytes: Bytes) -> Result<Written, Error> {
+        let (blobs, path) = (self.clone(), self.path(digest)?);
         blocking(move || {
-            let digest = digest(&bytes);
-            let path = blobs.path(&digest)?;
+            let at = SystemTime::now();
             if fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64) {
                 // Makes the file young again, so that a sweep leaves it to the deployment under way.
-                let file = OpenOptions::new().write(true).open(&path).map_err(Error::file(&path))?;
-                file.set_modified(SystemTime::now()).map_err(Error::file(&path))?;
-                return Ok(digest);
+                match OpenOptions::new().write(true).open(&path).and_then(|file| file.set_modified(at)) {
+                    Ok(()) => return Ok(Written { path, at }),
+                    // Another deployment has just removed it.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(Error::file(&path)(error)),
+                }
             }
             let half = blobs.folder.join(format!("tmp-{:032x}", random_bits()?));
-            let written = write(&half, &path, &bytes, &blobs.folder);
+            let written = write(&half, &path, &bytes, at, &blobs.folder);
             if written.is_err() {
                 remove(&half);
             }
-            written.map(|()| digest)
+            written.map(|()| Written { path, at })
+        })
+        .await
+    }
+
+    /// Removes the file of a deployment that was refused, unless a version needs it or another deployment has written it
+    /// since.
+    ///
+    /// # Errors
+    /// The thread ended early.
+    pub(crate) async fn discard(&self, written: Written, needed: &[String]) -> Result<(), Error> {
+        if needed.iter().any(|digest| self.path(digest).is_ok_and(|path| path == written.path)) {
+            return Ok(());
+        }
+        blocking(move || {
+            let modified = fs::metadata(&written.path).and_then(|found| found.modified());
+            if modified.is_ok_and(|modified| modified <= written.at) {
+                remove(&written.path);
+            }
+            Ok(())
         })
         .await
     }
@@ -122,9 +157,10 @@ impl Blobs {
     }
 }
 
-fn write(half: &Path, path: &Path, bytes: &[u8], folder: &Path) -> Result<(), Error> {
+fn write(half: &Path, path: &Path, bytes: &[u8], at: SystemTime, folder: &Path) -> Result<(), Error> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(half).map_err(Error::file(half))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::file(half))?;
+    let written = file.write_all(bytes).and_then(|()| file.set_modified(at)).and_then(|()| file.sync_all());
+    written.map_err(Error::file(half))?;
     fs::rename(half, path).map_err(Error::file(path))?;
     // The file's name has to reach the disk too.
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file(folder))
@@ -155,15 +191,18 @@ mod tests {
     async fn what_is_put_is_read_and_verified() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
-        let digest = blobs.put(Bytes::from_static(b"component")).await.unwrap();
+        let bytes = Bytes::from_static(b"component");
+        let digest = digest_of(&bytes).await.unwrap();
         assert!(is_digest(&digest));
-        assert_eq!(blobs.put(Bytes::from_static(b"component")).await.unwrap(), digest);
+        for _ in 0..2 {
+            blobs.put(&digest, bytes.clone()).await.unwrap();
+        }
         assert_eq!(blobs.read(&digest).await.unwrap().as_deref(), Some(&b"component"[..]));
         let path = blobs.path(&digest).unwrap();
         fs::write(&path, b"tampered!").unwrap();
         assert!(blobs.read(&digest).await.is_err());
         assert_eq!(blobs.read(&digest).await.unwrap(), None, "what is damaged is gone");
-        assert_eq!(blobs.put(Bytes::from_static(b"component")).await.unwrap(), digest);
+        blobs.put(&digest, bytes.clone()).await.unwrap();
         blobs.sweep(vec![]).await.unwrap();
         assert!(path.is_file(), "what is young may be a deployment under way");
         let old = SystemTime::now() - 2 * STALE_AGE;
@@ -172,6 +211,25 @@ mod tests {
         assert!(path.is_file(), "what is needed stays");
         blobs.sweep(vec![]).await.unwrap();
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_refused_deployment_takes_its_file_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let bytes = Bytes::from_static(b"component");
+        let digest = digest_of(&bytes).await.unwrap();
+        let needed = blobs.put(&digest, bytes.clone()).await.unwrap();
+        blobs.discard(needed, std::slice::from_ref(&digest)).await.unwrap();
+        assert!(blobs.read(&digest).await.unwrap().is_some(), "a version needs it");
+        let first = blobs.put(&digest, bytes.clone()).await.unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        let second = blobs.put(&digest, bytes.clone()).await.unwrap();
+        blobs.discard(first, &[]).await.unwrap();
+        assert!(blobs.read(&digest).await.unwrap().is_some(), "another deployment has it");
+        blobs.discard(second, &[]).await.unwrap();
+        assert_eq!(blobs.read(&digest).await.unwrap(), None);
+        assert_eq!(fs::read_dir(&blobs.folder).unwrap().count(), 0);
     }
 
     #[tokio::test]

@@ -10,11 +10,12 @@ use cofferdam_core::{Caller, chain, now};
 use cofferdam_policy::{ToolPolicy, tool_name};
 use cofferdam_store::{Switched, ToolVersionRow};
 
+use crate::blobs::digest_of;
 use crate::service::no_tool;
 use crate::{Error, Tool, Tools, names};
 
 /// The most tools of one organization.
-const MAX_TOOLS: usize = 5_000;
+const MAX_TOOLS: u64 = 5_000;
 
 /// A version to deploy.
 #[derive(Debug)]
@@ -41,6 +42,10 @@ fn check_size(component: &Bytes) -> Result<(), Problem> {
     }
 }
 
+fn too_many() -> Error {
+    Problem::overloaded(format!("There are {MAX_TOOLS} tools already; delete some.")).into()
+}
+
 impl Tools {
     /// Deploys a version. Returns the tool as it serves now, and whether it is new.
     ///
@@ -56,10 +61,11 @@ impl Tools {
         check_name(name)?;
         check_size(&bytes)?;
         let shelf = self.shelf(&caller.organization).await?;
-        if shelf.tools.len() >= MAX_TOOLS && !shelf.tools.contains_key(name) {
-            return Err(Problem::overloaded(format!("There are {MAX_TOOLS} tools already; delete some.")).into());
+        // Refused early; only the transaction below keeps the limit.
+        if shelf.tools.len() as u64 >= MAX_TOOLS && !shelf.tools.contains_key(name) {
+            return Err(too_many());
         }
-        let digest = self.blobs.put(bytes.clone()).await?;
+        let digest = digest_of(&bytes).await?;
         let component = self.workers.ensure(&digest, bytes.clone()).await?;
         let mut tool = self.tool(ToolVersionRow {
             organization: caller.organization.clone(),
@@ -75,8 +81,16 @@ impl Tools {
             made: 0,
         });
         tool.row.warnings.extend(self.gateway.unavailable(&tool.grants));
-        self.try_out(&mut tool, bytes).await?;
-        let switched = self.store.deploy_tool(&tool.row, &names::published(name, tool.functions())).await?;
+        tool.row.warnings.extend(self.missing(&caller.organization, name, &tool.grants, &shelf).await?);
+        self.try_out(&mut tool, bytes.clone()).await?;
+        // Only a component that can serve is kept, and only while a version needs it.
+        let written = self.blobs.put(&digest, bytes.clone()).await?;
+        let switched = self.store.deploy_tool(&tool.row, &names::published(name, tool.functions()), MAX_TOOLS).await?;
+        match switched {
+            // Another deployment that was refused may have removed it just before.
+            Switched::Done { .. } => drop(self.blobs.put(&digest, bytes).await?),
+            _ => self.blobs.discard(written, &self.store.tool_digests().await?).await?,
+        }
         self.switched(tool.row, switched).await
     }
 
@@ -100,6 +114,7 @@ impl Tools {
                 Err(Problem::conflict(detail).into())
             }
             Switched::Missing => Err(no_tool(&row.tool)),
+            Switched::Full => Err(too_many()),
         }
     }
 }

@@ -9,6 +9,7 @@ mod call;
 mod catalogue;
 mod deploy;
 mod error;
+mod missing;
 mod names;
 mod nested;
 mod oci;

@@ -11,15 +11,16 @@ use crate::{Error, Tools};
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 
 impl Tools {
-    /// Removes components that no version needs, every hour until `stop`.
+    /// Removes components that no version needs, at the start, after which a crash may have left some, and every hour
+    /// until `stop`.
     pub async fn keep_swept(self: Arc<Self>, stop: CancellationToken) {
         loop {
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(error = chain(&error), "removing components failed; retrying");
+            }
             tokio::select! {
                 () = tokio::time::sleep(SWEEP_INTERVAL) => {}
                 () = stop.cancelled() => return,
-            }
-            if let Err(error) = self.sweep().await {
-                tracing::warn!(error = chain(&error), "removing components failed; retrying");
             }
         }
     }

@@ -74,7 +74,13 @@ mod tests {
     use super::*;
 
     fn links(key: &str) -> Links {
-        Links::new(&Vault::open(Some(&Secret::new(key.repeat(32))), std::path::Path::new("/nonexistent")).unwrap())
+        Links::new(
+            &Vault::open(
+                Some(&Secret::new(format!("{key}23456789abcdef").repeat(4))),
+                std::path::Path::new("/nonexistent"),
+            )
+            .unwrap(),
+        )
     }
 
     fn ticket() -> Ticket {

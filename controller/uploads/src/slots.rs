@@ -84,4 +84,29 @@ mod tests {
         assert_eq!(slots.taken(), 2);
         assert_eq!(slots.0.lock().by_organization.len(), 2, "organizations without an upload are forgotten");
     }
+
+    #[test]
+    fn many_at_once_take_no_more_places_than_there_are() {
+        let (slots, start) = (Slots::default(), std::sync::Barrier::new(64));
+        let organizations = ["a", "b", "c"].map(|id| OrganizationId::parse(id).unwrap());
+        for _ in 0..10 {
+            let taken: Vec<Slot> = std::thread::scope(|scope| {
+                let take = |number: usize| {
+                    let (slots, start, organization) = (&slots, &start, &organizations[number % 3]);
+                    move || {
+                        start.wait();
+                        slots.take(organization, 5, 2).ok()
+                    }
+                };
+                let takers: Vec<_> = (0..64).map(|number| scope.spawn(take(number))).collect();
+                takers.into_iter().filter_map(|taker| taker.join().unwrap()).collect()
+            });
+            assert_eq!((taken.len(), slots.taken()), (5, 5));
+            for organization in &organizations {
+                assert!(taken.iter().filter(|slot| slot.organization == *organization).count() <= 2);
+            }
+            drop(taken);
+            assert_eq!(slots.taken(), 0);
+        }
+    }
 }

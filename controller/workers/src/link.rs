@@ -86,10 +86,19 @@ impl Links {
         None
     }
 
+    /// Keeps a connection, and drops those that were idle for too long: the newest ones are taken first, so nobody comes
+    /// across the others once there are fewer calls, and the worker that they lead to may be dead.
     fn give_back(&self, link: Link) {
+        let now = Instant::now();
         let mut idle = self.idle.lock();
+        // They are in the order of their times.
+        let is_old = |(_, since): &(Link, Instant)| now.duration_since(*since) >= MAX_IDLE_TIME;
+        if idle.first().is_some_and(is_old) {
+            let old = idle.partition_point(is_old);
+            idle.drain(..old);
+        }
         if idle.len() < MAX_IDLE {
-            idle.push((link, Instant::now()));
+            idle.push((link, now));
         }
     }
 

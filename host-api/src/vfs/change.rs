@@ -8,8 +8,13 @@ use super::{
     FsError, MAX_DEPTH,
     node::{Body, Kind, Node, NodeId, Times},
     path::{self, Found},
-    tree::{NODE_BYTES, Slot, Tree},
+    tree::{Slot, Tree},
 };
+
+/// The bytes of a checked name.
+fn len_of(name: &str) -> u16 {
+    u16::try_from(name.len()).unwrap_or(u16::MAX)
+}
 
 impl Tree {
     pub(crate) fn create(&mut self, folder: NodeId, name: &str, body: Body) -> Result<NodeId, FsError> {
@@ -30,8 +35,6 @@ impl Tree {
         }
         let bytes = body.bytes();
         self.check_room(bytes)?;
-        let grown = self.lease.grow(NODE_BYTES);
-        self.noting_space(grown)?;
         let now = self.base.clock.now();
         let node = Node {
             serial: self.next_serial,
@@ -39,8 +42,11 @@ impl Tree {
             body,
             times: Times::all(now),
             touched: self.epoch,
+            name_len: len_of(name),
             linked: true,
         };
+        let grown = self.lease.grow(node.charge());
+        self.noting_space(grown)?;
         self.next_serial += 1;
         self.files += 1;
         self.bytes += bytes;
@@ -112,6 +118,18 @@ impl Tree {
         if to.folder != from.folder && self.depth(to.folder) + self.height(id) > MAX_DEPTH {
             return Err(FsError::NameTooLong);
         }
+        let (before, after) = (self.node(id).map_or(0, |node| node.name_len), len_of(&to.name));
+        let grown = self.lease.grow(u64::from(after.saturating_sub(before)));
+        self.noting_space(grown)?;
+        let moved = self.replace_entry(from, to, id, is_folder);
+        // A move that failed leaves the old name.
+        let (larger, smaller) = if moved.is_ok() { (before, after) } else { (after, before) };
+        self.lease.shrink(u64::from(larger.saturating_sub(smaller)));
+        moved
+    }
+
+    /// The move itself, after its checks and within the budget.
+    fn replace_entry(&mut self, from: &Found, to: &Found, id: NodeId, is_folder: bool) -> Result<(), FsError> {
         if let Some(old) = to.node {
             match (is_folder, self.kind(old) == Some(Kind::Folder)) {
                 (true, false) => return Err(FsError::NotFolder),
@@ -125,6 +143,7 @@ impl Tree {
         let (now, epoch) = (self.base.clock.now(), self.epoch);
         let node = self.node_mut(id)?;
         node.parent = to.folder;
+        node.name_len = len_of(&to.name);
         node.touched = epoch;
         node.times.changed = now;
         Ok(())
@@ -189,7 +208,7 @@ impl Tree {
         if let Some(node) = slot.node.take() {
             self.bytes -= node.body.bytes().min(self.bytes);
             self.files = self.files.saturating_sub(1);
-            self.lease.shrink(NODE_BYTES);
+            self.lease.shrink(node.charge());
             self.free.extend(id.own_index());
         }
     }

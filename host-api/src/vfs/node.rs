@@ -37,6 +37,9 @@ impl NodeId {
     }
 }
 
+/// Host memory of a node without its name.
+pub(crate) const NODE_BYTES: u64 = 512;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     /// Never reused in the life of a sandbox, unlike an id.
@@ -46,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) times: Times,
     /// The epoch in which it was last created, moved or written: see `Tree::mark`.
     pub(crate) touched: u64,
+    /// Bytes of its name.
+    pub(crate) name_len: u16,
     /// False once removed. It lives on while it is open.
     pub(crate) linked: bool,
 }
@@ -55,6 +60,17 @@ pub(crate) enum Body {
     Folder(BTreeMap<Arc<str>, NodeId>),
     File(Content),
     Link(Arc<str>),
+}
+
+impl Node {
+    /// Host memory besides a file's content, charged to the process-wide budget: names and targets count too.
+    pub(crate) fn charge(&self) -> u64 {
+        let target = match &self.body {
+            Body::Link(target) => target.len() as u64,
+            Body::Folder(_) | Body::File(_) => 0,
+        };
+        NODE_BYTES + u64::from(self.name_len) + target
+    }
 }
 
 impl Body {

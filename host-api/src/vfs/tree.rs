@@ -11,11 +11,9 @@ use super::{
     budget::Lease,
     content::Content,
     mounts,
-    node::{Body, Kind, Node, NodeId, Stat, Times},
+    node::{Body, Kind, NODE_BYTES, Node, NodeId, Stat, Times},
 };
 
-/// Host memory per node besides its content, charged to the process-wide budget.
-pub(crate) const NODE_BYTES: u64 = 512;
 const MOUNT_SERIAL: u64 = 1 << 63;
 
 pub(crate) struct Tree {
@@ -54,6 +52,7 @@ impl Tree {
                 body: Body::Folder(Default::default()),
                 times: Times::all(now),
                 touched: 0,
+                name_len: 0,
                 linked: true,
             })),
             pins: 0,

@@ -4,8 +4,10 @@
 //! from the next page boundary the runs' bytes. `session::disk` records the image that it belongs to. A note of a live
 //! session has no header, and refers to the files of earlier notes for unchanged runs.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -30,13 +32,41 @@ pub enum DeltaError {
     Io(#[from] io::Error),
 }
 
+/// An immutable file of pages, and whatever counts its bytes for as long as they are used.
+#[derive(Debug)]
+pub struct Pages {
+    file: File,
+    _counted: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Pages {
+    pub fn new(file: File, counted: impl Any + Send + Sync) -> Self {
+        Self { file, _counted: Some(Box::new(counted)) }
+    }
+}
+
+impl From<File> for Pages {
+    /// A file whose bytes nobody counts.
+    fn from(file: File) -> Self {
+        Self { file, _counted: None }
+    }
+}
+
+impl Deref for Pages {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
 /// A run of pages and the location of its bytes. Its file is immutable.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     /// The offset in the memory, in bytes.
     pub(super) offset: usize,
     pub(super) len: usize,
-    pub(super) file: Arc<File>,
+    pub(super) file: Arc<Pages>,
     pub(super) file_offset: u64,
     /// True if slots map it instead of copying it.
     pub(super) mapped: bool,
@@ -85,8 +115,13 @@ fn write_ranges(file: &mut File, memory: &[u8], ranges: &[(usize, usize)]) -> io
     write_all(file, &bytes.ok_or_else(|| io::Error::other("a run lies outside the memory"))?)
 }
 
+/// The bytes of a header before so many runs.
+fn header_len(runs: usize) -> usize {
+    (24 + runs * 16).next_multiple_of(PAGE)
+}
+
 fn header(memory_len: usize, runs: impl ExactSizeIterator<Item = (usize, usize)>) -> Vec<u8> {
-    let mut header = Vec::with_capacity((24 + runs.len() * 16).next_multiple_of(PAGE));
+    let mut header = Vec::with_capacity(header_len(runs.len()));
     for word in [MAGIC, memory_len as u64, runs.len() as u64] {
         header.extend_from_slice(&word.to_le_bytes());
     }
@@ -105,6 +140,11 @@ pub struct Delta {
 }
 
 impl Delta {
+    /// The bytes that [`Delta::write`] writes for these runs.
+    pub fn len_of(runs: &[(usize, usize)]) -> u64 {
+        header_len(runs.len()) as u64 + runs.iter().map(|(from, to)| (to - from) as u64).sum::<u64>()
+    }
+
     /// Writes the given runs of `memory` from the file's start.
     pub fn write(file: &mut File, memory: &[u8], runs: &[(usize, usize)]) -> io::Result<u64> {
         let header = header(memory.len(), runs.iter().copied());
@@ -114,8 +154,8 @@ impl Delta {
 
     /// A delta for use in this process: `changed` of `memory`, written to the empty `file`, plus `kept` of earlier
     /// deltas.
-    pub(super) fn note(mut file: File, memory: &[u8], changed: &[(usize, usize)], kept: Vec<Run>) -> io::Result<Self> {
-        write_ranges(&mut file, memory, changed)?;
+    pub(super) fn note(mut file: Pages, memory: &[u8], changed: &[(usize, usize)], kept: Vec<Run>) -> io::Result<Self> {
+        write_ranges(&mut file.file, memory, changed)?;
         let file = Arc::new(file);
         let mut runs = kept;
         let mut file_offset = 0;
@@ -130,9 +170,11 @@ impl Delta {
     }
 
     /// Reads a delta's header and checks everything that [`super::Slot::apply`] relies on.
-    pub fn open(mut file: File) -> Result<Self, DeltaError> {
+    pub fn open(file: impl Into<Pages>) -> Result<Self, DeltaError> {
+        let pages: Pages = file.into();
+        let mut file = &pages.file;
         file.seek(SeekFrom::Start(0))?;
-        let file_len = files::len(&file)?;
+        let file_len = files::len(file)?;
         let mut words = [0_u8; 24];
         file.read_exact(&mut words)?;
         let word = |i: usize| words.get(i * 8..i * 8 + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
@@ -148,7 +190,7 @@ impl Delta {
         let mut file_offset = (24 + table.len()).next_multiple_of(PAGE) as u64;
         let mut runs = Vec::with_capacity(count as usize);
         let mut end_of_last = 0;
-        let file = Arc::new(file);
+        let file = Arc::new(pages);
         for entry in table.chunks_exact(16) {
             let (offset, len) = entry.split_at(8);
             let offset = u64::from_le_bytes(offset.try_into().unwrap_or_default());
@@ -178,6 +220,11 @@ impl Delta {
     /// Bytes of memory in the delta.
     pub fn payload_len(&self) -> usize {
         self.runs.iter().map(|run| run.len).sum()
+    }
+
+    /// The bytes that [`Delta::copy_to`] writes.
+    pub fn file_len(&self) -> u64 {
+        (header_len(self.runs.len()) + self.payload_len()) as u64
     }
 
     /// Writes the same delta into another file, as [`Delta::write`] would.
@@ -255,12 +302,14 @@ mod tests {
         assert!(page[..PAGE].iter().all(|b| *b == 1) && page[PAGE..].iter().all(|b| *b == 2));
         let mut again = tempfile::tempfile().unwrap();
         assert_eq!(delta.copy_to(&mut again).unwrap(), sample().len() as u64);
+        assert_eq!(delta.file_len(), sample().len() as u64);
+        assert_eq!(Delta::len_of(&[(PAGE, 3 * PAGE), (10 * PAGE, 40 * PAGE)]), sample().len() as u64);
         assert_eq!(read(&mut again), sample());
     }
 
     #[test]
     fn what_is_outside_of_ranges_is_left() {
-        let file = Arc::new(tempfile::tempfile().unwrap());
+        let file = Arc::new(Pages::from(tempfile::tempfile().unwrap()));
         let run = |offset: usize, len: usize, file_offset: u64| Run {
             offset: offset * PAGE,
             len: len * PAGE,

@@ -12,10 +12,10 @@ mod sys;
 mod vectored;
 
 pub use creator::{SlotCreator, with_pending};
-pub use delta::{Delta, DeltaError};
+pub use delta::{Delta, DeltaError, Pages};
 pub use image::Image;
 pub use mapping::Mapping;
-pub use slot::{Leftover, PAGE, ResetStats, Slot, SlotHandle, WASM_PAGE};
+pub use slot::{Changes, Leftover, PAGE, ResetStats, Slot, SlotHandle, WASM_PAGE};
 #[cfg(test)]
 pub(crate) use sys::raw_call;
 

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::delta::Run;
 use super::image::Image;
 use super::sys;
+pub use copying::Changes;
 
 pub const PAGE: usize = 4096;
 pub const WASM_PAGE: usize = 64 << 10;

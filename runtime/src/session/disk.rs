@@ -6,108 +6,33 @@
 //! aside under another name, and nothing is made of it.
 //!
 //! A state that must not be read any more is renamed at once and deleted later. Leftovers of a crash are deleted at the
-//! next start.
+//! next start, also a state without a description: its first write did not end.
+//!
+//! The room for a state is taken before it is written. Everything in the folder counts until it is deleted.
+
+mod aside;
+mod record;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cofferdam_contract::{Language, Limits, OrganizationId, Problem, SessionId};
+use cofferdam_contract::{Problem, SessionId};
 use cofferdam_host_api::{ArchiveError, Base, FsError, Quota, Vfs};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::files;
-use crate::memory::{Delta, DeltaError};
+use crate::memory::{Delta, DeltaError, Pages};
+use crate::session::ledger::{Lease, Ledger};
 use crate::sums;
-
-/// A session's metadata, besides its memory and files.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Meta {
-    pub id: SessionId,
-    pub organization: OrganizationId,
-    pub language: Language,
-    pub limits: Limits,
-    pub ttl_s: u64,
-    pub ends_at: u64,
-    pub last_used_at: u64,
-    /// The image that the state's memory is a delta of.
-    pub image_digest: String,
-    pub kernel_version: String,
-    /// The guest's monotonic clock, in microseconds.
-    pub uptime_us: u64,
-    /// The number in the names of this state's files.
-    pub generation: u64,
-    #[serde(default)]
-    pub warnings: Vec<String>,
-}
-
-/// The contents of `meta.json`, before its own checksum.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    #[serde(flatten)]
-    meta: Meta,
-    /// Absent in states of versions that wrote none.
-    #[serde(default)]
-    sums: Option<Sums>,
-}
-
-/// The checksums of a state's files.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Sums {
-    memory: u32,
-    files: u32,
-}
-
-/// A part of a state on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    Description,
-    Memory,
-    Files,
-}
-
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Description => "description (meta.json)",
-            Self::Memory => "memory",
-            Self::Files => "files",
-        })
-    }
-}
-
-/// A state cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
-    #[error("its {part} cannot be used: {source}")]
-    Damaged { part: Part, source: io::Error },
-    #[error("the worker's memory for files is used up")]
-    NoRoom,
-    #[error(transparent)]
-    Io(io::Error),
-}
-
-impl ReadError {
-    /// Tells damage from failures that may pass.
-    fn of(part: Part, source: io::Error) -> Self {
-        use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
-        match source.kind() {
-            InvalidData | NotFound | UnexpectedEof => Self::Damaged { part, source },
-            _ => Self::Io(source),
-        }
-    }
-
-    /// True if there is no state at all.
-    pub(crate) fn is_absence(&self) -> bool {
-        matches!(self, Self::Damaged { part: Part::Description, source } if source.kind() == io::ErrorKind::NotFound)
-    }
-}
+use aside::Aside;
+use record::{MAX_META, Record, Sums, read_meta};
+pub(crate) use record::{Meta, Part, ReadError};
 
 fn invalid(error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
@@ -117,20 +42,16 @@ fn invalid(error: impl std::fmt::Display) -> io::Error {
 #[derive(Debug)]
 pub(crate) struct StateFolder {
     root: PathBuf,
-    budget: u64,
-    used: AtomicU64,
-    /// Renamed and not yet deleted.
-    retired: Mutex<Vec<PathBuf>>,
+    /// Counts states, retired and damaged ones too, by the names of their folders.
+    ledger: Arc<Ledger>,
+    /// The names of folders that are renamed and not yet deleted.
+    retired: Mutex<Vec<String>>,
+    aside: Mutex<Aside>,
     renames: AtomicU64,
 }
 
 /// The extension of folders that are to be deleted.
 const RETIRED: &str = "gone";
-/// The extension of damaged states, and the most that are kept for the operator to look at.
-const DAMAGED: &str = "damaged";
-const MAX_DAMAGED: usize = 16;
-/// The most bytes of a state's metadata.
-const MAX_META: u64 = 64 << 10;
 
 /// A memory and files that were read back.
 pub(crate) struct Stored {
@@ -152,33 +73,32 @@ impl StateFolder {
         files::make_folder(root).map_err(io_error)?;
         let folder = Self {
             root: root.to_owned(),
-            budget,
-            used: AtomicU64::default(),
+            ledger: Ledger::new(budget),
             retired: Mutex::default(),
+            aside: Mutex::default(),
             renames: AtomicU64::default(),
         };
         let mut found = BTreeMap::new();
         for name in files::names(root).map_err(io_error)? {
-            let path = root.join(name);
+            let path = root.join(&name);
+            folder.ledger.found(&name, files::size_of_folder(&path));
+            let name = name.to_string_lossy().into_owned();
             match path.extension().and_then(|extension| extension.to_str()) {
-                Some(DAMAGED) => continue,
-                Some(RETIRED) => {
-                    delete(&path);
-                    continue;
-                }
-                _ => {}
-            }
-            match read_meta(&path) {
-                Ok(Record { meta, .. }) => {
-                    folder.used.fetch_add(files::size_of_folder(&path), Ordering::Relaxed);
-                    found.insert(meta.id.clone(), meta);
-                }
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "a suspended session cannot be read; set aside");
-                    folder.move_aside(&path);
-                }
+                Some(aside::DAMAGED) => folder.note_aside(name),
+                Some(RETIRED) => folder.retired.lock().push(name),
+                // Its first write did not come to its end, so nobody was told of it.
+                _ if lacks_description(&path) => folder.retired.lock().push(name),
+                _ => match read_meta(&path).map_err(|source| ReadError::of(Part::Description, source)) {
+                    Ok(Record { meta, .. }) => drop(found.insert(meta.id.clone(), meta)),
+                    Err(error @ ReadError::Damaged { .. }) => {
+                        let kept = folder.move_aside(&name);
+                        tracing::error!(path = %path.display(), %error, kept, "a stored state is damaged; set aside");
+                    }
+                    Err(error) => tracing::error!(path = %path.display(), %error, "a stored state cannot be read"),
+                },
             }
         }
+        folder.sweep();
         Ok((folder, found.into_values().collect()))
     }
 
@@ -186,35 +106,71 @@ impl StateFolder {
         self.root.join(id.as_str())
     }
 
-    /// Bytes on disk.
+    /// Bytes on disk, and those that are being written.
     pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.ledger.used()
     }
 
-    /// Writes a state and returns its size in bytes. It is durable on return. `memory` writes the delta.
+    /// Takes room for a state. What is to be deleted or is damaged makes way.
+    fn reserve(&self, bytes: u64) -> Result<Lease, Error> {
+        if let Some(lease) = self.ledger.take(bytes) {
+            return Ok(lease);
+        }
+        self.sweep();
+        loop {
+            if let Some(lease) = self.ledger.take(bytes) {
+                return Ok(lease);
+            }
+            if !self.delete_oldest_aside() {
+                return Err(full());
+            }
+        }
+    }
+
+    /// Writes a state and returns its size in bytes. It is durable on return. `memory` writes the delta, of `memory_len`
+    /// bytes. Where it fails, nothing is left of the new state.
+    ///
+    /// # Errors
+    /// There is no room, it cannot be written, or it was retired meanwhile.
     pub(crate) fn write(
         &self,
         meta: &mut Meta,
         vfs: &Vfs,
+        memory_len: u64,
         memory: impl FnOnce(&mut File) -> io::Result<u64>,
     ) -> Result<u64, Error> {
+        let lease = self.reserve(memory_len + archive_len(vfs)? + MAX_META)?;
         let folder = self.path(&meta.id);
-        let before = files::size_of_folder(&folder);
-        meta.generation = read_meta(&folder).map_or(1, |old| old.meta.generation + 1);
-        files::make_folder(&folder).map_err(io_error)?;
-        let written = self.write_files(&folder, meta, vfs, memory);
-        if written.is_err() {
-            remove_other_generations(&folder, meta.generation - 1);
-            if meta.generation == 1 {
-                let _ = fs::remove_dir(&folder);
+        let before = read_meta(&folder).ok().map(|old| old.meta.generation);
+        meta.generation = before.map_or(1, |generation| generation + 1);
+        let made = files::make_folder(&folder).map_err(io_error);
+        let written = made.and_then(|()| self.write_files(&folder, meta, vfs, memory));
+        let size = match written {
+            Ok(size) => size,
+            Err(error) => {
+                self.undo(&meta.id, before);
+                return Err(error);
             }
-        } else {
-            remove_other_generations(&folder, meta.generation);
+        };
+        remove_other_generations(&folder, meta.generation);
+        if self.ledger.keep(meta.id.as_str().as_ref(), size, lease, || !lacks_description(&folder)) {
+            return Ok(size);
         }
-        let after = files::size_of_folder(&folder);
-        self.used.fetch_add(after, Ordering::Relaxed);
-        self.used.fetch_sub(before.min(self.used()), Ordering::Relaxed);
-        written.map(|()| after)
+        self.sweep();
+        Err(Problem::conflict("it was deleted while it was written").into())
+    }
+
+    /// Deletes what a failed write has left, also a description that was written last.
+    fn undo(&self, id: &SessionId, before: Option<u64>) {
+        let folder = self.path(id);
+        let now = read_meta(&folder).ok().map(|record| record.meta.generation);
+        match before {
+            Some(generation) if now == before => remove_other_generations(&folder, generation),
+            _ => {
+                self.remove(id);
+                self.sweep();
+            }
+        }
     }
 
     fn write_files(
@@ -223,21 +179,17 @@ impl StateFolder {
         meta: &Meta,
         vfs: &Vfs,
         memory: impl FnOnce(&mut File) -> io::Result<u64>,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let name = |part: &str| folder.join(format!("{}.{part}", meta.generation));
         let mut file = create(&name("memory")).map_err(io_error)?;
-        let len = memory(&mut file).map_err(io_error)?;
-        if self.used() + len > self.budget {
-            self.sweep();
-        }
-        if self.used() + len > self.budget {
-            return Err(full());
-        }
+        memory(&mut file).map_err(io_error)?;
+        let mut size = files::len(&file).map_err(io_error)?;
         let memory = sums::of_file(&file).map_err(io_error)?;
         file.sync_data().map_err(io_error)?;
         let mut archive = BufWriter::new(create(&name("files")).map_err(io_error)?);
-        vfs.to_archive(&mut archive).map_err(|e| io_error(io::Error::other(e)))?;
+        vfs.to_archive(&mut archive).map_err(archive_error)?;
         let archive = archive.into_inner().map_err(|e| io_error(e.into_error()))?;
+        size += files::len(&archive).map_err(io_error)?;
         let sums = Sums { memory, files: sums::of_file(&archive).map_err(io_error)? };
         archive.sync_data().map_err(io_error)?;
         let record = Record { meta: meta.clone(), sums: Some(sums) };
@@ -247,7 +199,8 @@ impl StateFolder {
         temporary.sync_data().map_err(io_error)?;
         fs::rename(folder.join("meta.new"), folder.join("meta.json")).map_err(io_error)?;
         File::open(folder).and_then(|f| f.sync_all()).map_err(io_error)?;
-        File::open(&self.root).and_then(|f| f.sync_all()).map_err(io_error)
+        File::open(&self.root).and_then(|f| f.sync_all()).map_err(io_error)?;
+        Ok(size + json.len() as u64)
     }
 
     /// The metadata of a state.
@@ -256,8 +209,15 @@ impl StateFolder {
         Ok(record.meta)
     }
 
-    /// Reads a state back, and compares all of it with its checksums.
-    pub(crate) fn read(&self, id: &SessionId, base: &Arc<Base>, quota: Quota) -> Result<(Meta, Stored), ReadError> {
+    /// Reads a state back, and compares all of it with its checksums. `notes` counts its memory for as long as it is used:
+    /// the file may be deleted before.
+    pub(crate) fn read(
+        &self,
+        id: &SessionId,
+        base: &Arc<Base>,
+        quota: Quota,
+        notes: &Arc<Ledger>,
+    ) -> Result<(Meta, Stored), ReadError> {
         let folder = self.path(id);
         let Record { meta, sums } = read_meta(&folder).map_err(|source| ReadError::of(Part::Description, source))?;
         let open = |part: &str, sum: Option<u32>| -> io::Result<File> {
@@ -266,7 +226,8 @@ impl StateFolder {
             Ok(file)
         };
         let memory = open("memory", sums.map(|sums| sums.memory)).and_then(|file| {
-            Delta::open(file).map_err(|error| match error {
+            let len = files::len(&file)?;
+            Delta::open(Pages::new(file, notes.count(len))).map_err(|error| match error {
                 DeltaError::Io(source) => source,
                 error @ DeltaError::Damaged(_) => invalid(error),
             })
@@ -282,32 +243,15 @@ impl StateFolder {
         Ok((meta, Stored { delta, vfs }))
     }
 
-    /// Keeps a damaged state under another name, where nothing reads it.
-    pub(crate) fn set_aside(&self, id: &SessionId) {
-        let path = self.path(id);
-        let size = files::size_of_folder(&path);
-        self.move_aside(&path);
-        self.used.fetch_sub(size.min(self.used()), Ordering::Relaxed);
-    }
-
-    /// Deletes it if enough damaged states are kept already.
-    fn move_aside(&self, path: &Path) {
-        let kept = files::names(&self.root).unwrap_or_default();
-        let kept = kept.iter().filter(|name| Path::new(name).extension().is_some_and(|kind| kind == DAMAGED)).count();
-        let aside = path.with_extension(DAMAGED);
-        if kept >= MAX_DAMAGED || fs::rename(path, &aside).is_err() {
-            delete(path);
-        }
-    }
-
     /// Makes a state unreadable. [`Self::sweep`] deletes it. Memory mapped from it stays valid.
     ///
     /// # Errors
     /// The state may still be there.
     pub(crate) fn retire(&self, id: &SessionId) -> Result<(), Error> {
         let number = self.renames.fetch_add(1, Ordering::Relaxed);
-        let retired = self.root.join(format!("{id}.{number}.{RETIRED}"));
-        match fs::rename(self.path(id), &retired) {
+        let retired = format!("{id}.{number}.{RETIRED}");
+        let rename = || fs::rename(self.path(id), self.root.join(&retired));
+        match self.ledger.rename(id.as_str().as_ref(), retired.as_ref(), rename) {
             Ok(()) => self.retired.lock().push(retired),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io_error(error)),
@@ -322,13 +266,26 @@ impl StateFolder {
         }
     }
 
-    /// Deletes retired states. Called regularly.
+    /// Deletes retired states, and damaged ones that are old. Called regularly.
     pub(crate) fn sweep(&self) {
         let retired = std::mem::take(&mut *self.retired.lock());
-        for folder in retired {
-            let size = files::size_of_folder(&folder);
-            delete(&folder);
-            self.used.fetch_sub(size.min(self.used()), Ordering::Relaxed);
+        let left: Vec<String> = retired.into_iter().filter(|name| !self.delete(name)).collect();
+        self.retired.lock().extend(left);
+        self.forget_aside();
+    }
+
+    /// Deletes a folder. Returns false, and goes on counting it, if it is still there.
+    fn delete(&self, name: &str) -> bool {
+        let folder = self.root.join(name);
+        match files::delete_folder(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, folder = %folder.display(), "a session's old state could not be deleted");
+                false
+            }
+            _ => {
+                self.ledger.forget(name.as_ref());
+                true
+            }
         }
     }
 
@@ -338,29 +295,38 @@ impl StateFolder {
     }
 }
 
-fn delete(folder: &Path) {
-    if let Err(error) = files::delete_folder(folder) {
-        tracing::warn!(%error, folder = %folder.display(), "a session's old state could not be deleted");
+/// True for a folder without `meta.json`. The worker's confinement allows no `stat`.
+fn lacks_description(folder: &Path) -> bool {
+    File::open(folder.join("meta.json")).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// The bytes of the archive of a file system.
+fn archive_len(vfs: &Vfs) -> Result<u64, Error> {
+    struct Count(u64);
+    impl Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
+    let mut count = Count(0);
+    vfs.to_archive(&mut count).map_err(archive_error)?;
+    Ok(count.0)
+}
+
+fn archive_error(error: ArchiveError) -> Error {
+    io_error(match error {
+        ArchiveError::Io(source) => source,
+        other => io::Error::other(other),
+    })
 }
 
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).read(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
-/// Reads and checks the metadata. That of earlier versions has no checksum, nor the names of others.
-fn read_meta(folder: &Path) -> io::Result<Record> {
-    let mut bytes = Vec::new();
-    File::open(folder.join("meta.json"))?.take(MAX_META + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_META {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "meta.json is too long"));
-    }
-    let unsealed = sums::unseal(&bytes);
-    let record: Record = serde_json::from_slice(*unsealed.as_ref().unwrap_or(&bytes.as_slice()))?;
-    if record.sums.is_some() {
-        unsealed?;
-    }
-    Ok(record)
 }
 
 fn remove_other_generations(folder: &Path, keep: u64) {

@@ -4,17 +4,17 @@ mod loading;
 
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cofferdam_contract::{Fault, Limits, Outcome, Problem, SessionState, Status};
 use cofferdam_host_api::{Quota, Sandbox, Vfs};
 
 use super::disk::{Meta, StateFolder};
+use super::ledger::{Lease, Ledger};
 use crate::error::Error;
 use crate::guest::{Guest, State};
 use crate::kernel::Kernel;
-use crate::memory::Delta;
+use crate::memory::{Delta, Pages};
 use crate::turn::{self, Finished, Job};
 use loading::Unloadable;
 pub(super) use loading::{load_from, unloadable};
@@ -26,24 +26,10 @@ pub(crate) struct Dormant {
     uptime: Duration,
 }
 
-/// A state to return to, and the disk space that it holds while it lives.
+/// A state to return to, and the disk space that it holds only for that.
 pub(crate) struct Checkpoint {
     state: Dormant,
-    bytes: u64,
-    total: Arc<AtomicU64>,
-}
-
-impl Checkpoint {
-    fn new(state: Dormant, bytes: u64, total: &Arc<AtomicU64>) -> Self {
-        total.fetch_add(bytes, Ordering::Relaxed);
-        Self { state, bytes, total: Arc::clone(total) }
-    }
-}
-
-impl Drop for Checkpoint {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
+    _counted: Option<Lease>,
 }
 
 /// The state that a session returns to when a run must be stopped. Always matches its current state.
@@ -72,8 +58,10 @@ pub(crate) struct Place<'a> {
     pub kernel: &'a Arc<Kernel>,
     pub folder: &'a StateFolder,
     pub open_files: u64,
-    /// The total bytes of all checkpoints.
-    pub noted: &'a Arc<AtomicU64>,
+    /// Counts the memories of live sessions that are in files: copies, checkpoints, resumed states.
+    pub notes: &'a Arc<Ledger>,
+    /// Counts the part of it that only checkpoints need.
+    pub checkpoints: &'a Arc<Ledger>,
 }
 
 impl Place<'_> {
@@ -144,7 +132,7 @@ impl Life {
             newborn: true,
             stored,
             // The state exists anyway, so keeping it costs nothing.
-            past: Past::Noted(Checkpoint { state: past, bytes: 0, total: Arc::default() }),
+            past: Past::Noted(Checkpoint { state: past, _counted: None }),
         };
         Ok(())
     }
@@ -207,7 +195,8 @@ impl Life {
     /// bytes have changed since the last note.
     pub(crate) fn checkpoint(&mut self, place: &Place<'_>, meta: &mut Meta, most: u64) -> Result<(), Error> {
         let Self::Live { guest, past: Past::Unknown, .. } = self else { return Ok(()) };
-        if guest.slot().private_bytes().map_err(damaged)? as u64 > most {
+        let bytes = guest.slot().private_bytes().map_err(damaged)? as u64;
+        if bytes > most || place.checkpoints.take(bytes).is_none() {
             return Ok(());
         }
         self.copy(place, meta).map(|_| ())
@@ -262,10 +251,12 @@ impl Life {
                 Ok((copy, self.open_files()))
             }
             Self::Live { guest, past, .. } => {
-                let file = place.folder.unnamed().map_err(damaged)?;
                 let (slot, store) = guest.at_rest();
-                let (delta, bytes) = slot.note(store, file).map_err(damaged)?;
-                let delta = Arc::new(delta);
+                let changes = slot.changes(store).map_err(damaged)?;
+                let bytes = changes.bytes();
+                let counted = place.notes.take(bytes).ok_or_else(notes_full)?;
+                let file = Pages::new(place.folder.unnamed().map_err(damaged)?, counted);
+                let delta = Arc::new(slot.note(store, changes, file).map_err(damaged)?);
                 let settled = slot.settle(store, &delta);
                 let sandbox = guest.sandbox();
                 let (uptime, warnings) = (sandbox.uptime(), warnings(sandbox));
@@ -275,7 +266,11 @@ impl Life {
                 };
                 let (first, second) = (copy()?, copy()?);
                 match settled {
-                    Ok(()) => *past = Past::Noted(Checkpoint::new(second, bytes as u64, place.noted)),
+                    Ok(()) => {
+                        if let Some(counted) = place.checkpoints.take(bytes) {
+                            *past = Past::Noted(Checkpoint { state: second, _counted: Some(counted) });
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(session = %meta.id, %error, "a session continues from the note of its memory");
                         std::mem::replace(self, Self::Dormant(second)).end_unclean();
@@ -316,11 +311,13 @@ impl Life {
                 meta.warnings = warnings(guest.sandbox());
                 meta.uptime_us = micros(guest.sandbox().uptime());
                 let vfs = guest.sandbox().vfs().fork(place.quota(&meta.limits)).map_err(|_| no_room())?;
-                folder.write(meta, &vfs, |file| write_memory(guest, file))
+                let (slot, store) = guest.at_rest();
+                let runs = slot.changed_pages(store).map_err(damaged)?;
+                folder.write(meta, &vfs, Delta::len_of(&runs), |file| write_memory(guest, file, &runs))
             }
             Self::Dormant(dormant) => {
                 meta.uptime_us = micros(dormant.uptime);
-                folder.write(meta, &dormant.vfs, |file| dormant.delta.copy_to(file))
+                folder.write(meta, &dormant.vfs, dormant.delta.file_len(), |file| dormant.delta.copy_to(file))
             }
             _ => Err(Problem::conflict("there is no live state to write").into()),
         }
@@ -353,6 +350,11 @@ fn no_room() -> Error {
     Problem::overloaded("the worker's memory for files is used up; try again in a second").into()
 }
 
+fn notes_full() -> Error {
+    let detail = "the disk space for copies of live sessions is used up; suspend or delete sessions";
+    Problem::overloaded(detail).into()
+}
+
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -367,9 +369,8 @@ fn warnings(sandbox: &mut Sandbox) -> Vec<String> {
     }
 }
 
-fn write_memory(guest: &mut Guest, file: &mut std::fs::File) -> std::io::Result<u64> {
+fn write_memory(guest: &mut Guest, file: &mut std::fs::File, runs: &[(usize, usize)]) -> std::io::Result<u64> {
     let (slot, store) = guest.at_rest();
-    let runs = slot.changed_pages(store)?;
     file.seek(SeekFrom::Start(0))?;
-    slot.with_bytes(store, |memory| Delta::write(file, memory, &runs))
+    slot.with_bytes(store, |memory| Delta::write(file, memory, runs))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cofferdam_core::ConfigError;
-use cofferdam_redact::{Finder, Replacement, Replacer, forms};
+use cofferdam_redact::{Matcher, Replacement, Replacer};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Uri};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,8 +34,8 @@ pub struct Models {
     embeddings: Uri,
     models: Uri,
     authorization: Option<HeaderValue>,
-    /// The key in all its forms, and what each becomes.
-    key: Option<(Arc<Finder>, Arc<Vec<Replacement>>)>,
+    /// The key in every spelling, and what it becomes.
+    key: Option<(Arc<Matcher>, Arc<Vec<Replacement>>)>,
     memory: Arc<Semaphore>,
 }
 
@@ -84,9 +84,8 @@ impl Models {
             value.set_sensitive(true);
         }
         let key = key.filter(|key| key.len() >= MIN_KEY_BYTES).map(|key| {
-            let forms = forms(key.as_bytes());
-            let with = forms.iter().map(|_| Ok(Zeroizing::new(MARK.as_bytes().to_vec()))).collect();
-            Finder::new(forms).map(|finder| (Arc::new(finder), Arc::new(with)))
+            let with = vec![Ok(Zeroizing::new(MARK.as_bytes().to_vec()))];
+            Matcher::new([key.as_bytes()]).map(|matcher| (Arc::new(matcher), Arc::new(with)))
         });
         let key = key.transpose().map_err(|why| ConfigError::value("OPENAI_API_KEY", why))?;
         let memory = Arc::new(Semaphore::new(MAX_MEMORY_KIB as usize));
@@ -123,13 +122,13 @@ impl Models {
 
     /// Takes the key out of a stream.
     pub(crate) fn scrubber(&self) -> Option<Replacer> {
-        let (finder, with) = self.key.as_ref()?;
-        Some(Replacer::new(Arc::clone(finder), Arc::clone(with), usize::MAX))
+        let (matcher, with) = self.key.as_ref()?;
+        Some(Replacer::new(Arc::clone(matcher), Arc::clone(with), usize::MAX))
     }
 
-    /// True when the bytes hold the key, in any form.
+    /// True when the bytes hold the key, in any spelling.
     pub(crate) fn holds_key(&self, bytes: &[u8]) -> bool {
-        self.key.as_ref().is_some_and(|(finder, with)| !matches!(finder.replace_all(with, bytes), Ok(None)))
+        self.key.as_ref().is_some_and(|(matcher, with)| !matches!(matcher.replace_all(with, bytes), Ok(None)))
     }
 }
 
@@ -175,5 +174,6 @@ mod tests {
         assert!(models(None, Some("ollama")).unwrap().unwrap().scrubber().is_none());
         let real = models(None, Some("sk-0123456789abc")).unwrap().unwrap();
         assert!(real.holds_key(b"x sk-0123456789abc") && !real.holds_key(b"sk-0123456789ab"));
+        assert!(real.holds_key(b"x \\u0073k%2d0123456789abc") && real.holds_key(b"c2stMDEyMzQ1\r\nNjc4OWFiYw=="));
     }
 }

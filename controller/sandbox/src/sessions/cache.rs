@@ -54,6 +54,12 @@ impl CachedSession {
 /// A call under way in a session.
 pub struct InUse(Arc<CachedSession>);
 
+impl InUse {
+    pub(crate) fn session(&self) -> &CachedSession {
+        &self.0
+    }
+}
+
 impl Drop for InUse {
     fn drop(&mut self) {
         self.0.last_used.fetch_max(now(), Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use cofferdam_contract::worker::{MAX_INFOS, WorkerSessionIds, WorkerSessionInfo};
-use cofferdam_contract::{Session, SessionId};
+use cofferdam_contract::{OrganizationId, Session, SessionId};
 use cofferdam_core::Caller;
 use cofferdam_workers::WorkerRequest;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -40,7 +40,7 @@ impl Sandboxes {
         for session in &sessions {
             by_worker.entry(session.row.worker.clone()).or_default().push(session.row.id.clone());
         }
-        let answers = stream::iter(by_worker).map(|(worker, ids)| self.ask_infos(caller, worker, ids));
+        let answers = stream::iter(by_worker).map(|(worker, ids)| self.ask_infos(&caller.organization, worker, ids));
         let answers: Vec<Vec<WorkerSessionInfo>> = answers.buffer_unordered(MAX_ASKED).try_collect().await?;
         let mut infos: HashMap<SessionId, WorkerSessionInfo> =
             answers.into_iter().flatten().map(|info| (info.id.clone(), info)).collect();
@@ -48,14 +48,14 @@ impl Sandboxes {
         Ok((shown.collect(), next))
     }
 
-    async fn ask_infos(
+    pub(super) async fn ask_infos(
         &self,
-        caller: &Caller,
+        organization: &OrganizationId,
         worker: String,
         ids: Vec<SessionId>,
     ) -> Result<Vec<WorkerSessionInfo>, Error> {
         let worker = self.workers.named(&worker)?;
-        let request = WorkerRequest::new(Method::POST, "/session-infos", &caller.organization);
+        let request = WorkerRequest::new(Method::POST, "/session-infos", organization);
         Ok(worker.ask(request.json(&WorkerSessionIds { ids })?).await?)
     }
 }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod create;
+mod leftovers;
 mod list;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use cofferdam_workers::WorkerRequest;
 use http::Method;
 
 use crate::error::is;
+use crate::whole::to_the_end;
 use crate::{Error, Sandboxes};
 
 pub use cache::InUse;
@@ -96,11 +98,16 @@ impl Sandboxes {
     ///
     /// # Errors
     /// [`Problem::not_found`], or a worker that cannot be asked now.
-    pub async fn delete_session(&self, caller: &Caller, id: &SessionId) -> Result<(), Error> {
-        let session = self.find_session(caller, id).await?;
-        self.delete_at_worker(&session.row).await?;
-        self.store.delete_sessions(std::slice::from_ref(id)).await?;
-        self.sessions.remove(id);
+    pub async fn delete_session(self: &Arc<Self>, caller: &Caller, id: &SessionId) -> Result<(), Error> {
+        let (this, session) = (Arc::clone(self), self.find_session(caller, id).await?);
+        to_the_end(async move { this.end(&session.row).await }, async {}).await
+    }
+
+    /// Ends a session: at the worker first, so that its place is taken until its state is gone.
+    pub(crate) async fn end(&self, row: &SessionRow) -> Result<(), Error> {
+        self.delete_at_worker(row).await?;
+        self.store.delete_sessions(std::slice::from_ref(&row.id)).await?;
+        self.sessions.remove(&row.id);
         Ok(())
     }
 

@@ -97,3 +97,37 @@ async fn connections_with_a_key_are_not_closed_for_a_stranger() {
     drop(second);
     assert_eq!(timeout(PATIENCE, stranger.read(&mut [0])).await.unwrap().unwrap(), 1);
 }
+
+/// The bytes of all answers until the other side closes.
+async fn all(address: std::net::SocketAddr, requests: &str) -> String {
+    let mut client = connect(address, requests).await;
+    let mut answers = Vec::new();
+    timeout(PATIENCE, client.read_to_end(&mut answers)).await.expect("a closed connection").unwrap();
+    String::from_utf8_lossy(&answers).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_second_request_hides_behind_one_that_can_be_read_in_two_ways() {
+    let (address, _stop) = serve(Bounds::for_clients()).await;
+    let second = "GET /keyed HTTP/1.1\r\nhost: a\r\n\r\n";
+    for (head, status) in [
+        ("host: a\r\ncontent-length: 6\r\ntransfer-encoding: chunked", 200),
+        ("host: a\r\ntransfer-encoding: chunked\r\ncontent-length: 6", 200),
+        ("host: a\r\nhost: b", 400),
+        ("host: a\r\nhost: a", 400),
+        ("accept: */*", 400),
+        ("host: a\r\nte: gzip", 400),
+        ("host: a\r\ntransfer-encoding: gzip, chunked", 400),
+        ("host: a\r\ncontent-length: 3\r\ncontent-length: 5", 400),
+        ("host: a\r\nx: 1\r\n folded", 400),
+    ] {
+        let body = if head.contains("transfer-encoding") { "0\r\n\r\n" } else { "" };
+        let answers = all(address, &format!("GET /keyed HTTP/1.1\r\n{head}\r\n\r\n{body}{second}")).await;
+        assert!(answers.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{head}: {answers}");
+    }
+    let old = all(address, "GET /keyed HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.0 400") || old.starts_with("HTTP/1.1 400"), "{old}");
+    let other = all(address, &format!("GET http://b/keyed HTTP/1.1\r\nhost: a\r\n\r\n{second}")).await;
+    assert!(other.starts_with("HTTP/1.1 400") && other.matches("HTTP/1.1 ").count() == 1, "{other}");
+}

@@ -6,8 +6,11 @@ use cofferdam_core::{now, now_ms};
 use sqlx::{Any, Transaction, query, query_as, query_scalar};
 
 use super::once::claim;
+use super::reads::UNSETTLED;
 use super::{AgentRow, OnceKey, OnceRow, Wanted};
 use crate::columns::signed;
+use crate::organizations::LOCAL_ENVIRONMENT;
+use crate::room::{count, take_turn};
 use crate::{Error, Store};
 
 /// A change of one agent. Nothing is written until [`commit`](Self::commit).
@@ -59,15 +62,22 @@ impl Store {
         Ok(Some(AgentChange { tx, agent }))
     }
 
-    /// Adds an agent, unless the organization has one with this id.
-    pub async fn insert_agent(&self, row: &AgentRow, once: Option<&OnceKey>) -> Result<Inserted, Error> {
-        let mut tx = self.pool.begin().await?;
+    /// Adds an agent to an environment, unless the organization has one with this id, or `max`.
+    pub async fn insert_agent(&self, row: &AgentRow, once: Option<&OnceKey>, max: u64) -> Result<Inserted, Error> {
+        let mut tx = self.begin_counted(&row.organization).await?;
         // Of two equal requests at once, the second waits for the row of the idempotency key.
         if let Some(once) = once
             && let Some(before) = claim(&mut tx, &row.organization, once, row.id.as_str(), 0).await?
         {
             tx.rollback().await?;
             return Ok(Inserted::Before(before));
+        }
+        // The server's own environment has no row in most organizations. Another one may have been deleted meanwhile.
+        let sql = "SELECT COUNT(*) FROM environments WHERE organization = $1 AND name = $2";
+        let environment = query_scalar::<_, i64>(sql).bind(row.organization.as_str()).bind(row.environment.as_str());
+        if row.environment != LOCAL_ENVIRONMENT && environment.fetch_one(&mut *tx).await? == 0 {
+            tx.rollback().await?;
+            return Ok(Inserted::NoEnvironment);
         }
         let done = query(
             "INSERT INTO agents (organization, id, name, environment, wanted, last_number, last_turn, serving, active, \
@@ -86,6 +96,10 @@ impl Store {
             tx.rollback().await?;
             return Ok(Inserted::Taken);
         }
+        if count(&mut tx, "SELECT COUNT(*) FROM agents WHERE organization = $1", &row.organization).await? > max {
+            tx.rollback().await?;
+            return Ok(Inserted::Full);
+        }
         tx.commit().await?;
         Ok(Inserted::Done)
     }
@@ -97,11 +111,21 @@ pub enum Inserted {
     Done,
     /// The id is taken.
     Taken,
+    /// There are as many as are allowed.
+    Full,
+    /// Its environment does not exist.
+    NoEnvironment,
     /// The idempotency key was used before.
     Before(OnceRow),
 }
 
 impl AgentChange {
+    /// The number of the organization's deployments in progress. No other change begins one until this one ends.
+    pub async fn count_unsettled(&mut self) -> Result<u64, Error> {
+        take_turn(&mut self.tx, &self.agent.organization).await?;
+        count(&mut self.tx, UNSETTLED, &self.agent.organization).await
+    }
+
     /// Records the idempotency key of this request. Returns the outcome of an earlier request with the same key.
     pub async fn once(&mut self, once: &OnceKey, number: u64) -> Result<Option<OnceRow>, Error> {
         claim(&mut self.tx, &self.agent.organization, once, self.agent.id.as_str(), number).await

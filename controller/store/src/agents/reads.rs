@@ -9,6 +9,10 @@ use super::{AgentRow, DeploymentRow, EventRow};
 use crate::columns::{signed, unsigned};
 use crate::{Error, Store};
 
+/// Counts the deployments in progress of the organization `$1`.
+pub(super) const UNSETTLED: &str = "SELECT COUNT(*) FROM deployments WHERE live = 1 AND organization = $1 \
+                                    AND state IN ('Uploading', 'Pushing', 'Applying', 'Starting')";
+
 impl Store {
     pub async fn agent(&self, organization: &OrganizationId, id: &AgentId) -> Result<Option<AgentRow>, Error> {
         let query = query_as("SELECT * FROM agents WHERE organization = $1 AND id = $2");
@@ -22,18 +26,10 @@ impl Store {
         Ok(query.fetch_all(&self.pool).await?)
     }
 
-    pub async fn count_agents(&self, organization: &OrganizationId) -> Result<u64, Error> {
-        let count = query_scalar("SELECT COUNT(*) FROM agents WHERE organization = $1");
-        Ok(unsigned(count.bind(organization.as_str()).fetch_one(&self.pool).await?))
-    }
-
-    /// The number of an organization's deployments in progress.
+    /// The number of an organization's deployments in progress. Others may begin at any time: only
+    /// [`AgentChange::count_unsettled`](super::AgentChange::count_unsettled) is a reason to begin one.
     pub async fn count_unsettled(&self, organization: &OrganizationId) -> Result<u64, Error> {
-        let count = query_scalar(
-            "SELECT COUNT(*) FROM deployments WHERE live = 1 AND organization = $1 \
-             AND state IN ('Uploading', 'Pushing', 'Applying', 'Starting')",
-        );
-        Ok(unsigned(count.bind(organization.as_str()).fetch_one(&self.pool).await?))
+        Ok(unsigned(query_scalar(UNSETTLED).bind(organization.as_str()).fetch_one(&self.pool).await?))
     }
 
     pub async fn deployment_by_id(&self, id: &DeploymentId) -> Result<Option<DeploymentRow>, Error> {

@@ -2,9 +2,9 @@
 
 use cofferdam_contract::OrganizationId;
 use sqlx::any::AnyRow;
-use sqlx::{FromRow, Row, query, query_as, query_scalar};
+use sqlx::{FromRow, Row, query, query_as};
 
-use crate::columns::unsigned;
+use crate::room::count;
 use crate::{Error, Store};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Store {
         delete: &[String],
         limit: u64,
     ) -> Result<bool, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin_counted(organization).await?;
         for name in delete {
             query("DELETE FROM agent_variables WHERE organization = $1 AND name = $2")
                 .bind(organization.as_str())
@@ -51,9 +51,8 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         }
-        let count = query_scalar("SELECT COUNT(*) FROM agent_variables WHERE organization = $1");
-        let count = unsigned(count.bind(organization.as_str()).fetch_one(&mut *tx).await?);
-        if count > limit && !set.is_empty() {
+        let all = "SELECT COUNT(*) FROM agent_variables WHERE organization = $1";
+        if !set.is_empty() && count(&mut tx, all, organization).await? > limit {
             tx.rollback().await?;
             return Ok(false);
         }

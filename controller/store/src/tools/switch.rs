@@ -9,6 +9,7 @@ use super::ToolVersionRow;
 use crate::columns::json;
 use crate::folders::drop_folder;
 use crate::keyvalue::{Namespace, drop_values};
+use crate::room::count;
 use crate::{Error, Store};
 
 /// The number of versions of a tool that are kept, including the one that serves.
@@ -23,14 +24,22 @@ pub enum Switched {
     Collision { name: String, tool: String },
     /// There is no such tool or version.
     Missing,
+    /// There are as many tools as are allowed.
+    Full,
 }
 
 impl Store {
-    /// Adds a version and switches to it. `names` are the function names that MCP clients see.
-    pub async fn deploy_tool(&self, row: &ToolVersionRow, names: &[String]) -> Result<Switched, Error> {
+    /// Adds a version and switches to it, unless it is a new tool's and the organization has `max` tools. `names` are
+    /// the function names that MCP clients see.
+    pub async fn deploy_tool(&self, row: &ToolVersionRow, names: &[String], max: u64) -> Result<Switched, Error> {
         let mut change = ToolChange::begin(self, &row.organization, &row.tool).await?;
         let made = !change.exists().await?;
         if made {
+            let all = "SELECT COUNT(*) FROM tools WHERE organization = $1";
+            if count(&mut change.tx, all, &row.organization).await? >= max {
+                change.tx.rollback().await?;
+                return Ok(Switched::Full);
+            }
             change.create().await?;
         }
         if let Some((name, tool)) = change.take_names(names).await? {

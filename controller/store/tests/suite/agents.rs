@@ -12,7 +12,7 @@ fn id() -> AgentId {
     AgentId::parse("hello").unwrap()
 }
 
-fn agent() -> AgentRow {
+pub(crate) fn agent() -> AgentRow {
     AgentRow {
         organization: organization(),
         id: id(),
@@ -31,7 +31,7 @@ fn agent() -> AgentRow {
     }
 }
 
-fn deployment(id: &str) -> DeploymentRow {
+pub(crate) fn deployment(id: &str) -> DeploymentRow {
     DeploymentRow {
         id: DeploymentId::parse(id).unwrap(),
         organization: organization(),
@@ -68,7 +68,7 @@ async fn change(store: &Store) -> AgentChange {
 
 /// An agent with one deployment, of which an event was recorded.
 async fn create(store: &Store) {
-    assert_eq!(store.insert_agent(&agent(), None).await.unwrap(), Inserted::Done);
+    assert_eq!(store.insert_agent(&agent(), None, 10).await.unwrap(), Inserted::Done);
     let mut change = change(store).await;
     let mut row = deployment("dep_first");
     change.insert(&mut row, Some("v1.x.y")).await.unwrap();
@@ -152,7 +152,7 @@ async fn history_is_bounded() {
         assert_eq!(events.last().unwrap().state, State::Failed);
         // Nothing is left of a deleted agent.
         self::change(store).await.delete_agent().await.unwrap();
-        assert_eq!(store.count_agents(&organization()).await.unwrap(), 0);
+        assert_eq!(store.agents(&organization(), "", 9).await.unwrap().len(), 0);
         assert_eq!(store.deployment_by_id(&row.id).await.unwrap(), None);
     })
     .await;
@@ -162,11 +162,11 @@ async fn history_is_bounded() {
 async fn an_idempotency_key_is_used_once() {
     on_each(async |_, store| {
         let key = OnceKey { name: "k".into(), request: "r1".into() };
-        assert_eq!(store.insert_agent(&agent(), Some(&key)).await.unwrap(), Inserted::Done);
+        assert_eq!(store.insert_agent(&agent(), Some(&key), 10).await.unwrap(), Inserted::Done);
         let before = OnceRow { request: "r1".into(), agent: "hello".into(), number: 0 };
         let other = OnceKey { request: "r2".into(), ..key.clone() };
-        assert_eq!(store.insert_agent(&agent(), Some(&other)).await.unwrap(), Inserted::Before(before.clone()));
-        assert_eq!(store.insert_agent(&agent(), None).await.unwrap(), Inserted::Taken);
+        assert_eq!(store.insert_agent(&agent(), Some(&other), 10).await.unwrap(), Inserted::Before(before.clone()));
+        assert_eq!(store.insert_agent(&agent(), None, 10).await.unwrap(), Inserted::Taken);
         assert_eq!(store.once(&organization(), "k").await.unwrap(), Some(before));
         let mut change = change(store).await;
         let key = OnceKey { name: "l".into(), request: "r3".into() };

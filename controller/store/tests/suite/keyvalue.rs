@@ -6,7 +6,7 @@ use cofferdam_store::{KeyValueError, Namespace, Store};
 use super::{on_each, organization};
 
 async fn deploy(store: &Store, tool: &str) {
-    store.deploy_tool(&super::tools::row(tool, "sha256:1"), &[tool.to_owned()]).await.unwrap();
+    store.deploy_tool(&super::tools::row(tool, "sha256:1"), &[tool.to_owned()], 10).await.unwrap();
 }
 
 #[tokio::test]

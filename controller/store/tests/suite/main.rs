@@ -4,6 +4,7 @@
 mod agents;
 mod connect;
 mod keyvalue;
+mod limits;
 mod logs;
 mod records;
 mod tools;

@@ -33,7 +33,7 @@ pub(crate) fn row(tool: &str, digest: &str) -> ToolVersionRow {
 }
 
 async fn deploy(store: &Store, tool: &str, digest: &str, names: &[&str]) -> Switched {
-    store.deploy_tool(&row(tool, digest), &owned(names)).await.unwrap()
+    store.deploy_tool(&row(tool, digest), &owned(names), 10).await.unwrap()
 }
 
 fn owned(names: &[&str]) -> Vec<String> {

@@ -32,7 +32,7 @@ async fn tool(rig: &Rig, name: &str) {
         created_at: 1,
         current: false,
     };
-    assert!(matches!(rig.app.store.deploy_tool(&row, &[]).await.unwrap(), Switched::Done { .. }));
+    assert!(matches!(rig.app.store.deploy_tool(&row, &[], 10).await.unwrap(), Switched::Done { .. }));
 }
 
 fn admit(rig: &Rig, name: Option<&str>, grants: Value) -> Admitted {

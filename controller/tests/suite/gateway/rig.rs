@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-pub(super) const ADMIN: &str = "an-admin-key-for-tests";
+pub(super) const ADMIN: &str = "an-admin-key-for-these-tests";
 /// A policy that allows loopback, and secrets over plain HTTP there.
 pub(super) const LOOPBACK: &str =
     "version: \"1.0\"\nnetwork:\n  private: [127.0.0.0/8]\nsecrets:\n  plain_http: true\n";

@@ -30,11 +30,11 @@ async fn a_value_goes_in_and_does_not_come_out() {
     assert_eq!(value.value.as_str(), VALUE);
     let mut bent = row.clone();
     bent.hosts = "[\"evil.example\"]".into();
-    rig.app.store.put_secret(&bent).await.unwrap();
+    rig.app.store.put_secret(&bent, 10).await.unwrap();
     assert!(rig.app.secrets.open(&organization, "api-key").await.is_err());
     let mut moved = row.clone();
     moved.name = "moved".into();
-    rig.app.store.put_secret(&moved).await.unwrap();
+    rig.app.store.put_secret(&moved, 10).await.unwrap();
     assert!(rig.app.secrets.open(&organization, "moved").await.is_err());
     assert_eq!(rig.api(ADMIN, "DELETE", "/v1/secrets/api-key", None).await.status, 204);
     assert_eq!(rig.api(ADMIN, "DELETE", "/v1/secrets/api-key", None).await.status, 404);
@@ -55,7 +55,7 @@ async fn what_cannot_be_is_refused_and_never_repeated() {
         ("a", json!({"value": VALUE, "hosts": ["https://a.example"]}), 422),
         ("a", json!({"value": "abc", "hosts": ["a.example"]}), 422),
         ("a", json!({"value": "     ", "hosts": ["a.example"]}), 422),
-        ("a", json!({"value": "horse\u{0}horse", "hosts": ["a.example"]}), 422),
+        ("a", json!({"value": "horse\u{0}horse", "hosts": ["a.example"]}), 400),
         ("a", json!({"value": long, "hosts": ["a.example"]}), 422),
         ("a%20b", json!({"value": VALUE, "hosts": ["a.example"]}), 422),
         ("a%2Fb", json!({"value": VALUE, "hosts": ["a.example"]}), 422),

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) const ADMIN: &str = "an-admin-key-for-tests";
+pub(crate) const ADMIN: &str = "an-admin-key-for-these-tests";
 
 pub(crate) struct TestApp {
     pub app: Arc<Controller>,

@@ -106,3 +106,48 @@ fn everything_is_given_back() {
     let tight = Arc::new(Base { mounts: base.mounts.clone(), budget: Budget::new(100), clock: base.clock.clone() });
     assert_eq!(Vfs::new(tight, QUOTA).err(), Some(FsError::NoSpace));
 }
+
+#[test]
+fn names_and_targets_count_and_are_given_back() {
+    let base = base();
+    let vfs = Vfs::new(base.clone(), QUOTA_BIG).unwrap();
+    let root = vfs.root();
+    let empty = base.budget.used();
+    let long = |number: usize| format!("tmp/{number:0>255}");
+    for number in 0..50 {
+        root.symlink(&"t".repeat(4_096), &long(number)).unwrap();
+    }
+    assert!(base.budget.used() >= empty + 50 * (4_096 + 255), "{}", base.budget.used());
+    let used = base.budget.used();
+    root.rename(&long(0), &root, "tmp/a").unwrap();
+    assert_eq!(base.budget.used(), used - 254);
+    root.rename("tmp/a", &root, &long(0)).unwrap();
+    assert_eq!(base.budget.used(), used);
+    root.create_folder("tmp/d").unwrap();
+    let before = base.budget.used();
+    assert_eq!(root.rename("tmp/d", &root, &long(1)), Err(FsError::NotFolder));
+    assert_eq!(base.budget.used(), before, "a move that failed takes nothing");
+    root.rename(&long(2), &root, &long(3)).unwrap();
+    assert_eq!(base.budget.used(), before - 512 - 4_096 - 255, "what was replaced is given back");
+    let fork = vfs.fork(QUOTA_BIG).unwrap();
+    drop(fork);
+    let mut archive = Vec::new();
+    vfs.to_archive(&mut archive).unwrap();
+    let counted = base.budget.used() - 2 * 512;
+    let copy = Vfs::from_archive(base.clone(), QUOTA_BIG, &archive[..]).unwrap();
+    assert_eq!(base.budget.used(), 2 * (counted + 2 * 512), "what is read back counts as much");
+    drop(copy);
+    root.remove_folder("tmp/d").unwrap();
+    for number in (0..50).filter(|number| *number != 2) {
+        root.unlink(&long(number)).unwrap();
+    }
+    assert_eq!(base.budget.used(), empty);
+
+    let tight = Arc::new(Base { mounts: base.mounts.clone(), budget: Budget::new(2_100), clock: base.clock.clone() });
+    let vfs = Vfs::new(tight.clone(), QUOTA).unwrap();
+    assert_eq!(vfs.root().symlink(&"t".repeat(1_000), "tmp/l"), Err(FsError::NoSpace));
+    vfs.root().symlink("t", "tmp/l").unwrap();
+    assert_eq!(vfs.root().rename("tmp/l", &vfs.root(), &long(255)).err(), None);
+    assert_eq!(vfs.root().symlink("t", "tmp/m"), Err(FsError::NoSpace));
+    assert!(tight.budget.used() <= 2_100);
+}

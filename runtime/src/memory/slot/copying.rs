@@ -1,13 +1,12 @@
 //! Copies a memory's modified pages: finds them, writes them as a delta, and applies deltas to other slots.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::sync::Arc;
 
 use super::{PAGE, Slot};
 use crate::files;
-use crate::memory::delta::{Delta, Run, outside};
+use crate::memory::delta::{Delta, Pages, Run, outside};
 use crate::memory::{sys, vectored};
 
 /// Runs of at least this many bytes are mapped back over the memory that they were noted from. Shorter ones are the
@@ -18,6 +17,20 @@ const MAX_PIECES: usize = 24;
 /// Whole files of earlier deltas are kept for the parts still used. This many bytes, plus twice the used ones, are
 /// tolerated.
 const HELD_BYTES: u64 = 4 << 20;
+
+/// The changes of a memory since its last note.
+pub struct Changes {
+    changed: Vec<(usize, usize)>,
+    /// Parts of earlier notes that are as they were.
+    kept: Vec<Run>,
+}
+
+impl Changes {
+    /// The bytes that a note of them writes.
+    pub fn bytes(&self) -> u64 {
+        self.changed.iter().map(|(from, to)| (to - from) as u64).sum()
+    }
+}
 
 impl Slot {
     /// The pages that differ from the image. Requires the memory at rest, like [`Slot::with_bytes`].
@@ -32,19 +45,22 @@ impl Slot {
         self.with_bytes(at_rest, |now| refine(runs, now, image.as_ref().map_or(&[][..], |i| i.bytes())))
     }
 
-    /// Notes the current memory for this process. Changes since the last note go into the empty `file`; the rest stays
-    /// where it is. Also returns the number of bytes written.
-    pub fn note<T>(&self, at_rest: &mut T, file: File) -> io::Result<(Delta, usize)> {
+    /// Finds the changes since the last note, for [`Slot::note`]. The memory must stay at rest until then.
+    pub fn changes<T>(&self, at_rest: &mut T) -> io::Result<Changes> {
         let private = self.private_below(self.size())?;
         let mut kept = outside(&self.overlay(), &private);
         let mut changed = private;
         if is_wasteful(&self.overlay(), &kept)? {
             changed.extend(kept.drain(..).map(|run| (run.offset, run.end())));
         }
-        let changed = self.refined(at_rest, changed);
-        let written = changed.iter().map(|(from, to)| to - from).sum();
-        let delta = self.with_bytes(at_rest, |memory| Delta::note(file, memory, &changed, kept))?;
-        Ok((delta, written))
+        Ok(Changes { changed: self.refined(at_rest, changed), kept })
+    }
+
+    /// Notes the current memory for this process. Changes since the last note go into the empty file; the rest stays
+    /// where it is.
+    pub fn note<T>(&self, at_rest: &mut T, changes: Changes, file: impl Into<Pages>) -> io::Result<Delta> {
+        let Changes { changed, kept } = changes;
+        self.with_bytes(at_rest, |memory| Delta::note(file.into(), memory, &changed, kept))
     }
 
     /// Maps the long runs of the note just made over the memory, which holds the same bytes. From then on they are

@@ -96,7 +96,9 @@ fn growth_stops_at_the_capacity() {
 /// Notes the memory of `slot`, and checks that both the note and a suspended file restore it.
 fn noted(slot: &Slot, image: &Arc<Image>) -> (Delta, usize) {
     let expected = slot.with_bytes(&mut (), <[u8]>::to_vec);
-    let (note, written) = slot.note(&mut (), tempfile::tempfile().unwrap()).unwrap();
+    let changes = slot.changes(&mut ()).unwrap();
+    let written = usize::try_from(changes.bytes()).unwrap();
+    let note = slot.note(&mut (), changes, tempfile::tempfile().unwrap()).unwrap();
     slot.settle(&mut (), &note).unwrap();
     assert!(slot.with_bytes(&mut (), |bytes| bytes == expected), "noting changed the memory");
     let mut file = tempfile::tempfile().unwrap();

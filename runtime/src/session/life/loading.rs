@@ -43,7 +43,7 @@ pub(in crate::session) fn load_from(
         ));
         return Err(Unloadable::Other(problem.into()));
     }
-    let read = folder.read(&meta.id, place.kernel.base(), place.quota(&meta.limits));
+    let read = folder.read(&meta.id, place.kernel.base(), place.quota(&meta.limits), place.notes);
     let (stored_meta, stored) = read.map_err(|error| unloadable(error, &meta.id, folder, about))?;
     meta.warnings = stored_meta.warnings;
     Ok(Dormant { delta: Arc::new(stored.delta), vfs: stored.vfs, uptime: Duration::from_micros(stored_meta.uptime_us) })
@@ -58,8 +58,9 @@ pub(in crate::session) fn unloadable(
 ) -> Unloadable {
     match error {
         ReadError::Damaged { part, source } => {
-            tracing::error!(session = %id, %part, %source, "{about} is damaged; set aside");
-            folder.set_aside(id);
+            let kept = folder.set_aside(id);
+            let path = kept.as_deref().map_or_else(|| "deleted".into(), |path| path.display().to_string());
+            tracing::error!(session = %id, %part, %source, path, "{about} is damaged; set aside");
             let why = format!(
                 "{about} is damaged and cannot be restored: the bytes of its {part} are not those that were written"
             );

@@ -62,6 +62,10 @@ impl Sessions {
 
     /// Ends a session. A running one ends after its run. Its id is free at once.
     pub(crate) fn remove(self: &Arc<Self>, id: &SessionId, organization: &OrganizationId) -> Result<(), Problem> {
+        if self.unstrand(id, organization) {
+            self.folder.remove(id);
+            return Ok(());
+        }
         let session = self.find(id, organization)?;
         self.table().remove(id);
         self.folder.remove(id);

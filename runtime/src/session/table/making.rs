@@ -28,7 +28,7 @@ impl Sessions {
         request: WorkerSession,
         from: NewSession,
     ) -> Result<WorkerSessionInfo, Error> {
-        self.check_room(1)?;
+        let mut room = self.reserve(1)?;
         let kernel = self.kernel(request.language.kernel())?;
         let mut meta = Meta {
             id: request.id,
@@ -50,7 +50,8 @@ impl Sessions {
             NewSession::Snapshot(key) => Life::of_copy(self.read_snapshot(&place, organization, &key, &mut meta)?),
         };
         let info = meta.info(life.state());
-        self.insert(meta, life, kernel);
+        self.put(meta, life, kernel, Some(&mut room));
+        drop(room);
         self.make_room();
         Ok(info)
     }
@@ -86,13 +87,13 @@ impl Sessions {
     ) -> Result<Vec<WorkerSessionInfo>, Error> {
         let infos = self
             .with(id, organization, move |sessions, held| {
-                sessions.check_room(ids.len())?;
+                let mut room = sessions.reserve(ids.len())?;
                 let kernel = Arc::clone(&held.session.kernel);
                 let place = sessions.place(&kernel);
                 let Inner { life, meta } = &mut *held.inner;
                 let (first, warnings) = life.copy(&place, meta)?;
                 let mut first = Life::of_copy(first);
-                let mut infos = Vec::with_capacity(ids.len());
+                let mut copies = Vec::with_capacity(ids.len());
                 for id in ids {
                     let (copy, _) = first.copy(&place, meta)?;
                     let copied = Meta {
@@ -102,8 +103,12 @@ impl Sessions {
                         warnings: warnings.clone(),
                         ..meta.clone()
                     };
-                    infos.push(copied.info(SessionState::Live));
-                    sessions.insert(copied, Life::of_copy(copy), Arc::clone(&kernel));
+                    copies.push((copied, Life::of_copy(copy)));
+                }
+                // All of them or none.
+                let infos = copies.iter().map(|(copied, _)| copied.info(SessionState::Live)).collect();
+                for (copied, life) in copies {
+                    sessions.put(copied, life, Arc::clone(&kernel), Some(&mut room));
                 }
                 Ok(infos)
             })

@@ -1,11 +1,12 @@
 //! The sessions of a worker: their owners, kernels and metadata.
 //!
-//! Submodules: `held` (one run at a time), `making`, `calls`, `noting` and `tending`.
+//! Submodules: `held` (one run at a time), `making`, `room`, `calls`, `noting` and `tending`.
 
 mod calls;
 mod held;
 mod making;
 mod noting;
+mod room;
 mod tending;
 
 use std::collections::HashMap;
@@ -20,11 +21,13 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
 use super::disk::{Meta, StateFolder};
+use super::ledger::Ledger;
 use super::life::{Life, Place};
 use crate::error::Error;
 use crate::kernel::Kernel;
 pub(crate) use held::Held;
 pub(crate) use making::NewSession;
+use room::Room;
 
 pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -58,7 +61,14 @@ pub(crate) struct Sessions {
     open_files: u64,
     max_live: usize,
     max_sessions: usize,
-    checkpoint_bytes: Arc<AtomicU64>,
+    /// Places of sessions that are being made. Changed while the table is locked.
+    making: AtomicUsize,
+    notes: Arc<Ledger>,
+    checkpoints: Arc<Ledger>,
+    /// The last warning that there is no room for idle sessions, in Unix seconds.
+    told_full: AtomicU64,
+    /// Suspended sessions whose kernel is not installed.
+    stranded: Mutex<HashMap<SessionId, OrganizationId>>,
     /// The runtime for work after the end of a call.
     background: Handle,
 }
@@ -85,15 +95,20 @@ impl Sessions {
             open_files: config.open_files,
             max_live: config.max_live_sessions,
             max_sessions: config.max_sessions,
-            checkpoint_bytes: Arc::default(),
+            making: AtomicUsize::default(),
+            notes: Ledger::new(config.state_budget_bytes),
+            checkpoints: Ledger::new(noting::MAX_CHECKPOINTS),
+            told_full: AtomicU64::default(),
+            stranded: Mutex::default(),
             background,
         };
         for meta in suspended {
             match sessions.kernel(meta.language.kernel()) {
-                Ok(kernel) => {
-                    sessions.insert(meta, Life::Suspended, kernel);
+                Ok(kernel) => sessions.put(meta, Life::Suspended, kernel, None),
+                Err(_) => {
+                    tracing::warn!(session = %meta.id, "its kernel is not installed; left on disk");
+                    sessions.stranded.lock().insert(meta.id, meta.organization);
                 }
-                Err(_) => tracing::warn!(session = %meta.id, "its kernel is not installed; left on disk"),
             }
         }
         Ok(sessions)
@@ -108,7 +123,8 @@ impl Sessions {
         self.table.lock()
     }
 
-    fn insert(&self, meta: Meta, life: Life, kernel: Arc<Kernel>) -> Arc<Session> {
+    /// Adds a session, which takes one of the places that were reserved.
+    fn put(&self, meta: Meta, life: Life, kernel: Arc<Kernel>, room: Option<&mut Room<'_>>) {
         let session = Arc::new(Session {
             id: meta.id.clone(),
             organization: meta.organization.clone(),
@@ -121,18 +137,39 @@ impl Sessions {
             last_used: AtomicU64::new(meta.last_used_at),
             inner: Arc::new(tokio::sync::Mutex::new(Inner { life, meta })),
         });
-        self.table().insert(session.id.clone(), Arc::clone(&session));
-        session
+        let mut table = self.table();
+        table.insert(session.id.clone(), session);
+        if let Some(room) = room {
+            room.used_one();
+        }
     }
 
     fn place<'a>(&'a self, kernel: &'a Arc<Kernel>) -> Place<'a> {
-        Place { kernel, folder: &self.folder, open_files: self.open_files, noted: &self.checkpoint_bytes }
+        Place {
+            kernel,
+            folder: &self.folder,
+            open_files: self.open_files,
+            notes: &self.notes,
+            checkpoints: &self.checkpoints,
+        }
     }
 
     /// A session of the organization. Sessions of others are not found.
     pub(crate) fn find(&self, id: &SessionId, organization: &OrganizationId) -> Result<Arc<Session>, Problem> {
         let found = self.table().get(id).cloned();
-        found.filter(|session| session.organization == *organization).ok_or_else(not_found)
+        found.filter(|session| session.organization == *organization).ok_or_else(|| {
+            if self.stranded.lock().get(id).is_some_and(|owner| owner == organization) {
+                return Problem::kernel_changed("this worker does not have the session's kernel any more");
+            }
+            not_found()
+        })
+    }
+
+    /// Forgets a suspended session whose kernel is not installed. Returns whether there was one.
+    fn unstrand(&self, id: &SessionId, organization: &OrganizationId) -> bool {
+        let mut stranded = self.stranded.lock();
+        let own = stranded.get(id).is_some_and(|owner| owner == organization);
+        own && stranded.remove(id).is_some()
     }
 
     /// The numbers of live and suspended sessions.
@@ -144,17 +181,6 @@ impl Sessions {
 
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.folder.used() + self.snapshots.used()
-    }
-
-    fn check_room(&self, more: usize) -> Result<(), Problem> {
-        let held = self.table().len();
-        if held + more > self.max_sessions {
-            return Err(Problem::overloaded(format!(
-                "this worker holds {held} sessions, and the maximum is {}; delete some",
-                self.max_sessions
-            )));
-        }
-        Ok(())
     }
 
     /// A session's metadata. Does not wait for a run in it.

@@ -1,7 +1,6 @@
 //! Checkpoints of idle sessions: the states that they return to when a run must be stopped.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -12,7 +11,7 @@ use super::{Inner, Session, Sessions};
 const IDLE_BEFORE_NOTING: Duration = Duration::from_millis(10);
 /// The largest state to checkpoint, in bytes, and the most bytes of all checkpoints together.
 const MAX_CHECKPOINT: u64 = 64 << 20;
-const MAX_CHECKPOINTS: u64 = 8 << 30;
+pub(super) const MAX_CHECKPOINTS: u64 = 8 << 30;
 
 impl Sessions {
     /// Checkpoints a session that has had a run, once it is idle.
@@ -20,7 +19,7 @@ impl Sessions {
         let sessions = Arc::clone(self);
         self.background.spawn(async move {
             tokio::time::sleep(IDLE_BEFORE_NOTING).await;
-            if sessions.checkpoint_bytes.load(Ordering::Relaxed) > MAX_CHECKPOINTS {
+            if sessions.checkpoints.used() >= MAX_CHECKPOINTS {
                 return;
             }
             let Ok(mut inner) = Arc::clone(&session.inner).try_lock_owned() else { return };

@@ -9,6 +9,9 @@ use super::held::{BUSY_TIMEOUT, Held};
 use super::{Session, Sessions, unix_now};
 use crate::session::life::Life;
 
+/// The time between two warnings that there is no room, in seconds.
+const MIN_TOLD_S: u64 = 60;
+
 impl Sessions {
     pub(super) fn make_room_later(self: &Arc<Self>) {
         let sessions = Arc::clone(self);
@@ -22,13 +25,16 @@ impl Sessions {
         let Some(over) = live.len().checked_sub(self.max_live).filter(|over| *over > 0) else { return };
         live.sort_by_key(|session| session.last_used.load(Ordering::Relaxed));
         for session in live.into_iter().take(over) {
-            self.suspend_idle(&session);
+            if !self.suspend_idle(&session) {
+                return;
+            }
         }
     }
 
     /// Suspends sessions idle for `idle_s` seconds, and ends expired ones. Called regularly.
     pub(crate) fn tend(self: &Arc<Self>, idle_s: u64) {
         let now = unix_now();
+        let mut room = true;
         let all: Vec<_> = self.table().values().cloned().collect();
         for session in all {
             let Ok(inner) = Arc::clone(&session.inner).try_lock_owned() else { continue };
@@ -37,8 +43,8 @@ impl Sessions {
             drop(inner);
             if over {
                 let _ = self.remove(&session.id, &session.organization);
-            } else if session.live.load(Ordering::Relaxed) && now >= last_used.saturating_add(idle_s) {
-                self.suspend_idle(&session);
+            } else if room && session.live.load(Ordering::Relaxed) && now >= last_used.saturating_add(idle_s) {
+                room = self.suspend_idle(&session);
             }
         }
         self.sweep();
@@ -52,13 +58,21 @@ impl Sessions {
         self.snapshots.sweep();
     }
 
-    fn suspend_idle(&self, session: &Arc<Session>) {
-        let Ok(inner) = Arc::clone(&session.inner).try_lock_owned() else { return };
+    /// Returns false if there is no room for it. It stays live then, and others need not be tried.
+    fn suspend_idle(&self, session: &Arc<Session>) -> bool {
+        let Ok(inner) = Arc::clone(&session.inner).try_lock_owned() else { return true };
         let mut held = Held { session: Arc::clone(session), inner };
-        if let Err(error) = held.suspend(self) {
-            tracing::warn!(session = %session.id, %error, "an idle session could not be suspended");
-        }
+        let suspended = held.suspend(self);
         held.settle();
+        let Err(error) = suspended else { return true };
+        let room = !matches!(error.to_problem().kind(), "overloaded" | "storage-full");
+        let now = unix_now();
+        // Where there is no room, each second would say so.
+        if room || now >= self.told_full.load(Ordering::Relaxed).saturating_add(MIN_TOLD_S) {
+            self.told_full.store(now, Ordering::Relaxed);
+            tracing::warn!(session = %session.id, %error, "an idle session could not be suspended; it stays live");
+        }
+        room
     }
 
     /// Suspends every live session before the worker ends. Returns the number of failures.
