@@ -17,7 +17,8 @@ use serde::Serialize;
 use crate::guest::{Bounds, Guest, TurnEnd, TurnUsage};
 use crate::kernel::Kernel;
 use crate::outbound;
-use crate::recorder::{EventQueue, OverBudget, Record, Recorder, Stream};
+use crate::events::EventQueue;
+use crate::recorder::{OverBudget, Record, Recorder, Stream};
 
 /// An admitted run.
 pub struct Job {

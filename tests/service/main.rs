@@ -15,6 +15,7 @@ mod remote;
 mod replaced;
 mod tools;
 mod traces;
+mod unread;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

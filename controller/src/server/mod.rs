@@ -6,7 +6,6 @@ mod folder;
 mod keep_going;
 mod loops;
 mod open_files;
-mod progress;
 mod serve;
 mod signals;
 mod strangers;

@@ -37,7 +37,7 @@ use crate::engine::{TOOL_STACK, start_ticker, tool_engine};
 use crate::error::Error;
 use crate::uplink::Uplinks;
 use crate::worker::admission::Admission;
-use crate::worker::unsent::Unsent;
+use crate::unsent::Unsent;
 use crate::worker::{raise_open_files, serve_until_told, watch};
 use components::Components;
 pub use config::ToolWorkerConfig;

@@ -9,11 +9,9 @@ mod file_answer;
 pub(crate) mod lanes;
 mod life_mark;
 mod metrics;
-mod progress;
 pub(crate) mod routes;
 mod runs;
 mod sessions;
-pub(crate) mod unsent;
 pub(crate) mod watch;
 
 use std::os::unix::net::UnixListener;
@@ -41,7 +39,7 @@ use admission::Admission;
 pub use config::WorkerConfig;
 use life_mark::LifeMark;
 use metrics::Metrics;
-use unsent::Unsent;
+use crate::unsent::Unsent;
 
 /// The stack of a thread that runs guests: the guest's own, plus what host functions need.
 const THREAD_STACK: usize = crate::engine::GUEST_STACK + (8 << 20);
