@@ -10,7 +10,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use cofferdam_contract::tool::{MAX_ARGUMENTS_BYTES, MAX_RESULT_BYTES};
 use cofferdam_contract::uplink::{
-    GrantedTool, MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES, METHOD_HEADER, REFUSED_HEADER, RESERVED_PREFIX, RefusedBy, URL_HEADER,
+    GrantedTool, MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES, METHOD_HEADER, REFUSED_HEADER, RESERVED_PREFIX,
+    RefusedBy, URL_HEADER,
 };
 use cofferdam_contract::{Problem, ToolOutcome};
 use cofferdam_host_api::gateway::{GatewayBody, GatewayError, GatewayHandle};

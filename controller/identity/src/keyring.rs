@@ -51,7 +51,8 @@ impl Keyring {
     /// # Errors
     /// The store cannot be read.
     pub async fn load(store: Store) -> Result<Self, Error> {
-        let keyring = Self { store, known: RwLock::default(), watched: Mutex::default(), changing: AsyncMutex::new(()) };
+        let keyring =
+            Self { store, known: RwLock::default(), watched: Mutex::default(), changing: AsyncMutex::new(()) };
         keyring.refresh().await?;
         Ok(keyring)
     }

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cofferdam_contract::uplink::{CONNECT_TIMEOUT_HEADER, MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES, METHOD_HEADER, URL_HEADER};
+use cofferdam_contract::uplink::{
+    CONNECT_TIMEOUT_HEADER, MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES, METHOD_HEADER, URL_HEADER,
+};
 use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Empty};
 use wasmtime::component::Resource;

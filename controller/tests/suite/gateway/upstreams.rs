@@ -95,9 +95,8 @@ async fn a_body_never_becomes_a_request() {
     let rig = Rig::new().await;
     let server = Server::without_bodies().await;
     rig.secret("key", "the-real-value", &[&server.host()]).await;
-    let smuggled = |token: &Admitted| {
-        format!("DELETE /admin HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", token.env["KEY"])
-    };
+    let smuggled =
+        |token: &Admitted| format!("DELETE /admin HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n", token.env["KEY"]);
     for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
         let token = rig.admit(with_bodies(&server, &[]));
         let body = smuggled(&token);
