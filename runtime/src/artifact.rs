@@ -1,7 +1,8 @@
 //! The artifact cache: native code and images on disk, by content. The only place that deserializes native code.
 //!
 //! A key covers the digest of the compiled content, the engine's compatibility hash and the CPU, so code for another
-//! build or machine is never loaded. The folder is private (0700). The process that runs guests only reads it.
+//! build or machine is never loaded. The folder is private: 0700, or 0711 where workers have a user of their own. The
+//! process that runs guests only reads it.
 #![allow(unsafe_code)] // reason: deserializing native code is unsafe; this is the one place that may
 
 use std::fs::{self, DirBuilder, File};
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::confine::own_user;
 use crate::error::KernelError;
 use crate::sums;
 
@@ -100,6 +102,27 @@ impl ArtifactCache {
         let folder = path.parent().unwrap_or(&self.folder);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| KernelError::io(folder, e))?;
         Ok(folder.to_owned())
+    }
+
+    /// Makes components accessible to the own user of the processes that compile and run them, and this folder the working
+    /// folder if this process will be that user. Returns the folder's path from now on.
+    pub(crate) fn for_own_user(&self) -> Result<PathBuf, KernelError> {
+        let fail = |e| KernelError::io(&self.folder, e);
+        let folder = own_user::work_in(&self.folder).map_err(fail)?;
+        let components = folder.join(COMPONENTS);
+        DirBuilder::new().recursive(true).mode(0o700).create(&components).map_err(fail)?;
+        own_user::let_through(&folder).map_err(fail)?;
+        own_user::let_through(&components).map_err(fail)?;
+        if own_user::is_possible() {
+            for entry in fs::read_dir(&components).map_err(fail)? {
+                match own_user::give(&entry.map_err(fail)?.path()) {
+                    // Trimmed meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    given => given.map_err(fail)?,
+                }
+            }
+        }
+        Ok(folder)
     }
 
     /// Removes the least recently used components until the rest has at most `most_bytes` bytes.

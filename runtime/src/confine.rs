@@ -1,12 +1,12 @@
-//! Confines a process before it touches untrusted data: no new privileges, no capabilities, Landlock, seccomp, resource
-//! limits.
+//! Confines a process before it touches untrusted data: no new privileges, no capabilities, a user of its own where it was
+//! started as root, Landlock, seccomp, resource limits.
 //!
 //! A guest that escaped WebAssembly would be in a process that can open only the folders it needs, create no sockets,
-//! start no programs and inspect no other process. If the process was started as root, it is root without a single
-//! capability. Unless compiled code must be mapped later, it cannot make pages executable either. Features that the
+//! start no programs and inspect no other process. Unless compiled code must be mapped later, it cannot make pages executable either. Features that the
 //! kernel lacks are skipped and reported; the rest still applies.
 
 mod calls;
+pub(crate) mod own_user;
 #[cfg(test)]
 mod tests;
 
@@ -62,6 +62,7 @@ pub(crate) fn bound(allowance: Allowance) -> Result<(), Error> {
 pub(crate) struct Confinement {
     pub landlock: &'static str,
     pub seccomp: &'static str,
+    pub user: &'static str,
 }
 
 /// Confines this process to these folders. Call it while there is only one thread, because threads inherit it.
@@ -74,6 +75,8 @@ pub(crate) fn confine(profile: Profile, readable: &[PathBuf], writable: Option<&
     .map_err(|e| fail(&e))?;
     rustix::thread::set_no_new_privs(true).map_err(|e| fail(&e))?;
     let landlock = restrict_files(readable, writable).map_err(|e| fail(&e))?;
+    drop_bounds().map_err(|e| fail(&e))?;
+    let user = own_user::leave_root().map_err(|e| fail(&e))?;
     drop_capabilities().map_err(|e| fail(&e))?;
     let seccomp = match calls::restrict(profile).map_err(|e| fail(&e)) {
         Ok(()) => "on",
@@ -82,7 +85,7 @@ pub(crate) fn confine(profile: Profile, readable: &[PathBuf], writable: Option<&
             "not available"
         }
     };
-    Ok(Confinement { landlock, seccomp })
+    Ok(Confinement { landlock, seccomp, user })
 }
 
 fn restrict_files(readable: &[PathBuf], writable: Option<&Path>) -> Result<&'static str, landlock::RulesetError> {
@@ -103,20 +106,24 @@ fn restrict_files(readable: &[PathBuf], writable: Option<&Path>) -> Result<&'sta
     })
 }
 
-/// Gives up every capability of this process, and the possibility to get one back. Keeps the user: files of the state
-/// folder and the cache belong to it.
-fn drop_capabilities() -> Result<(), Errno> {
-    // Without this capability the bounding set cannot be changed. It does not matter then: it bounds what a program
-    // that is started could get, and no program can be started.
-    if capabilities(None)?.effective.contains(CapabilitySet::SETPCAP) {
-        for bit in 0..u64::BITS {
-            match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
-                // The kernel has no such capability.
-                Ok(()) | Err(Errno::INVAL) => {}
-                Err(error) => return Err(error),
-            }
+/// Empties the bounding set, if this process may: it bounds what a program that is started could get, and no program can
+/// be started.
+fn drop_bounds() -> Result<(), Errno> {
+    if !capabilities(None)?.effective.contains(CapabilitySet::SETPCAP) {
+        return Ok(());
+    }
+    for bit in 0..u64::BITS {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
+            // The kernel has no such capability.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
+}
+
+/// Gives up every capability of this process.
+fn drop_capabilities() -> Result<(), Errno> {
     match clear_ambient_capability_set() {
         // Linux before 4.3 has no such set.
         Ok(()) | Err(Errno::INVAL) => {}

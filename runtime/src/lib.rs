@@ -10,6 +10,7 @@ mod bounds;
 mod confine;
 pub mod engine;
 mod error;
+pub mod events;
 mod files;
 pub mod fresh;
 pub mod guest;
@@ -22,6 +23,7 @@ mod sums;
 pub mod tool;
 pub mod tool_worker;
 pub mod turn;
+mod unsent;
 mod uplink;
 pub mod worker;
 

@@ -3,14 +3,13 @@
 //! Everything here comes from the guest and is trusted only as far as its size. A listener also gets it as events while
 //! it happens. Pending events are merged, so they never exceed the budget.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cofferdam_contract::run::{ResultChunk, TextChunk};
 use cofferdam_contract::{Event, MimeBundle, RunError};
-use parking_lot::Mutex;
 use serde::Deserialize;
-use tokio::sync::Notify;
+
+use crate::events::EventQueue;
 
 /// One of the two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,50 +43,6 @@ enum DoorRequest {
     Exit {
         code: i32,
     },
-}
-
-/// Events on their way to a listener.
-#[derive(Debug, Default)]
-pub struct EventQueue {
-    waiting: Mutex<(VecDeque<Event>, bool)>,
-    changed: Notify,
-}
-
-impl EventQueue {
-    /// Adds an event. Text is appended to the last event if that is pending and of the same stream.
-    pub fn push(&self, event: Event) {
-        let mut waiting = self.waiting.lock();
-        match (waiting.0.back_mut(), event) {
-            (Some(Event::Stdout(last)), Event::Stdout(more)) | (Some(Event::Stderr(last)), Event::Stderr(more)) => {
-                last.text.push_str(&more.text);
-            }
-            (_, event) => waiting.0.push_back(event),
-        }
-        drop(waiting);
-        self.changed.notify_one();
-    }
-
-    /// Marks the end of the events.
-    pub fn close(&self) {
-        self.waiting.lock().1 = true;
-        self.changed.notify_one();
-    }
-
-    /// The next event; `None` once closed and empty.
-    pub async fn next(&self) -> Option<Event> {
-        loop {
-            {
-                let mut waiting = self.waiting.lock();
-                if let Some(event) = waiting.0.pop_front() {
-                    return Some(event);
-                }
-                if waiting.1 {
-                    return None;
-                }
-            }
-            self.changed.notified().await;
-        }
-    }
 }
 
 /// The recording of one run so far.
@@ -228,8 +183,9 @@ impl Recorder {
         }
         match &self.listener {
             Some(queue) => {
-                let chunk = TextChunk { text };
-                queue.push(if stream == Stream::Stdout { Event::Stdout(chunk) } else { Event::Stderr(chunk) });
+                let (bytes, chunk) = (text.len(), TextChunk { text });
+                let event = if stream == Stream::Stdout { Event::Stdout(chunk) } else { Event::Stderr(chunk) };
+                queue.push(event, bytes);
             }
             None => target.whole.push_str(&text),
         }
@@ -237,12 +193,13 @@ impl Recorder {
 
     /// Answers a request through the door.
     pub fn door(&mut self, request: &[u8]) -> Result<Vec<u8>, String> {
-        self.spend(request.len()).map_err(|OverBudget| "the output limit is reached".to_owned())?;
+        let bytes = request.len();
+        self.spend(bytes).map_err(|OverBudget| "the output limit is reached".to_owned())?;
         let request: DoorRequest = serde_json::from_slice(request)
             .or_else(|e| serde_json::from_slice(&mend_surrogates(request)).map_err(|_| e))
             .map_err(|e| format!("the sandbox does not support this request: {e}"))?;
         match request {
-            DoorRequest::Result { main, data } => self.result(main, data),
+            DoorRequest::Result { main, data } => self.result(main, data, bytes),
             DoorRequest::Error { name, message, traceback } => {
                 self.error.get_or_insert(RunError { name, message, traceback });
             }
@@ -254,7 +211,7 @@ impl Recorder {
     }
 
     /// Results beyond the bound are only counted, for the note at the end.
-    fn result(&mut self, main: bool, data: MimeBundle) {
+    fn result(&mut self, main: bool, data: MimeBundle, bytes: usize) {
         let first_main = main && !self.main_shown;
         self.main_shown |= main;
         if !first_main {
@@ -265,7 +222,7 @@ impl Recorder {
             self.shown += 1;
         }
         match &self.listener {
-            Some(queue) => queue.push(Event::Result(ResultChunk { data, main: first_main })),
+            Some(queue) => queue.push(Event::Result(ResultChunk { data, main: first_main }), bytes),
             None if first_main => self.main_result = Some(data),
             None => self.results.push(data),
         }

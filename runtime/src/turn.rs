@@ -14,10 +14,11 @@ use cofferdam_host_api::{FsError, Interrupt, Quota, Stdio, Stop, Vfs};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::events::EventQueue;
 use crate::guest::{Bounds, Guest, TurnEnd, TurnUsage};
 use crate::kernel::Kernel;
 use crate::outbound;
-use crate::recorder::{EventQueue, OverBudget, Record, Recorder, Stream};
+use crate::recorder::{OverBudget, Record, Recorder, Stream};
 
 /// An admitted run.
 pub struct Job {

@@ -18,6 +18,7 @@ mod startup;
 mod streams;
 mod tools;
 mod traces;
+mod unread;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -22,7 +22,8 @@ mod yaml;
 pub use address::{is_public, to_dial};
 pub use allowed::Allowed;
 pub use capabilities::{
-    AllowedHost, BODILESS, BadGrant, DeniedHost, Files, KeyValue, Limited, Llm, Named, Network, Secrets, Switch, tool_name,
+    AllowedHost, BODILESS, BadGrant, DeniedHost, Files, KeyValue, Limited, Llm, Named, Network, Secrets, Switch,
+    tool_name,
 };
 pub use check::{
     NotForSnippets, grants as check_grants, one_by_one, snippet_grants as check_snippet_grants,

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
@@ -24,7 +25,6 @@ use tower::Service;
 use super::framing::{self, Framing};
 use super::loops::Loops;
 use super::open_files;
-use super::progress::Progress;
 use super::strangers::{Entry, Strangers};
 use cofferdam_api::Peer;
 use cofferdam_http::ApiError;
@@ -122,7 +122,12 @@ pub(super) async fn accept_within(
         let (builder, draining) = (builder.clone(), draining.clone());
         loops.spawn(connections.track_future(async move {
             let stream = match TcpStream::from_std(stream) {
-                Ok(stream) => TokioIo::new(Progress::new(stream, bounds.write_timeout)),
+                Ok(stream) => {
+                    // An answer that nobody reads must not hold its memory and its descriptor for ever.
+                    let mut stream = TimeoutStream::new(stream);
+                    stream.set_write_timeout(Some(bounds.write_timeout));
+                    TokioIo::new(Box::pin(stream))
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be served");
                     return;

@@ -7,7 +7,6 @@ mod framing;
 mod keep_going;
 mod loops;
 mod open_files;
-mod progress;
 mod serve;
 mod signals;
 mod strangers;

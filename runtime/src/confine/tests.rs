@@ -147,6 +147,11 @@ fn child(profile: &str, inside: &Path, outside: &Path) -> ! {
         "tools" => Profile::Tools,
         _ => Profile::Compile,
     };
+    // What the user's rights would keep out is open to it here: the other defences have to hold alone.
+    own_user::give(outside).unwrap();
+    let becomes_another = own_user::is_possible();
+    let inside = &own_user::work_in(inside).unwrap();
+    own_user::give(inside).unwrap();
     let file = fs::File::create(inside.join("file")).unwrap();
     let mut status = fs::File::open("/proc/thread-self/status").unwrap();
     let may_bound = capabilities(None).unwrap().effective.contains(CapabilitySet::SETPCAP);
@@ -160,6 +165,10 @@ fn child(profile: &str, inside: &Path, outside: &Path) -> ! {
         if !empty && (may_bound || set != "CapBnd:") {
             failures.push(format!("capabilities are left: {line}"));
         }
+    }
+    let user = text_of_status.lines().find(|line| line.starts_with("Uid:")).unwrap();
+    if becomes_another && user.split_whitespace().skip(1).any(|id| id != own_user::OWN_ID.to_string()) {
+        failures.push(format!("it is still root: {user}"));
     }
     let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get() as usize;
     let mut tries = with_paths(outside);
@@ -206,7 +215,9 @@ fn confined(test: &str, profile: &str) {
     fs::create_dir(&inside).unwrap();
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("file"), "untouched").unwrap();
-    fs::set_permissions(outside.join("file"), fs::Permissions::from_mode(0o644)).unwrap();
+    for (path, mode) in [(outside.join("file"), 0o644), (outside.clone(), 0o755), (folder.path().to_owned(), 0o755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
     let output = Command::new(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .envs([(PROFILE, profile.as_ref()), (INSIDE, inside.as_os_str()), (OUTSIDE, outside.as_os_str())])

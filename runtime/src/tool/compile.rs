@@ -16,7 +16,7 @@ use wasmtime::Engine;
 use super::describe::{Refusal, describe};
 use super::weight::instance_weight;
 use crate::artifact::{ArtifactCache, component_key, engine_key};
-use crate::confine::{Allowance, Profile, bound, confine};
+use crate::confine::{Allowance, Confinement, Profile, bound, confine, own_user};
 use crate::engine::tool_engine;
 use crate::error::Error;
 use crate::sums;
@@ -50,7 +50,10 @@ pub fn compile(job: &Job, component: &mut dyn Read) -> Result<Component, Error> 
     let engine = tool_engine().map_err(Error::Sandbox)?;
     let key = component_key(&engine_key(&engine), &job.digest);
     let key = key.ok_or_else(|| Problem::invalid("A digest is `sha256:` and 64 lower-case hex digits."))?;
-    let cache = ArtifactCache::open(&job.cache_dir)?;
+    let mut cache = ArtifactCache::open(&job.cache_dir)?;
+    if job.confine {
+        cache = ArtifactCache::open(&cache.for_own_user()?)?;
+    }
     let folder = cache.component_folder(&key)?;
     if let Err(error) = cache.trim_components(KEPT_BYTES) {
         tracing::warn!(%error, "the cache of components could not be trimmed");
@@ -58,6 +61,7 @@ pub fn compile(job: &Job, component: &mut dyn Read) -> Result<Component, Error> 
     if job.confine {
         // Calls in progress have priority.
         let _ = rustix::process::nice(5);
+        own_user::give(&folder).map_err(Error::io("the component's folder"))?;
         confine_to(&folder)?;
     }
     let bytes = read(component, &job.digest)?;
@@ -85,8 +89,8 @@ pub fn compile(job: &Job, component: &mut dyn Read) -> Result<Component, Error> 
 fn confine_to(folder: &Path) -> Result<(), Error> {
     // The standard library reads the number of usable threads there.
     let readable = [PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/devices/system/cpu")];
-    let confinement = confine(Profile::Compile, &readable, Some(folder))?;
-    tracing::debug!(landlock = confinement.landlock, seccomp = confinement.seccomp, "the compiler is confined");
+    let Confinement { landlock, seccomp, user } = confine(Profile::Compile, &readable, Some(folder))?;
+    tracing::debug!(landlock, seccomp, user, "the compiler is confined");
     Ok(())
 }
 

@@ -32,12 +32,12 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
 use crate::artifact::ArtifactCache;
-use crate::confine::{Profile, confine};
+use crate::confine::{Confinement, Profile, confine};
 use crate::engine::{TOOL_STACK, start_ticker, tool_engine};
 use crate::error::Error;
+use crate::unsent::Unsent;
 use crate::uplink::Uplinks;
 use crate::worker::admission::Admission;
-use crate::worker::unsent::Unsent;
 use crate::worker::{raise_open_files, serve_until_told, watch};
 use components::Components;
 pub use config::ToolWorkerConfig;
@@ -100,14 +100,17 @@ impl ToolWorker {
 }
 
 /// Serves until SIGTERM or SIGINT, then lets calls finish.
-pub fn serve(listener: UnixListener, config: ToolWorkerConfig) -> Result<(), Error> {
+pub fn serve(listener: UnixListener, mut config: ToolWorkerConfig) -> Result<(), Error> {
+    if config.confine {
+        config.cache_dir = ArtifactCache::open(&config.cache_dir)?.for_own_user()?;
+    }
     let (engine, components) = load(&config)?;
     raise_open_files();
     if config.confine {
         let readable =
             [PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/devices/system/cpu"), config.cache_dir.clone()];
-        let confinement = confine(Profile::Tools, &readable, None)?;
-        tracing::info!(landlock = confinement.landlock, seccomp = confinement.seccomp, "the tool worker is confined");
+        let Confinement { landlock, seccomp, user } = confine(Profile::Tools, &readable, None)?;
+        tracing::info!(landlock, seccomp, user, "the tool worker is confined");
     }
     start_ticker(&engine, watch::look).map_err(Error::io("the epoch thread"))?;
     let depths = MAX_CALL_DEPTH as usize + 1;

@@ -12,7 +12,7 @@ use cofferdam_contract::OrganizationId;
 use cofferdam_host_api::FileView;
 use hyper::body::{Frame, SizeHint};
 
-use super::unsent::Unsent;
+use crate::unsent::Unsent;
 
 /// The bytes that are copied at once.
 const PIECE_BYTES: usize = 256 << 10;

@@ -17,11 +17,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::THREAD_STACK;
-use super::progress::Progress;
 
 /// An idle connection is closed after this time. The controller closes its own earlier.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(20);
@@ -131,7 +131,10 @@ async fn connection(stream: tokio::net::UnixStream, router: Router, stop: Cancel
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(MAX_IDLE_TIME);
     let service = TowerToHyperService::new(router);
-    let stream = TokioIo::new(Progress::new(stream, WRITE_TIMEOUT));
+    // The controller has the same for its clients and gives up earlier, so this is for one that hangs.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let stream = TokioIo::new(Box::pin(stream));
     let mut connection = pin!(builder.serve_connection(stream, service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

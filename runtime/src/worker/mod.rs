@@ -9,11 +9,9 @@ mod file_answer;
 pub(crate) mod lanes;
 mod life_mark;
 mod metrics;
-mod progress;
 pub(crate) mod routes;
 mod runs;
 mod sessions;
-pub(crate) mod unsent;
 pub(crate) mod watch;
 
 use std::os::unix::net::UnixListener;
@@ -28,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::artifact::ArtifactCache;
-use crate::confine::{Profile, confine};
+use crate::confine::{Confinement, Profile, confine, own_user};
 use crate::engine::{kernel_engine, start_ticker};
 use crate::error::Error;
 use crate::fresh::RunFiles;
@@ -36,12 +34,12 @@ use crate::kernel::Kernel;
 use crate::kernel::manifest::Manifest;
 use crate::kernel::prepare::check;
 use crate::session::Sessions;
+use crate::unsent::Unsent;
 use crate::uplink::Uplinks;
 use admission::Admission;
 pub use config::WorkerConfig;
 use life_mark::LifeMark;
 use metrics::Metrics;
-use unsent::Unsent;
 
 /// The stack of a thread that runs guests: the guest's own, plus what host functions need.
 const THREAD_STACK: usize = crate::engine::GUEST_STACK + (8 << 20);
@@ -67,12 +65,18 @@ pub(crate) struct Worker {
 }
 
 /// Serves until SIGTERM or SIGINT, then drains: runs finish, sessions are suspended.
-pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> {
+pub fn serve(listener: UnixListener, mut config: WorkerConfig) -> Result<(), Error> {
+    std::fs::create_dir_all(&config.state_dir).map_err(Error::io("the state folder"))?;
+    if config.confine {
+        for folder in [&mut config.kernels_dir, &mut config.cache_dir] {
+            *folder = std::path::absolute(&folder).map_err(Error::io("the current folder"))?;
+        }
+        config.state_dir = own_user::work_in(&config.state_dir).map_err(Error::io("the state folder"))?;
+    }
     let engine = kernel_engine().map_err(Error::Sandbox)?;
     let cache = ArtifactCache::open(&config.cache_dir)?;
     let budget = Budget::new(config.files_budget_bytes);
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    std::fs::create_dir_all(&config.state_dir).map_err(Error::io("the state folder"))?;
     let life = LifeMark::set(&config.state_dir)?;
     let mut kernels = Vec::new();
     for folder in Manifest::folders(&config.kernels_dir)? {
@@ -85,8 +89,9 @@ pub fn serve(listener: UnixListener, config: WorkerConfig) -> Result<(), Error> 
     raise_open_files();
     if config.confine {
         let readable: Vec<PathBuf> = vec![PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/devices/system/cpu")];
-        let confinement = confine(Profile::Kernels, &readable, Some(&config.state_dir))?;
-        tracing::info!(landlock = confinement.landlock, seccomp = confinement.seccomp, "the worker is confined");
+        own_user::give(&config.state_dir).map_err(Error::io("the state folder's owner"))?;
+        let Confinement { landlock, seccomp, user } = confine(Profile::Kernels, &readable, Some(&config.state_dir))?;
+        tracing::info!(landlock, seccomp, user, "the worker is confined");
     }
     start_ticker(&engine, watch::look).map_err(Error::io("the epoch thread"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

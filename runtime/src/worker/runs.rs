@@ -21,9 +21,9 @@ use super::lanes::{blocking, lane};
 use super::routes::{ProblemResponse, organization};
 use super::watch::{CancelOnDrop, watch};
 use crate::error::Error;
+use crate::events::EventQueue;
 use crate::fresh::{self, Used};
 use crate::kernel::Kernel;
-use crate::recorder::EventQueue;
 use crate::session::{Held, Session};
 use crate::turn::Job;
 
@@ -51,7 +51,7 @@ pub(super) async fn run(
     let language = language_of(&request, held.as_ref())?;
     let interrupt = Interrupt::new(Instant::now().checked_add(wall));
     let cancel = CancelOnDrop(interrupt.clone());
-    let listener = wants_events.then(|| Arc::new(EventQueue::default()));
+    let listener = wants_events.then(|| Arc::new(EventQueue::counted(worker.unsent.tally(&organization))));
     let gateway = worker.uplinks.handle(request.token.as_deref())?;
     let job = Job {
         id: request.id,

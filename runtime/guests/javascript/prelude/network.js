@@ -17,8 +17,11 @@
     return error;
   };
 
+  // A URL in the text of an error, cut where it is long.
+  const shown = (url) => K.quote(url.length > 300 ? `${url.slice(0, 300)}…` : url);
+
   const exchange = (method, url, headers, bytes) => {
-    const what = `fetch(${K.quote(url)})`;
+    const what = `fetch(${shown(url)})`;
     const request = { __proto__: null, op: "http", method, url, headers: [...headers] };
     if (bytes.length > 0) request.body = bytes.toBase64();
     let answer;
@@ -37,7 +40,7 @@
     const request = new Request(input, init);
     const redirect = init.redirect ?? "follow";
     let { url, method } = request;
-    if (!/^https?:/.test(url)) throw K.noNetwork(`fetch(${K.quote(url)}): only http and https can be granted; it`);
+    if (!/^https?:/.test(url)) throw K.noNetwork(`fetch(${shown(url)}): only http and https can be granted; it`);
     const headers = new Headers([...request.headers].filter(([name]) => !dropped.test(name)));
     if (!headers.has("accept")) headers.set("accept", "*/*");
     let bytes = await request.bytes();
@@ -46,7 +49,7 @@
       const answer = exchange(method, url.replace(/#.*$/, ""), headers, bytes);
       const location = answer.headers.find(([name]) => name === "location")?.[1];
       const redirects = [301, 302, 303, 307, 308].includes(answer.status) && location !== undefined;
-      if (redirects && redirect === "error") throw new TypeError(`fetch(${K.quote(url)}) failed: it is a redirect`);
+      if (redirects && redirect === "error") throw new TypeError(`fetch(${shown(url)}) failed: it is a redirect`);
       if (!redirects || redirect === "manual") {
         const empty = [101, 204, 205, 304].includes(answer.status) || method === "HEAD";
         const response = new Response(empty ? null : Uint8Array.fromBase64(answer.body), {
@@ -54,7 +57,7 @@
         });
         return Object.assign(response, { url, redirected: count > 0, type: "basic" });
       }
-      if (count === MOST_REDIRECTS) throw new TypeError(`fetch(${K.quote(request.url)}) failed: too many redirects`);
+      if (count === MOST_REDIRECTS) throw new TypeError(`fetch(${shown(request.url)}) failed: too many redirects`);
       const next = new URL(location, url);
       if (next.origin !== new URL(url).origin) {
         for (const name of ["authorization", "cookie", "proxy-authorization"]) headers.delete(name);

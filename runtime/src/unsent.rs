@@ -11,13 +11,13 @@ use axum::body::Bytes;
 use cofferdam_contract::{OrganizationId, Problem};
 use parking_lot::Mutex;
 
-/// Shorter answers are not counted, in bytes.
+/// Shorter answers are not counted, and what waits in a queue is counted in steps of this, in bytes.
 const MIN_COUNTED: usize = 16 << 10;
 /// The unsent bytes from which on the worker takes no more work, of one organization and of all.
 const MAX_OF_ONE: u64 = 256 << 20;
 const MAX_OF_ALL: u64 = 512 << 20;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counts {
     all: AtomicU64,
     /// Organizations that have unsent answers.
@@ -43,15 +43,52 @@ impl AsRef<[u8]> for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let bytes = self.bytes.len() as u64;
-        self.counts.all.fetch_sub(bytes, Ordering::Relaxed);
-        let mut of = self.counts.of.lock();
-        if let Some(of_one) = of.get_mut(&self.organization) {
+        self.counts.subtract(&self.organization, self.bytes.len() as u64);
+    }
+}
+
+impl Counts {
+    fn add(&self, organization: &OrganizationId, bytes: u64) {
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+        *self.of.lock().entry(organization.clone()).or_default() += bytes;
+    }
+
+    fn subtract(&self, organization: &OrganizationId, bytes: u64) {
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
+        let mut of = self.of.lock();
+        if let Some(of_one) = of.get_mut(organization) {
             *of_one = of_one.saturating_sub(bytes);
             if *of_one == 0 {
-                of.remove(&self.organization);
+                of.remove(organization);
             }
         }
+    }
+}
+
+/// The bytes that wait in a queue, counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    counted: u64,
+    organization: OrganizationId,
+    counts: Arc<Counts>,
+}
+
+impl Tally {
+    /// Counts `bytes` from now on instead of those before, in whole steps.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let (before, now) = (self.counted, (bytes / MIN_COUNTED * MIN_COUNTED) as u64);
+        self.counted = now;
+        if now > before {
+            self.counts.add(&self.organization, now - before);
+        } else if now < before {
+            self.counts.subtract(&self.organization, before - now);
+        }
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 
@@ -61,9 +98,13 @@ impl Unsent {
         if bytes.len() < MIN_COUNTED {
             return Bytes::from(bytes);
         }
-        self.0.all.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        *self.0.of.lock().entry(organization.clone()).or_default() += bytes.len() as u64;
+        self.0.add(organization, bytes.len() as u64);
         Bytes::from_owner(Counted { bytes, organization: organization.clone(), counts: Arc::clone(&self.0) })
+    }
+
+    /// Counts what will wait in a queue.
+    pub(crate) fn tally(&self, organization: &OrganizationId) -> Tally {
+        Tally { counted: 0, organization: organization.clone(), counts: Arc::clone(&self.0) }
     }
 
     /// Called before work whose answer may be long.
@@ -101,6 +142,20 @@ mod tests {
         drop(long);
         assert_eq!((unsent.bytes(), short.len()), (1 << 20, 10));
         drop(queued);
+        assert_eq!(unsent.bytes(), 0);
+        assert!(unsent.0.of.lock().is_empty());
+    }
+
+    #[test]
+    fn what_waits_in_a_queue_is_counted_in_steps() {
+        let (unsent, organization) = (Unsent::default(), OrganizationId::default_organization());
+        let mut tally = unsent.tally(&organization);
+        for (bytes, counted) in [(MIN_COUNTED - 1, 0), (MIN_COUNTED * 3 + 1, 3), (MIN_COUNTED * 2, 2), (0, 0)] {
+            tally.set(bytes);
+            assert_eq!(unsent.bytes(), counted * MIN_COUNTED as u64);
+        }
+        tally.set(1 << 20);
+        drop(tally);
         assert_eq!(unsent.bytes(), 0);
         assert!(unsent.0.of.lock().is_empty());
     }
