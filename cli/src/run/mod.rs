@@ -16,8 +16,8 @@ use std::process::ExitCode;
 
 use cofferdam_contract::{Outcome, RunRequest, Status};
 
-use crate::{Cancelled, Machine};
 use crate::terminal::{failed, json, note};
+use crate::{Cancelled, Machine};
 use args::Args;
 use places::Places;
 use show::Show;
