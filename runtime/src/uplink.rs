@@ -216,7 +216,7 @@ fn complete(request: &mut Request<GatewayBody>) -> Option<()> {
 
 /// The bytes of a request's head as HTTP/2 counts it.
 fn header_list(request: &Request<GatewayBody>) -> usize {
-    /// What HTTP/2 adds to each header.
+    /// HTTP/2 adds this to each header.
     const EACH: usize = 32;
     /// The method, scheme and authority, which are always the same, and the length.
     const OURS: usize = 256;

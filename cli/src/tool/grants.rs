@@ -85,6 +85,9 @@ pub(super) fn lines(grants: &Grants) -> Vec<String> {
 fn host(grant: &HttpGrant) -> String {
     let methods = grant.methods.as_ref().map(|methods| format!("{} ", methods.join("|"))).unwrap_or_default();
     let mut text = format!("HTTP to {methods}{}{}", grant.host, grant.path_prefix.as_deref().unwrap_or_default());
+    if !grant.body_methods.is_empty() {
+        text.push_str(&format!(", {} with a body too", grant.body_methods.join("|")));
+    }
     for (unit, size) in [
         ("request bytes", grant.max_request_bytes),
         ("response bytes", grant.max_response_bytes),

@@ -82,7 +82,7 @@ pub(crate) struct Upstream {
     open: Arc<Semaphore>,
 }
 
-/// Where a request goes, and what becomes of its connection.
+/// The target of a request, and the fate of its connection.
 pub(crate) struct Dial<'a> {
     /// Tried in this order.
     pub(crate) routes: &'a [Route],

@@ -6,7 +6,7 @@ use tracing::Instrument as _;
 
 use crate::Error;
 
-/// What was made, until the caller has it. Undone if this is dropped before.
+/// Something that was made, until the caller has it. Undone if this is dropped before.
 struct Made<T, U: Future<Output = ()> + Send + 'static> {
     made: Option<T>,
     undo: Option<U>,

@@ -9,7 +9,7 @@ use http::header::{HOST, HeaderName, TE, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, Request, Version};
 
-/// How a request's body may end.
+/// The ways in which a request's body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
     /// By its length, or there is none.

@@ -1,4 +1,4 @@
-//! What an answer may be. Every action has a closed set of outcomes; a lost worker is one only while a worker was killed.
+//! The answers that are right. Every action has a closed set of outcomes; a lost worker is one only while a worker was killed.
 
 use std::time::Instant;
 
@@ -88,7 +88,7 @@ pub(super) fn streamed(answer: &Answer) -> Result<Option<Value>, String> {
     Err(format!("the stream ended without an end: {}", shown(answer)))
 }
 
-/// What the upstream says to a key of this organization, with the secret taken out.
+/// The text that the upstream says to a key of this organization, with the secret taken out.
 pub(super) fn upstream_said(text: &str, owner: &str, token: &str) -> Result<(), String> {
     let expected = format!("owner={owner} token={token} echo=");
     if text.starts_with(&expected) { Ok(()) } else { Err(format!("expected {expected:?}, got {text:?}")) }

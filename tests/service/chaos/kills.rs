@@ -61,7 +61,7 @@ impl Kills {
         kills.iter().rev().any(|kill| kill.kind == kind && until(kill).is_none_or(|until| until >= from))
     }
 
-    /// Of snippets' workers and of tools', and the longest recovery.
+    /// The kills of snippets' workers and of tools', and the longest recovery.
     pub(super) fn summary(&self) -> (usize, usize, Duration) {
         let kills = self.0.lock().unwrap();
         let snippets = kills.iter().filter(|kill| kill.kind == Kind::Snippets).count();

@@ -35,7 +35,7 @@ const GAUGES: [&str; 13] = [
     "cofferdam_tools_memory_bytes",
 ];
 
-/// What an idle rig holds.
+/// The things that an idle rig holds.
 pub(super) fn idle(rig: &Rig) -> Sample {
     take(rig)
 }

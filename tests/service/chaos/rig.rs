@@ -1,5 +1,5 @@
-//! What the chaos happens to: a controller with a worker and a tool worker, a code-runner with two more, an upstream, two
-//! organizations with two keys, a secret and a tool each.
+//! The processes that the chaos happens to: a controller with a worker and a tool worker, a code-runner with two more, an
+//! upstream, two organizations with two keys, a secret and a tool each.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -42,7 +42,7 @@ pub(super) struct Rig {
     pub(super) keys: Vec<Key>,
     /// One for each organization.
     pub(super) admins: Vec<String>,
-    /// What no answer may hold.
+    /// No answer may hold these.
     pub(super) hidden: Vec<String>,
     pub(super) kills: Kills,
     pub(super) table: Table,

@@ -31,7 +31,7 @@ pub(super) struct Session {
     pub(super) language: &'static str,
     /// A token that it was given when it was made.
     owner: String,
-    /// What its counter can be: two values after a run without an answer.
+    /// Its counter is one of these: two values after a run without an answer.
     pub(super) values: Vec<u64>,
     pub(super) files: Vec<File>,
     /// `None` if it is not known.
@@ -44,7 +44,7 @@ pub(super) struct Session {
     pub(super) history: Vec<String>,
 }
 
-/// What became of a call in a session.
+/// The end of a call in a session.
 pub(super) enum Reply {
     Answer(Answer),
     /// It is lost, rightly.

@@ -1,4 +1,4 @@
-//! What was done, how it ended and how long it took: the table that is printed at the end.
+//! The actions, their ends and their times: the table that is printed at the end.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -17,7 +17,7 @@ use crate::support::Call;
 const MAX_HELD: usize = 3;
 /// The server gives up a client that has read nothing for ten seconds.
 const GIVEN_UP: Duration = Duration::from_millis(13_500);
-/// What is read of a connection that should have been given up.
+/// The bytes that are read of a connection that should have been given up.
 const MAX_READ: usize = 256 << 20;
 const PIPELINED: usize = 600;
 const HOLE_BYTES: usize = 60_000_000;
