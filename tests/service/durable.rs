@@ -1,7 +1,9 @@
 //! State on disk: it survives a kill of everything, is checked when it is loaded, and is deleted when it expires.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Call, Server, Setup};
+use crate::support::{Call, Server, Setup, process};
 use crate::{alone, eventually};
 
 fn killed(mut server: Server) -> Arc<TempDir> {
@@ -176,15 +178,19 @@ fn without_open_files_a_session_is_not_suspended_and_lives_on() {
     let server = Server::start();
     let id = server.session(json!({"language": "python"}));
     server.in_session(&id, "x = 42");
-    let worker = rustix::process::Pid::from_raw(i32::try_from(server.worker_pid().unwrap()).unwrap());
-    let before = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let limit = |current| {
-        let new = rustix::process::Rlimit { current, maximum: before.maximum };
-        rustix::process::prlimit(worker, rustix::process::Resource::Nofile, new).unwrap()
+    let worker = server.worker_pid().unwrap();
+    // A limit may be changed by a process of the same user.
+    let id_of = |line| process::status(worker, line).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    let (user, group) = (id_of("Uid"), id_of("Gid"));
+    let limit = |soft: &str| {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &worker.to_string(), &format!("--nofile={soft}:")]);
+        assert!(command.uid(user).gid(group).status().unwrap().success());
     };
-    let usual = limit(Some(4));
+    let usual = process::open_files_limit(worker);
+    limit("4");
     let answer = server.post(&format!("/v1/sessions/{id}/suspend"), &json!({}));
-    limit(usual.current);
+    limit(&usual);
     let detail = answer.problem(507, "storage-full");
     assert!(detail.contains("open files"), "{detail}");
     assert_eq!(server.in_session(&id, "print(x)"), "42\n");

@@ -29,6 +29,13 @@ pub(crate) fn status(pid: u32, name: &str) -> Option<String> {
     text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
 }
 
+/// The soft limit of open files.
+pub(crate) fn open_files_limit(pid: u32) -> String {
+    let text = String::from_utf8(read(pid, "limits")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().next()).expect("a limit").to_owned()
+}
+
 pub(crate) fn parent(pid: u32) -> Option<u32> {
     status(pid, "PPid")?.parse().ok()
 }
