@@ -74,13 +74,8 @@ mod tests {
     use super::*;
 
     fn links(key: &str) -> Links {
-        Links::new(
-            &Vault::open(
-                Some(&Secret::new(format!("{key}23456789abcdef").repeat(4))),
-                std::path::Path::new("/nonexistent"),
-            )
-            .unwrap(),
-        )
+        let key = Secret::new(format!("{key}102132435465768798a9bacbdcedfe").repeat(2));
+        Links::new(&Vault::open(Some(&key), std::path::Path::new("/nonexistent")).unwrap())
     }
 
     fn ticket() -> Ticket {
