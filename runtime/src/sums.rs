@@ -9,6 +9,8 @@ use std::thread;
 
 use crc32fast::Hasher;
 
+use crate::files;
+
 /// Bytes read at once: they fit into a core's cache.
 const CHUNK: usize = 256 << 10;
 /// A thread reads at least as much of a file, or is not worth its start.
@@ -29,7 +31,7 @@ fn damaged(words: &'static str) -> io::Error {
 /// The checksum of a whole file. Does not move its position. A long file is read by several threads: the first run after
 /// a resume waits for it.
 pub(crate) fn of_file(file: &File) -> io::Result<u32> {
-    let len = file.metadata()?.len();
+    let len = files::len(file)?;
     let parts = (len / PART_BYTES).clamp(1, *CORES);
     let part = len.div_ceil(parts);
     // The last part has no end, so that a file that grows meanwhile is another file.
