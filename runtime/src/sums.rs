@@ -4,21 +4,11 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::LazyLock;
-use std::thread;
 
 use crc32fast::Hasher;
 
-use crate::files;
-
 /// Bytes read at once: they fit into a core's cache.
 const CHUNK: usize = 256 << 10;
-/// A thread reads at least as much of a file, or is not worth its start.
-const PART_BYTES: u64 = 2 << 20;
-const MAX_THREADS: usize = 4;
-/// The threads for one file. Asking costs more than reading a short file.
-static CORES: LazyLock<u64> =
-    LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS) as u64);
 /// The words before a sealed text's checksum. JSON cannot contain them at its end.
 const SEAL: &[u8] = b"\ncrc32 ";
 /// The digits of a checksum.
@@ -28,41 +18,12 @@ fn damaged(words: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, words)
 }
 
-/// The checksum of a whole file. Does not move its position. A long file is read by several threads: the first run after
-/// a resume waits for it.
+/// The checksum of a whole file. Does not move its position.
 pub(crate) fn of_file(file: &File) -> io::Result<u32> {
-    let len = files::len(file)?;
-    let parts = (len / PART_BYTES).clamp(1, *CORES);
-    let part = len.div_ceil(parts);
-    // The last part has no end, so that a file that grows meanwhile is another file.
-    let end = |number: u64| if number + 1 == parts { u64::MAX } else { (number + 1) * part };
-    let hashed = thread::scope(|scope| {
-        let start = |number: u64| {
-            let hash = move || of_part(file, number * part, end(number));
-            // A thread that cannot be started is done without.
-            (number, thread::Builder::new().spawn_scoped(scope, hash).ok())
-        };
-        let others: Vec<_> = (1..parts).map(start).collect();
-        let mut whole = of_part(file, 0, end(0))?;
-        for (number, thread) in others {
-            let hashed = match thread {
-                Some(thread) => thread.join().unwrap_or_else(|_| Err(damaged("the checksum cannot be made"))),
-                None => of_part(file, number * part, end(number)),
-            };
-            whole.combine(&hashed?);
-        }
-        Ok::<_, io::Error>(whole)
-    });
-    Ok(hashed?.finalize())
-}
-
-/// The checksum of the bytes between two places, or to the file's end.
-fn of_part(file: &File, from: u64, to: u64) -> io::Result<Hasher> {
-    let (mut hasher, mut buffer, mut offset) = (Hasher::new(), vec![0; CHUNK], from);
-    while offset < to {
-        let most = usize::try_from(to - offset).unwrap_or(CHUNK).min(CHUNK);
-        match file.read_at(buffer.get_mut(..most).unwrap_or_default(), offset) {
-            Ok(0) => break,
+    let (mut hasher, mut buffer, mut offset) = (Hasher::new(), vec![0; CHUNK], 0);
+    loop {
+        match file.read_at(&mut buffer, offset) {
+            Ok(0) => return Ok(hasher.finalize()),
             Ok(read) => {
                 hasher.update(buffer.get(..read).unwrap_or_default());
                 offset += read as u64;
@@ -71,7 +32,6 @@ fn of_part(file: &File, from: u64, to: u64) -> io::Result<Hasher> {
             Err(error) => return Err(error),
         }
     }
-    Ok(hasher)
 }
 
 /// Compares a whole file with the checksum that was written with it.
@@ -124,13 +84,13 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_anywhere_in_a_file_is_found() {
-        let bytes: Vec<u8> = (0..3 * PART_BYTES + 17).map(|i| (i % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..3 * CHUNK + 17).map(|i| (i % 251) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         let sum = of_file(&file).unwrap();
         assert_eq!(sum, crc32fast::hash(&bytes));
         check_file(&file, sum).unwrap();
-        for at in [0, CHUNK - 1, CHUNK, PART_BYTES as usize, bytes.len() / 2 + 9, bytes.len() - 1] {
+        for at in [0, CHUNK - 1, CHUNK, bytes.len() - 1] {
             file.write_all_at(&[bytes[at] ^ 4], at as u64).unwrap();
             assert_eq!(check_file(&file, sum).unwrap_err().kind(), io::ErrorKind::InvalidData);
             file.write_all_at(&[bytes[at]], at as u64).unwrap();
