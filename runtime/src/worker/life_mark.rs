@@ -1,7 +1,8 @@
 //! A file that is there while a worker lives. A worker that finds one follows another that died, perhaps of damaged code,
 //! and reads its kernels' artifacts to the end before it uses them. Never locks: only one worker has a state folder.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -19,7 +20,10 @@ impl LifeMark {
     pub(super) fn set(state: &Path) -> Result<Self, Error> {
         let path = state.join(NAME);
         let found = path.exists();
-        File::create(&path).map_err(Error::io("the state folder"))?;
+        // The folder may belong to another user than this process, which is still root then: a link there leads nowhere.
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        options.open(&path).map_err(Error::io("the mark of a running worker"))?;
         Ok(Self { path, found })
     }
 
