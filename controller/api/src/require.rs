@@ -1,9 +1,10 @@
 //! Authenticates a group of routes: 401 without a known key, 403 for a key that lacks the scope. A key that is revoked
 //! while its request is under way ends it, and so does a stream.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -27,18 +28,27 @@ const MAX_SHOWN: usize = 80;
 /// Shorter answers are not watched.
 const MAX_SENT_AT_ONCE: u64 = 64 << 10;
 
-/// A connection's mark, in the extensions of its requests: one of them had a valid key. Clones share the mark. Connections
-/// without it are the first to be closed when there is no room for another one.
+/// A connection's mark, in the extensions of its requests: the key of the last one, if that was valid. Clones share the
+/// mark. Connections without it are the first to be closed when there is no room for another one.
 #[derive(Debug, Clone, Default)]
-pub struct Known(Arc<AtomicBool>);
+pub struct Known(Arc<AtomicU64>);
 
 impl Known {
-    pub fn mark(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// The last request had this key.
+    pub fn mark(&self, key: &str) {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        self.0.store(hasher.finish() | 1, Ordering::Relaxed);
     }
 
-    pub fn is_marked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// The last request had no valid key.
+    pub fn forget(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// A number for the key, never 0; two keys may share one.
+    pub fn key(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|key| *key != 0)
     }
 }
 
@@ -92,10 +102,13 @@ pub(crate) async fn require(
     next: Next,
 ) -> Response {
     let checked = caller(&keyring, request.headers(), scope).await;
+    if let (Err(_), Some(known)) = (&checked, request.extensions().get::<Known>()) {
+        known.forget();
+    }
     match checked.and_then(|caller| refuse_nul(request.uri()).map(|()| caller)) {
         Ok(caller) => {
             if let Some(known) = request.extensions().get::<Known>() {
-                known.mark();
+                known.mark(&caller.key);
             }
             let revoked = keyring.watch(&caller);
             request.extensions_mut().insert(caller);

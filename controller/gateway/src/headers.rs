@@ -2,6 +2,7 @@
 //! are put in and taken out, and number and size are bounded.
 
 use cofferdam_contract::uplink::{MAX_HEADER_BYTES, MAX_HEADERS, RESERVED_PREFIX};
+use cofferdam_redact::Effort;
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING,
 };
@@ -104,9 +105,10 @@ fn searchable(given: &HeaderMap) -> Result<(), Refusal> {
     }
     let is_wide = |value: &HeaderValue| {
         let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-        let charset = text.split(';').filter_map(|part| part.trim().strip_prefix("charset")).next();
-        let charset = charset.map(|rest| rest.trim_start_matches([' ', '\t', '=', '"', '\'']));
-        charset.is_some_and(|charset| WIDE_CHARSETS.iter().any(|wide| charset.starts_with(wide)))
+        // Readers differ in which of several they believe.
+        let charsets = text.split([';', ',']).filter_map(|part| part.trim().strip_prefix("charset"));
+        let mut charsets = charsets.map(|rest| rest.trim_start_matches([' ', '\t', '=', '"', '\'']));
+        charsets.any(|charset| WIDE_CHARSETS.iter().any(|wide| charset.starts_with(wide)))
     };
     if given.get_all(CONTENT_TYPE).iter().any(is_wide) {
         let detail = "The answer's character set does not write ASCII as ASCII. A secret is bound to this host, and such an \
@@ -129,11 +131,13 @@ pub(crate) fn to_guest(given: &HeaderMap, secrets: Option<&Held>, readable: bool
         searchable(given)?;
     }
     let mut headers = HeaderMap::with_capacity(given.len());
+    // All headers share it, or each of many could cost as much as a long one.
+    let mut effort = Effort::new(given.iter().map(|(name, value)| name.as_str().len() + value.len()).sum());
     for (name, value) in passed(given) {
         let scrubbed = match secrets {
             // The name itself would show the value.
-            Some(secrets) if secrets.is_in_name(name) => continue,
-            Some(secrets) => secrets.scrub_header(value).map_err(|why| Refusal::bad_answer(why.0))?,
+            Some(secrets) if secrets.is_in_name(name, &mut effort) => continue,
+            Some(secrets) => secrets.scrub_header(value, &mut effort).map_err(|why| Refusal::bad_answer(why.0))?,
             None => None,
         };
         headers.append(name, scrubbed.unwrap_or_else(|| value.clone()));
@@ -209,6 +213,7 @@ mod tests {
             (&[("transfer-encoding", "Chunked"), ("content-type", "text/html; charset=utf-8")], true),
             (&[("content-type", "text/plain; Charset=\"UTF-16LE\"")], false),
             (&[("content-type", "text/plain;charset=utf-7")], false),
+            (&[("content-type", "text/plain; charset=utf-8; charset=utf-16")], false),
             (&[("content-type", "text/plain; charset=shift_jis")], true),
         ] {
             let mut headers = HeaderMap::new();

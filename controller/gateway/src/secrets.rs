@@ -6,7 +6,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cofferdam_identity::OpenedSecret;
-use cofferdam_redact::{Finder, Forbidden, MAX_INSERTED_BYTES, Matcher, Replacement, Replacer, percent_encoded};
+use cofferdam_redact::{
+    Effort, Finder, Forbidden, MAX_INSERTED_BYTES, Matcher, Replacement, Replacer, percent_encoded,
+};
 use http::header::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
@@ -110,16 +112,20 @@ impl Held {
     }
 
     /// True when a header's name holds a value, in any spelling and in any case. Such a header is not passed on.
-    pub(crate) fn is_in_name(&self, name: &HeaderName) -> bool {
-        self.values.is_in_name(name.as_str().as_bytes())
+    pub(crate) fn is_in_name(&self, name: &HeaderName, effort: &mut Effort) -> bool {
+        self.values.is_in_name(name.as_str().as_bytes(), effort)
     }
 
     /// A header's value without secrets. None: it has no secret.
     ///
     /// # Errors
     /// The result is no valid header.
-    pub(crate) fn scrub_header(&self, value: &HeaderValue) -> Result<Option<HeaderValue>, Forbidden> {
-        let scrubbed = self.values.replace_all(&self.back, value.as_bytes())?;
+    pub(crate) fn scrub_header(
+        &self,
+        value: &HeaderValue,
+        effort: &mut Effort,
+    ) -> Result<Option<HeaderValue>, Forbidden> {
+        let scrubbed = self.values.replace_all(&self.back, value.as_bytes(), effort)?;
         scrubbed.map(|bytes| HeaderValue::from_bytes(&bytes).map_err(|e| Forbidden(e.to_string()))).transpose()
     }
 }

@@ -33,7 +33,7 @@ mod spelling;
 
 pub use error::{Forbidden, TooManySecrets, TooManyTexts};
 pub use key_block::KeyBlock;
-pub use matcher::Matcher;
+pub use matcher::{Effort, Matcher};
 pub use percent::percent_encoded;
 pub use redactor::{MARK, Redactor};
 pub use replace::{Finder, MAX_INSERTED_BYTES, Replacement, Replacer, Wanted};

@@ -9,14 +9,25 @@ use crate::search::{Next, Search};
 use crate::spelling::{Spelling, Steps, Verdict, spellings};
 use crate::{Forbidden, TooManyTexts};
 
-/// Steps of comparison for any text, besides those for each of its bytes.
-const FREE_STEPS: u64 = 1 << 24;
+/// Steps of comparison for any text, besides those for each of its bytes: 20 ms at most.
+const FREE_STEPS: u64 = 1 << 20;
 
 /// The steps for a text of this length.
 pub(crate) fn steps(bytes: usize) -> Steps {
     let mut steps = Steps(FREE_STEPS);
     steps.add(bytes);
     steps
+}
+
+/// The comparisons that several texts of one origin may cost together: a hostile upstream chooses how many there are.
+#[derive(Debug)]
+pub struct Effort(Steps);
+
+impl Effort {
+    /// For texts of so many bytes together.
+    pub fn new(bytes: usize) -> Self {
+        Self(steps(bytes))
+    }
 }
 
 /// The values to look for.
@@ -38,12 +49,12 @@ impl Matcher {
     }
 
     /// True when a header's name holds a value in any spelling, in upper or lower case.
-    pub fn is_in_name(&self, name: &[u8]) -> bool {
-        let mut steps = steps(name.len());
+    pub fn is_in_name(&self, name: &[u8], effort: &mut Effort) -> bool {
+        let steps = &mut effort.0;
         self.spellings.iter().any(|spelling| {
             let starts = (name.len() + 1).saturating_sub(spelling.len());
             (0..starts).any(|start| {
-                let found = spelling.compare(name, start, true, &mut steps);
+                let found = spelling.compare(name, start, true, steps);
                 matches!(found, Verdict::Ends(_) | Verdict::Open(Some(_)))
             })
         }) || steps.0 == 0
@@ -69,9 +80,14 @@ impl Matcher {
     ///
     /// # Errors
     /// More is put in than fits, or the text resembles a value too much to be searched.
-    pub fn replace_all(&self, with: &[Replacement], data: &[u8]) -> Result<Option<Vec<u8>>, Forbidden> {
+    pub fn replace_all(
+        &self,
+        with: &[Replacement],
+        data: &[u8],
+        effort: &mut Effort,
+    ) -> Result<Option<Vec<u8>>, Forbidden> {
         let mut room = MAX_INSERTED_BYTES;
-        Ok(self.replace(with, data, true, &mut room, &mut steps(data.len()))?.0)
+        Ok(self.replace(with, data, true, &mut room, &mut effort.0)?.0)
     }
 
     /// `data` with the values replaced, up to the position at which the rest has to be held back, and that position.

@@ -269,7 +269,7 @@ fn names_of_headers_are_searched_in_any_case() {
         ("content-type", false),
         ("", false),
     ] {
-        assert_eq!(matcher.is_in_name(name.as_bytes()), holds, "{name}");
+        assert_eq!(matcher.is_in_name(name.as_bytes(), &mut Effort::new(name.len())), holds, "{name}");
     }
 }
 
@@ -287,9 +287,23 @@ fn texts_that_resemble_a_long_value_cost_a_bounded_time() {
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     let with = [Ok(Zeroizing::new(Vec::new()))];
     let matcher = Matcher::new([value.as_bytes()]).unwrap();
-    assert_eq!(matcher.replace_all(&with, value.as_bytes()), Ok(Some(Vec::new())));
+    let all = |text: &str| matcher.replace_all(&with, text.as_bytes(), &mut Effort::new(text.len()));
+    assert_eq!(all(&value), Ok(Some(Vec::new())));
     let escaped: String = value.bytes().map(|byte| format!("\\\\u{byte:04x}")).collect();
-    assert_eq!(matcher.replace_all(&with, escaped.as_bytes()), Ok(Some(Vec::new())));
+    assert_eq!(all(&escaped), Ok(Some(Vec::new())));
+}
+
+/// A hostile upstream's head: many short headers that resemble a value of backslashes.
+#[test]
+fn many_texts_cost_no_more_than_one() {
+    let value = ["\\".repeat(600), "x".to_owned()].concat();
+    let matcher = Matcher::new([value.as_bytes()]).unwrap();
+    let header = "\\".repeat(100);
+    let started = Instant::now();
+    let mut effort = Effort::new(120 * header.len());
+    let refused = (0..120).filter(|_| matcher.replace_all(&[], header.as_bytes(), &mut effort).is_err()).count();
+    assert!(refused < 120, "the first ones are searched");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 /// Pieces of spellings and of escapes in any order: how the stream is cut makes no difference, and no spelling is left.

@@ -61,10 +61,14 @@ const SLOW_STEP: u64 = 8;
 /// Texts that were not made to resemble a value take less than one.
 const STEPS_PER_BYTE: u64 = 64;
 
+/// Steps that a harmless text leaves over are kept up to here, so that what follows cannot hold up a thread: 80 ms.
+const MAX_STEPS: u64 = 1 << 22;
+
 impl Steps {
     /// More of the text has come.
     pub(crate) fn add(&mut self, bytes: usize) {
-        self.0 = self.0.saturating_add(STEPS_PER_BYTE.saturating_mul(bytes as u64));
+        let more = STEPS_PER_BYTE.saturating_mul(bytes as u64);
+        self.0 = self.0.saturating_add(more).min(MAX_STEPS.max(more));
     }
 
     pub(crate) fn take(&mut self, steps: u64) -> bool {

@@ -1,5 +1,5 @@
-//! Accepts connections and serves a router on them, with bounds on what a slow or idle client can hold. When
-//! there is no room for another connection, the oldest one that has never shown a valid key is closed.
+//! Accepts connections and serves a router on them, with bounds on what a slow or idle client can hold. When there
+//! is no room for another connection, an open one makes room.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ const CONTROLLER_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause after a failed accept, and the shorter one if a connection was closed to make room.
 const FAILED_PAUSE: Duration = Duration::from_millis(50);
 const CLOSED_PAUSE: Duration = Duration::from_millis(5);
+/// The time for a connection to make room, before the next one has to.
+const ROOM_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The bounds of a listener.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +139,7 @@ pub(super) async fn accept_within(
                 let mut connection = std::pin::pin!(builder.serve_connection(stream, service).with_upgrades());
                 tokio::select! {
                     ended = connection.as_mut() => ended,
-                    () = draining.cancelled() => {
+                    () = ends(&draining, &entry) => {
                         // Requests under way finish; no further request is read.
                         connection.as_mut().graceful_shutdown();
                         connection.await
@@ -178,21 +180,33 @@ async fn unless_closed<T>(entry: &Entry, served: impl Future<Output = T>) -> Opt
     }
 }
 
-/// A free place, or the next one to become free. Closes a stranger's connection if there is none.
-async fn take_place(places: &Arc<Semaphore>, strangers: &Strangers) -> Option<OwnedSemaphorePermit> {
-    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
-        return Some(place);
+/// Waits until no further request of the connection is to be read.
+async fn ends(draining: &CancellationToken, entry: &Entry) {
+    tokio::select! {
+        () = draining.cancelled() => {}
+        () = entry.ending() => {}
     }
-    strangers.close_oldest();
-    Arc::clone(places).acquire_owned().await.ok()
 }
 
-/// Closes a stranger's connection if this process or machine is out of descriptors. Returns the pause before the next
+/// A free place, or the next one to become free. If there is none, connections make room, one after the other.
+async fn take_place(places: &Arc<Semaphore>, strangers: &Strangers) -> Option<OwnedSemaphorePermit> {
+    loop {
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            return Some(place);
+        }
+        strangers.make_room();
+        if let Ok(place) = tokio::time::timeout(ROOM_TIMEOUT, Arc::clone(places).acquire_owned()).await {
+            return place.ok();
+        }
+    }
+}
+
+/// Has a connection make room if this process or machine is out of descriptors. Returns the pause before the next
 /// attempt.
 fn make_room(error: &std::io::Error, strangers: &Strangers) -> Duration {
     let full = matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
-    if full && strangers.close_oldest() {
-        tracing::debug!(%error, "a connection without a key is closed to make room");
+    if full && strangers.make_room() {
+        tracing::debug!(%error, "a connection is closed to make room");
         return CLOSED_PAUSE;
     }
     tracing::warn!(%error, "a connection could not be accepted");

@@ -47,7 +47,7 @@ impl Front {
         match given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| hash(token) == self.token) {
             true => {
                 if let Some(known) = request.extensions().get::<Known>() {
-                    known.mark();
+                    known.mark("controller");
                 }
                 Ok(())
             }

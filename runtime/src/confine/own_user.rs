@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
 use rustix::process::{geteuid, getppid, parent_process_death_signal, set_parent_process_death_signal};
-use rustix::thread::{CapabilitySet, capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    CapabilitySet, capabilities, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
 
 /// The number of the user and of the group. systemd's list of ids ("Users, Groups, UIDs and GIDs on systemd Systems")
 /// has 65520 to 65533 as unused.
@@ -67,6 +69,19 @@ fn give_within(path: &Path, depth: usize) -> io::Result<()> {
     }
     let (user, group) = (Some(Uid::from_raw(OWN_ID)), Some(Gid::from_raw(OWN_ID)));
     Ok(chownat(CWD, path, user, group, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Gives up the right with which a page map that is opened from now on would show where in the machine's memory pages
+/// lie: it stays open in the confined process.
+///
+/// # Errors
+/// The capabilities cannot be read or changed.
+pub(crate) fn forgo_page_frames() -> io::Result<()> {
+    let mut held = capabilities(None)?;
+    for set in [&mut held.effective, &mut held.permitted, &mut held.inheritable] {
+        set.remove(CapabilitySet::SYS_ADMIN);
+    }
+    Ok(set_capabilities(None, held)?)
 }
 
 /// Lets other users pass through a folder to what they have in it. Its list and its other files stay closed to them.

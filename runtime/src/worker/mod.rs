@@ -77,13 +77,16 @@ pub fn serve(listener: UnixListener, mut config: WorkerConfig) -> Result<(), Err
     let cache = ArtifactCache::open(&config.cache_dir)?;
     let budget = Budget::new(config.files_budget_bytes);
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let life = LifeMark::set(&config.state_dir)?;
+    let life = LifeMark::set(&config.state_dir);
     let mut kernels = Vec::new();
     for folder in Manifest::folders(&config.kernels_dir)? {
         if life.follows_a_death() {
             check(&engine, &cache, &folder)?;
         }
         kernels.push(Arc::new(Kernel::load(&engine, &cache, &folder, &budget, config.max_runs)?));
+    }
+    if config.confine {
+        own_user::forgo_page_frames().map_err(Error::io("the capabilities"))?;
     }
     crate::memory::open_pagemap();
     raise_open_files();

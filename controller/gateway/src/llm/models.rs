@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cofferdam_core::ConfigError;
-use cofferdam_redact::{Matcher, Replacement, Replacer};
+use cofferdam_redact::{Effort, Matcher, Replacement, Replacer};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Uri};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -128,7 +128,9 @@ impl Models {
 
     /// True when the bytes hold the key, in any spelling.
     pub(crate) fn holds_key(&self, bytes: &[u8]) -> bool {
-        self.key.as_ref().is_some_and(|(matcher, with)| !matches!(matcher.replace_all(with, bytes), Ok(None)))
+        self.key.as_ref().is_some_and(|(matcher, with)| {
+            !matches!(matcher.replace_all(with, bytes, &mut Effort::new(bytes.len())), Ok(None))
+        })
     }
 }
 
