@@ -59,7 +59,8 @@ pub(crate) fn give(folder: &Path) -> io::Result<()> {
 /// A folder comes after its content, so that one that is the own user's already is passed over whole.
 fn give_within(path: &Path, depth: usize) -> io::Result<()> {
     let about = fs::symlink_metadata(path)?;
-    if about.uid() == OWN_ID && about.gid() == OWN_ID {
+    // A file with a second name may belong somewhere else.
+    if (about.uid() == OWN_ID && about.gid() == OWN_ID) || (!about.is_dir() && about.nlink() > 1) {
         return Ok(());
     }
     if about.is_dir() && depth > 0 {

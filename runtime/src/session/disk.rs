@@ -221,7 +221,7 @@ impl StateFolder {
         let folder = self.path(id);
         let Record { meta, sums } = read_meta(&folder).map_err(|source| ReadError::of(Part::Description, source))?;
         let open = |part: &str, sum: Option<u32>| -> io::Result<File> {
-            let file = File::open(folder.join(format!("{}.{part}", meta.generation)))?;
+            let file = files::open_file(&folder.join(format!("{}.{part}", meta.generation)))?;
             sum.map_or(Ok(()), |sum| sums::check_file(&file, sum))?;
             Ok(file)
         };
@@ -297,7 +297,7 @@ impl StateFolder {
 
 /// True for a folder without `meta.json`. The worker's confinement allows no `stat`.
 fn lacks_description(folder: &Path) -> bool {
-    File::open(folder.join("meta.json")).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    files::open_file(&folder.join("meta.json")).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The bytes of the archive of a file system.

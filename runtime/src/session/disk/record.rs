@@ -1,12 +1,12 @@
 //! The description of a state, `meta.json`, and the reasons why a state cannot be read.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use cofferdam_contract::{Language, Limits, OrganizationId, SessionId};
 use serde::{Deserialize, Serialize};
 
+use crate::files;
 use crate::sums;
 
 /// The most bytes of a state's metadata.
@@ -98,7 +98,7 @@ impl ReadError {
 /// Reads and checks the metadata. That of earlier versions has no checksum, nor the names of others.
 pub(super) fn read_meta(folder: &Path) -> io::Result<Record> {
     let mut bytes = Vec::new();
-    File::open(folder.join("meta.json"))?.take(MAX_META + 1).read_to_end(&mut bytes)?;
+    files::open_file(&folder.join("meta.json"))?.take(MAX_META + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_META {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "meta.json is too long"));
     }
