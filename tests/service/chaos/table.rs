@@ -26,7 +26,7 @@ impl Table {
         let row = rows.entry(action).or_default();
         *row.outcomes.entry(outcome).or_default() += 1;
         row.count += 1;
-        if row.count % row.every.max(1) == 0 {
+        if row.count.is_multiple_of(row.every.max(1)) {
             row.latencies.push(took.as_micros().try_into().unwrap_or(u32::MAX));
         }
         if row.latencies.len() > MAX_LATENCIES {

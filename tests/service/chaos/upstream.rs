@@ -66,7 +66,7 @@ fn serve(stream: TcpStream, owners: &[(String, String)], asked: &AtomicUsize) {
         let owner = owners.iter().find(|(secret, _)| *secret == key).map_or("nobody", |(_, owner)| owner);
         let body = format!("owner={owner} token={token} echo={key} encoded={}", percent(&key));
         // Some answers end their connection, some are chunked.
-        let (end, close) = if turn % 7 == 0 { ("connection: close\r\n", true) } else { ("", false) };
+        let (end, close) = if turn.is_multiple_of(7) { ("connection: close\r\n", true) } else { ("", false) };
         let answer = match turn % 3 {
             0 => format!("transfer-encoding: chunked\r\n{end}\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
             _ => format!("content-length: {}\r\n{end}\r\n{body}", body.len()),
