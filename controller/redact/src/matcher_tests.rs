@@ -302,7 +302,8 @@ fn many_texts_cost_no_more_than_one() {
     let started = Instant::now();
     let mut effort = Effort::new(120 * header.len());
     let refused = (0..120).filter(|_| matcher.replace_all(&[], header.as_bytes(), &mut effort).is_err()).count();
-    assert!(refused < 120, "the first ones are searched");
+    // Each of them alone would cost more than all may.
+    assert_eq!(refused, 120);
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
