@@ -77,11 +77,8 @@ pub(super) fn revoked(client: &mut Client<'_>) -> Judged {
     answer.check_problem("unauthorized")?;
     events.patience(END_TIMEOUT);
     let mut text = String::new();
-    loop {
-        match begun.then(|| events.chunk()) {
-            Some(Ok(Some(piece))) => text.push_str(&String::from_utf8_lossy(&piece)),
-            None | Some(Ok(None) | Err(_)) => break,
-        }
+    while let Some(Ok(Some(piece))) = begun.then(|| events.chunk()) {
+        text.push_str(&String::from_utf8_lossy(&piece));
         if gone.elapsed() > END_TIMEOUT {
             return Err(format!("events go on {:?} after the key was revoked", gone.elapsed()));
         }
