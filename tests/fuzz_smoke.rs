@@ -1,6 +1,8 @@
 //! Runs every fuzz target over mutations of good inputs, a second each. Deterministic, and needs no fuzzer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../fuzz/smoke.rs"]
+mod smoke;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
@@ -10,24 +12,8 @@ use std::time::{Duration, Instant};
 
 use cofferdam_host_api::{Base, Budget, Mounts, Quota, SystemClock, Vfs};
 use cofferdam_runtime::memory::Delta;
+use smoke::{Random, write_seeds};
 use targets::TARGETS;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
 
 /// Values at which lengths and offsets tend to go wrong.
 const ODD: [u64; 10] = [0, 1, 127, 255, 4095, 4096, 65_535, u32::MAX as u64, i64::MAX as u64, u64::MAX];
@@ -149,16 +135,6 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "delta" => vec![a_delta()],
         "archive" => vec![an_archive()],
         _ => texts.iter().map(|text| text.as_bytes().to_vec()).collect(),
-    }
-}
-
-/// Writes the seeds for the fuzzer, one folder a target, where `COFFERDAM_FUZZ_SEEDS` names one.
-fn write_seeds(name: &str, seeds: &[Vec<u8>]) {
-    let Some(folder) = std::env::var_os("COFFERDAM_FUZZ_SEEDS") else { return };
-    let folder = std::path::Path::new(&folder).join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    for (number, seed) in seeds.iter().enumerate() {
-        std::fs::write(folder.join(format!("seed-{number}")), seed).unwrap();
     }
 }
 

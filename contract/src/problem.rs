@@ -95,7 +95,7 @@ problems! {
     denied = "denied-by-policy", "Policy forbids this", 403, Policy, false;
     /// Too many concurrent runs, or too many sessions.
     overloaded = "overloaded", "Too much at once", 429, Limit, true;
-    /// The server's disk, or its open files, are used up. What was to be stored is still in memory.
+    /// The server's disk, or its open files, are used up. The state stays in memory.
     storage_full = "storage-full", "There is no room to store this", 507, Host, true;
     /// A registry or another upstream server failed.
     bad_upstream = "bad-upstream", "Another server failed", 502, Host, true;

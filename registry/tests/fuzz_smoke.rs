@@ -4,30 +4,16 @@
 
 #[path = "../../fuzz/image.rs"]
 mod image;
+#[path = "../../fuzz/smoke.rs"]
+mod smoke;
 mod support;
 
 use std::time::{Duration, Instant};
 
 use image::IMAGE_TARGETS;
+use smoke::{Random, write_seeds};
 use support::archive::{Description, Form};
 use support::tar::Compress;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
 
 const BLOCK: usize = 512;
 
@@ -86,16 +72,6 @@ fn seeds() -> Vec<Vec<u8>> {
         }
     }
     seeds
-}
-
-/// Writes the seeds for the fuzzer, one folder a target, where `COFFERDAM_FUZZ_SEEDS` names one.
-fn write_seeds(name: &str, seeds: &[Vec<u8>]) {
-    let Some(folder) = std::env::var_os("COFFERDAM_FUZZ_SEEDS") else { return };
-    let folder = std::path::Path::new(&folder).join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    for (number, seed) in seeds.iter().enumerate() {
-        std::fs::write(folder.join(format!("seed-{number}")), seed).unwrap();
-    }
 }
 
 #[test]

@@ -104,8 +104,8 @@ impl ArtifactCache {
         Ok(folder.to_owned())
     }
 
-    /// Makes components accessible to the own user of the processes that compile and run them, and this folder the working
-    /// folder if this process will be that user. Returns the folder's path from now on.
+    /// Lets the own user of the processes that compile and run components reach them, and makes this folder the working folder
+    /// if this process will be that user. Returns the folder's path from now on.
     pub(crate) fn for_own_user(&self) -> Result<PathBuf, KernelError> {
         let fail = |e| KernelError::io(&self.folder, e);
         let folder = own_user::work_in(&self.folder).map_err(fail)?;
@@ -113,16 +113,20 @@ impl ArtifactCache {
         DirBuilder::new().recursive(true).mode(0o700).create(&components).map_err(fail)?;
         own_user::let_through(&folder).map_err(fail)?;
         own_user::let_through(&components).map_err(fail)?;
-        if own_user::is_possible() {
-            for entry in fs::read_dir(&components).map_err(fail)? {
-                match own_user::give(&entry.map_err(fail)?.path()) {
-                    // Trimmed meanwhile.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    given => given.map_err(fail)?,
-                }
+        Ok(folder)
+    }
+
+    /// Gives the own user the components that were compiled before it was there.
+    pub(crate) fn give_components(&self) -> Result<(), KernelError> {
+        let (components, fail) = (self.folder.join(COMPONENTS), |e| KernelError::io(&self.folder, e));
+        for entry in fs::read_dir(&components).map_err(fail)? {
+            match own_user::give(&entry.map_err(fail)?.path()) {
+                // Trimmed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                given => given.map_err(fail)?,
             }
         }
-        Ok(folder)
+        Ok(())
     }
 
     /// Removes the least recently used components until the rest has at most `most_bytes` bytes.

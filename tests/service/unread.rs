@@ -94,7 +94,7 @@ fn files_that_nobody_reads_are_not_kept_in_memory() {
 #[test]
 fn events_of_ended_runs_that_nobody_reads_are_counted_and_limited() {
     const TEXT: usize = 48 << 20;
-    /// Of one organization, until it gets no more.
+    /// An organization with so many unread bytes gets no further runs.
     const MAX_UNREAD: f64 = (256 << 20) as f64;
     let _one = alone();
     let server = Server::start();

@@ -61,19 +61,22 @@ pub(crate) fn presented_key(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-/// The caller, if its key is known and covers the scope.
-async fn caller(keyring: &Keyring, headers: &HeaderMap, scope: Scope) -> Result<Arc<Caller>, ApiError> {
+/// The caller, if its key is known.
+async fn caller(keyring: &Keyring, headers: &HeaderMap) -> Result<Arc<Caller>, ApiError> {
     let Some(key) = presented_key(headers) else {
         return Err(Problem::unauthorized("Send an API key as `x-api-key` or `Authorization: Bearer`.").into());
     };
-    let Some(caller) = keyring.find(key).await? else {
-        return Err(Problem::unauthorized("This API key is not known; it may have been revoked.").into());
-    };
-    if !caller.scopes.cover(scope) {
-        let detail = format!("This call needs the scope `{}`, which the key does not have.", scope.as_str());
-        return Err(Problem::forbidden(detail).into());
+    let unknown = || Problem::unauthorized("This API key is not known; it may have been revoked.").into();
+    keyring.find(key).await?.ok_or_else(unknown)
+}
+
+/// Refuses a caller whose key lacks the scope.
+fn cover(caller: &Caller, scope: Scope) -> Result<(), ApiError> {
+    if caller.scopes.cover(scope) {
+        return Ok(());
     }
-    Ok(caller)
+    let detail = format!("This call needs the scope `{}`, which the key does not have.", scope.as_str());
+    Err(Problem::forbidden(detail).into())
 }
 
 /// Refuses an address with a NUL character: no database can look it up, and nothing has such a name.
@@ -101,15 +104,19 @@ pub(crate) async fn require(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let checked = caller(&keyring, request.headers(), scope).await;
-    if let (Err(_), Some(known)) = (&checked, request.extensions().get::<Known>()) {
-        known.forget();
+    let caller = caller(&keyring, request.headers()).await;
+    match (request.extensions().get::<Known>(), &caller) {
+        (Some(known), Ok(caller)) => known.mark(&caller.key),
+        (Some(known), Err(_)) => known.forget(),
+        (None, _) => {}
     }
-    match checked.and_then(|caller| refuse_nul(request.uri()).map(|()| caller)) {
+    let allowed = caller.and_then(|caller| {
+        cover(&caller, scope)?;
+        refuse_nul(request.uri())?;
+        Ok(caller)
+    });
+    match allowed {
         Ok(caller) => {
-            if let Some(known) = request.extensions().get::<Known>() {
-                known.mark(&caller.key);
-            }
             let revoked = keyring.watch(&caller);
             request.extensions_mut().insert(caller);
             let response = tokio::select! {

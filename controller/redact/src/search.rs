@@ -55,7 +55,7 @@ pub(crate) struct Search<'a> {
     /// The first event of each search. `None`: not looked for from the present position.
     found: [Option<Option<Event>>; SEARCHES],
     from: usize,
-    /// What begins later does not count.
+    /// Finds that begin after this position are ignored.
     limit: usize,
 }
 

@@ -2,8 +2,9 @@
 
 use cofferdam_contract::OrganizationId;
 use cofferdam_core::now;
-use sqlx::any::AnyRow;
-use sqlx::{FromRow, Row, query, query_as, query_scalar};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, FromRow, Row, query, query_as, query_scalar};
 
 use crate::columns::Columns;
 use crate::room::count;
@@ -47,6 +48,26 @@ macro_rules! select {
     };
 }
 
+macro_rules! insert {
+    ($conflict:literal) => {
+        concat!(
+            "INSERT INTO api_keys (id, organization, name, hash, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6) ",
+            $conflict
+        )
+    };
+}
+
+/// A statement of `insert!` with the key's values.
+fn inserting<'q>(sql: &'static str, key: &KeyRow) -> Query<'q, Any, AnyArguments> {
+    query(sql)
+        .bind(key.id.to_string())
+        .bind(key.organization.to_string())
+        .bind(key.name.to_string())
+        .bind(key.hash.to_string())
+        .bind(key.scopes.to_string())
+        .bind(key.created_at)
+}
+
 impl Store {
     /// Adds a key, unless its organization has `max` that are not revoked.
     pub async fn add_key(&self, key: &KeyRow, max: u64) -> Result<Added, Error> {
@@ -68,35 +89,16 @@ impl Store {
         .bind(KEPT_REVOKED)
         .execute(&mut *tx)
         .await?;
-        query(
-            "INSERT INTO api_keys (id, organization, name, hash, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(key.id.as_str())
-        .bind(key.organization.as_str())
-        .bind(key.name.as_str())
-        .bind(key.hash.as_str())
-        .bind(key.scopes.as_str())
-        .bind(key.created_at)
-        .execute(&mut *tx)
-        .await?;
+        inserting(insert!(""), key).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(Added::Done)
     }
 
     /// Adds a key without a limit, or replaces hash and scopes of the one with this id. Its sessions stay its own.
     pub async fn put_key(&self, key: &KeyRow) -> Result<(), Error> {
-        query(
-            "INSERT INTO api_keys (id, organization, name, hash, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
-             ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, scopes = excluded.scopes, revoked_at = NULL",
-        )
-        .bind(key.id.as_str())
-        .bind(key.organization.as_str())
-        .bind(key.name.as_str())
-        .bind(key.hash.as_str())
-        .bind(key.scopes.as_str())
-        .bind(key.created_at)
-        .execute(&self.pool)
-        .await?;
+        let sql =
+            insert!("ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, scopes = excluded.scopes, revoked_at = NULL");
+        inserting(sql, key).execute(&self.pool).await?;
         Ok(())
     }
 

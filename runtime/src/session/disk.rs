@@ -111,7 +111,7 @@ impl StateFolder {
         self.ledger.used()
     }
 
-    /// Takes room for a state. What is to be deleted or is damaged makes way.
+    /// Takes room for a state. Retired and damaged states are deleted to make room.
     fn reserve(&self, bytes: u64) -> Result<Lease, Error> {
         if let Some(lease) = self.ledger.take(bytes) {
             return Ok(lease);
@@ -128,7 +128,7 @@ impl StateFolder {
     }
 
     /// Writes a state and returns its size in bytes. It is durable on return. `memory` writes the delta, of `memory_len`
-    /// bytes. Where it fails, nothing is left of the new state.
+    /// bytes. If it fails, nothing is left of the new state.
     ///
     /// # Errors
     /// There is no room, it cannot be written, or it was retired meanwhile.

@@ -103,6 +103,7 @@ impl ToolWorker {
 pub fn serve(listener: UnixListener, mut config: ToolWorkerConfig) -> Result<(), Error> {
     if config.confine {
         config.cache_dir = ArtifactCache::open(&config.cache_dir)?.for_own_user()?;
+        ArtifactCache::open(&config.cache_dir)?.give_components()?;
     }
     let (engine, components) = load(&config)?;
     raise_open_files();

@@ -167,7 +167,7 @@ impl Sandboxes {
     async fn give_up(&self, rows: &[SessionRow], error: &cofferdam_workers::Error) -> Result<(), Error> {
         if error.refused().is_none_or(|problem| problem.status >= 500) {
             for row in rows {
-                // Where even this fails, the worker ends the session when its time is over.
+                // If even this fails, the worker ends the session when its time is over.
                 if let Err(error) = self.delete_at_worker(row).await {
                     tracing::debug!(session = %row.id, %error, "a session that was given up could not be ended");
                     break;
@@ -178,7 +178,7 @@ impl Sandboxes {
         Ok(self.store.delete_sessions(&ids).await?)
     }
 
-    /// Ends sessions that were made for a caller who has gone. Where that fails, they end when their time is over.
+    /// Ends sessions that were made for a caller who has gone. If that fails, they end when their time is over.
     async fn end_unwanted(self: Arc<Self>, rows: Vec<SessionRow>) {
         for row in rows {
             if let Err(error) = self.end(&row).await {

@@ -329,6 +329,13 @@ impl Server {
     /// A server that answers each head with 200 and takes what follows it for the next request, whatever the head says
     /// of a body. It records the requests' first lines, and closes where HTTP says so.
     pub(super) async fn without_bodies() -> Self {
+        Self::streams(answer_heads).await
+    }
+
+    /// A server that answers each connection with a task of its own.
+    async fn streams<F: Future<Output = ()> + Send + 'static>(
+        answer: impl Fn(TcpStream, Arc<Mutex<Vec<String>>>) -> F + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
         let (seen, counted) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&connections));
@@ -337,7 +344,7 @@ impl Server {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 counted.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(answer_heads(stream, Arc::clone(&kept)));
+                tokio::spawn(answer(stream, Arc::clone(&kept)));
             }
         });
         Self { address, connections, seen }
@@ -345,18 +352,7 @@ impl Server {
 
     /// A server that reads a request's head and writes these bytes, a piece at a time.
     pub(super) async fn raw(pieces: Vec<Vec<u8>>, pause: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-        let (seen, counted) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&connections));
-        let kept = Arc::clone(&seen);
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                counted.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(answer(stream, pieces.clone(), pause, Arc::clone(&kept)));
-            }
-        });
-        Self { address, connections, seen }
+        Self::streams(move |stream, seen| answer(stream, pieces.clone(), pause, seen)).await
     }
 }
 
