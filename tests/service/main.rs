@@ -10,6 +10,7 @@ mod crash;
 mod drain;
 mod durable;
 mod flat;
+mod full_disk;
 mod load;
 mod quiet;
 mod remote;

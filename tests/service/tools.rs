@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Call, Server, Setup, process};
 use crate::{alone, eventually};
 
-const TOOL: &str = r#"(component
+pub(crate) const TOOL: &str = r#"(component
     (core module $m
         (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
         (func (export "spin") (loop (br 0)))

@@ -17,6 +17,8 @@ const ALWAYS: [(u16, &str); 4] = [
     (403, "The key lacks the scope, or a policy denies the call"),
     (500, "An internal failure; the server's log has it under the request id"),
 ];
+/// The refusal of every call that changes something.
+const OF_A_CHANGE: (u16, &str) = (507, "A disk of the server is full");
 /// Refusals of every call with a body.
 const OF_A_BODY: [(u16, &str); 4] = [
     (408, "The body did not arrive in time"),
@@ -42,20 +44,23 @@ pub(crate) fn frame() -> OpenApi {
 /// Adds the API key and the common refusals to all calls of a group.
 pub(crate) fn need_key(document: &mut OpenApi) {
     for item in document.paths.paths.values_mut() {
-        operations(item).for_each(|operation| {
+        operations(item).for_each(|(changes, operation)| {
             let schemes = ["key", "bearer"].map(|scheme| SecurityRequirement::new(scheme, Vec::<String>::new()));
             operation.security = Some(schemes.into());
             let body: &[_] = if operation.request_body.is_some() { &OF_A_BODY } else { &[] };
-            for (status, text) in ALWAYS.iter().chain(body) {
+            let change = changes.then_some(&OF_A_CHANGE);
+            for (status, text) in ALWAYS.iter().chain(body).chain(change) {
                 operation.responses.responses.entry(status.to_string()).or_insert_with(|| problem(text));
             }
         });
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+/// The operations of a path, each with true if it changes something.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation)> {
     let PathItem { get, put, post, patch, delete, .. } = item;
-    [get, put, post, patch, delete].into_iter().flatten()
+    let all = [(false, get), (true, put), (true, post), (true, patch), (true, delete)];
+    all.into_iter().filter_map(|(changes, operation)| Some((changes, operation.as_mut()?)))
 }
 
 /// Converts the router's paths to OpenAPI's, which have no parameters of several segments (`{*path}`).

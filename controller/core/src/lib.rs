@@ -15,7 +15,7 @@ mod settings;
 mod tag;
 mod vault;
 
-pub use blame::{Blame, Failure, chain};
+pub use blame::{Blame, Failure, chain, used_up};
 pub use caller::Caller;
 pub use clock::{RandomError, now, now_ms, random, random_bits};
 pub use names::{check_variable_name, check_variable_value, is_label};

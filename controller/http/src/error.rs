@@ -3,7 +3,7 @@
 
 use axum::response::{IntoResponse, Response};
 use cofferdam_contract::Problem;
-use cofferdam_core::{Blame, Failure, chain};
+use cofferdam_core::{Blame, Failure, chain, used_up};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
@@ -37,7 +37,10 @@ fn problem_of(error: &dyn Failure) -> Problem {
     match error.blame() {
         Blame::Refused(problem) => problem.clone(),
         Blame::Worker => Problem::internal("The worker's answer could not be read."),
-        Blame::Internal => Problem::internal("Something failed on our side; the log has it under this request's id."),
+        Blame::Internal => match used_up(error) {
+            Some(what) => Problem::storage_full(what),
+            None => Problem::internal("Something failed on our side; the log has it under this request's id."),
+        },
     }
 }
 

@@ -1,18 +1,21 @@
 //! Failures of the database, and values in it that this version cannot read.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use cofferdam_contract::Problem;
 use cofferdam_core::{Blame, Failure, RandomError};
 
-use crate::sqlite::is_of_the_file;
+use crate::sqlite::{is_full, is_of_the_file};
 
 /// The SQLite file of this process, for the log. An error of sqlx does not say which file it is about.
 static FILE: OnceLock<PathBuf> = OnceLock::new();
 
 /// PostgreSQL's codes for a text that it cannot keep: one with a NUL character, as text or within JSON.
 const UNSTORABLE: [&str; 2] = ["22021", "22P05"];
+/// PostgreSQL's code for a full disk.
+const DISK_FULL: &str = "53100";
 
 /// Remembers the file for the log.
 pub(crate) fn remember(path: PathBuf) {
@@ -27,6 +30,11 @@ fn failed(error: &sqlx::Error) -> String {
     }
 }
 
+/// The database's own words, with the kind by which [`cofferdam_core::used_up`] knows them.
+fn full(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Full(io::Error::new(io::ErrorKind::StorageFull, error))
+}
+
 /// Why the store failed. The caller's fault only if a text cannot be stored; otherwise a client is not told.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -35,6 +43,9 @@ pub enum Error {
     Database { place: String, why: String },
     #[error("{}", failed(.0))]
     Sqlx(#[source] sqlx::Error),
+    /// The database's disk has no room left. The cause's kind is `StorageFull`.
+    #[error("the database has no room left")]
+    Full(#[source] io::Error),
     /// A text that no handler refused and that the database cannot keep.
     #[error("a text cannot be stored: {}", .0.detail)]
     Unstorable(Box<Problem>),
@@ -56,6 +67,8 @@ impl From<sqlx::Error> for Error {
                 let detail = "A text in the request has a NUL character, which no text here may have.";
                 Self::Unstorable(Box::new(Problem::malformed(detail)))
             }
+            sqlx::Error::Database(error) if error.code().is_some_and(|code| code == DISK_FULL) => full(error),
+            error if is_full(&error) => full(error),
             other => Self::Sqlx(other),
         }
     }

@@ -118,3 +118,8 @@ pub(crate) fn is_of_the_file(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::PoolTimedOut)
         || matches!(code(error), Some(BUSY | READONLY | IOERR | CORRUPT | FULL | CANTOPEN | NOTADB))
 }
+
+/// Returns true if the disk of the file, or its limit of pages, is used up.
+pub(crate) fn is_full(error: &sqlx::Error) -> bool {
+    code(error) == Some(FULL)
+}

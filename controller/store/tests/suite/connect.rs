@@ -5,8 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cofferdam_core::{Failure as _, Secret, chain};
-use cofferdam_store::{DatabaseConfig, Store};
+use cofferdam_core::{Failure as _, Secret, chain, used_up};
+use cofferdam_store::{DatabaseConfig, Error, Store};
+use cofferdam_testkit::database::On;
+use sqlx::Connection as _;
 use tokio::net::TcpListener;
 
 use crate::{on_each, organization};
@@ -134,4 +136,32 @@ async fn a_text_that_cannot_be_stored_is_its_senders_fault() {
         assert!(store.secret(&organization(), "a").await.unwrap().is_none(), "the connection is still good");
     })
     .await;
+}
+
+/// PostgreSQL is made to say it: nobody fills the disk of a database for a test.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_known_in_both_databases() {
+    let full = |error: sqlx::Error| {
+        let error = Error::from(error);
+        assert!(used_up(&error).is_some_and(|what| what.contains("disk")), "{error:?}");
+        assert!(chain(&error).contains("full"), "the log has the database's own words: {error:?}");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for on in On::all() {
+        let url = on.database(&folder).await.url;
+        sqlx::any::install_default_drivers();
+        let mut connection = sqlx::AnyConnection::connect(url.expose()).await.unwrap();
+        match on {
+            On::Sqlite => {
+                for step in ["CREATE TABLE a (b BLOB)", "PRAGMA max_page_count = 2"] {
+                    sqlx::query(step).execute(&mut connection).await.unwrap();
+                }
+                full(sqlx::query("INSERT INTO a VALUES (zeroblob(100000))").execute(&mut connection).await.unwrap_err());
+            }
+            On::Postgresql => {
+                let raise = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'disk full'; END $$";
+                full(sqlx::query(raise).execute(&mut connection).await.unwrap_err());
+            }
+        }
+    }
 }
