@@ -28,7 +28,8 @@ fn on_a_small_disk(folder: &Path) -> Option<PathBuf> {
         return None;
     }
     let program = std::env::var("COFFERDAM_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_cofferdam").into());
-    let script = format!("#!/bin/sh\nexec unshare --mount sh -c \"{mount} && exec '{program}' \\\"\\$@\\\"\" sh \"$@\"\n");
+    let script =
+        format!("#!/bin/sh\nexec unshare --mount sh -c \"{mount} && exec '{program}' \\\"\\$@\\\"\" sh \"$@\"\n");
     let path = folder.join("on-a-small-disk");
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
@@ -66,7 +67,6 @@ fn a_full_disk_refuses_what_must_be_stored_and_loses_nothing() {
         Call::new("POST", "/v1/sessions").json(&json!({"language": "python"})),
         Call::new("PUT", "/v1/tools/calc").body(component, "application/wasm"),
         Call::new("POST", "/v1/keys").json(&key),
-        Call::new("PUT", "/v1/secrets/one").json(&json!({"value": "v".repeat(16_000), "hosts": ["example.com"]})),
         Call::new("POST", format!("/v1/sessions/{id}/suspend")).json(&json!({})),
     ];
     for call in &writes {

@@ -156,7 +156,9 @@ async fn a_full_disk_is_known_in_both_databases() {
                 for step in ["CREATE TABLE a (b BLOB)", "PRAGMA max_page_count = 2"] {
                     sqlx::query(step).execute(&mut connection).await.unwrap();
                 }
-                full(sqlx::query("INSERT INTO a VALUES (zeroblob(100000))").execute(&mut connection).await.unwrap_err());
+                full(
+                    sqlx::query("INSERT INTO a VALUES (zeroblob(100000))").execute(&mut connection).await.unwrap_err(),
+                );
             }
             On::Postgresql => {
                 let raise = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'disk full'; END $$";
