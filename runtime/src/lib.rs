@@ -19,6 +19,7 @@ pub mod memory;
 mod outbound;
 pub mod recorder;
 mod session;
+mod share;
 mod sums;
 pub mod tool;
 pub mod tool_worker;

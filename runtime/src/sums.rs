@@ -7,8 +7,13 @@ use std::os::unix::fs::FileExt;
 
 use crc32fast::Hasher;
 
-/// Bytes read at once: they fit into a core's cache.
-const CHUNK: usize = 256 << 10;
+use crate::files;
+use crate::share;
+
+/// Bytes read at once: they fit into a core's cache, and onto the stack, where no allocator maps them anew each time.
+const CHUNK: usize = 64 << 10;
+/// Files of at least this many bytes are worth a helper while something else is done.
+const BESIDE_BYTES: u64 = 2 << 20;
 /// The words before a sealed text's checksum. JSON cannot contain them at its end.
 const SEAL: &[u8] = b"\ncrc32 ";
 /// The digits of a checksum.
@@ -20,7 +25,7 @@ fn damaged(words: &'static str) -> io::Error {
 
 /// The checksum of a whole file. Does not move its position.
 pub(crate) fn of_file(file: &File) -> io::Result<u32> {
-    let (mut hasher, mut buffer, mut offset) = (Hasher::new(), vec![0; CHUNK], 0);
+    let (mut hasher, mut buffer, mut offset) = (Hasher::new(), [0; CHUNK], 0);
     loop {
         match file.read_at(&mut buffer, offset) {
             Ok(0) => return Ok(hasher.finalize()),
@@ -40,6 +45,35 @@ pub(crate) fn of_file(file: &File) -> io::Result<u32> {
 /// `InvalidData` if the file has changed since.
 pub(crate) fn check_file(file: &File, sum: u32) -> io::Result<()> {
     if of_file(file)? == sum { Ok(()) } else { Err(damaged("the checksum is another")) }
+}
+
+/// A file that was not yet compared with its checksum. Nothing may be made of it before.
+#[derive(Debug)]
+pub(crate) struct Unchecked {
+    file: File,
+    len: u64,
+    /// Absent for files of versions that wrote none.
+    sum: Option<u32>,
+}
+
+impl Unchecked {
+    pub(crate) fn new(file: &File, sum: Option<u32>) -> io::Result<Self> {
+        Ok(Self { file: file.try_clone()?, len: files::len(file)?, sum })
+    }
+
+    /// # Errors
+    /// As for [`check_file`].
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.sum.map_or(Ok(()), |sum| check_file(&self.file, sum))
+    }
+
+    /// The same, while `work` runs on this thread, if a helper is free. The result of the work is worth nothing if the check fails.
+    pub(crate) fn check_beside<R>(&self, work: impl FnOnce() -> R) -> (io::Result<()>, R) {
+        if self.sum.is_none() || self.len < BESIDE_BYTES {
+            return (self.check(), work());
+        }
+        share::both(|| self.check(), work)
+    }
 }
 
 /// The text with its checksum after it.
@@ -97,5 +131,19 @@ mod tests {
         }
         file.set_len(bytes.len() as u64 - 1).unwrap();
         assert!(check_file(&file, sum).is_err());
+    }
+
+    #[test]
+    fn a_check_beside_other_work_finds_the_same() {
+        for len in [17, BESIDE_BYTES as usize + 17] {
+            let bytes: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            let sum = crc32fast::hash(&bytes);
+            let beside = |sum| Unchecked::new(&file, sum).unwrap().check_beside(|| 7);
+            assert!(matches!(beside(Some(sum)), (Ok(()), 7)), "{len}");
+            assert!(matches!(beside(Some(sum ^ 1)), (Err(_), 7)), "{len}");
+            assert!(matches!(beside(None), (Ok(()), 7)), "{len}");
+        }
     }
 }

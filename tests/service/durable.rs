@@ -172,6 +172,25 @@ fn a_damaged_state_is_refused_and_harms_nobody() {
     assert_eq!(server.worker_pid(), worker);
 }
 
+/// The check runs beside the laying out of the memory, and its word counts.
+#[test]
+fn a_flipped_bit_in_much_memory_is_found_before_the_guest_lives() {
+    let _one = alone();
+    let server = Server::start();
+    let id = suspended(&server, "python", "import os\nblob = os.urandom(10_000_000)");
+    let folder = killed(server);
+    let memory = find(&folder.path().join("data"), &|name| name.ends_with(".memory")).expect("its memory");
+    let mut bytes = fs::read(&memory).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&memory, bytes).unwrap();
+    let server = Server::in_folder(folder, Setup::default());
+    let detail = server.post(&format!("/v1/sessions/{id}/resume"), &json!({})).problem(410, "session-lost");
+    assert!(detail.contains("memory"), "{detail}");
+    server.run(json!({"session": id, "code": "print(len(blob))"})).problem(410, "session-lost");
+    assert_eq!(server.python("print('well')"), "well\n");
+}
+
 #[test]
 fn without_open_files_a_session_is_not_suspended_and_lives_on() {
     let _one = alone();

@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::files;
 use crate::memory::{Delta, DeltaError, Pages};
 use crate::session::ledger::{Lease, Ledger};
-use crate::sums;
+use crate::sums::{self, Unchecked};
 use aside::Aside;
 use record::{MAX_META, Record, Sums, read_meta};
 pub(crate) use record::{Meta, Part, ReadError};
@@ -53,10 +53,11 @@ pub(crate) struct StateFolder {
 /// The extension of folders that are to be deleted.
 const RETIRED: &str = "gone";
 
-/// A memory and files that were read back.
+/// A memory and files that were read back. The files are checked, the memory's bytes not yet.
 pub(crate) struct Stored {
     pub delta: Delta,
     pub vfs: Vfs,
+    pub memory: Unchecked,
 }
 
 fn io_error(source: io::Error) -> Error {
@@ -209,8 +210,8 @@ impl StateFolder {
         Ok(record.meta)
     }
 
-    /// Reads a state back, and compares all of it with its checksums. `notes` counts its memory for as long as it is used:
-    /// the file may be deleted before.
+    /// Reads a state back, and compares all of it with its checksums but the bytes of its memory, which the caller must
+    /// check before it uses them. `notes` counts its memory for as long as it is used: the file may be deleted before.
     pub(crate) fn read(
         &self,
         id: &SessionId,
@@ -220,27 +221,28 @@ impl StateFolder {
     ) -> Result<(Meta, Stored), ReadError> {
         let folder = self.path(id);
         let Record { meta, sums } = read_meta(&folder).map_err(|source| ReadError::of(Part::Description, source))?;
-        let open = |part: &str, sum: Option<u32>| -> io::Result<File> {
-            let file = files::open_file(&folder.join(format!("{}.{part}", meta.generation)))?;
-            sum.map_or(Ok(()), |sum| sums::check_file(&file, sum))?;
-            Ok(file)
-        };
-        let memory = open("memory", sums.map(|sums| sums.memory)).and_then(|file| {
+        let open = |part: &str| files::open_file(&folder.join(format!("{}.{part}", meta.generation)));
+        let memory = open("memory").and_then(|file| {
+            let unchecked = Unchecked::new(&file, sums.map(|sums| sums.memory))?;
             let len = files::len(&file)?;
-            Delta::open(Pages::new(file, notes.count(len))).map_err(|error| match error {
+            let delta = Delta::open(Pages::new(file, notes.count(len))).map_err(|error| match error {
                 DeltaError::Io(source) => source,
                 error @ DeltaError::Damaged(_) => invalid(error),
-            })
+            })?;
+            Ok((delta, unchecked))
         });
-        let delta = memory.map_err(|source| ReadError::of(Part::Memory, source))?;
-        let archive = open("files", sums.map(|sums| sums.files));
+        let (delta, memory) = memory.map_err(|source| ReadError::of(Part::Memory, source))?;
+        let archive = open("files").and_then(|file| {
+            Unchecked::new(&file, sums.map(|sums| sums.files))?.check()?;
+            Ok(file)
+        });
         let archive = archive.map_err(|source| ReadError::of(Part::Files, source))?;
         let vfs = Vfs::from_archive(Arc::clone(base), quota, BufReader::new(archive)).map_err(|error| match error {
             ArchiveError::Fs(FsError::NoSpace | FsError::Quota) => ReadError::NoRoom,
             ArchiveError::Io(source) => ReadError::of(Part::Files, source),
             error => ReadError::of(Part::Files, invalid(error)),
         })?;
-        Ok((meta, Stored { delta, vfs }))
+        Ok((meta, Stored { delta, vfs, memory }))
     }
 
     /// Makes a state unreadable. [`Self::sweep`] deletes it. Memory mapped from it stays valid.

@@ -14,10 +14,13 @@ use super::ledger::{Lease, Ledger};
 use crate::error::Error;
 use crate::guest::{Guest, State};
 use crate::kernel::Kernel;
-use crate::memory::{Delta, Pages};
+use crate::memory::{Delta, Pages, Slot};
 use crate::turn::{self, Finished, Job};
 use loading::Unloadable;
 pub(super) use loading::{load_from, unloadable};
+
+/// The words for a session's state on disk.
+const SUSPENDED: &str = "the suspended state";
 
 /// A memory and files that no guest uses. Forks and snapshots are made from it.
 pub(crate) struct Dormant {
@@ -109,18 +112,29 @@ impl Life {
 
     /// Makes the session live, from any state.
     pub(crate) fn wake(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<(), Error> {
-        let dormant = match self {
+        let slot_with = |delta: &Delta, organization| -> Result<Slot, Error> {
+            let mut slot = place.kernel.slots().take(organization).map_err(damaged)?;
+            slot.apply(delta).map_err(damaged)?;
+            Ok(slot)
+        };
+        let (dormant, slot) = match self {
             Self::Live { .. } => return Ok(()),
             Self::Lost(why) => return Err(why.clone().into()),
-            Self::Suspended => self.load(place, meta)?,
-            Self::Dormant(dormant) => Dormant {
-                delta: Arc::clone(&dormant.delta),
-                vfs: dormant.vfs.fork(place.quota(&meta.limits)).map_err(|_| no_room())?,
-                uptime: dormant.uptime,
-            },
+            Self::Suspended => {
+                let organization = meta.organization.clone();
+                self.load(place, meta, |dormant| slot_with(&dormant.delta, &organization))?
+            }
+            Self::Dormant(dormant) => {
+                let copy = Dormant {
+                    delta: Arc::clone(&dormant.delta),
+                    vfs: dormant.vfs.fork(place.quota(&meta.limits)).map_err(|_| no_room())?,
+                    uptime: dormant.uptime,
+                };
+                let slot = slot_with(&copy.delta, &meta.organization);
+                (copy, slot)
+            }
         };
-        let mut slot = place.kernel.slots().take(&meta.organization).map_err(damaged)?;
-        slot.apply(&dormant.delta).map_err(damaged)?;
+        let slot = slot?;
         let vfs = dormant.vfs.fork(place.quota(&meta.limits)).map_err(|_| no_room())?;
         let past = Dormant { delta: Arc::clone(&dormant.delta), vfs, uptime: dormant.uptime };
         let mut sandbox = Sandbox::new(dormant.vfs);
@@ -137,9 +151,17 @@ impl Life {
         Ok(())
     }
 
-    /// The suspended state. If it is damaged the session is lost from now on.
-    fn load(&mut self, place: &Place<'_>, meta: &mut Meta) -> Result<Dormant, Error> {
-        load_from(place, meta, place.folder, "the suspended state").map_err(|unloadable| {
+    /// The suspended state, and the result of `work` on it, which runs while the state is checked. If the state is
+    /// damaged the session is lost from now on.
+    fn load<R>(
+        &mut self,
+        place: &Place<'_>,
+        meta: &mut Meta,
+        work: impl FnOnce(&Dormant) -> R,
+    ) -> Result<(Dormant, R), Error> {
+        let loaded = load_from(place, meta, place.folder, SUSPENDED)
+            .and_then(|loaded| loaded.checked_beside(&meta.id, place.folder, SUSPENDED, work));
+        loaded.map_err(|unloadable| {
             if let Unloadable::Damaged(why) = &unloadable {
                 *self = Self::Lost(why.clone());
             }
@@ -240,7 +262,10 @@ impl Life {
         let quota = place.quota(&meta.limits);
         match self {
             Self::Lost(why) => Err(why.clone().into()),
-            Self::Suspended => Ok((self.load(place, meta)?, meta.warnings.clone())),
+            Self::Suspended => {
+                let (dormant, ()) = self.load(place, meta, |_| ())?;
+                Ok((dormant, meta.warnings.clone()))
+            }
             Self::Dormant(dormant) => {
                 let vfs = dormant.vfs.fork(quota).map_err(|_| no_room())?;
                 Ok((Dormant { delta: Arc::clone(&dormant.delta), vfs, uptime: dormant.uptime }, Vec::new()))

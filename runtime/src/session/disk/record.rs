@@ -81,7 +81,7 @@ pub(crate) enum ReadError {
 
 impl ReadError {
     /// Tells damage from failures that may pass.
-    pub(super) fn of(part: Part, source: io::Error) -> Self {
+    pub(crate) fn of(part: Part, source: io::Error) -> Self {
         use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
         match source.kind() {
             InvalidData | NotFound | UnexpectedEof => Self::Damaged { part, source },

@@ -104,7 +104,10 @@ fn a_flipped_bit_in_any_file_of_a_state_is_found_and_named() {
             let mut bent = good.clone();
             bent[at] ^= 1 << (at % 8);
             fs::write(&path, &bent).unwrap();
-            match folder.read(&id, &base(), QUOTA, &notes) {
+            let checked = folder
+                .read(&id, &base(), QUOTA, &notes)
+                .and_then(|(_, stored)| stored.memory.check().map_err(|source| ReadError::of(Part::Memory, source)));
+            match checked {
                 Err(ReadError::Damaged { part, .. }) => assert_eq!(part, expected),
                 Err(error) => panic!("{name} at {at}: {error}"),
                 Ok(_) => panic!("{name} at {at} was believed"),

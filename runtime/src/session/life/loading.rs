@@ -7,7 +7,8 @@ use cofferdam_contract::{Problem, SessionId};
 
 use super::{Dormant, Place, no_room};
 use crate::error::Error;
-use crate::session::disk::{Meta, ReadError, StateFolder};
+use crate::session::disk::{Meta, Part, ReadError, StateFolder};
+use crate::sums::Unchecked;
 
 /// A state cannot be made live again.
 pub(in crate::session) enum Unloadable {
@@ -25,6 +26,40 @@ impl From<Unloadable> for Error {
     }
 }
 
+/// A state that was read back, and its memory, which is to be checked before a guest is made of it.
+pub(in crate::session) struct Loaded {
+    dormant: Dormant,
+    memory: Unchecked,
+}
+
+impl Loaded {
+    /// The state, once its memory is checked.
+    pub(in crate::session) fn checked(
+        self,
+        id: &SessionId,
+        folder: &StateFolder,
+        about: &str,
+    ) -> Result<Dormant, Unloadable> {
+        self.checked_beside(id, folder, about, |_| ()).map(|(dormant, ())| dormant)
+    }
+
+    /// The same, while `work` already uses the state. It is returned only if the check succeeds.
+    pub(super) fn checked_beside<R>(
+        self,
+        id: &SessionId,
+        folder: &StateFolder,
+        about: &str,
+        work: impl FnOnce(&Dormant) -> R,
+    ) -> Result<(Dormant, R), Unloadable> {
+        let Self { dormant, memory } = self;
+        let (checked, result) = memory.check_beside(|| work(&dormant));
+        match checked {
+            Ok(()) => Ok((dormant, result)),
+            Err(source) => Err(unloadable(ReadError::of(Part::Memory, source), id, folder, about)),
+        }
+    }
+}
+
 /// Reads a suspended state or a snapshot, of which `about` is the word. Refuses one that another build of the kernel
 /// made. A damaged one is set aside, so that it is read and logged once.
 pub(in crate::session) fn load_from(
@@ -32,7 +67,7 @@ pub(in crate::session) fn load_from(
     meta: &mut Meta,
     folder: &StateFolder,
     about: &str,
-) -> Result<Dormant, Unloadable> {
+) -> Result<Loaded, Unloadable> {
     if meta.image_digest != place.kernel.image().digest() {
         let problem = Problem::kernel_changed(format!(
             "this state was made by the {} kernel {}; this server now has {}, whose memory image is another. \
@@ -46,7 +81,9 @@ pub(in crate::session) fn load_from(
     let read = folder.read(&meta.id, place.kernel.base(), place.quota(&meta.limits), place.notes);
     let (stored_meta, stored) = read.map_err(|error| unloadable(error, &meta.id, folder, about))?;
     meta.warnings = stored_meta.warnings;
-    Ok(Dormant { delta: Arc::new(stored.delta), vfs: stored.vfs, uptime: Duration::from_micros(stored_meta.uptime_us) })
+    let uptime = Duration::from_micros(stored_meta.uptime_us);
+    let dormant = Dormant { delta: Arc::new(stored.delta), vfs: stored.vfs, uptime };
+    Ok(Loaded { dormant, memory: stored.memory })
 }
 
 /// Judges a failed read, and sets the state aside if it is damaged.

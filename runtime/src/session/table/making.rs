@@ -73,7 +73,8 @@ impl Sessions {
             return Err(gone().into());
         }
         let mut of_snapshot = Meta { id: key.clone(), ..stored };
-        let dormant = load_from(place, &mut of_snapshot, &self.snapshots, SNAPSHOT)?;
+        let dormant =
+            load_from(place, &mut of_snapshot, &self.snapshots, SNAPSHOT)?.checked(key, &self.snapshots, SNAPSHOT)?;
         meta.warnings = of_snapshot.warnings;
         Ok(dormant)
     }
