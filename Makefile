@@ -16,11 +16,14 @@ help:
 	@echo 'make run       build what is missing, then serve on 127.0.0.1:8080'
 	@echo 'make test      everything that can be tested on this machine'
 	@echo 'make chaos     ten minutes of everything at once against the release program, every answer judged'
+	@echo 'make smoke     the attacks and scenarios against the release program'
 	@echo 'make lint      rooms, fmt, clippy, licences and advisories of dependencies'
 	@echo 'make bench     smoke the release program, measure against the peers; writes docs/benchmarks.md'
 	@echo 'make build     the program: target/release/cofferdam'
 	@echo 'make kernels   the interpreters: target/kernels'
 	@echo 'make examples  the example tools: target/examples'
+	@echo 'make doctor    what this machine is missing'
+	@echo 'make clean     removes the build'
 
 build:
 	@scripts/toolchain

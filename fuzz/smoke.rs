@@ -1,5 +1,5 @@
-//! Parts of the smoke tests that run the fuzz targets over mutated seeds: random numbers, and the seeds as files for the
-//! fuzzer.
+//! Parts of the smoke tests that run the fuzz targets over mutated seeds: random numbers, the inputs that the fuzzer has
+//! found, and the seeds as files for it.
 
 /// SplitMix64.
 pub(crate) struct Random(pub(crate) u64);
@@ -26,4 +26,15 @@ pub(crate) fn write_seeds(name: &str, seeds: &[Vec<u8>]) {
     for (number, seed) in seeds.iter().enumerate() {
         std::fs::write(folder.join(format!("seed-{number}")), seed).unwrap();
     }
+}
+
+/// The inputs of `fuzz/corpus/NAME`: some of those with which the fuzzer reached new code.
+pub(crate) fn kept(name: &str) -> Vec<Vec<u8>> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.ancestors().map(|folder| folder.join("fuzz/corpus").join(name)).find(|folder| folder.is_dir());
+    let folder = folder.unwrap_or_else(|| panic!("fuzz/corpus/{name} is missing"));
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "fuzz/corpus/{name} is empty");
+    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }

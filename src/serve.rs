@@ -4,14 +4,16 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use cofferdam_cli::Folders;
 use cofferdam_controller::config::{self, Config, Flags};
 use cofferdam_controller::server::{self, Announce, Door, Programs, Started};
-use cofferdam_core::chain;
+use cofferdam_core::{ConfigError, chain};
 use cofferdam_identity::KeySource;
 use cofferdam_runtime::tool_worker::ToolWorkerConfig;
 use cofferdam_runtime::worker::WorkerConfig;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::telemetry::{self, LogFormat, env, tell};
 use crate::workers::{check_kernels, tool_program, worker_program};
@@ -73,9 +75,33 @@ Examples:
   export COFFERDAM_WORKERS=http://10.0.0.7:9090              # on the second
   cofferdam serve --role controller";
 
+/// The keys of `[worker]` and `[tool_worker]` that follow from other settings, with those.
+const SET_ELSEWHERE: [(&str, &str); 5] = [
+    ("kernels_dir", "--kernels"),
+    ("cache_dir", "--cache-dir"),
+    ("state_dir", "--data-dir"),
+    ("max_sessions", "`max` of [sessions]"),
+    ("idle_suspend_s", "`idle_suspend_s` of [sessions]"),
+];
+/// The keys of both that may be zero: nothing waits, is kept or gets time to end.
+const MAY_BE_ZERO: [&str; 3] = ["max_waiting", "run_files_s", "drain_s"];
+
+/// A worker's settings from its table in the configuration file.
+fn local<T: DeserializeOwned>(name: &str, table: &impl Serialize) -> anyhow::Result<T> {
+    let table = serde_json::to_value(table).with_context(|| format!("[{name}]"))?;
+    for (key, value) in table.as_object().into_iter().flatten() {
+        if let Some((_, instead)) = SET_ELSEWHERE.iter().find(|(elsewhere, _)| elsewhere == key) {
+            bail!("the configuration file: `{key}` of [{name}] has no effect; set {instead}");
+        }
+        if value.as_i64() == Some(0) && !MAY_BE_ZERO.contains(&key.as_str()) {
+            bail!("the configuration file: `{key}` of [{name}] must be at least 1");
+        }
+    }
+    serde_json::from_value(table).with_context(|| format!("the configuration file: the table [{name}] is invalid"))
+}
+
 fn worker_config(config: &Config, folders: &Folders) -> anyhow::Result<WorkerConfig> {
-    let table = serde_json::to_value(&config.workers.local).context("[worker]")?;
-    let mut worker: WorkerConfig = serde_json::from_value(table).context("the [worker] table is invalid")?;
+    let mut worker: WorkerConfig = local("worker", &config.workers.local)?;
     worker.kernels_dir = folders.kernels()?;
     check_kernels(&worker.kernels_dir)?;
     worker.cache_dir = folders.cache(&config.data_dir)?;
@@ -87,8 +113,7 @@ fn worker_config(config: &Config, folders: &Folders) -> anyhow::Result<WorkerCon
 }
 
 fn tool_config(config: &Config, folders: &Folders) -> anyhow::Result<ToolWorkerConfig> {
-    let table = serde_json::to_value(&config.workers.tools).context("[tool_worker]")?;
-    let mut worker: ToolWorkerConfig = serde_json::from_value(table).context("the [tool_worker] table is invalid")?;
+    let mut worker: ToolWorkerConfig = local("tool_worker", &config.workers.tools)?;
     worker.cache_dir = folders.cache(&config.data_dir)?;
     worker.drain_s = worker.drain_s.min(config.drain.as_secs());
     Ok(worker)
@@ -109,7 +134,10 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let flags = Flags { listen: args.listen, data_dir: args.data_dir, roles: args.roles };
-    let config = Config::parse(&flags, &env, file.as_deref())?;
+    let config = match (Config::parse(&flags, &env, file.as_deref()), &args.config) {
+        (Err(ConfigError::File(why)), Some(path)) => bail!("the configuration file {}: {why}", path.display()),
+        (config, _) => config?,
+    };
     let programs = match config.roles.local_worker() {
         true => Some(Programs {
             worker: worker_program(&worker_config(&config, &args.folders)?, format)?,
@@ -117,12 +145,23 @@ pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
         }),
         false => None,
     };
-    let announce =
-        Announce { started: Box::new(greet), progress: Box::new(|line| tell(line)), ready: Box::new(|| tell("ready")) };
+    let announce = Announce {
+        started: Box::new(greet),
+        progress: Box::new(move |line| say(format, line)),
+        ready: Box::new(move || say(format, "ready")),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(server::serve(config, programs, announce));
     served.map_err(|error| anyhow::anyhow!(chain(&error)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells a step of the start: a line for people, an entry of the log for machines.
+fn say(format: LogFormat, line: &str) {
+    match format {
+        LogFormat::Text => tell(line),
+        LogFormat::Json => tracing::info!("{line}"),
+    }
 }
 
 fn greet(started: &Started) {

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::ValueEnum;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
@@ -13,6 +13,9 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// The variable with the log filter: `info`, `cofferdam_sandbox=debug`, ...
 pub(crate) const LOG: &str = "COFFERDAM_LOG";
+
+/// The levels of the log.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -61,7 +64,7 @@ pub(crate) fn env(name: &str) -> Option<String> {
 
 /// Starts logging. Must be called outside of an async runtime, because the exporter would block its threads.
 pub(crate) fn start(format: LogFormat, default_level: &str) -> anyhow::Result<Telemetry> {
-    let filter = EnvFilter::try_new(env(LOG).unwrap_or_else(|| default_level.to_owned())).context(LOG)?;
+    let filter = filter(env(LOG).as_deref().unwrap_or(default_level)).context(LOG)?;
     // A line that cannot be written is lost: to report it on standard error again would end the process.
     let lines = tracing_subscriber::fmt::layer()
         .log_internal_errors(false)
@@ -86,6 +89,20 @@ pub(crate) fn start(format: LogFormat, default_level: &str) -> anyhow::Result<Te
     Ok(Telemetry { provider })
 }
 
+/// A filter of levels: one for everything, and `TARGET=LEVEL` for parts. A single word that is no level would name a target
+/// that nothing has, and turn the log off.
+fn filter(text: &str) -> anyhow::Result<EnvFilter> {
+    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+    let is_part = |word: &str| word.contains(['=', '[', ':']) || word.starts_with("cofferdam");
+    if let Some(word) =
+        text.split(',').map(str::trim).find(|word| !word.is_empty() && !is_level(word) && !is_part(word))
+    {
+        bail!("{word:?} is not a level; there are {}", LEVELS.join(", "));
+    }
+    // The MCP library writes each request into the log, with its arguments.
+    Ok(EnvFilter::try_new(format!("rmcp=warn,{text}"))?)
+}
+
 fn provider() -> anyhow::Result<SdkTracerProvider> {
     // The exporter's client is built without one of its own. An error says that one is set already.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
@@ -94,4 +111,20 @@ fn provider() -> anyhow::Result<SdkTracerProvider> {
     let name = env("OTEL_SERVICE_NAME").unwrap_or_else(|| "cofferdam".to_owned());
     let resource = Resource::builder().with_service_name(name).build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for good in ["info", "WARN", "", "info,cofferdam_sandbox=debug", "cofferdam_gateway", "[request]=debug", "off"]
+        {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["bogus", "info,loud", "verbose", "cofferdam=loud", "1x"] {
+            assert!(filter(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Runs every fuzz target over mutations of good inputs, a second each. Deterministic, and needs no fuzzer.
+//! Runs every fuzz target over mutations of good inputs and of the kept ones, a second each. Deterministic, and needs no fuzzer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../fuzz/smoke.rs"]
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam_host_api::{Base, Budget, Mounts, Quota, SystemClock, Vfs};
 use cofferdam_runtime::memory::Delta;
-use smoke::{Random, write_seeds};
+use smoke::{Random, kept, write_seeds};
 use targets::TARGETS;
 
 /// Values at which lengths and offsets tend to go wrong.
@@ -141,8 +141,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn every_parser_stands_a_second_of_mutations() {
     for (name, target) in TARGETS {
-        let seeds = seeds(name);
+        let mut seeds = seeds(name);
         write_seeds(name, &seeds);
+        seeds.extend(kept(name));
         seeds.iter().for_each(|seed| target(seed));
         let mut random = Random(42);
         let until = Instant::now() + Duration::from_secs(1);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_PATH_BYTES: usize = 1_024;
 /// The longest path segment, in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
-/// The deepest accepted nesting of folders.
+/// The most parts of a path: its folders and the name.
 pub const MAX_DEPTH: usize = 32;
 
 /// The path is not allowed in a sandbox.
@@ -21,7 +21,7 @@ pub enum PathError {
     Empty,
     #[error("a path may have at most {MAX_PATH_BYTES} bytes, {MAX_NAME_BYTES} in each name")]
     TooLong,
-    #[error("a path may be at most {MAX_DEPTH} folders deep")]
+    #[error("a path may have at most {MAX_DEPTH} parts, its folders and the name")]
     TooDeep,
     #[error("paths are relative to the working folder: no leading '/'")]
     Absolute,

@@ -1,5 +1,5 @@
-//! Runs the fuzz targets of the archive readers over mutations of good archives, two seconds each. Deterministic, and
-//! needs no fuzzer.
+//! Runs the fuzz targets of the archive readers over mutations of good archives and of the kept
+//! inputs, two seconds each. Deterministic, and needs no fuzzer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../../fuzz/image.rs"]
@@ -11,7 +11,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use image::IMAGE_TARGETS;
-use smoke::{Random, write_seeds};
+use smoke::{Random, kept, write_seeds};
 use support::archive::{Description, Form};
 use support::tar::Compress;
 
@@ -79,6 +79,7 @@ fn the_readers_stand_seconds_of_mutations() {
     let seeds = seeds();
     for (name, target) in IMAGE_TARGETS {
         write_seeds(name, &seeds);
+        let seeds: Vec<Vec<u8>> = seeds.iter().cloned().chain(kept(name)).collect();
         seeds.iter().for_each(|seed| target(seed));
         let mut random = Random(42);
         let seconds = std::env::var("COFFERDAM_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);

@@ -6,26 +6,32 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::alone;
 use crate::streams::program;
-use crate::support::{Server, Setup, server};
+use crate::support::{Call, Server, Setup, server};
 
 const KEY: &str = "a-key-for-starts-that-fail-0123456789";
 /// The longest time until a start has failed.
 const MAX_FAILING: Duration = Duration::from_secs(4);
 
-/// The exit status of `serve`, and its last word on standard error.
+/// The standard error of a `serve` that must fail.
 fn fails(data: &Path, env: &[(&str, &str)]) -> String {
     let mut serve = Command::new(program());
     serve.args(["serve", "--log-format", "text", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
     serve.env("COFFERDAM_KERNELS", server::kernels()).env("COFFERDAM_CACHE_DIR", server::cache());
+    let config = data.with_file_name("config.toml");
+    if config.is_file() {
+        serve.arg("--config").arg(config);
+    }
     serve.envs(env.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null());
     let started = Instant::now();
     let output = serve.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(started.elapsed() < MAX_FAILING, "{:?}: {said}", started.elapsed());
-    said.lines().last().unwrap_or_default().to_owned()
+    said
 }
 
 #[test]
@@ -38,6 +44,9 @@ fn what_keeps_a_server_from_starting_is_told_in_a_sentence() {
     let hex = "0123456789abcdef".repeat(4);
     type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Box<dyn Fn(&Path) + 'a>, &'a [&'a str]);
     let key = || vec![("COFFERDAM_API_KEY", KEY)];
+    let configured = |text: &'static str| -> Box<dyn Fn(&Path)> {
+        Box::new(move |data| fs::write(data.with_file_name("config.toml"), text).unwrap())
+    };
     let cases: Vec<Case<'_>> = vec![
         ("short key", vec![("COFFERDAM_API_KEY", "a")], Box::new(|_| {}), &["COFFERDAM_API_KEY", "openssl rand"]),
         (
@@ -106,6 +115,17 @@ fn what_keeps_a_server_from_starting_is_told_in_a_sentence() {
             }),
             &["is a file", "--data-dir"],
         ),
+        (
+            "no such level",
+            vec![("COFFERDAM_API_KEY", KEY), ("COFFERDAM_LOG", "bogus")],
+            Box::new(|_| {}),
+            &["COFFERDAM_LOG", "bogus", "debug"],
+        ),
+        ("no runs", key(), configured("[worker]\nmax_runs = 0\n"), &["max_runs", "[worker]", "at least 1"]),
+        ("no calls", key(), configured("[tool_worker]\nmax_calls = 0\n"), &["max_calls", "[tool_worker]"]),
+        ("set elsewhere", key(), configured("[worker]\nmax_sessions = 3\n"), &["max_sessions", "[sessions]"]),
+        ("nothing lasts", key(), configured("[limits.default]\nwall_ms = 0\n"), &["WALL_MS", "configuration file"]),
+        ("misspelt", key(), configured("[worker_]\n"), &["config.toml", "worker_"]),
     ];
     for (name, env, prepare, parts) in cases {
         let folder = tempfile::tempdir().unwrap();
@@ -134,6 +154,32 @@ fn a_database_that_breaks_while_it_is_used_is_named_in_the_log() {
     let answers: Vec<u16> = ["/v1/secrets", "/v1/snapshots", "/v1/agents"].map(|path| server.get(path).status).into();
     assert!(answers.contains(&500), "{answers:?}");
     let log = server.log();
-    let told = log.lines().any(|line| line.contains("ERROR") && line.contains("data/cofferdam.db failed"));
+    let told = log.lines().any(|line| line.contains("ERROR") && line.contains("data/cofferdam.db is "));
     assert!(told, "{log}");
+}
+
+#[test]
+fn a_replaced_key_is_unknown_from_the_first_request_on() {
+    let _one = alone();
+    let server = Server::start();
+    let old = server.key.clone();
+    let folder = server.stop();
+    let server = Server::in_folder(folder, Setup::default().env("COFFERDAM_API_KEY", KEY));
+    let with = |key: &str| {
+        let call = Call::new("POST", "/v1/keys").json(&json!({"name": "more", "scopes": ["admin"]}));
+        server.send(call.header("x-api-key", key)).status
+    };
+    assert_eq!((with(&old), with(KEY)), (401, 201));
+}
+
+#[test]
+fn every_line_of_a_log_for_machines_is_json() {
+    let _one = alone();
+    let server = Server::start();
+    assert_eq!(server.python("print(1)"), "1\n");
+    let log = server.log();
+    for line in log.lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line:?} in {log}");
+    }
+    assert!(log.lines().any(|line| line.contains("\"ready\"")), "{log}");
 }

@@ -78,7 +78,13 @@ impl<'a> Source<'a> {
             Some(text) => text.trim().parse().map_err(|e| ConfigError::value(name, format!("{text:?}: {e}")))?,
             None => file.unwrap_or(default),
         };
-        if value == 0 { Err(ConfigError::value(name, "must be at least 1")) } else { Ok(value) }
+        match value {
+            0 if self.text(name).is_none() => {
+                Err(ConfigError::value(name, "its value in the configuration file must be at least 1"))
+            }
+            0 => Err(ConfigError::value(name, "must be at least 1")),
+            _ => Ok(value),
+        }
     }
 }
 

@@ -19,6 +19,9 @@ const MAX_HOSTS: usize = 32;
 /// The most secrets of one organization.
 const MAX_SECRETS: u64 = 10_000;
 
+/// The secrets that are tried at the start.
+const TRIED_SECRETS: i64 = 100;
+
 /// A secret as the gateway uses it.
 pub struct OpenedSecret {
     pub value: Zeroizing<String>,
@@ -93,6 +96,27 @@ impl Secrets {
     /// [`Problem::not_found`], or the store failed.
     pub async fn delete(&self, caller: &Caller, name: &str) -> Result<(), Error> {
         if self.store.delete_secret(&caller.organization, name).await? { Ok(()) } else { Err(missing()) }
+    }
+
+    /// Logs an error if the encryption key is not the one that the stored secrets were sealed with. Tries a few.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn warn_of_another_key(&self) -> Result<usize, Error> {
+        let rows = self.store.some_secrets(TRIED_SECRETS).await?;
+        let opens = |row: &SecretRow| {
+            self.vault.unseal(&context(&row.organization, &row.name, &row.hosts), &row.sealed).is_ok()
+        };
+        let closed = rows.iter().filter(|row| !opens(row)).count();
+        if closed > 0 {
+            tracing::error!(
+                tried = rows.len(),
+                closed,
+                "stored secrets do not open with this encryption key; restore the key that sealed them \
+                 (COFFERDAM_ENCRYPTION_KEY, or encryption.key in the data folder), or set the secrets again"
+            );
+        }
+        Ok(closed)
     }
 
     /// A secret's value, for requests and containers. Never for a client.

@@ -76,6 +76,10 @@ async fn a_secret_opens_only_for_its_name_and_hosts() {
     let (row, new) = secrets.put(&caller(), "token", &value, &hosts).await.unwrap();
     assert!(new && !row.sealed.contains("hunter22"));
     assert!(!secrets.put(&caller(), "token", &value, &hosts).await.unwrap().1);
+    assert_eq!(secrets.warn_of_another_key().await.unwrap(), 0);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other_key = Secrets::new(store.clone(), Arc::new(Vault::open(None, elsewhere.path()).unwrap()));
+    assert_eq!(other_key.warn_of_another_key().await.unwrap(), 1, "another key is told");
     let row = secrets.find(&caller(), "token").await.unwrap();
     assert_eq!(secret_hosts(&row).unwrap().len(), 1);
     assert_eq!(secrets.open(&organization, "token").await.unwrap().unwrap().value.as_str(), "hunter22");

@@ -174,17 +174,21 @@ async fn open(
     }
     let store = Store::open(&config.database).await?;
     let roles = config.roles.clone();
-    let (key, folder) = (config.api_key.clone(), config.data_dir.clone());
+    // Before the keys are read, so that a replaced key is unknown from the first request on.
+    let key = match roles.serves() {
+        true => Some(accept_serve_key(config.api_key.as_ref(), &config.data_dir, &store).await?),
+        false => None,
+    };
     let controller = Arc::new(Controller::new(config, store.clone(), machines, World::default()).await?);
     let Background { tasks, draining, stop } = background;
     if roles.carries() {
         let parts = Arc::clone(&controller);
         tasks.spawn(keep_going("carrying images", stop.clone(), move |stop| Ok(parts.operator()?.operate(stop))));
     }
-    if !roles.serves() {
+    let Some(key) = key else {
         return Ok((controller.operations(), Door::AwsOperator, Some(store)));
-    }
-    let key = accept_serve_key(key.as_ref(), &folder, &store).await?;
+    };
+    controller.secrets.warn_of_another_key().await?;
     tasks.spawn(Arc::clone(&controller.keyring).keep_fresh(stop.clone()));
     tasks.spawn(Arc::clone(&controller.sandboxes).keep_reaped(stop.clone()));
     tasks.spawn(Arc::clone(&controller.tools).keep_swept(stop.clone()));

@@ -64,6 +64,7 @@ pub(crate) fn explain_schema(config: &DatabaseConfig, error: MigrateError) -> Er
             let why = format!("has a schema that is not Cofferdam's (step {version} differs); restore a backup");
             Error::Database { place, why }
         }
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
         other => Error::Migrate(other),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use cofferdam_contract::Problem;
 use cofferdam_core::{Blame, Failure, RandomError};
 
-use crate::sqlite::{is_full, is_of_the_file};
+use crate::sqlite::{explain, is_full, is_of_the_file};
 
 /// The SQLite file of this process, for the log. An error of sqlx does not say which file it is about.
 static FILE: OnceLock<PathBuf> = OnceLock::new();
@@ -25,8 +25,15 @@ pub(crate) fn remember(path: PathBuf) {
 
 fn failed(error: &sqlx::Error) -> String {
     match FILE.get() {
-        Some(path) if is_of_the_file(error) => format!("the database {} failed", path.display()),
+        Some(path) if is_of_the_file(error) => format!("the database {} {}", path.display(), explain(path, error)),
         _ => "the database failed".to_owned(),
+    }
+}
+
+fn no_room() -> String {
+    match FILE.get() {
+        Some(path) => format!("the database {} has no room left on its disk; make room", path.display()),
+        None => "the database has no room left on its disk; make room there".to_owned(),
     }
 }
 
@@ -44,7 +51,7 @@ pub enum Error {
     #[error("{}", failed(.0))]
     Sqlx(#[source] sqlx::Error),
     /// The database's disk has no room left. The cause's kind is `StorageFull`.
-    #[error("the database has no room left")]
+    #[error("{}", no_room())]
     Full(#[source] io::Error),
     /// A text that no handler refused and that the database cannot keep.
     #[error("a text cannot be stored: {}", .0.detail)]

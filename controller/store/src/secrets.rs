@@ -82,6 +82,12 @@ impl Store {
         Ok(query_as(sql).bind(organization.as_str()).bind(limit).fetch_all(&self.pool).await?)
     }
 
+    /// Some secrets of all organizations, the newest first.
+    pub async fn some_secrets(&self, limit: i64) -> Result<Vec<SecretRow>, Error> {
+        let sql = select!("ORDER BY updated_at DESC, name LIMIT $1");
+        Ok(query_as(sql).bind(limit).fetch_all(&self.pool).await?)
+    }
+
     /// Deletes a secret. Returns whether it existed.
     pub async fn delete_secret(&self, organization: &OrganizationId, name: &str) -> Result<bool, Error> {
         let done = query("DELETE FROM secrets WHERE organization = $1 AND name = $2")

@@ -78,7 +78,8 @@ fn code(error: &sqlx::Error) -> Option<i32> {
     Some(error.as_database_error()?.code()?.parse::<i32>().ok()? & 0xff)
 }
 
-fn explain(path: &Path, error: &sqlx::Error) -> String {
+/// Says why the file cannot be used, and the remedy.
+pub(crate) fn explain(path: &Path, error: &sqlx::Error) -> String {
     let why = match code(error) {
         Some(NOTADB) => {
             "is not a SQLite database; restore a backup, or move the file away to begin with an empty database"
