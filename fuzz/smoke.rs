@@ -28,13 +28,13 @@ pub(crate) fn write_seeds(name: &str, seeds: &[Vec<u8>]) {
     }
 }
 
-/// The inputs of `fuzz/corpus/NAME`: some of those with which the fuzzer reached new code.
+/// The inputs of `fuzz/kept/NAME`: some of those with which the fuzzer reached new code.
 pub(crate) fn kept(name: &str) -> Vec<Vec<u8>> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = root.ancestors().map(|folder| folder.join("fuzz/corpus").join(name)).find(|folder| folder.is_dir());
-    let folder = folder.unwrap_or_else(|| panic!("fuzz/corpus/{name} is missing"));
+    let folder = root.ancestors().map(|folder| folder.join("fuzz/kept").join(name)).find(|folder| folder.is_dir());
+    let folder = folder.unwrap_or_else(|| panic!("fuzz/kept/{name} is missing"));
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(!paths.is_empty(), "fuzz/corpus/{name} is empty");
+    assert!(!paths.is_empty(), "fuzz/kept/{name} is empty");
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
