@@ -99,7 +99,8 @@ fn figure(pid: u32, file: &str, name: &str) -> Option<f64> {
 pub(crate) fn ours(program: &Path, archive: &str, registry: &Registry, name: &str, folder: &Path) -> Command {
     let mut command = Command::new(program);
     let place = format!("{}/{name}", registry.address);
-    command.args(["image", "push", archive, &place, "--plain-http"]);
+    // As skopeo does; `auto` would not compress for a registry on this machine.
+    command.args(["image", "push", archive, &place, "--plain-http", "--compression", "gzip"]);
     command.env("XDG_CACHE_HOME", folder).env("TMPDIR", folder);
     command.env_remove("COFFERDAM_REGISTRY_USERNAME").env_remove("COFFERDAM_REGISTRY_PASSWORD");
     command

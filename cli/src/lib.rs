@@ -7,17 +7,22 @@
 
 mod agent;
 mod args;
+mod assignments;
 mod client;
 mod deploy;
 mod doctor;
+mod environment;
 mod folders;
 mod image;
+mod interrupt;
 mod machine;
+mod progress;
 mod run;
 mod secret;
 mod table;
 mod terminal;
 mod tool;
+mod variable;
 
 use std::process::ExitCode;
 
@@ -35,6 +40,9 @@ pub enum Command {
     Secret(secret::args::Secret),
     Deploy(Box<deploy::args::Args>),
     Agent(agent::args::Agent),
+    #[command(visible_alias = "env")]
+    Environment(environment::args::Environment),
+    Variable(variable::args::Variable),
     Doctor(doctor::args::Args),
 }
 
@@ -47,6 +55,8 @@ pub fn main(command: Command, machine: &dyn Machine) -> ExitCode {
         Command::Secret(args) => secret::main(args.command, machine),
         Command::Deploy(args) => Ok(deploy::main(&args, machine)),
         Command::Agent(args) => agent::main(args.command, machine),
+        Command::Environment(args) => environment::main(args.command, machine),
+        Command::Variable(args) => variable::main(args.command, machine),
         Command::Doctor(args) => doctor::main(&args, machine),
     };
     done.unwrap_or_else(|error| terminal::failed(&error, 1))

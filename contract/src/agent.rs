@@ -80,7 +80,7 @@ pub enum DeploymentState {
     Starting,
     /// Serving.
     Up,
-    /// It served before and now keeps exiting.
+    /// It served and ended by itself. It is being restarted, or the version before it comes back.
     CrashLoop,
     /// It never served, or was given up. The previous version keeps serving if there is one.
     Failed,
@@ -223,7 +223,7 @@ impl Resources {
 }
 
 /// A quantity above zero in the grammar of Kubernetes' `resource.Quantity`, without a sign.
-fn is_quantity(text: &str) -> bool {
+pub(crate) fn is_quantity(text: &str) -> bool {
     const MAX_BYTES: usize = 32;
     const UNITS: [&str; 16] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let number = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');

@@ -8,6 +8,7 @@ use crate::archive::{Archive, ArchiveError, ArchiveSource, LayerEnd, LayerStart,
 use crate::client::error::ClientError;
 use crate::client::{Client, Resolved};
 use crate::digest::Digest;
+use crate::go::{Words, or_default, texts};
 use crate::image::Platform;
 use crate::limits::{ArchiveLimits, Rules};
 
@@ -28,6 +29,9 @@ pub struct Inspection {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspected {
+    /// Its names in an archive.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     pub config_digest: Digest,
@@ -60,33 +64,40 @@ pub struct Config {
     pub diff_ids: Vec<Digest>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Document {
+    #[serde(deserialize_with = "or_default")]
     architecture: String,
+    #[serde(deserialize_with = "or_default")]
     os: String,
     variant: Option<String>,
     created: Option<String>,
-    #[serde(default)]
-    config: Option<Inner>,
-    #[serde(default)]
-    rootfs: RootFs,
+    #[serde(deserialize_with = "or_default")]
+    config: Inner,
+    rootfs: Option<RootFs>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Inner {
-    entrypoint: Option<Vec<String>>,
-    cmd: Option<Vec<String>>,
-    user: Option<String>,
-    working_dir: Option<String>,
-    env: Option<Vec<String>>,
-    labels: Option<BTreeMap<String, String>>,
-    exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    entrypoint: Words,
+    cmd: Words,
+    #[serde(deserialize_with = "or_default")]
+    user: String,
+    #[serde(deserialize_with = "or_default")]
+    working_dir: String,
+    env: Words,
+    #[serde(deserialize_with = "texts")]
+    labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    exposed_ports: BTreeMap<String, serde::de::IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct RootFs {
-    #[serde(default)]
+    #[serde(deserialize_with = "or_default")]
     diff_ids: Vec<Digest>,
 }
 
@@ -97,19 +108,22 @@ impl Config {
         let document: Document = serde_json::from_slice(bytes).map_err(|error| {
             format!("not an image's configuration (line {}, column {})", error.line(), error.column())
         })?;
-        let inner = document.config.unwrap_or_default();
+        if document.architecture.is_empty() && document.rootfs.is_none() {
+            return Err("not an image's configuration (it has no architecture and no layers)".to_owned());
+        }
+        let inner = document.config;
         let name = |text: String| text.split_once('=').map_or(text.clone(), |(name, _)| name.to_owned());
         Ok(Self {
-            platform: Platform::new(&document.os, &document.architecture, document.variant.as_deref()).to_string(),
+            platform: Platform::claimed(&document.os, &document.architecture, document.variant.as_deref()).to_string(),
             created: document.created,
-            entrypoint: inner.entrypoint.unwrap_or_default(),
-            cmd: inner.cmd.unwrap_or_default(),
-            user: inner.user.unwrap_or_default(),
-            working_dir: inner.working_dir.unwrap_or_default(),
-            env: inner.env.unwrap_or_default().into_iter().map(name).collect(),
-            labels: inner.labels.unwrap_or_default(),
-            exposed_ports: inner.exposed_ports.unwrap_or_default().into_keys().collect(),
-            diff_ids: document.rootfs.diff_ids,
+            entrypoint: inner.entrypoint.list,
+            cmd: inner.cmd.list,
+            user: inner.user,
+            working_dir: inner.working_dir,
+            env: inner.env.list.into_iter().map(name).collect(),
+            labels: inner.labels,
+            exposed_ports: inner.exposed_ports.into_keys().collect(),
+            diff_ids: document.rootfs.unwrap_or_default().diff_ids,
         })
     }
 }
@@ -121,38 +135,53 @@ impl Config {
 pub async fn reference(client: &Client) -> Result<Inspection, ClientError> {
     let Resolved { manifest, images } = client.resolve().await?;
     let single = images.len() == 1;
-    let inspect = |image: &crate::client::ResolvedImage| {
-        let config = Config::read(&image.config).map_err(|why| client.no_image(&why))?;
+    let (mut inspected, mut notes) = (Vec::new(), Vec::new());
+    for image in &images {
+        let config = match Config::read(&image.config) {
+            // Signatures and attestations among images.
+            Ok(config) if !single && config.platform == "unknown/unknown" => {
+                notes.push(format!("{}: it is an attestation", image.manifest.digest));
+                continue;
+            }
+            Ok(config) => config,
+            Err(why) if !single => {
+                notes.push(format!("{}: {why}", image.manifest.digest));
+                continue;
+            }
+            Err(why) => return Err(client.no_image(&why)),
+        };
         let diff_id = |at: usize| config.diff_ids.get(at).copied();
         let layers = image.layers.iter().enumerate();
         let layers =
             layers.map(|(at, layer)| InspectedLayer { digest: layer.digest, size: layer.size, diff_id: diff_id(at) });
-        Ok(Inspected {
+        inspected.push(Inspected {
+            names: Vec::new(),
             digest: Some(image.manifest.digest).filter(|_| !single),
             config_digest: image.config_digest,
             layers: layers.collect(),
             config,
-        })
-    };
+        });
+    }
+    if inspected.is_empty() {
+        return Err(client.no_image("an index without images"));
+    }
     Ok(Inspection {
         digest: Some(manifest.digest),
         media_type: Some(manifest.media_type),
-        images: images.iter().map(inspect).collect::<Result<_, ClientError>>()?,
+        images: inspected,
         names: Vec::new(),
-        notes: Vec::new(),
+        notes,
     })
 }
 
-/// Reads a whole archive as a push would, and keeps nothing. Blocking.
+/// Reads a whole archive as a push would, and keeps nothing. Blocking. [`Rules::inspecting`] shows all of its images.
 ///
 /// # Errors
 /// The archive is invalid.
 pub fn archive(source: ArchiveSource, limits: &ArchiveLimits, rules: &Rules) -> Result<Inspection, ArchiveError> {
-    let Archive { images, skipped, unreferenced, .. } = read_archive(source, limits, rules, &mut Nowhere)?;
-    let notes = skipped.iter().map(|skipped| format!("{}: {}", skipped.what, skipped.why));
-    let unused = unreferenced.iter().map(|layer| format!("{}: no image uses this layer", layer.name));
-    let notes = notes.chain(unused).collect();
-    let names = images.iter().flat_map(|image| image.names.clone()).collect();
+    let archive = read_archive(source, limits, rules, &mut Nowhere)?;
+    let notes = archive.notes();
+    let Archive { images, index, .. } = archive;
     let inspect = |image: &crate::image::Image| {
         let layer = |layer: &crate::image::LayerRef| InspectedLayer {
             digest: layer.blob,
@@ -160,14 +189,22 @@ pub fn archive(source: ArchiveSource, limits: &ArchiveLimits, rules: &Rules) -> 
             diff_id: Some(layer.diff_id),
         };
         Ok(Inspected {
+            names: image.names.clone(),
             digest: image.manifest.as_ref().map(|manifest| manifest.digest),
             config_digest: image.config_digest,
             config: Config::read(&image.config).map_err(ArchiveError::Bad)?,
             layers: image.layers.iter().map(layer).collect(),
         })
     };
+    let mut names: Vec<String> = Vec::new();
+    for name in images.iter().flat_map(|image| &image.names) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
     let images = images.iter().map(inspect).collect::<Result<_, ArchiveError>>()?;
-    Ok(Inspection { digest: None, media_type: None, images, names, notes })
+    let (digest, media_type) = index.map(|own| (own.index.digest, own.index.media_type)).unzip();
+    Ok(Inspection { digest, media_type, images, names, notes })
 }
 
 struct Nowhere;
@@ -199,6 +236,15 @@ mod tests {
         assert_eq!(config.exposed_ports, ["80/tcp"]);
         assert!(!format!("{config:?}").contains("hunter2"));
         assert!(Config::read(br#"{"architecture":"a","os":"b"}"#).unwrap().entrypoint.is_empty());
+        let null =
+            br#"{"architecture":"amd64","os":null,"config":{"Entrypoint":"/agent","Cmd":null,"Env":null,"Labels":null,
+            "User":null,"ExposedPorts":null},"rootfs":{"diff_ids":null}}"#;
+        let config = Config::read(null).unwrap();
+        assert_eq!((config.platform.as_str(), config.entrypoint), ("linux/amd64", vec!["/agent".to_owned()]));
+        assert_eq!(
+            Config::read(br#"{"architecture":"amd64","config":null,"rootfs":null}"#).unwrap().platform,
+            "linux/amd64"
+        );
         assert!(Config::read(b"{}").is_err() && Config::read(b"[1").is_err());
     }
 }

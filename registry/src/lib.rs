@@ -7,6 +7,7 @@ pub mod archive;
 pub mod client;
 pub mod compress;
 mod digest;
+pub mod go;
 mod image;
 pub mod inspect;
 mod limits;
@@ -16,11 +17,12 @@ mod scan;
 mod tar;
 
 pub use archive::{
-    Archive, ArchiveError, ArchiveSource, Form, LayerEnd, LayerStart, Sink, SinkError, Skipped, Want, read_archive,
+    Archive, ArchiveError, ArchiveSource, Form, LayerEnd, LayerStart, Secret, Secrets, Sink, SinkError, Skipped, Want,
+    read_archive,
 };
 pub use client::{Client, Target, credentials::Credentials, error::Fault};
 pub use digest::{Digest, DigestError, Hasher};
-pub use image::{EntryPoint, Image, LayerRef, Platform, PlatformError, StoredManifest};
+pub use image::{EntryPoint, Image, LayerRef, Platform, PlatformError, StoredIndex, StoredManifest};
 pub use limits::{Allow, ArchiveLimits, Rules};
 pub use push::{PushOptions, PushReport, push};
 pub use reference::{Reference, ReferenceError};

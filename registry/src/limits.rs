@@ -62,17 +62,36 @@ pub struct Rules {
     pub platform: Option<Platform>,
     /// Platforms that the image can run on. Others are refused. Empty: every platform.
     pub accepted: Vec<Platform>,
-    /// The wanted image's name (`repository:tag`, or only the tag), for an archive with several images.
+    /// The wanted image's name (`repository:tag`, or only the tag), or the digest of its manifest, index or
+    /// configuration, for an archive with several images.
     pub name: Option<String>,
-    /// Refuse an image without entry point and command, which would run nothing.
+    /// Refuse an image without entry point and command, which would run nothing. It is only noted otherwise.
     pub entry_point: bool,
+    /// Take all images of an archive that has several different ones. For looking at them; a push has one target.
+    pub every: bool,
     pub allow: Allow,
+}
+
+impl Rules {
+    /// True if images for this platform are taken.
+    pub(crate) fn wants(&self, platform: &Platform) -> bool {
+        match &self.platform {
+            Some(wanted) => wanted.takes(platform),
+            None => self.accepted.is_empty() || self.accepted.iter().any(|one| one.takes(platform)),
+        }
+    }
+
+    /// The rules for looking at an archive: every image, or those called `name`, with any platform and content.
+    pub fn inspecting(name: Option<String>) -> Self {
+        let allow = Allow { secrets: vec!["*".to_owned()], devices: true };
+        Self { platform: None, accepted: Vec::new(), name, entry_point: false, every: true, allow }
+    }
 }
 
 impl Default for Rules {
     fn default() -> Self {
         let accepted = ["amd64", "arm64"].map(|architecture| Platform::new("linux", architecture, None)).to_vec();
-        Self { platform: None, accepted, name: None, entry_point: true, allow: Allow::default() }
+        Self { platform: None, accepted, name: None, entry_point: true, every: false, allow: Allow::default() }
     }
 }
 

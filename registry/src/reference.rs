@@ -57,6 +57,16 @@ impl Reference {
         if self.registry == DOCKER_HUB { "registry-1.docker.io" } else { &self.registry }
     }
 
+    /// True for a registry on the loopback interface.
+    pub fn is_on_this_machine(&self) -> bool {
+        let name = match self.registry.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+            _ => &self.registry,
+        };
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        address.is_ok_and(|address| address.is_loopback()) || name == "localhost" || name.ends_with(".localhost")
+    }
+
     pub fn repository(&self) -> &str {
         &self.repository
     }
@@ -226,6 +236,35 @@ mod tests {
         let both = Reference::parse(&format!("r.example/a:1@{HEX}")).unwrap();
         assert_eq!((both.which(), both.to_string()), (HEX.to_owned(), format!("r.example/a:1@{HEX}")));
         assert_eq!(both.pinned(HEX.parse().unwrap()).to_string(), format!("r.example/a@{HEX}"));
+    }
+
+    #[test]
+    fn a_tag_and_a_digest_are_both_kept() {
+        let tag = "x".repeat(128);
+        for (text, full, tag) in [
+            (format!("r.example/a:t2@{HEX}"), format!("r.example/a:t2@{HEX}"), Some("t2")),
+            (format!("localhost:5000/a/b:1.0@{HEX}"), format!("localhost:5000/a/b:1.0@{HEX}"), Some("1.0")),
+            (format!("[::1]:5000/a:t@{HEX}"), format!("[::1]:5000/a:t@{HEX}"), Some("t")),
+            (format!("localhost:5000/a@{HEX}"), format!("localhost:5000/a@{HEX}"), None),
+            (format!("busybox:1@{HEX}"), format!("docker.io/library/busybox:1@{HEX}"), Some("1")),
+            (format!("r.example/a:{tag}@{HEX}"), format!("r.example/a:{tag}@{HEX}"), Some(tag.as_str())),
+        ] {
+            let reference = Reference::parse_familiar(&text).unwrap();
+            assert_eq!((reference.to_string(), reference.tag()), (full, tag), "{text}");
+            assert_eq!(reference.digest().map(Digest::to_string).as_deref(), Some(HEX));
+        }
+        let upper = HEX.to_uppercase();
+        for text in [
+            format!("r.example/a:@{HEX}"),
+            format!("r.example/a@{HEX}:t"),
+            format!("r.example/a:t@{HEX}@{HEX}"),
+            format!("r.example/a@t@{HEX}"),
+            format!("r.example/a:t@{upper}"),
+            "r.example/a:t@".to_owned(),
+            "r.example/a:t@sha512:abc".to_owned(),
+        ] {
+            assert!(Reference::parse_familiar(&text).is_err(), "{text}");
+        }
     }
 
     #[test]

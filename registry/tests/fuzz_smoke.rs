@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use image::IMAGE_TARGETS;
 use smoke::{Random, kept, write_seeds};
 use support::archive::{Description, Form};
-use support::tar::Compress;
+use support::tar::{Compress, SparseForm};
 
 const BLOCK: usize = 512;
 
@@ -71,6 +71,14 @@ fn seeds() -> Vec<Vec<u8>> {
             }
         }
     }
+    for sparse in [SparseForm::Gnu, SparseForm::Pax00, SparseForm::Pax01, SparseForm::Pax10] {
+        let mut described = Description { sparse: Some(sparse), ..Description::default() };
+        described.layers[0][0].zeros = Some(40_000);
+        seeds.push(described.build().unwrap().bytes);
+    }
+    let platforms = vec!["amd64".to_owned(), "arm64".to_owned()];
+    let index = Description { platforms, attestation: Some(true), ..Description::default() };
+    seeds.push(index.build().unwrap().bytes);
     seeds
 }
 

@@ -128,6 +128,51 @@ fn a_folder_is_read_too() {
     assert!(error.to_string().contains("without `index.json`"), "{error}");
 }
 
+#[test]
+fn an_image_is_found_by_each_of_its_digests() {
+    let platforms = vec!["amd64".to_owned()];
+    let built = Description { platforms, layer_compress: Compress::Gzip, ..Description::default() }.build().unwrap();
+    let named = |name: String| {
+        let rules = Rules { name: Some(name), ..Rules::default() };
+        let limits = ArchiveLimits::default();
+        let streamed = read_archive(stream(&built.bytes), &limits, &rules, &mut Checking::default());
+        let found = read_archive(file(&built.bytes), &limits, &rules, &mut Checking::default());
+        assert_eq!(streamed.is_ok(), found.is_ok());
+        found
+    };
+    let archive = read(file(&built.bytes), &mut Checking::default()).unwrap();
+    let image = &archive.images[0];
+    let (index, manifest) = (archive.index.as_ref().unwrap().index.digest, image.manifest.as_ref().unwrap().digest);
+    for digest in [index, manifest, image.config_digest] {
+        assert_eq!(named(digest.to_string()).unwrap().images.len(), 1);
+        assert_eq!(named(format!("app:1@{digest}")).unwrap().images.len(), 1);
+    }
+    assert!(named(Digest::of(b"other").to_string()).is_err());
+}
+
+/// After the first secret the sink hears of nothing more: its layer is never complete, and no other one begins.
+#[test]
+fn nothing_is_delivered_after_a_secret() {
+    let mut described = described(Form::Docker, Compress::None, Compress::None);
+    let layer = described.layers[0].clone();
+    let mut secret = layer[0].clone();
+    secret.path = support::generate::Bytes::Text("app/.env".to_owned());
+    let mut large = layer[0].clone();
+    large.zeros = Some(3 << 20);
+    described.layers = vec![layer.clone(), vec![secret.clone(), large], vec![secret]];
+    for layer_compress in [Compress::None, Compress::Gzip] {
+        let built = Description { layer_compress, ..described.clone() }.build().unwrap();
+        for source in [stream(&built.bytes), file(&built.bytes)] {
+            let mut sink = Checking::default();
+            let error = read(source, &mut sink).unwrap_err();
+            let ArchiveError::Secret(secrets) = error else { panic!("{error}") };
+            assert_eq!((secrets.found.len(), secrets.all), (2, true));
+            assert_eq!(secrets.patterns(), ["app/.env"]);
+            assert_eq!((sink.starts.len(), sink.ends.len()), (2, 1));
+        }
+    }
+}
+
 /// A sink whose registry is gone after the first bytes.
 struct Failing;
 

@@ -7,9 +7,9 @@ mod common;
 use std::process::Command;
 use std::time::Duration;
 
-use cofferdam_registry::client::Client;
 use cofferdam_registry::client::credentials::Credentials;
 use cofferdam_registry::client::error::Kind;
+use cofferdam_registry::client::{Client, Sent};
 use cofferdam_registry::compress::Compression;
 use cofferdam_registry::inspect;
 use cofferdam_registry::push::error::PushError;
@@ -242,7 +242,7 @@ async fn a_restarted_registry_gets_the_rest() {
     let client = Client::new(&place).unwrap();
     let bytes = bytes::Bytes::from(noise(5, 24 << 20));
     let mut upload = client.begin_upload().await.unwrap();
-    client.send_chunk(&mut upload, &bytes.slice(..8 << 20)).await.unwrap();
+    assert!(matches!(client.send_chunk(&mut upload, &bytes.slice(..8 << 20)).await.unwrap(), Sent::Taken));
     real.kill();
     let part = bytes.slice(8 << 20..16 << 20);
     let sending = client.send_chunk(&mut upload, &part);
@@ -256,9 +256,10 @@ async fn a_restarted_registry_gets_the_rest() {
     );
     let real = real.unwrap();
     match sent {
-        Ok(()) => {
+        Ok(_) => {
             let digest = Digest::of(&bytes);
-            client.finish_upload(&mut upload, &bytes.slice(16 << 20..), &digest).await.unwrap();
+            let done = client.finish_upload(&mut upload, &bytes.slice(16 << 20..), &digest).await.unwrap();
+            assert!(matches!(done, Sent::Taken));
             assert_eq!(client.blob_size(&digest).await.unwrap(), Some(bytes.len() as u64));
         }
         Err(error) => panic!("{error}: {}", real.log()),

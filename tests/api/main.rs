@@ -5,6 +5,8 @@
 mod support;
 
 mod agents;
+mod commands;
+mod environments;
 mod events;
 mod files;
 mod keys;

@@ -12,6 +12,7 @@ mod durable;
 mod flat;
 mod full_disk;
 mod load;
+mod push;
 mod quiet;
 mod remote;
 mod replaced;

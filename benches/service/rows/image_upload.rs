@@ -51,7 +51,8 @@ fn put(service: &Service, path: &str, archive: &str) -> anyhow::Result<f64> {
 
 fn upload(registry: &Registry, archive: &str) -> anyhow::Result<Uploaded> {
     let images = format!("http://{}/agents", registry.address);
-    let service = Service::start_with(None, &[("COFFERDAM_IMAGES", &images)])?;
+    let service =
+        Service::start_with(None, &[("COFFERDAM_IMAGES", &images), ("COFFERDAM_IMAGES_COMPRESSION", "gzip")])?;
     let mut client = service.client();
     client.call("POST", "/v1/agents", json!({"id": "bench"}).to_string().as_bytes())?.json()?;
     let begin = json!({"agent_id": "bench", "action": "upload"}).to_string();

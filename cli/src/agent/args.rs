@@ -1,8 +1,10 @@
 //! The arguments of `cofferdam agent`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
-use crate::args::Json;
+use crate::args::{Json, duration};
 
 /// Manage container agents: list, start, stop, logs, roll back.
 ///
@@ -22,7 +24,13 @@ Examples:
   cofferdam agent list
   cofferdam agent logs support -f
   cofferdam agent logs support --since 2h --grep 'error|panic'
-  cofferdam agent rollback support";
+  cofferdam agent rollback support --wait
+  cofferdam agent delete support
+
+Exit status of start, stop, restart and rollback: 0 if it was done (with --wait:
+if it is up, or stopped), 1 if it was refused, 2 for a wrong command line, 3 if
+it failed to come up, 4 if --timeout ended the wait, 5 if the server could not
+be reached.";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -30,20 +38,19 @@ pub(crate) enum Command {
     Create(Create),
     /// List the agents
     List(Json),
-    /// Show an agent: the serving version, all deployments, the cause of a failure
+    /// Show an agent: the serving version, all deployments, restarts and the cause of a failure
     Show(One),
     /// Start the stopped version
-    Start(One),
+    Start(Act),
     /// Stop the running version
-    Stop(One),
-    /// Restart the running version
-    Restart(One),
+    Stop(Act),
+    /// Restart the running version, with the current variables and secrets
+    Restart(Act),
     /// Show its log
     Logs(Logs),
     /// Go back to the previous version, or to a given one
     Rollback(Rollback),
-    /// Delete an agent, all its versions and its logs
-    Delete(One),
+    Delete(Delete),
 }
 
 #[derive(Args)]
@@ -68,6 +75,42 @@ pub(crate) struct One {
     pub(crate) output: Json,
 }
 
+/// The wait for what was asked for.
+#[derive(Args)]
+pub(crate) struct Waits {
+    /// Wait until it is up or has failed; for `stop`, until nothing of it runs
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// With --wait: the longest time to wait
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: Json,
+}
+
+#[derive(Args)]
+pub(crate) struct Act {
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) waits: Waits,
+}
+
+/// Delete an agent, all its versions and its logs.
+///
+/// It disappears once nothing of it runs. With --force it disappears after one attempt to remove its Jobs, also where the
+/// cluster is gone or refuses our credentials; what may stay in the cluster is printed.
+#[derive(Args)]
+pub(crate) struct Delete {
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Leave behind what the cluster does not let go of
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) output: Json,
+}
+
 #[derive(Args)]
 pub(crate) struct Rollback {
     #[arg(value_name = "ID")]
@@ -76,7 +119,7 @@ pub(crate) struct Rollback {
     #[arg(value_name = "VERSION")]
     pub(crate) version: Option<u64>,
     #[command(flatten)]
-    pub(crate) output: Json,
+    pub(crate) waits: Waits,
 }
 
 #[derive(Args)]

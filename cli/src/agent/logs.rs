@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use cofferdam_contract::LogLine;
 use http::Method;
+use serde_json::Value;
 use sse_stream::Sse;
 
 use super::args::Logs;
 use super::path;
-use crate::client::{Server, events, segment};
+use crate::client::{ClientError, Server, events, segment};
 use crate::terminal::{Closed, note, plain, say};
 
 /// The longest row of attempts without a line.
@@ -25,9 +26,18 @@ pub(super) async fn logs(server: &Server, args: &Logs) -> anyhow::Result<()> {
     loop {
         let before = last.clone();
         match stream(server, agent, args, &mut last).await {
-            Ok(()) if !args.follow => return Ok(()),
+            Ok(Shown::Deleted) => {
+                note!("{}: the agent was deleted, and its log ends here", args.id);
+                return Ok(());
+            }
+            Ok(Shown::Ended) if !args.follow => return Ok(()),
             // The server was stopped or restarted.
-            Ok(()) => {}
+            Ok(Shown::Ended) => {}
+            // It was deleted while the connection was away.
+            Err(error) if last.is_some() && error.downcast_ref().is_some_and(ClientError::is_not_found) => {
+                note!("{}: the agent was deleted, and its log ends here", args.id);
+                return Ok(());
+            }
             Err(error) if !args.follow || last.is_none() || error.is::<Closed>() => return Err(error),
             Err(_) if last != before => {}
             Err(error) if in_vain >= MAX_ATTEMPTS => return Err(error),
@@ -38,7 +48,14 @@ pub(super) async fn logs(server: &Server, args: &Logs) -> anyhow::Result<()> {
     }
 }
 
-async fn stream(server: &Server, agent: &str, args: &Logs, last: &mut Option<String>) -> anyhow::Result<()> {
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Ended,
+    Deleted,
+}
+
+async fn stream(server: &Server, agent: &str, args: &Logs, last: &mut Option<String>) -> anyhow::Result<Shown> {
     let mut query = format!("follow={}", args.follow);
     let mut add = |name: &str, value: &str| query.push_str(&format!("&{name}={}", segment(value)));
     match last.as_deref() {
@@ -65,12 +82,21 @@ async fn stream(server: &Server, agent: &str, args: &Logs, last: &mut Option<Str
     }
     let mut events = events(request).await?;
     while let Some(event) = events.next().await? {
+        if was_deleted(&event) {
+            return Ok(Shown::Deleted);
+        }
         show(&event, args)?;
         if let Some(id) = event.id.filter(|id| !id.is_empty()) {
             *last = Some(id);
         }
     }
-    Ok(())
+    Ok(Shown::Ended)
+}
+
+/// The server says that the agent is gone: nothing more comes, and there is nothing to ask again.
+fn was_deleted(event: &Sse) -> bool {
+    let data: Value = serde_json::from_str(event.data.as_deref().unwrap_or_default()).unwrap_or_default();
+    event.event.as_deref() == Some("end") && data.get("reason").and_then(Value::as_str) == Some("deleted")
 }
 
 fn show(event: &Sse, args: &Logs) -> anyhow::Result<()> {

@@ -1,34 +1,43 @@
 //! `cofferdam agent`: shows and manages a server's container agents.
 
+mod act;
 pub(crate) mod args;
 mod logs;
 mod show;
 
 use std::process::ExitCode;
 
-use cofferdam_contract::{DeploymentState, Progress};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Server, block_on, find, read, segment};
+use crate::client::{Server, block_on, call, find, read, segment};
+use crate::deploy::status;
 use crate::terminal::{json as print_json, note, print, say};
 use crate::{Machine, table};
-use args::{Command, Create, One, Rollback};
+use act::act;
+use args::{Command, Create, Delete, One, Waits};
 
 pub(crate) fn main(command: Command, machine: &dyn Machine) -> anyhow::Result<ExitCode> {
-    let server = find(machine)?;
     match command {
-        Command::Create(args) => block_on(create(&server, &args))?,
-        Command::List(output) => block_on(list(&server, output.json))?,
-        Command::Show(one) => block_on(show_one(&server, &one))?,
-        Command::Start(one) => block_on(act(&server, &one.id, "start", json!({}), one.output.json))?,
-        Command::Stop(one) => block_on(act(&server, &one.id, "stop", json!({}), one.output.json))?,
-        Command::Restart(one) => block_on(act(&server, &one.id, "restart", json!({}), one.output.json))?,
-        Command::Rollback(args) => block_on(rollback(&server, &args))?,
-        Command::Logs(args) => block_on(logs::logs(&server, &args))?,
-        Command::Delete(one) => block_on(server.delete(&path(&one.id)))?,
+        Command::Create(args) => block_on(create(&find(machine)?, &args))?,
+        Command::List(output) => block_on(list(&find(machine)?, output.json))?,
+        Command::Show(one) => block_on(show_one(&find(machine)?, &one))?,
+        Command::Start(args) => return Ok(change(machine, &args.id, "start", json!({}), &args.waits)),
+        Command::Stop(args) => return Ok(change(machine, &args.id, "stop", json!({}), &args.waits)),
+        Command::Restart(args) => return Ok(change(machine, &args.id, "restart", json!({}), &args.waits)),
+        Command::Rollback(args) => {
+            let body = args.version.map_or_else(|| json!({}), |version| json!({ "version": version }));
+            return Ok(change(machine, &args.id, "rollback", body, &args.waits));
+        }
+        Command::Logs(args) => block_on(logs::logs(&find(machine)?, &args))?,
+        Command::Delete(args) => block_on(delete(&find(machine)?, &args))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Carries out an action that may wait for a deployment, with the exit statuses of `cofferdam deploy`.
+fn change(machine: &dyn Machine, agent: &str, action: &str, body: Value, waits: &Waits) -> ExitCode {
+    status(find(machine).and_then(|server| block_on(act(&server, agent, action, body, waits))))
 }
 
 fn path(agent: &str) -> String {
@@ -83,28 +92,39 @@ async fn show_one(server: &Server, one: &One) -> anyhow::Result<()> {
     print(&show::text(&agent, &versions))
 }
 
-async fn rollback(server: &Server, args: &Rollback) -> anyhow::Result<()> {
-    let body = args.version.map_or_else(|| json!({}), |version| json!({ "version": version }));
-    act(server, &args.id, "rollback", body, args.output.json).await
-}
-
-/// One action of the deploy-agent post.
-async fn act(server: &Server, agent: &str, action: &str, mut body: Value, as_json: bool) -> anyhow::Result<()> {
-    if let Some(body) = body.as_object_mut() {
-        body.insert("agent_id".to_owned(), json!(agent));
-        body.insert("action".to_owned(), json!(action));
-    }
-    let answer: Value = read(&server.send(Method::POST, "/api/deploy-agent", serde_json::to_vec(&body)?).await?)?;
-    if as_json {
+async fn delete(server: &Server, args: &Delete) -> anyhow::Result<()> {
+    let id = &args.id;
+    let url = format!("{}?force={}", path(id), args.force);
+    let answer: Value = read(&call(server.request(Method::DELETE, &url)).await?)?;
+    if args.output.json {
         return print_json(&answer);
     }
-    let state = show::word(&answer, "state");
-    let Some(number) = answer.get("version").and_then(Value::as_u64) else {
-        return say!("{agent}: {}", if state.is_empty() { "nothing was deployed yet" } else { state });
-    };
-    say!("{agent}: version {number} is {state}")?;
-    if action == "stop" && DeploymentState::parse(state).map(DeploymentState::progress) == Some(Progress::Failed) {
-        note!("{agent}: no version was running, so nothing was stopped");
+    if args.force {
+        note!("{id}: deleted by force");
+        left_behind(&answer);
+    } else {
+        note!("{id}: is being deleted; it disappears from `cofferdam agent list` once nothing of it runs");
     }
     Ok(())
+}
+
+/// Names what a deletion by force may have left in a cluster.
+pub(crate) fn left_behind(agent: &Value) {
+    let id = show::word(agent, "agent_id");
+    let Some(left) = agent.get("left_behind").filter(|left| left.is_object()) else {
+        note!("{id}: nothing of it was in a cluster");
+        return;
+    };
+    let names: Vec<&str> =
+        left.get("names").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let (environment, namespace) = (show::word(left, "environment"), show::word(left, "namespace"));
+    let place = if namespace.is_empty() { "its namespace" } else { namespace };
+    note!(
+        "{id}: what the cluster of environment {environment} does not let go of stays in {place}. To remove it there:"
+    );
+    note!(
+        "  kubectl delete --ignore-not-found{} job,secret,serviceaccount,networkpolicy {}",
+        if namespace.is_empty() { String::new() } else { format!(" -n {namespace}") },
+        names.join(" ")
+    );
 }

@@ -16,15 +16,27 @@ fn number(value: Option<&Value>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| format!("v{number}"))
 }
 
+/// What is known against a state: the cluster does not answer, or the version is not ready now.
+fn doubt(deployment: Option<&Value>) -> &'static str {
+    let since = |name: &str| deployment.and_then(|deployment| deployment.get(name)).is_some_and(Value::is_number);
+    if since("unreachable_since_ms") {
+        " (unreachable)"
+    } else if since("not_ready_since_ms") {
+        " (not ready)"
+    } else {
+        ""
+    }
+}
+
 pub(super) fn row(agent: &Value) -> Vec<String> {
     let state = match word(agent, "state") {
-        _ if agent.get("deleting").and_then(Value::as_bool) == Some(true) => "deleting",
-        "" => "-",
-        state => state,
+        _ if agent.get("deleting").and_then(Value::as_bool) == Some(true) => "deleting".to_owned(),
+        "" => "-".to_owned(),
+        state => format!("{state}{}", doubt(agent.get("serving").or_else(|| agent.get("latest")))),
     };
     vec![
         word(agent, "id").to_owned(),
-        state.to_owned(),
+        state,
         number(agent.get("serving")),
         number(agent.get("latest")),
         word(agent, "environment").to_owned(),
@@ -44,6 +56,9 @@ fn write(out: &mut String, agent: &Value, versions: &Value) -> std::fmt::Result 
     if let Some(serving) = agent.get("serving").filter(|serving| serving.is_object()) {
         writeln!(out, "  serves {serves}: {}", word(serving, "image"))?;
     }
+    if agent.get("deleting").and_then(Value::as_bool) == Some(true) {
+        writeln!(out, "  it is being deleted; if its cluster is gone: cofferdam agent delete {id} --force")?;
+    }
     let versions = versions.get("deployments").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if versions.is_empty() {
         return writeln!(out, "\nnothing is deployed yet: cofferdam deploy IMAGE --agent {id}");
@@ -59,6 +74,7 @@ fn write(out: &mut String, agent: &Value, versions: &Value) -> std::fmt::Result 
             word(version, "state"),
             plain(word(version, "detail"))
         )?;
+        restarts(out, version)?;
     }
     let progress = |version: &Value| DeploymentState::parse(word(version, "state")).map(DeploymentState::progress);
     let failed = agent.get("latest").filter(|latest| progress(latest) == Some(Progress::Failed));
@@ -72,10 +88,36 @@ fn write(out: &mut String, agent: &Value, versions: &Value) -> std::fmt::Result 
     Ok(())
 }
 
+/// How often a version was restarted, and why the last time.
+fn restarts(out: &mut String, version: &Value) -> std::fmt::Result {
+    let count = |name: &str| version.get(name).and_then(Value::as_u64).unwrap_or(0);
+    // A node's restart that counts as a crash is in both.
+    let times = count("restarts").max(count("crashes"));
+    if times == 0 {
+        return Ok(());
+    }
+    write!(out, "  {:>5}  restarted {times} {}", "", if times == 1 { "time" } else { "times" })?;
+    match version.get("last_crash").filter(|last| last.is_object()) {
+        Some(last) => writeln!(out, "; last: {}: {}", plain(word(last, "reason")), plain(word(last, "detail"))),
+        None => writeln!(out),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn restarts_are_counted_with_the_last_reason() {
+        let last = json!({"reason": "out_of_memory", "detail": "It used more than 64Mi.", "at_ms": 1});
+        let up =
+            json!({"number": 3, "state": "Up", "detail": "Serving.", "restarts": 3, "crashes": 1, "last_crash": last});
+        let versions = json!({"deployments": [up, {"number": 2, "state": "Stopped", "crashes": 1}, {"number": 1, "state": "Stopped"}]});
+        let shown = text(&json!({"id": "a", "state": "Up", "serving": up, "latest": up}), &versions);
+        assert!(shown.contains("restarted 3 times; last: out_of_memory: It used more than 64Mi.\n"), "{shown}");
+        assert!(shown.contains("restarted 1 time\n") && shown.matches("restarted").count() == 2, "{shown}");
+    }
 
     #[test]
     fn an_agent_is_told_with_what_failed() {
@@ -90,6 +132,11 @@ mod tests {
             assert!(shown.contains(part), "{part:?} in {shown}");
         }
         assert_eq!(row(&json!({"id": "b"})), ["b", "-", "-", "-", ""]);
+        let away =
+            json!({"id": "b", "state": "Up", "serving": {"number": 1, "unreachable_since_ms": 5}, "latest": null});
+        assert_eq!(row(&away)[1], "Up (unreachable)");
+        let held = json!({"id": "b", "state": "Up", "serving": {"number": 1, "unreachable_since_ms": null, "not_ready_since_ms": 5}});
+        assert_eq!(row(&held)[1], "Up (not ready)");
         assert!(text(&json!({"id": "b"}), &json!({})).contains("cofferdam deploy IMAGE --agent b"));
     }
 }

@@ -17,6 +17,9 @@ pub struct Args {
     /// An image archive, an OCI layout, `-`, or REGISTRY/REPOSITORY:TAG
     #[arg(value_name = "PATH|IMAGE")]
     pub(crate) image: String,
+    /// The image's name, if the archive has several
+    #[arg(long = "image", value_name = "NAME")]
+    pub(crate) archive_image: Option<String>,
     /// The agent; see `cofferdam agent create`
     #[arg(long, value_name = "ID")]
     pub(crate) agent: String,
@@ -41,6 +44,33 @@ pub struct Args {
     /// Memory as a Kubernetes quantity, such as 512Mi
     #[arg(long, value_name = "QUANTITY")]
     pub(crate) memory: Option<String>,
+    /// A label of its Job and pod, as far as the environment allows it
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<String>,
+    /// An annotation of its pod, as far as the environment allows it
+    #[arg(long = "annotation", value_name = "KEY=VALUE")]
+    pub(crate) annotations: Vec<String>,
+    /// A taint of nodes that it may run on, as far as the environment allows it
+    #[arg(long = "toleration", value_name = "KEY[=VALUE][:EFFECT]")]
+    pub(crate) tolerations: Vec<String>,
+    /// A priority class that the environment allows
+    #[arg(long, value_name = "NAME")]
+    pub(crate) priority_class: Option<String>,
+    /// A PersistentVolumeClaim that the environment allows, mounted at a path
+    #[arg(long = "volume", value_name = "CLAIM:/PATH[:ro]")]
+    pub(crate) volumes: Vec<String>,
+    /// An empty folder of at most this size that ends with the pod
+    #[arg(long = "scratch", value_name = "SIZE:/PATH")]
+    pub(crate) scratch: Vec<String>,
+    /// The number of equal pods, as far as the environment allows more than one [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) replicas: Option<u32>,
+    /// Settings from a file (YAML or JSON) with `env`, `secrets`, `resources`, `pod`, `health`; flags add to them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) spec: Option<PathBuf>,
+    /// Only print the Kubernetes objects that would be applied, without the values of variables
+    #[arg(long, conflicts_with_all = ["wait", "create"])]
+    pub(crate) dry_run: bool,
     /// Wait until it is up or has failed, and show its first lines
     #[arg(long)]
     pub(crate) wait: bool,
@@ -56,10 +86,11 @@ const HELP: &str = "\
 Exit status: 0 if it was deployed (with --wait: if it is up), 1 if the image,
 the agent or the request was refused, 2 for a wrong command line, 3 if it
 failed to come up, 4 if --timeout ended the wait, 5 if the server could not be
-reached.
+reached, 130 when cancelled, 143 when terminated.
 
 Examples:
   docker save my-agent | gzip | cofferdam deploy - --agent support --wait
   cofferdam deploy my-agent.tar.gz --agent support --env MODE=live --wait
   cofferdam deploy r.example/team/my-agent:1.4 --agent support
+  cofferdam deploy my-agent.tar.gz --agent support --spec agent.yaml --dry-run
   cofferdam agent logs support -f";

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cofferdam_contract::{LogLine, Progress};
+use cofferdam_contract::{DeploymentState, LogLine, Progress};
 
 use super::wire::{Deployment, Event};
 use super::{Ended, look, path};
@@ -13,26 +13,49 @@ use crate::terminal::{note, plain, say};
 const FIRST_LINES_WAIT: Duration = Duration::from_secs(3);
 const MAX_FIRST_LINES: usize = 10;
 
-/// Waits until it is up, has failed, or the time is over.
-pub(super) async fn wait(
+/// The state to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    Up,
+    /// Nothing of it runs.
+    Stopped,
+}
+
+impl Goal {
+    /// How the wait ended, once a deployment is in this state.
+    fn ended(self, state: &str, progress: Progress) -> Option<Ended> {
+        let over = matches!(DeploymentState::parse(state), Some(DeploymentState::Stopped | DeploymentState::Failed));
+        match (self, progress) {
+            (Self::Up, Progress::Up) => Some(Ended::Done),
+            (Self::Up, Progress::Failed | Progress::Stopped) => Some(Ended::NotUp),
+            (Self::Up, Progress::Pending) => None,
+            (Self::Stopped, _) => over.then_some(Ended::Done),
+        }
+    }
+}
+
+/// Waits until it has reached the goal, cannot reach it any more, or the time is over.
+pub(crate) async fn wait(
     server: &Server,
     deployment: Deployment,
     until: Instant,
+    goal: Goal,
 ) -> anyhow::Result<(Ended, Deployment)> {
     let place = path(&deployment.agent, deployment.number);
     let (mut last, mut shown) = (String::new(), String::new());
     loop {
         let left = until.saturating_duration_since(Instant::now());
         // A stream that ends early is opened again after the last event.
-        let _ = tokio::time::timeout(left, events(server, &place, &mut last, &mut shown)).await;
+        let _ = tokio::time::timeout(left, events(server, &place, &mut last, &mut shown, goal)).await;
         match look(server, &deployment.agent, deployment.number).await {
-            Ok(deployment) => match deployment.progress() {
-                Progress::Up => return Ok((Ended::Done, deployment)),
-                Progress::Failed | Progress::Stopped => {
-                    explain(&deployment, &shown);
-                    return Ok((Ended::NotUp, deployment));
+            Ok(deployment) => match goal.ended(&deployment.state, deployment.progress()) {
+                Some(ended) => {
+                    if ended == Ended::NotUp {
+                        explain(&deployment, &shown);
+                    }
+                    return Ok((ended, deployment));
                 }
-                Progress::Pending if Instant::now() >= until => {
+                None if Instant::now() >= until => {
                     note!(
                         "still {} after --timeout; the deployment continues: cofferdam agent show {}",
                         deployment.state,
@@ -40,7 +63,7 @@ pub(super) async fn wait(
                     );
                     return Ok((Ended::Waited, deployment));
                 }
-                Progress::Pending => {}
+                None => {}
             },
             Err(error) if Instant::now() >= until => return Err(error),
             Err(_) => {}
@@ -50,7 +73,7 @@ pub(super) async fn wait(
 }
 
 /// Shows changes as they happen, until the deployment settles or the stream ends.
-async fn events(server: &Server, place: &str, last: &mut String, shown: &mut String) -> anyhow::Result<()> {
+async fn events(server: &Server, place: &str, last: &mut String, shown: &mut String, goal: Goal) -> anyhow::Result<()> {
     let from = if last.is_empty() { String::new() } else { format!("?after={last}") };
     let path = format!("{place}/events{from}");
     let mut events = server.events(&path).await?;
@@ -61,7 +84,7 @@ async fn events(server: &Server, place: &str, last: &mut String, shown: &mut Str
         let Ok(event) = serde_json::from_str::<Event>(&sent.data.unwrap_or_default()) else { continue };
         let detail = if event.detail.is_empty() { String::new() } else { format!("  {}", event.detail) };
         note!("{:<10}{detail}", event.state);
-        let is_last = event.is_last();
+        let is_last = goal.ended(&event.state, event.progress()).is_some();
         *shown = event.detail;
         if is_last {
             return Ok(());
@@ -87,7 +110,10 @@ fn explain(deployment: &Deployment, shown: &str) {
 }
 
 /// Shows the first lines of its log, if they come soon.
-pub(super) async fn first_lines(server: &Server, deployment: &Deployment) {
+///
+/// # Errors
+/// Standard output takes no more. Lines that do not come are none: the deployment is up.
+pub(super) async fn first_lines(server: &Server, deployment: &Deployment) -> anyhow::Result<()> {
     let path = format!(
         "/agents/{}/logs?follow=true&tail={MAX_FIRST_LINES}&version={}",
         segment(&deployment.agent),
@@ -95,8 +121,8 @@ pub(super) async fn first_lines(server: &Server, deployment: &Deployment) {
     );
     let mut shown = 0;
     let show = async {
-        let mut events = server.events(&path).await?;
-        while let Some(sent) = events.next().await? {
+        let Ok(mut events) = server.events(&path).await else { return Ok(()) };
+        while let Ok(Some(sent)) = events.next().await {
             let Ok(line) = serde_json::from_str::<LogLine>(&sent.data.unwrap_or_default()) else { continue };
             say!("{}", plain(&line.line))?;
             shown += 1;
@@ -106,7 +132,32 @@ pub(super) async fn first_lines(server: &Server, deployment: &Deployment) {
         }
         anyhow::Ok(())
     };
-    // The deployment is up even if its lines cannot be shown.
-    let _ = tokio::time::timeout(FIRST_LINES_WAIT, show).await;
+    tokio::time::timeout(FIRST_LINES_WAIT, show).await.unwrap_or(Ok(()))?;
     note!("more: cofferdam agent logs {} -f", deployment.agent);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_where_its_goal_is() {
+        let ended = |goal: Goal, state: &str| {
+            let progress = DeploymentState::parse(state).map_or(Progress::Pending, DeploymentState::progress);
+            goal.ended(state, progress)
+        };
+        for (state, up, stopped) in [
+            ("Applying", None, None),
+            ("Starting", None, None),
+            ("Up", Some(Ended::Done), None),
+            ("CrashLoop", Some(Ended::NotUp), None),
+            ("Failed", Some(Ended::NotUp), Some(Ended::Done)),
+            ("Stopping", Some(Ended::NotUp), None),
+            ("Stopped", Some(Ended::NotUp), Some(Ended::Done)),
+            ("Something new", None, None),
+        ] {
+            assert_eq!((ended(Goal::Up, state), ended(Goal::Stopped, state)), (up, stopped), "{state}");
+        }
+    }
 }

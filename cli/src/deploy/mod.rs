@@ -4,36 +4,48 @@ pub(crate) mod args;
 mod follow;
 mod layout;
 mod source;
+mod spec;
 mod upload;
 mod wire;
 
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
-use cofferdam_contract::Resources;
+use anyhow::bail;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::Machine;
 use crate::client::{ClientError, Server, block_on, exchange, find, json as with_json, read, refusal, segment};
-use crate::terminal::{failed, json as print_json, note};
+use crate::interrupt::{Interrupt, interrupted};
+use crate::terminal::{failed, json as print_json, note, say};
 use args::Args;
 use source::DeploySource;
-use wire::{Deployment, Link};
+use wire::Link;
+
+pub(crate) use follow::{Goal, wait};
+pub(crate) use wire::Deployment;
 
 /// The exit statuses, as `cofferdam deploy --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+pub(crate) enum Ended {
     Done = 0,
     Refused = 1,
     NotUp = 3,
     Waited = 4,
     NoServer = 5,
+    Cancelled = 130,
+    Terminated = 143,
 }
 
 pub(crate) fn main(args: &Args, machine: &dyn Machine) -> ExitCode {
-    match run(args, machine) {
+    status(run(args, machine))
+}
+
+/// The exit status of a command that may wait for a deployment.
+pub(crate) fn status(ended: anyhow::Result<Ended>) -> ExitCode {
+    match ended {
         Ok(ended) => ExitCode::from(ended as u8),
         Err(error) => {
             let lost = error.downcast_ref().is_some_and(ClientError::is_lost);
@@ -43,10 +55,48 @@ pub(crate) fn main(args: &Args, machine: &dyn Machine) -> ExitCode {
 }
 
 fn run(args: &Args, machine: &dyn Machine) -> anyhow::Result<Ended> {
-    let spec = spec(args)?;
+    let spec = spec::spec(args)?;
     let source = DeploySource::find(&args.image)?;
+    if args.archive_image.is_some() && matches!(source, DeploySource::Reference(_)) {
+        bail!("--image names an image in an archive, and {} is in a registry", args.image);
+    }
     let server = find(machine)?;
-    block_on(deploy(&server, args, source, spec))
+    let stage = Stage::default();
+    block_on(async {
+        tokio::select! {
+            done = deploy(&server, args, source, spec, &stage) => done,
+            signal = interrupted() => {
+                note!("cofferdam: cancelled; {}", stage.outcome(&args.agent));
+                Ok(match signal {
+                    Interrupt::Interrupted => Ended::Cancelled,
+                    Interrupt::Terminated => Ended::Terminated,
+                })
+            }
+        }
+    })
+}
+
+/// The progress of a deployment, for whoever cancels it.
+#[derive(Default)]
+struct Stage(Cell<Step>);
+
+#[derive(Clone, Copy, Default)]
+enum Step {
+    #[default]
+    Before,
+    /// The request is on its way.
+    Asking,
+    Asked,
+}
+
+impl Stage {
+    fn outcome(&self, agent: &str) -> String {
+        match self.0.get() {
+            Step::Before => "nothing was deployed".to_owned(),
+            Step::Asking => format!("it may have been deployed: cofferdam agent show {agent}"),
+            Step::Asked => format!("the deployment continues: cofferdam agent show {agent}"),
+        }
+    }
 }
 
 async fn deploy(
@@ -54,7 +104,11 @@ async fn deploy(
     args: &Args,
     source: DeploySource,
     mut spec: Map<String, Value>,
+    stage: &Stage,
 ) -> anyhow::Result<Ended> {
+    if args.dry_run {
+        return dry_run(server, args, source, spec).await;
+    }
     if args.create {
         create(server, &args.agent, args.environment.as_deref()).await?;
     }
@@ -63,17 +117,20 @@ async fn deploy(
             spec.insert("image".to_owned(), json!(image));
         }
         source => {
-            let link: Link = ask(server, &args.agent, "upload", Map::new()).await?;
+            let wanted = args.archive_image.iter().map(|name| ("archive_image".to_owned(), json!(name))).collect();
+            let link: Link = ask(server, &args.agent, "upload", wanted).await?;
             let id = link.deployment_id.clone();
             upload::upload(server, &args.agent, link, source).await?;
             spec.insert("deployment_id".to_owned(), json!(id));
         }
     }
+    stage.0.set(Step::Asking);
     let mut answer: Value = ask(server, &args.agent, "deploy", spec).await?;
+    stage.0.set(Step::Asked);
     let deployment = Deployment::read(answer.get_mut("deployment").map(Value::take).unwrap_or_default())?;
     note!("{}: version {} is {}", args.agent, deployment.number, deployment.state);
     let (ended, deployment) = if args.wait {
-        follow::wait(server, deployment, Instant::now() + args.timeout).await?
+        wait(server, deployment, Instant::now() + args.timeout, Goal::Up).await?
     } else {
         (Ended::Done, deployment)
     };
@@ -81,9 +138,35 @@ async fn deploy(
         print_json(&deployment.whole)?;
     }
     if ended == Ended::Done && args.wait && !args.json {
-        follow::first_lines(server, &deployment).await;
+        follow::first_lines(server, &deployment).await?;
     }
     Ok(ended)
+}
+
+/// Shows the Kubernetes objects that a deployment would make. Nothing is uploaded.
+async fn dry_run(
+    server: &Server,
+    args: &Args,
+    source: DeploySource,
+    mut spec: Map<String, Value>,
+) -> anyhow::Result<Ended> {
+    if let DeploySource::Reference(image) = source {
+        spec.insert("image".to_owned(), json!(image));
+    } else {
+        note!("nothing is uploaded: zeros stand for the image's digest");
+    }
+    spec.insert("dry_run".to_owned(), json!(true));
+    let answer: Value = ask(server, &args.agent, "deploy", spec).await?;
+    if args.json {
+        print_json(&answer)?;
+        return Ok(Ended::Done);
+    }
+    // JSON is YAML, too: kubectl reads these documents.
+    for manifest in answer.get("manifests").and_then(Value::as_array).into_iter().flatten() {
+        say!("---")?;
+        print_json(manifest)?;
+    }
+    Ok(Ended::Done)
 }
 
 /// One call of the deploy-agent post.
@@ -121,45 +204,6 @@ async fn create(server: &Server, agent: &str, environment: Option<&str>) -> anyh
         }
         _ => Err(refusal(response).await.into()),
     }
-}
-
-/// The deployment's settings, without its image.
-fn spec(args: &Args) -> anyhow::Result<Map<String, Value>> {
-    let mut env = Map::new();
-    let mut variable = |text: &str, place: &str| {
-        let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            // The line may hold a secret, so it is not repeated.
-            bail!("{place}: expected NAME=VALUE");
-        };
-        env.insert(name.trim().to_owned(), json!(value));
-        Ok(())
-    };
-    if let Some(file) = &args.env_file {
-        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if !line.is_empty() && !line.starts_with('#') {
-                variable(line, &format!("{}, line {}", file.display(), number + 1))?;
-            }
-        }
-    }
-    for text in &args.variables {
-        variable(text, "--env")?;
-    }
-    let resources = Resources { cpu: args.cpu.clone(), memory: args.memory.clone(), ..Resources::default() };
-    // The server checks the same, but after the upload.
-    resources.check().map_err(anyhow::Error::msg)?;
-    let mut spec = Map::new();
-    if !env.is_empty() {
-        spec.insert("env".to_owned(), Value::Object(env));
-    }
-    if resources != Resources::default() {
-        spec.insert("resources".to_owned(), json!(resources));
-    }
-    if !args.secrets.is_empty() {
-        spec.insert("secrets".to_owned(), json!(args.secrets));
-    }
-    Ok(spec)
 }
 
 /// A deployment's current state.

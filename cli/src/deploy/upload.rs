@@ -1,5 +1,6 @@
 //! Uploads an archive to its link, and resumes after a broken connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -8,7 +9,6 @@ use cofferdam_contract::Progress;
 use futures_util::stream;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Body, Client, RequestBuilder, Url};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use super::look;
 use super::source::DeploySource;
 use super::wire::Link;
 use crate::client::{Server, exchange, refusal, summary};
+use crate::progress::{Elsewhere, Handle, Line, bytes};
 use crate::terminal::note;
 
 const PIECE: usize = 256 << 10;
@@ -25,7 +26,7 @@ const MAX_ATTEMPTS: u32 = 8;
 const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 /// The archive from byte `from` on, read by a thread of its own.
-fn body(source: &DeploySource, from: u64, bar: &ProgressBar) -> std::io::Result<Body> {
+fn body(source: &DeploySource, from: u64, line: &Handle) -> std::io::Result<Body> {
     let mut reader = source.open(from)?;
     let (send, mut pieces) = mpsc::channel(4);
     std::thread::spawn(move || {
@@ -45,28 +46,15 @@ fn body(source: &DeploySource, from: u64, bar: &ProgressBar) -> std::io::Result<
             }
         }
     });
-    bar.set_position(from);
-    let bar = bar.clone();
+    line.set(from);
+    let line = line.clone();
     Ok(Body::wrap_stream(stream::poll_fn(move |cx| {
         let piece = std::task::ready!(pieces.poll_recv(cx));
         if let Some(Ok(piece)) = &piece {
-            bar.inc(piece.len() as u64);
+            line.add(piece.len() as u64);
         }
         std::task::Poll::Ready(piece)
     })))
-}
-
-fn bar(size: Option<u64>) -> ProgressBar {
-    let bar = match size {
-        Some(size) => ProgressBar::new(size),
-        None => ProgressBar::no_length(),
-    };
-    let shape = match size {
-        Some(_) => "{bar:30} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
-        None => "{spinner} {binary_bytes}, {binary_bytes_per_sec}",
-    };
-    // Both templates are valid; without one the default style is shown.
-    ProgressStyle::with_template(shape).map_or(bar.clone(), |style| bar.with_style(style))
 }
 
 /// The place of an upload, with the headers that its link asks for.
@@ -97,37 +85,32 @@ impl Place {
 /// The server refused it, or cannot be reached any more.
 pub(super) async fn upload(server: &Server, agent: &str, link: Link, source: DeploySource) -> anyhow::Result<()> {
     let place = Place::new(server, &link)?;
-    let bar = bar(source.size());
+    let line = Line::start("sent", source.size(), Arc::new(Vec::new), Elsewhere::Lines);
     let (mut from, mut in_vain) = (0, 0);
     loop {
-        let failure = match send(&place, &source, from, &bar).await {
+        let failure = match send(&place, &source, from, &line).await {
             Ok(summary) => {
-                bar.finish_and_clear();
-                tell(source.size().unwrap_or_else(|| bar.position()), &summary);
+                let size = source.size().unwrap_or_else(|| line.position());
+                drop(line);
+                tell(size, &summary);
                 return Ok(());
             }
-            Err(Failed::Refused(why)) => {
-                bar.abandon();
-                return Err(why);
-            }
+            Err(Failed::Refused(why)) => return Err(why),
             Err(Failed::Broke(why)) => why,
         };
         // The server may have refused what it has read; the deployment says why.
         if let Some(why) = ended(server, agent, link.version).await {
-            bar.abandon();
             bail!(why);
         }
         if !source.is_resumable() {
-            bar.abandon();
             return Err(failure.context("standard input cannot be sent again; a file can be resumed"));
         }
         let reached = offset(&place).await.unwrap_or(0);
         in_vain = if reached > from { 0 } else { in_vain + 1 };
         if in_vain >= MAX_ATTEMPTS {
-            bar.abandon();
             return Err(failure.context(format!("given up after {MAX_ATTEMPTS} attempts")));
         }
-        bar.println(format!("the connection broke; resuming at byte {reached}"));
+        line.note(&format!("the connection broke; resuming at byte {reached}"));
         tokio::time::sleep(Duration::from_millis(250 << in_vain.min(5))).await;
         from = reached;
     }
@@ -140,7 +123,7 @@ enum Failed {
     Broke(anyhow::Error),
 }
 
-async fn send(place: &Place, source: &DeploySource, from: u64, bar: &ProgressBar) -> Result<Value, Failed> {
+async fn send(place: &Place, source: &DeploySource, from: u64, line: &Handle) -> Result<Value, Failed> {
     let refused = |error: std::io::Error| Failed::Refused(anyhow::Error::new(error).context("reading the archive"));
     let mut request = if from == 0 {
         place.request(Method::PUT)
@@ -151,7 +134,7 @@ async fn send(place: &Place, source: &DeploySource, from: u64, bar: &ProgressBar
     if let Some(size) = source.size() {
         request = request.header(CONTENT_LENGTH, size.saturating_sub(from));
     }
-    let request = request.body(body(source, from, bar).map_err(refused)?);
+    let request = request.body(body(source, from, line).map_err(refused)?);
     let response = exchange(request).await.map_err(|error| Failed::Broke(error.into()))?;
     let status = response.status();
     if status.is_success() {
@@ -184,7 +167,7 @@ async fn ended(server: &Server, agent: &str, number: u64) -> Option<String> {
 /// Shows the result, with the layers if the server counts them.
 fn tell(size: u64, summary: &Value) {
     let number = |name: &str| summary.get(name).and_then(Value::as_u64);
-    let sent = indicatif::BinaryBytes(size);
+    let sent = bytes(size);
     match (number("layers"), number("skipped")) {
         (Some(layers), Some(skipped)) => {
             note!("uploaded {sent}: {layers} layers, {skipped} of them were in the registry already");

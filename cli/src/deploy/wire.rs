@@ -18,30 +18,30 @@ pub(super) struct Link {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Deployment {
-    pub(super) agent: String,
-    pub(super) number: u64,
-    pub(super) state: String,
+pub(crate) struct Deployment {
+    pub(crate) agent: String,
+    pub(crate) number: u64,
+    pub(crate) state: String,
     #[serde(default)]
-    pub(super) detail: String,
+    pub(crate) detail: String,
     #[serde(default)]
-    pub(super) exit_code: Option<i32>,
+    pub(crate) exit_code: Option<i32>,
     #[serde(default)]
-    pub(super) last_lines: Vec<String>,
+    pub(crate) last_lines: Vec<String>,
     /// The whole answer.
     #[serde(skip)]
-    pub(super) whole: Value,
+    pub(crate) whole: Value,
 }
 
 impl Deployment {
     /// Its progress. A state that only a newer server knows counts as pending.
-    pub(super) fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         DeploymentState::parse(&self.state).map_or(Progress::Pending, DeploymentState::progress)
     }
 
     /// # Errors
     /// The answer is not a deployment.
-    pub(super) fn read(answer: Value) -> anyhow::Result<Self> {
+    pub(crate) fn read(answer: Value) -> anyhow::Result<Self> {
         let mut deployment = Self::deserialize(&answer).context("the server's answer")?;
         deployment.whole = answer;
         Ok(deployment)
@@ -57,8 +57,8 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// True if the deployment is no longer on its way.
-    pub(super) fn is_last(&self) -> bool {
-        DeploymentState::parse(&self.state).is_some_and(|state| state.progress() != Progress::Pending)
+    /// As [`Deployment::progress`].
+    pub(super) fn progress(&self) -> Progress {
+        DeploymentState::parse(&self.state).map_or(Progress::Pending, DeploymentState::progress)
     }
 }

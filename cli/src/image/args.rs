@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use cofferdam_registry::compress::Choice;
 use cofferdam_registry::{Platform, Reference};
 
 /// Push container images to a registry without Docker, and inspect them.
 ///
 /// Reads what `docker save` and `podman save` write and OCI layouts, plain or compressed, in one pass, without temporary
-/// files. Credentials are those of `docker login`, or COFFERDAM_REGISTRY_USERNAME and COFFERDAM_REGISTRY_PASSWORD.
+/// files. Credentials are those of COFFERDAM_REGISTRY_USERNAME and COFFERDAM_REGISTRY_PASSWORD, or of `podman login`,
+/// `skopeo login` and `docker login`, in this order; REGISTRY_AUTH_FILE names a file that is the only one.
 #[derive(Args)]
 #[command(after_long_help = HELP)]
 pub struct Image {
@@ -23,7 +25,7 @@ Exit status:
     2  the command line is wrong
   126  the registry, the connection or the credentials failed; pushing again
        sends only what is missing
-  130  when cancelled
+  130  when cancelled; 143 when terminated
 
 Examples:
   docker save agent:1.0 | cofferdam image push - r.example/team/agent:1.0
@@ -69,8 +71,8 @@ pub(crate) struct Push {
     /// The image's name, if the archive has several
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
-    /// Compression of layers that are not compressed yet
-    #[arg(long, value_enum, default_value = "gzip")]
+    /// Compression of layers that are not compressed yet; `auto`: none for a registry on this machine, else gzip
+    #[arg(long, value_enum, default_value = "auto")]
     pub(crate) compression: Compression,
     /// 1 (fast) to 12 (small) for gzip, to 19 for zstd [default: 3]
     #[arg(long, value_name = "N")]
@@ -96,6 +98,9 @@ pub(crate) struct Inspect {
     pub(crate) what: String,
     #[command(flatten)]
     pub(crate) registry: Registry,
+    /// Show only the image of this name, if the archive has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) image: Option<String>,
     /// Print it as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -103,7 +108,19 @@ pub(crate) struct Inspect {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compression {
+    Auto,
     Gzip,
     Zstd,
     None,
+}
+
+impl Compression {
+    pub(crate) fn choice(self) -> Choice {
+        match self {
+            Self::Auto => Choice::Auto,
+            Self::Gzip => Choice::Gzip,
+            Self::Zstd => Choice::Zstd,
+            Self::None => Choice::None,
+        }
+    }
 }

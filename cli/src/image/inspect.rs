@@ -6,25 +6,31 @@ use std::process::ExitCode;
 use anyhow::bail;
 use cofferdam_registry::archive::ArchiveFault;
 use cofferdam_registry::inspect::{self, Inspection};
-use cofferdam_registry::{Allow, ArchiveError, ArchiveLimits, Client, Fault, Reference, Rules};
+use cofferdam_registry::{ArchiveError, ArchiveLimits, Client, Fault, Reference, Rules};
 
 use super::args::Inspect;
-use super::progress::bytes;
-use super::{Failure, source, target};
+use super::{Failure, Place, layers, source};
+use crate::progress::bytes;
 use crate::table;
 use crate::terminal::{json as print_json, say};
 
 pub(super) async fn inspect(args: &Inspect) -> anyhow::Result<ExitCode> {
     let path = Path::new(&args.what);
-    let (found, helper) = if args.what == "-" || path.exists() {
+    let (found, place) = if args.what == "-" || path.exists() {
         let (source, _) = source(path)?;
-        let read = move || inspect::archive(source, &ArchiveLimits::default(), &everything());
+        let rules = Rules::inspecting(args.image.clone());
+        let read = move || inspect::archive(source, &ArchiveLimits::default(), &rules);
         (tokio::task::spawn_blocking(read).await?.map_err(|error| archive_failure(&error)), None)
     } else if names_a_file(&args.what) {
         bail!("{}: no such file or folder", args.what);
+    } else if args.image.is_some() {
+        bail!("--image names an image in an archive, and {} is in a registry", args.what);
     } else {
-        let (target, helper) = target(Reference::parse_familiar(&args.what)?, &args.registry)?;
-        let found = match Client::new(&target) {
+        let place = match Place::find(Reference::parse_familiar(&args.what)?, &args.registry)? {
+            Ok(place) => place,
+            Err(failure) => return failure.report(args.json, None),
+        };
+        let found = match Client::new(&place.target) {
             Ok(client) => inspect::reference(&client).await,
             Err(error) => Err(error),
         };
@@ -33,7 +39,7 @@ pub(super) async fn inspect(args: &Inspect) -> anyhow::Result<ExitCode> {
             text: error.to_string(),
             retriable: error.is_retriable(),
         };
-        (found.map_err(failure), helper)
+        (found.map_err(failure), Some(place))
     };
     match found {
         Ok(inspection) => {
@@ -44,7 +50,7 @@ pub(super) async fn inspect(args: &Inspect) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(failure) => failure.report(args.json, helper.as_deref()),
+        Err(failure) => failure.report(args.json, place.as_ref()),
     }
 }
 
@@ -52,12 +58,6 @@ pub(super) async fn inspect(args: &Inspect) -> anyhow::Result<ExitCode> {
 fn names_a_file(text: &str) -> bool {
     let archive = [".tar", ".gz", ".tgz", ".zst", ".oci"].iter().any(|end| text.ends_with(end));
     (archive && !text.contains([':', '@'])) || text.starts_with(['.', '/', '~'])
-}
-
-/// Rules that accept what a push would refuse.
-fn everything() -> Rules {
-    let allow = Allow { secrets: vec!["*".to_owned()], devices: true };
-    Rules { accepted: Vec::new(), entry_point: false, allow, ..Rules::default() }
 }
 
 fn archive_failure(error: &ArchiveError) -> Failure {
@@ -79,6 +79,9 @@ fn show(inspection: &Inspection) -> anyhow::Result<()> {
     for image in &inspection.images {
         say!("")?;
         let config = &image.config;
+        if image.names != inspection.names {
+            line("names", &image.names.join(" "))?;
+        }
         line("platform", &config.platform)?;
         line("digest", &image.digest.map(|digest| digest.to_string()).unwrap_or_default())?;
         line("config", &image.config_digest.to_string())?;
@@ -90,7 +93,7 @@ fn show(inspection: &Inspection) -> anyhow::Result<()> {
         line("variables", &config.env.join(" "))?;
         line("ports", &config.exposed_ports.join(" "))?;
         let total: u64 = image.layers.iter().map(|layer| layer.size).sum();
-        line("size", &format!("{} in {} layers", bytes(total), image.layers.len()))?;
+        line("size", &format!("{} in {}", bytes(total), layers(image.layers.len())))?;
         let rows: Vec<_> = image.layers.iter().map(|layer| vec![layer.digest.to_string(), bytes(layer.size)]).collect();
         table::print(&["LAYER", "SIZE"], &rows)?;
     }

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use cofferdam_registry::client::docker_config::{self, Found};
-use cofferdam_registry::{ArchiveSource, Credentials, Fault, Reference, Target};
+use cofferdam_registry::client::docker_config;
+use cofferdam_registry::{ArchiveSource, Fault, Reference, Target};
 
 use crate::folders::env;
 use crate::terminal::{json as print_json, note};
@@ -20,7 +20,6 @@ use args::{Command, Registry};
 
 /// The exit status if the image is valid but the registry, the connection or the credentials failed.
 const NOT_DONE: u8 = 126;
-const CANCELLED: u8 = 130;
 
 pub(crate) fn main(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -41,14 +40,11 @@ struct Failure {
 }
 
 impl Failure {
-    /// Reports it and returns the exit status.
-    fn report(self, json: bool, helper: Option<&str>) -> anyhow::Result<ExitCode> {
+    /// Reports it and returns the exit status. `place` is the registry, if one was asked.
+    fn report(self, json: bool, place: Option<&Place>) -> anyhow::Result<ExitCode> {
         let mut text = self.text;
-        if let (Some(helper), Fault::Credentials) = (helper, self.fault) {
-            text.push_str(&format!(
-                "; docker's configuration uses the helper {helper} for this registry, which cofferdam does not run: set \
-                 COFFERDAM_REGISTRY_USERNAME and COFFERDAM_REGISTRY_PASSWORD"
-            ));
+        if let (Some(place), Fault::Credentials) = (place, self.fault) {
+            text.push_str(&format!(". {}", place.explanation));
         }
         note!("cofferdam: {text}");
         if json {
@@ -59,16 +55,36 @@ impl Failure {
     }
 }
 
-/// The registry with its credentials, and docker's credential helper for it if there are none.
-fn target(reference: Reference, registry: &Registry) -> anyhow::Result<(Target, Option<String>)> {
-    let Found { credentials, helper, .. } = docker_config::find(&reference, &env).map_err(anyhow::Error::msg)?;
-    let ca = match &registry.ca_file {
-        Some(path) => Some(std::fs::read(path).with_context(|| path.display().to_string())?.into()),
-        None => None,
-    };
-    let helper = helper.filter(|_| credentials == Credentials::Anonymous);
-    let (plain_http, token_host) = (registry.plain_http, registry.token_host.clone());
-    Ok((Target { credentials, ca, plain_http, token_host, ..Target::new(reference) }, helper))
+/// A registry with the credentials for it.
+struct Place {
+    target: Target,
+    /// The origin of the credentials, for an error.
+    explanation: String,
+}
+
+impl Place {
+    /// The inner error is a file of credentials that is missing or damaged.
+    fn find(reference: Reference, registry: &Registry) -> anyhow::Result<Result<Self, Failure>> {
+        let user = rustix::process::getuid().as_raw();
+        let found = match docker_config::find(&reference, &variable, user) {
+            Ok(found) => found,
+            Err(text) => return Ok(Err(Failure { fault: Fault::Credentials, text, retriable: false })),
+        };
+        let explanation = found.explain(reference.registry());
+        let ca = match &registry.ca_file {
+            Some(path) => Some(std::fs::read(path).with_context(|| path.display().to_string())?.into()),
+            None => None,
+        };
+        let (plain_http, token_host) = (registry.plain_http, registry.token_host.clone());
+        let credentials = found.credentials;
+        let target = Target { credentials, ca, plain_http, token_host, ..Target::new(reference) };
+        Ok(Ok(Self { target, explanation }))
+    }
+}
+
+/// A variable; `HOME` also from the user database, for services and jobs that run without it.
+fn variable(name: &str) -> Option<String> {
+    if name == "HOME" { std::env::home_dir().map(|home| home.display().to_string()) } else { env(name) }
 }
 
 /// An archive's source, and its size if known.
@@ -90,4 +106,8 @@ fn source(path: &Path) -> anyhow::Result<(ArchiveSource, Option<u64>)> {
         bail!("standard input is a terminal: pipe an archive into it, for example from `docker save`");
     }
     Ok((ArchiveSource::Stream(Box::new(file)), None))
+}
+
+fn layers(count: usize) -> String {
+    if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") }
 }

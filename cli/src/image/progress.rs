@@ -1,17 +1,16 @@
-//! The progress of a push: a bar on a terminal, a line per layer elsewhere.
+//! The progress of a push: a line on a terminal, a line per layer elsewhere.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cofferdam_registry::push::progress::{Event, Progress};
-use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
-use crate::terminal::note;
+use crate::progress::{Elsewhere, Line, bytes};
 
+/// Erases its line when it is dropped.
 pub(super) struct Shown {
-    bar: Option<ProgressBar>,
+    line: Line,
     lines: bool,
     state: Arc<State>,
 }
@@ -29,46 +28,30 @@ struct Layers {
     skipped: usize,
 }
 
-pub(super) fn bytes(count: u64) -> String {
-    indicatif::BinaryBytes(count).to_string()
-}
-
 impl Shown {
     /// `size` is the archive's, if known.
     pub(super) fn start(size: Option<u64>, json: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let bar = terminal.then(|| {
-            let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-            let known = "{bar:30} {binary_bytes}/{binary_total_bytes} read at {binary_bytes_per_sec}  {msg}";
-            let unknown = "{spinner} {binary_bytes} read at {binary_bytes_per_sec}  {msg}";
-            // Both templates are valid; without one the default style is shown.
-            if let Ok(style) = ProgressStyle::with_template(if size.is_some() { known } else { unknown }) {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { bar, lines: !terminal && !json, state: Arc::default() }
+        let state: Arc<State> = Arc::default();
+        let counted = Arc::clone(&state);
+        let elsewhere = if json { Elsewhere::Nothing } else { Elsewhere::Lines };
+        let line = Line::start("read", size, Arc::new(move || counted.summary()), elsewhere);
+        let lines = !line.is_drawn() && !json;
+        Self { line, lines, state }
     }
 
     pub(super) fn progress(&self) -> Progress {
-        let (bar, lines, state) = (self.bar.clone(), self.lines, Arc::clone(&self.state));
+        let (line, lines, state) = (self.line.handle(), self.lines, Arc::clone(&self.state));
         Progress::new(move |event| {
-            let line = state.take(&event);
-            if let Some(bar) = &bar {
-                match event {
-                    Event::Read { bytes } => bar.set_position(bytes),
-                    _ => bar.set_message(state.summary()),
-                }
-            } else if let Some(line) = line.filter(|_| lines) {
-                note!("{line}");
+            let again = matches!(event, Event::Again { .. });
+            let text = state.take(&event);
+            if let Event::Read { bytes } = event {
+                line.set(bytes);
+            }
+            // Reading it again is said on a terminal, too: the line jumps back.
+            if let Some(text) = text.filter(|_| lines || (again && line.is_drawn())) {
+                line.note(&text);
             }
         })
-    }
-
-    pub(super) fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }
 
@@ -97,15 +80,42 @@ impl State {
                 let suffix = platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
                 return Some(format!("manifest{suffix}: {digest}"));
             }
-            Event::Again { why } => return Some(format!("retrying: {why}")),
+            Event::Again { why } => {
+                *layers = Layers::default();
+                return Some(format!("retrying: {why}"));
+            }
             _ => {}
         }
         None
     }
 
-    fn summary(&self) -> String {
+    fn summary(&self) -> Vec<String> {
         let layers = self.layers.lock();
-        let sent = bytes(self.sent.load(Ordering::Relaxed));
-        format!("{sent} sent, {} of {} layers pushed, {} skipped", layers.pushed, layers.begun, layers.skipped)
+        let mut parts = vec![format!("{} of {} layers pushed", layers.pushed, layers.begun)];
+        if layers.skipped > 0 {
+            parts.push(format!("{} skipped", layers.skipped));
+        }
+        parts.push(format!("{} sent", bytes(self.sent.load(Ordering::Relaxed))));
+        parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_that_is_read_again_is_counted_again() {
+        let state = State::default();
+        let begun = || Event::LayerBegun { layer: 1, name: String::new(), bytes: 1 };
+        let digest = cofferdam_registry::Digest::of(b"x");
+        state.take(&begun());
+        state.take(&Event::LayerSkipped { layer: 1, digest });
+        state.take(&Event::Sent { bytes: 2048 });
+        assert_eq!(state.summary(), ["0 of 1 layers pushed", "1 skipped", "2.00 KiB sent"]);
+        let said = state.take(&Event::Again { why: "x".to_owned() });
+        assert_eq!(said.as_deref(), Some("retrying: x"));
+        state.take(&begun());
+        assert_eq!(state.summary(), ["0 of 1 layers pushed", "2.00 KiB sent"]);
     }
 }

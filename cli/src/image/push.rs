@@ -5,19 +5,22 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_registry::compress::{CompressError, Compression};
+use cofferdam_registry::compress::CompressError;
 use cofferdam_registry::push::cache::{FileCache, LayerCache, MemoryCache};
 use cofferdam_registry::push::error::PushError;
 use cofferdam_registry::{Allow, PushOptions, PushReport, Rules};
 
-use super::args::{Compression as Named, Push};
+use super::args::Push;
 use super::progress::Shown;
-use super::{CANCELLED, Failure, source, target};
+use super::{Failure, Place, layers, source};
 use crate::folders::set;
+use crate::interrupt::interrupted;
+use crate::progress::bytes;
 use crate::terminal::{json as print_json, note, say};
 
-const DEFAULT_LEVEL: i32 = 3;
 const USAGE: u8 = 2;
+/// The time for a dropped push to cancel its uploads at the registry.
+const CANCEL_TIME: Duration = Duration::from_millis(300);
 
 pub(super) async fn push(args: &Push) -> anyhow::Result<ExitCode> {
     let options = match options(args) {
@@ -27,28 +30,30 @@ pub(super) async fn push(args: &Push) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
-    let (target, helper) = target(args.reference.clone(), &args.registry)?;
+    let place = match Place::find(args.reference.clone(), &args.registry)? {
+        Ok(place) => place,
+        Err(failure) => return failure.report(args.json, None),
+    };
     let (source, size) = source(&args.path)?;
     let shown = Shown::start(size, args.json);
     let progress = shown.progress();
-    let pushing = cofferdam_registry::push(source, &target, &options, cache(args.no_cache), &progress);
+    let pushing = cofferdam_registry::push(source, &place.target, &options, cache(args.no_cache), &progress);
     let done = tokio::select! {
-        done = pushing => done,
-        _ = tokio::signal::ctrl_c() => {
-            shown.end();
-            // Dropping the push cancels its uploads at the registry.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            note!("cofferdam: cancelled; nothing was tagged");
-            return Ok(ExitCode::from(CANCELLED));
-        }
+        done = pushing => Ok(done),
+        signal = interrupted() => Err(signal),
     };
-    shown.end();
+    drop(shown);
     match done {
-        Ok(pushed) => {
+        Ok(Ok(pushed)) => {
             show(&pushed, args.json)?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(error) => failure(&error).report(args.json, helper.as_deref()),
+        Ok(Err(error)) => failure(&error).report(args.json, Some(&place)),
+        Err(signal) => {
+            tokio::time::sleep(CANCEL_TIME).await;
+            note!("cofferdam: cancelled; nothing was tagged");
+            Ok(ExitCode::from(signal as u8))
+        }
     }
 }
 
@@ -57,15 +62,12 @@ fn failure(error: &PushError) -> Failure {
 }
 
 fn options(args: &Push) -> Result<PushOptions, CompressError> {
-    let level = args.level.unwrap_or(DEFAULT_LEVEL);
-    let compression = match args.compression {
-        Named::Gzip => Compression::Gzip(level),
-        Named::Zstd => Compression::Zstd(level),
-        Named::None => Compression::None,
-    };
+    let compression = args.compression.choice().at(args.level, &args.reference);
     let rules = Rules {
         platform: args.platform.clone(),
         name: args.image.clone(),
+        // A base image is pushed with a note. A deployment needs something to run.
+        entry_point: false,
         allow: Allow { secrets: args.allow.clone(), devices: args.allow_devices },
         ..Rules::default()
     };
@@ -90,12 +92,12 @@ fn show(pushed: &PushReport, json: bool) -> anyhow::Result<()> {
     }
     let platforms: Vec<&str> = pushed.images.iter().map(|image| image.platform.as_str()).collect();
     note!(
-        "pushed {}: {} layers, {} skipped, {} mounted; {} sent",
+        "pushed {}: {}, {} skipped, {} mounted; {} sent",
         platforms.join(", "),
-        pushed.layers.len(),
+        layers(pushed.layers.len()),
         pushed.skipped,
         pushed.mounted,
-        super::progress::bytes(pushed.sent)
+        bytes(pushed.sent)
     );
     say!("{}", pushed.reference)
 }

@@ -59,7 +59,7 @@ async fn list(server: &Server, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// Reads standard input to its end, or a line from a prompt.
-fn value() -> anyhow::Result<String> {
+pub(crate) fn value() -> anyhow::Result<String> {
     let mut text = String::new();
     if stdin().is_terminal() {
         print_error("value (not shown): ")?;

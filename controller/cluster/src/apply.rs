@@ -1,18 +1,25 @@
 //! Writes a workload's objects by server-side apply. The Job comes last, so that its pods find their Secret and are never
 //! without their NetworkPolicy.
 
+use std::time::Duration;
+
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::DeleteParams;
+use tokio::time::sleep;
 
 use crate::kubernetes::Kubernetes;
 use crate::names::{self, workload_name};
 use crate::objects;
 use crate::wire::{RequestError, Wire};
 use crate::words::Asked;
-use crate::{ClusterError, Workload};
+use crate::{ClusterError, Workload, judge_end};
+
+/// Looks at a Job that was deleted until it has to be gone.
+const MAX_GONE_LOOKS: u32 = 20;
+const GONE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Kubernetes {
     pub(crate) async fn apply_workload(&self, workload: &Workload) -> Result<(), ClusterError> {
@@ -23,7 +30,7 @@ impl Kubernetes {
 
     async fn apply_all(&self, wire: &Wire, workload: &Workload) -> Result<(), ClusterError> {
         let name = workload_name(&workload.id);
-        let there = self.job(wire, &name).await?;
+        let mut there = self.job(wire, &name).await?;
         if let Some(job) = &there {
             if names::read(job.metadata.annotations.as_ref()).as_ref() != Some(&workload.id) {
                 return Err(ClusterError::Refused(format!(
@@ -33,6 +40,10 @@ impl Kubernetes {
             }
             if job.metadata.deletion_timestamp.is_some() {
                 return Err(ClusterError::Conflict(format!("The Job {name} is still being deleted")));
+            }
+            if judge_end::is_over(job) {
+                self.delete_job(wire, &name).await?;
+                there = None;
             }
         }
         let owner = there.as_ref().and_then(objects::owned_by);
@@ -48,6 +59,19 @@ impl Kubernetes {
             (None, Some(owner)) => self.apply_beside(wire, workload, Some(&owner), true).await,
             _ => Ok(()),
         }
+    }
+
+    /// Deletes a Job that is over, which no pod runs for, and waits until it is gone.
+    async fn delete_job(&self, wire: &Wire, name: &str) -> Result<(), ClusterError> {
+        let deleted = wire.delete(&self.path::<Job>(), name, &DeleteParams::background()).await;
+        deleted.map_err(|e| self.explained(wire, e, "delete", "Job"))?;
+        for _ in 0..MAX_GONE_LOOKS {
+            if self.job(wire, name).await?.is_none() {
+                return Ok(());
+            }
+            sleep(GONE_PAUSE).await;
+        }
+        Err(ClusterError::Conflict(format!("The Job {name} is still being deleted")))
     }
 
     /// Writes the objects that the cluster deletes with the Job.
@@ -92,7 +116,14 @@ impl Kubernetes {
     }
 
     /// A failed request about this workload.
-    fn refused(&self, wire: &Wire, failure: RequestError, verb: &str, kind: &str, of: &Workload) -> ClusterError {
+    pub(crate) fn refused(
+        &self,
+        wire: &Wire,
+        failure: RequestError,
+        verb: &str,
+        kind: &str,
+        of: &Workload,
+    ) -> ClusterError {
         wire.explain(failure, &Asked { verb, kind, namespace: &self.namespace, workload: Some(of) })
     }
 }

@@ -13,7 +13,7 @@ use moka::sync::Cache;
 use crate::kubernetes::Kubernetes;
 use crate::none::NoCluster;
 use crate::place::PlaceKey;
-use crate::{Access, AnyCluster, ClusterError, Clusters, Place, kubeconfig};
+use crate::{Access, AnyCluster, ClusterError, Clusters, Place, Workload, kubeconfig, manifests};
 
 /// Clients kept at once.
 const MAX_CLIENTS: u64 = 64;
@@ -116,6 +116,10 @@ impl Clusters for KubernetesClusters {
         // Evictions happen here and not at some later call, so that the bound is strict.
         self.clients.run_pending_tasks();
         Ok(cluster)
+    }
+
+    fn manifests(&self, namespace: &str, workload: &Workload) -> Result<Vec<serde_json::Value>, ClusterError> {
+        manifests::manifests(workload, namespace, &self.options)
     }
 
     fn check_kubeconfig(&self, yaml: &str, context: Option<&str>) -> Result<(), ClusterError> {

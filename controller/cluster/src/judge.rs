@@ -4,20 +4,23 @@ use std::time::Duration;
 
 use cofferdam_contract::FailureReason;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerStateWaiting, ContainerStatus, Event, Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::names::CONTAINER;
+use crate::judge_end as end;
+use crate::names::{CONTAINER, DEFAULT_PROBE};
 use crate::words::clean;
-use crate::{Seen, WorkloadFailure};
+use crate::{HeldBy, Seen, Words, WorkloadFailure};
 use crate::{judge_words as say, pull};
 
-/// Once the cluster has ended this many pods of one Job, the workload counts as failed.
-const MAX_ENDED_PODS: usize = 3;
 /// The time that an autoscaler gets to add a node for a pod.
 const NEW_NODE: Duration = Duration::from_secs(600);
 /// The time that a node gets to create a pod's sandbox, which fails while its network plugin is starting.
 const SANDBOX_GRACE: Duration = Duration::from_secs(90);
+/// An agent that refuses connections at the port of the published SDK for this long does not use the SDK's server.
+const DEFAULT_PROBE_GRACE: Duration = Duration::from_secs(30);
+/// An end is looked into for this long: by then the driver has seen it.
+pub(crate) const FRESH_END: Duration = Duration::from_secs(120);
 /// Messages of a kubelet that cannot create a container yet and will at its next try: its caches are behind, or its
 /// runtime is slow. If that never passes, the deployment's start timeout ends it.
 const TRANSIENT: [&str; 4] =
@@ -44,121 +47,83 @@ pub(crate) fn container(pod: &Pod) -> Option<&ContainerStatus> {
 }
 
 /// Events can tell more than the objects do.
-pub(crate) fn wants_events(pods: &[Pod]) -> bool {
+pub(crate) fn wants_events(pods: &[Pod], now: Timestamp) -> bool {
     let Some(pod) = current(pods) else { return true };
     let running = container(pod).and_then(|status| status.state.as_ref()).is_some_and(|state| state.running.is_some());
-    phase(pod) == "Pending" || (phase(pod) == "Running" && !running)
+    let settled = running && is_ready(pod) && !has_fresh_end(pod, now);
+    phase(pod) == "Pending" || (phase(pod) == "Running" && !settled)
+}
+
+/// The container ended a moment ago.
+pub(crate) fn has_fresh_end(pod: &Pod, now: Timestamp) -> bool {
+    let finished = end::last_end(pod).and_then(|end| end.finished_at.as_ref());
+    finished.is_some_and(|time| seconds(time.0, now) < FRESH_END.as_secs())
 }
 
 pub(crate) fn judge(facts: &Facts<'_>) -> Seen {
     if facts.job.metadata.deletion_timestamp.is_some() {
         return Seen::Gone;
     }
-    if let Some(ended) = ended(facts) {
-        return Seen::Failed(ended);
+    if let Some(ended) = end::of_job(facts) {
+        return ended;
     }
-    let Some(pod) = current(facts.pods) else { return without_pod(facts) };
+    let held = held(facts.job);
+    let Some(pod) = current(facts.pods) else { return without_pod(facts, held) };
     if pod.metadata.deletion_timestamp.is_some() {
-        return starting(say::being_replaced(pod));
+        let waits_for = held.map_or_else(|| say::being_replaced(pod), Words::from);
+        return Seen::Starting { waits_for, held_by: HeldBy::Cluster };
     }
     match phase(pod) {
-        "Failed" => ended_pod(facts, pod),
-        "Succeeded" => Seen::Failed(exited(pod, last_end(pod))),
-        "Unknown" => starting(format!("node {} does not answer", node(pod))),
+        "Failed" => end::of_pod(facts, pod),
+        // Its Job completes next, and is created again.
+        "Succeeded" if end::is_taken_away(pod) => {
+            Seen::Starting { waits_for: say::being_replaced(pod), held_by: HeldBy::Cluster }
+        }
+        "Succeeded" => Seen::Failed(end::of_container(pod, end::last_end(pod))),
+        "Unknown" => starting(format!("node {} does not answer", node(pod)), HeldBy::Cluster),
         _ => unscheduled(facts, pod).unwrap_or_else(|| started(facts, pod)),
     }
 }
 
-fn starting(waits_for: String) -> Seen {
-    Seen::Starting { waits_for }
+/// Why the Job creates no pod, if it was told so.
+fn held(job: &Job) -> Option<&'static str> {
+    let spec = job.spec.as_ref()?;
+    match (spec.suspend, spec.parallelism) {
+        (Some(true), _) => Some(say::SUSPENDED),
+        (_, Some(0)) => Some(say::SCALED_TO_ZERO),
+        _ => None,
+    }
 }
 
-fn failed(reason: FailureReason, detail: String) -> Seen {
-    Seen::Failed(failure(None, reason, detail, None))
+pub(crate) fn starting(waits_for: impl Into<Words>, held_by: HeldBy) -> Seen {
+    Seen::Starting { waits_for: waits_for.into(), held_by }
 }
 
-fn failure(pod: Option<&Pod>, reason: FailureReason, detail: String, exit_code: Option<i32>) -> WorkloadFailure {
+fn failed(reason: FailureReason, detail: Words) -> Seen {
+    Seen::Failed(failed_with(None, reason, detail, None))
+}
+
+pub(crate) fn failed_with(
+    pod: Option<&Pod>,
+    reason: FailureReason,
+    detail: Words,
+    exit_code: Option<i32>,
+) -> WorkloadFailure {
     let restarts = pod.and_then(container).map_or(0, |status| u32::try_from(status.restart_count).unwrap_or(0));
-    WorkloadFailure { reason, detail, exit_code, restarts, last_lines: Vec::new() }
+    WorkloadFailure { reason, detail, exit_code, restarts, end: String::new(), last_lines: Vec::new() }
 }
 
-/// Judges a Job that is over.
-fn ended(facts: &Facts<'_>) -> Option<WorkloadFailure> {
-    let conditions = facts.job.status.as_ref()?.conditions.as_deref().unwrap_or_default();
-    let holds = |names: &[&str]| conditions.iter().find(|c| c.status == "True" && names.contains(&c.type_.as_str()));
-    let pod = current(facts.pods);
-    if holds(&["Complete", "SuccessCriteriaMet"]).is_some() {
-        let end = pod.and_then(last_end);
-        return Some(match (pod, end) {
-            (Some(pod), end) => exited(pod, end),
-            (None, _) => failure(None, FailureReason::Exited, say::exited(0, None), Some(0)),
-        });
-    }
-    let condition = holds(&["Failed", "FailureTarget"])?;
-    let end = pod.and_then(last_end);
-    let Some((pod, end)) = pod.zip(end) else {
-        let why = say::job_failed(condition.reason.as_deref(), condition.message.as_deref());
-        return Some(failure(pod, FailureReason::Exited, format!("{why} {}", say::POD_IS_GONE), None));
-    };
-    if condition.reason.as_deref() == Some("DeadlineExceeded") {
-        let why = say::job_failed(condition.reason.as_deref(), condition.message.as_deref());
-        return Some(failure(Some(pod), FailureReason::NotReady, why, Some(end.exit_code)));
-    }
-    Some(exited(pod, Some(end)))
-}
-
-/// Judges a container that ended.
-fn exited(pod: &Pod, end: Option<&ContainerStateTerminated>) -> WorkloadFailure {
-    let Some(end) = end else {
-        return failure(Some(pod), FailureReason::Exited, say::exited(0, None), Some(0));
-    };
-    let code = Some(end.exit_code);
-    match end.reason.as_deref() {
-        Some("OOMKilled") => failure(Some(pod), FailureReason::OutOfMemory, say::out_of_memory(pod), code),
-        Some("StartError" | "ContainerCannotRun") => {
-            let said = end.message.as_deref().unwrap_or_default();
-            failure(Some(pod), FailureReason::CannotStart, say::cannot_run(said, architecture(pod)), code)
-        }
-        _ => failure(Some(pod), FailureReason::Exited, say::exited(end.exit_code, end.signal), code),
-    }
-}
-
-/// The container's last end: the current one, or the one before its restart.
-fn last_end(pod: &Pod) -> Option<&ContainerStateTerminated> {
-    let status = container(pod)?;
-    [&status.state, &status.last_state].into_iter().flatten().find_map(|state| state.terminated.as_ref())
-}
-
-fn without_pod(facts: &Facts<'_>) -> Seen {
-    if facts.job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true) {
-        return starting("the Job is suspended, by hand or by one of the cluster's queues".to_owned());
+fn without_pod(facts: &Facts<'_>, held: Option<&'static str>) -> Seen {
+    if let Some(why) = held {
+        return starting(why, HeldBy::Cluster);
     }
     let Some(event) = newest(facts.events, &["FailedCreate"]) else {
-        return starting("the cluster has not created the pod yet".to_owned());
+        return starting("the cluster has not created the pod yet", HeldBy::Cluster);
     };
     let said = clean(event.message.as_deref().unwrap_or_default());
     match say::no_pod(&said) {
         Some(words) => failed(FailureReason::Cluster, words),
-        None => starting(format!("the cluster cannot create the pod yet: {said}")),
-    }
-}
-
-/// Judges a pod that the cluster ended. The Job creates another one.
-fn ended_pod(facts: &Facts<'_>, pod: &Pod) -> Seen {
-    let status = pod.status.as_ref();
-    let reason = status.and_then(|status| status.reason.as_deref()).unwrap_or("Failed");
-    let said = clean(status.and_then(|status| status.message.as_deref()).unwrap_or_default());
-    let many = facts.pods.iter().filter(|pod| phase(pod) == "Failed").count();
-    let own = reason == "Evicted" && (said.contains("exceeds the") || said.contains("exceeded its"));
-    if own || many >= MAX_ENDED_PODS {
-        let words = say::ended_by_cluster(reason, &said, many);
-        return Seen::Failed(failure(Some(pod), FailureReason::Exited, words, last_end(pod).map(|end| end.exit_code)));
-    }
-    match last_end(pod) {
-        Some(end) if reason == "Failed" => {
-            starting(format!("the container ended with exit code {} and is being recreated", end.exit_code))
-        }
-        _ => starting(format!("the cluster ended the pod ({reason}: {said}) and is creating another")),
+        None => starting(Words::ours("the cluster cannot create the pod yet").saying(":", &said), HeldBy::Cluster),
     }
 }
 
@@ -166,14 +131,15 @@ fn unscheduled(facts: &Facts<'_>, pod: &Pod) -> Option<Seen> {
     let condition = condition(pod, "PodScheduled").filter(|condition| condition.status == "False")?;
     let said = clean(condition.message.as_deref().unwrap_or_default());
     if condition.reason.as_deref() == Some("SchedulingGated") {
-        return Some(starting(format!("a scheduling gate of the cluster holds the pod back: {said}")));
+        let words = Words::ours("a scheduling gate of the cluster holds the pod back").saying(":", &said);
+        return Some(starting(words, HeldBy::Cluster));
     }
     let scaling = newest(facts.events, &["TriggeredScaleUp", "Nominated"]).is_some();
     let patience = if scaling { NEW_NODE } else { facts.unschedulable_after };
     let since = pod.metadata.creation_timestamp.as_ref().map_or(facts.now, |time| time.0);
     let words = say::unschedulable(&said, architecture(pod));
     if seconds(since, facts.now) < patience.as_secs() {
-        return Some(starting(format!("waiting for a node: {words}")));
+        return Some(starting(words.after("waiting for a node: "), HeldBy::Cluster));
     }
     Some(failed(FailureReason::Unschedulable, words))
 }
@@ -181,34 +147,81 @@ fn unscheduled(facts: &Facts<'_>, pod: &Pod) -> Option<Seen> {
 /// Judges a pod that has a node.
 fn started(facts: &Facts<'_>, pod: &Pod) -> Seen {
     let Some(status) = container(pod) else { return prepared(facts, pod) };
-    let restarts = u32::try_from(status.restart_count).unwrap_or(0);
     let state = status.state.clone().unwrap_or_default();
-    if let Some(running) = state.running {
-        let since = running.started_at.map_or(facts.now, |time| time.0);
-        let ready = condition(pod, "Ready");
-        if status.ready && ready.is_none_or(|condition| condition.status == "True") {
-            let name = pod.metadata.name.clone().unwrap_or_default();
-            return Seen::Ready { pod: name, for_s: seconds(since, facts.now), restarts };
+    if let Some(end) = state.terminated.as_ref().filter(|end| end.exit_code == 0) {
+        // Nothing restarts it.
+        return Seen::Failed(end::of_container(pod, Some(end)));
+    }
+    let now = if let Some(running) = state.running {
+        runs(facts, pod, status, running.started_at.map_or(facts.now, |time| time.0))
+    } else if let Some(end) = state.terminated {
+        let words = format!("the container ended with exit code {} and is being restarted", end.exit_code);
+        starting(words, HeldBy::Itself)
+    } else {
+        waits(facts, pod, &state.waiting.unwrap_or_default())
+    };
+    match (end::crash(facts, pod), now) {
+        (Some(failure), now @ (Seen::Ready { .. } | Seen::Starting { .. })) => {
+            Seen::Crashed { failure, now: Box::new(now) }
         }
-        let why = ready.and_then(|c| c.message.as_deref().or(c.reason.as_deref())).map(clean);
-        return starting(format!(
-            "the container runs on node {} and is not ready{}",
-            node(pod),
-            why.map(|why| format!(": {why}")).unwrap_or_default()
-        ));
+        (_, now) => now,
     }
-    if let Some(end) = state.terminated {
-        return starting(format!("the container ended with exit code {} and is being restarted", end.exit_code));
+}
+
+/// Judges a container that runs.
+fn runs(facts: &Facts<'_>, pod: &Pod, status: &ContainerStatus, since: Timestamp) -> Seen {
+    let ready = condition(pod, "Ready");
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let restarts = u32::try_from(status.restart_count).unwrap_or(0);
+    if is_ready(pod) {
+        // A container without a probe is ready when it starts.
+        let turned = ready.and_then(|condition| condition.last_transition_time.as_ref()).map_or(since, |time| time.0);
+        return Seen::Ready { pod: name, for_s: seconds(since.max(turned), facts.now), restarts };
     }
-    let waiting = state.waiting.unwrap_or_default();
+    // A kubelet always says why its pod is not ready. A cluster that misses the kubelet does not, and leaves the container ready.
+    let by_cluster = |c: &PodCondition| status.ready && c.reason.as_deref().unwrap_or_default().is_empty();
+    let lost =
+        ready.is_some_and(|c| c.status == "Unknown" || c.reason.as_deref() == Some("NodeNotReady") || by_cluster(c));
+    let unhealthy = facts.events.iter().filter(|event| {
+        let said = event.message.as_deref().unwrap_or_default();
+        event.reason.as_deref() == Some("Unhealthy") && said.starts_with("Readiness probe")
+    });
+    let unhealthy = unhealthy.max_by_key(|event| last_time(event)).and_then(|event| event.message.as_deref());
+    let ran = seconds(since, facts.now);
+    let refused = unhealthy.is_some_and(|said| said.contains("connection refused"));
+    if !lost && refused && has_default_probe(pod) && ran >= DEFAULT_PROBE_GRACE.as_secs() {
+        return Seen::Ready { pod: name, for_s: ran, restarts };
+    }
+    let held_by = if lost { HeldBy::Cluster } else { HeldBy::Itself };
+    let said = unhealthy.filter(|_| !lost).or_else(|| ready.and_then(|c| c.message.as_deref().or(c.reason.as_deref())));
+    let words = match lost {
+        true => format!("node {} does not answer, so it is not known if the container still runs", node(pod)),
+        false => format!("the container runs on node {} and is not ready", node(pod)),
+    };
+    starting(Words::ours(words).saying(":", &said.map(clean).unwrap_or_default()), held_by)
+}
+
+/// The container and its pod are ready.
+fn is_ready(pod: &Pod) -> bool {
+    let ready = condition(pod, "Ready");
+    container(pod).is_some_and(|status| status.ready) && ready.is_none_or(|condition| condition.status == "True")
+}
+
+/// Its readiness probe is ours, and the agent may know nothing of it.
+fn has_default_probe(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(DEFAULT_PROBE))
+}
+
+/// Judges a container that waits to be started.
+fn waits(facts: &Facts<'_>, pod: &Pod, waiting: &ContainerStateWaiting) -> Seen {
     let reason = waiting.reason.as_deref().unwrap_or_default();
     let said = waiting.message.as_deref().unwrap_or_default();
     match reason {
-        "CrashLoopBackOff" => {
-            let mut end = exited(pod, last_end(pod));
-            end.detail = say::again_and_again(&end.detail, restarts);
-            Seen::Failed(end)
-        }
+        "CrashLoopBackOff" => match end::last_end(pod) {
+            Some(_) => starting("the node waits before it restarts the container", HeldBy::Itself),
+            // A node that restarts something without an end to show.
+            None => Seen::Failed(end::of_container(pod, None)),
+        },
         "ImagePullBackOff"
         | "ErrImagePull"
         | "InvalidImageName"
@@ -224,14 +237,15 @@ fn started(facts: &Facts<'_>, pod: &Pod) -> Seen {
         | "PreCreateHookError"
         | "PostStartHookError" => {
             // Either this state has the message, or the end before it does.
-            let before = last_end(pod).and_then(|end| end.message.as_deref()).unwrap_or_default();
+            let before = end::last_end(pod).and_then(|end| end.message.as_deref()).unwrap_or_default();
             let said = if said.is_empty() { before } else { said };
             if TRANSIENT.iter().any(|words| said.contains(words)) {
-                return starting(format!("{} is creating the container: {}", on(pod), clean(said)));
+                let words = Words::ours(format!("{} is creating the container", on(pod)));
+                return starting(words.saying(":", &clean(said)), HeldBy::Itself);
             }
             let words = say::cannot_run(said, architecture(pod));
-            let code = last_end(pod).map(|end| end.exit_code);
-            Seen::Failed(failure(Some(pod), FailureReason::CannotStart, words, code))
+            let code = end::last_end(pod).map(|end| end.exit_code);
+            Seen::Failed(failed_with(Some(pod), FailureReason::CannotStart, words, code))
         }
         _ => prepared(facts, pod),
     }
@@ -245,9 +259,9 @@ fn not_pulled(facts: &Facts<'_>, pod: &Pod, reason: &str, said: &str) -> Seen {
     let said = if said.len() > told.len() || said.contains("ErrImagePull:") { said } else { told };
     let failed = pull::explain(reason, said, architecture(pod));
     if failed.is_permanent || reason != "ErrImagePull" {
-        return Seen::Failed(failure(Some(pod), FailureReason::ImagePull, failed.text, None));
+        return Seen::Failed(failed_with(Some(pod), FailureReason::ImagePull, failed.text, None));
     }
-    starting(failed.text)
+    starting(failed.text, HeldBy::Cluster)
 }
 
 /// Judges a pod whose container is not created yet.
@@ -258,18 +272,16 @@ fn prepared(facts: &Facts<'_>, pod: &Pod) -> Seen {
         let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
         if reason.ends_with("BackOff") || reason.ends_with("Error") {
             let said = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
-            return failed(
-                FailureReason::CannotStart,
-                format!(
-                    "The container {:?}, which the cluster adds to every pod, does not start ({reason}): {}",
-                    clean(&init.name),
-                    clean(said)
-                ),
+            let words = format!(
+                "The container {:?}, which the cluster adds to every pod, does not start ({})",
+                clean(&init.name),
+                clean(reason)
             );
+            return failed(FailureReason::CannotStart, Words::ours(words).saying(":", &clean(said)));
         }
     }
     let Some(event) = newest(facts.events, &["FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume"]) else {
-        return starting(format!("{} is creating the container or pulling the image", on(pod)));
+        return starting(format!("{} is creating the container or pulling the image", on(pod)), HeldBy::Itself);
     };
     let said = clean(event.message.as_deref().unwrap_or_default());
     let age = pod.metadata.creation_timestamp.as_ref().map_or(0, |time| seconds(time.0, facts.now));
@@ -277,23 +289,25 @@ fn prepared(facts: &Facts<'_>, pod: &Pod) -> Seen {
     if no_runtime || age >= SANDBOX_GRACE.as_secs() {
         return failed(FailureReason::CannotStart, say::no_sandbox(&said, node(pod), no_runtime));
     }
-    starting(format!("{} is creating the pod: {said}", on(pod)))
+    starting(Words::ours(format!("{} is creating the pod", on(pod))).saying(":", &said), HeldBy::Itself)
 }
 
-fn newest<'a>(events: &'a [Event], reasons: &[&str]) -> Option<&'a Event> {
+pub(crate) fn newest<'a>(events: &'a [Event], reasons: &[&str]) -> Option<&'a Event> {
     let of = events.iter().filter(|event| event.reason.as_deref().is_some_and(|reason| reasons.contains(&reason)));
-    of.max_by_key(|event| {
-        let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
-        let last = event.last_timestamp.as_ref().map(|time| time.0);
-        series.max(last).max(event.event_time.as_ref().map(|time| time.0))
-    })
+    of.max_by_key(|event| last_time(event))
+}
+
+fn last_time(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    series.max(last).max(event.event_time.as_ref().map(|time| time.0))
 }
 
 pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
 }
 
-fn condition<'a>(pod: &'a Pod, name: &str) -> Option<&'a PodCondition> {
+pub(crate) fn condition<'a>(pod: &'a Pod, name: &str) -> Option<&'a PodCondition> {
     let all = pod.status.as_ref()?.conditions.as_deref()?;
     all.iter().find(|condition| condition.type_ == name)
 }
@@ -315,6 +329,6 @@ pub(crate) fn architecture(pod: &Pod) -> &str {
     selector.and_then(|labels| labels.get("kubernetes.io/arch")).map_or("?", String::as_str)
 }
 
-fn seconds(since: Timestamp, now: Timestamp) -> u64 {
+pub(crate) fn seconds(since: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.as_second().saturating_sub(since.as_second())).unwrap_or(0)
 }

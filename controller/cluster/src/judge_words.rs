@@ -2,20 +2,20 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::judge;
 use crate::names::CONTAINER;
 use crate::words::clean;
+use crate::{Words, judge};
 
 pub(crate) const POD_IS_GONE: &str =
     "The pod is gone, and its log in the cluster with it; the agent's logs here go back further.";
 
 /// A pod is being deleted while its Job is not.
-pub(crate) fn being_replaced(pod: &Pod) -> String {
+pub(crate) fn being_replaced(pod: &Pod) -> Words {
     let all = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let why = all.iter().find(|condition| condition.type_ == "DisruptionTarget");
     let why = why.and_then(|condition| condition.message.as_deref()).map(clean);
-    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-    format!("the pod on node {} is being deleted{why}; another one replaces it", judge::node(pod))
+    let words = format!("the pod on node {} is being deleted; another one replaces it", judge::node(pod));
+    Words::ours(words).saying(". The cluster says:", why.as_deref().unwrap_or_default())
 }
 
 /// A container ended; `signal` is what the cluster reports, or follows from the exit code.
@@ -39,10 +39,19 @@ pub(crate) fn exited(code: i32, signal: Option<i32>) -> String {
     format!("The container ended with exit code {code}: {cause}")
 }
 
-pub(crate) fn again_and_again(once: &str, restarts: u32) -> String {
-    let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
-    format!("{once}. It was restarted {times} and ended each time")
+/// The restarts of a container that ended, as a sentence to put before the others.
+pub(crate) fn restarted(restarts: u32) -> String {
+    match restarts {
+        0 => String::new(),
+        1 => "It was restarted once. ".to_owned(),
+        _ => format!("It was restarted {restarts} times. "),
+    }
 }
+
+pub(crate) const KILLED_BY_PROBE: &str = "It did not answer its liveness probe and was killed. ";
+
+pub(crate) const SUSPENDED: &str = "the Job is suspended, by hand or by one of the cluster's queues, and has no pod";
+pub(crate) const SCALED_TO_ZERO: &str = "the Job's parallelism was set to 0, by hand or by a tool, so it has no pod";
 
 pub(crate) fn out_of_memory(pod: &Pod) -> String {
     let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
@@ -57,7 +66,7 @@ pub(crate) fn out_of_memory(pod: &Pod) -> String {
 }
 
 /// A container was created, or nearly, and did not start.
-pub(crate) fn cannot_run(said: &str, architecture: &str) -> String {
+pub(crate) fn cannot_run(said: &str, architecture: &str) -> Words {
     let said = clean(said);
     let has = |text: &str| said.contains(text);
     let todo = if has("exec format error") {
@@ -76,10 +85,7 @@ pub(crate) fn cannot_run(said: &str, architecture: &str) -> String {
     } else {
         "see what the node says".to_owned()
     };
-    if said.is_empty() {
-        return format!("The container cannot be started: {todo}");
-    }
-    format!("The container cannot be started: {todo}. The node says: {said}")
+    Words::ours(format!("The container cannot be started: {todo}")).saying(". The node says:", &said)
 }
 
 pub(crate) fn wrong_processor(architecture: &str) -> String {
@@ -90,7 +96,7 @@ pub(crate) fn wrong_processor(architecture: &str) -> String {
 }
 
 /// No node takes the pod; `said` is the scheduler's summary.
-pub(crate) fn unschedulable(said: &str, architecture: &str) -> String {
+pub(crate) fn unschedulable(said: &str, architecture: &str) -> Words {
     let mut todo = Vec::new();
     let mut when = |text: &str, words: String| {
         if said.contains(text) {
@@ -112,11 +118,11 @@ pub(crate) fn unschedulable(said: &str, architecture: &str) -> String {
         format!("nodes do not match: agents here need Linux on {architecture} (the environment's architecture)"),
     );
     let todo = if todo.is_empty() { "see what the scheduler says".to_owned() } else { todo.join("; ") };
-    format!("No node can take the pod: {todo}. The scheduler says: {said}")
+    Words::ours(format!("No node can take the pod: {todo}")).saying(". The scheduler says:", said)
 }
 
 /// A Job's pod was not created. `None` if the cause may be temporary.
-pub(crate) fn no_pod(said: &str) -> Option<String> {
+pub(crate) fn no_pod(said: &str) -> Option<Words> {
     let todo = if said.contains("exceeded quota") || said.contains("failed quota") {
         "the namespace's quota does not allow it: stop something, ask for less, or have the quota raised. A quota may also \
          require that resources are set"
@@ -135,20 +141,26 @@ pub(crate) fn no_pod(said: &str) -> Option<String> {
     } else {
         return None;
     };
-    Some(format!("The cluster does not create the pod: {todo}. It says: {said}"))
+    Some(Words::ours(format!("The cluster does not create the pod: {todo}")).saying(". It says:", said))
 }
 
-pub(crate) fn job_failed(reason: Option<&str>, said: Option<&str>) -> String {
+pub(crate) fn job_failed(reason: Option<&str>, said: Option<&str>) -> Words {
     let said = clean(said.unwrap_or_default());
     match reason {
-        Some("DeadlineExceeded") => "The Job exceeded the deadline that was set on it.".to_owned(),
-        Some("BackoffLimitExceeded") => "The Job's container ended too often.".to_owned(),
-        Some(reason) => format!("The Job failed ({}): {said}.", clean(reason)),
-        None => format!("The Job failed: {said}."),
+        Some("DeadlineExceeded") => Words::ours("The Job exceeded the deadline that was set on it."),
+        Some("BackoffLimitExceeded") => Words::ours("The Job's container ended too often."),
+        Some(reason) => Words::ours(format!("The Job failed ({}).", clean(reason))).saying(" The cluster says:", &said),
+        None => Words::ours("The Job failed.").saying(" The cluster says:", &said),
     }
 }
 
-pub(crate) fn ended_by_cluster(reason: &str, said: &str, many: usize) -> String {
+/// The cluster ended a pod, and the Job creates another one.
+pub(crate) fn pod_was_ended(reason: &str, said: &str) -> Words {
+    let words = format!("the cluster ended the pod ({}) and is creating another", clean(reason));
+    Words::ours(words).saying(". It says:", said)
+}
+
+pub(crate) fn ended_by_cluster(reason: &str, said: &str, many: usize) -> Words {
     let todo = match reason {
         "Evicted" if said.contains("ephemeral") || said.contains("disk") || said.contains("storage") => {
             "it used too much disk: make it write less, or raise the limit (resources.ephemeral_storage)"
@@ -160,14 +172,14 @@ pub(crate) fn ended_by_cluster(reason: &str, said: &str, many: usize) -> String 
         _ => "see what the node says",
     };
     let times = if many > 1 { format!(", {many} times by now") } else { String::new() };
-    format!("The cluster ended the pod ({}{times}): {todo}. It says: {said}", clean(reason))
+    Words::ours(format!("The cluster ended the pod ({}{times}): {todo}", clean(reason))).saying(". It says:", said)
 }
 
-pub(crate) fn no_sandbox(said: &str, node: &str, no_runtime: bool) -> String {
+pub(crate) fn no_sandbox(said: &str, node: &str, no_runtime: bool) -> Words {
     let todo = if no_runtime {
         "the node does not have the runtime class's runtime: check the environment's runtime_class"
     } else {
         "the node cannot create pods: its network plugin or storage may be at fault"
     };
-    format!("The pod cannot be created on node {node}: {todo}. The node says: {said}")
+    Words::ours(format!("The pod cannot be created on node {node}: {todo}")).saying(". The node says:", said)
 }

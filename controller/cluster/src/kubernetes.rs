@@ -6,7 +6,9 @@ use tokio::sync::OnceCell;
 
 use crate::connect::{ClientSource, Options};
 use crate::wire::Wire;
-use crate::{Cluster, ClusterError, Lines, PodName, Seen, Workload, WorkloadId, dial, kubeconfig, wire};
+use crate::{
+    Cluster, ClusterError, Finding, Lines, Mended, PodName, Seen, Workload, WorkloadId, dial, kubeconfig, wire,
+};
 
 pub(crate) struct Kubernetes {
     source: ClientSource,
@@ -87,12 +89,20 @@ impl Cluster for Kubernetes {
         Box::pin(self.apply_workload(workload))
     }
 
+    fn mend<'a>(&'a self, workload: &'a Workload) -> BoxFuture<'a, Result<Vec<Mended>, ClusterError>> {
+        Box::pin(self.mend_workload(workload))
+    }
+
     fn see<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<Seen, ClusterError>> {
         Box::pin(self.see_workload(id))
     }
 
     fn remove<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(self.remove_workload(id))
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>, ClusterError>> {
+        Box::pin(self.check_rights())
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<WorkloadId>, ClusterError>> {

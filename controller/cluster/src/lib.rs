@@ -4,30 +4,39 @@
 //! `connect.rs`.
 
 mod apply;
+mod asked;
 mod cluster;
 mod connect;
 mod dial;
 mod error;
 mod judge;
+mod judge_end;
 mod judge_words;
 mod kubeconfig;
 mod kubernetes;
 mod logs;
+mod manifests;
+mod mend;
 mod names;
 mod none;
 mod objects;
 mod place;
+mod probes;
 mod pull;
 mod remove;
+mod replicas;
+mod rights;
 mod see;
+mod seen;
 mod wire;
 mod words;
 mod workload;
 
-pub use cluster::{AnyCluster, Cluster, Clusters, Lines};
+pub use cluster::{AnyCluster, Cluster, Clusters, Finding, Lines};
 pub use connect::{KubernetesClusters, Options};
 pub use error::ClusterError;
 pub use kubeconfig::decode as decode_kubeconfig;
 pub use names::workload_name;
 pub use place::{Access, Place};
-pub use workload::{NOBODY, PodName, RawLine, Seen, Workload, WorkloadFailure, WorkloadId};
+pub use seen::{HeldBy, Mended, Seen, Words, WorkloadFailure};
+pub use workload::{NOBODY, PodName, RawLine, Workload, WorkloadId};

@@ -14,6 +14,8 @@ pub(crate) const AGENT: &str = "cofferdam.dev/agent";
 pub(crate) const VERSION: &str = "cofferdam.dev/version";
 /// The workload's name; selects its pods.
 pub(crate) const WORKLOAD: &str = "cofferdam.dev/workload";
+/// An annotation of pods whose readiness probe nobody asked for: the one for agents that are built on the published SDK.
+pub(crate) const DEFAULT_PROBE: &str = "cofferdam.dev/default-probe";
 /// The name of the agent's container in its pod.
 pub(crate) const CONTAINER: &str = "agent";
 

@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use crate::{Cluster, ClusterError, Lines, PodName, Seen, Workload, WorkloadId};
+use crate::{Cluster, ClusterError, Finding, Lines, Mended, PodName, Seen, Workload, WorkloadId};
 
 #[derive(Debug)]
 pub(crate) struct NoCluster {
@@ -29,12 +29,20 @@ impl Cluster for NoCluster {
         Box::pin(async { Err(self.error()) })
     }
 
+    fn mend<'a>(&'a self, _: &'a Workload) -> BoxFuture<'a, Result<Vec<Mended>, ClusterError>> {
+        Box::pin(async { Err(self.error()) })
+    }
+
     fn see<'a>(&'a self, _: &'a WorkloadId) -> BoxFuture<'a, Result<Seen, ClusterError>> {
         Box::pin(async { Err(self.error()) })
     }
 
     fn remove<'a>(&'a self, _: &'a WorkloadId) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async { Ok(()) })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>, ClusterError>> {
+        Box::pin(async { Err(self.error()) })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<WorkloadId>, ClusterError>> {

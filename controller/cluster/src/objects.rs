@@ -21,6 +21,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::connect::Options;
 use crate::names::{self, CONTAINER, WORKLOAD, workload_name};
 use crate::{ClusterError, NOBODY, Workload};
+use crate::{asked, probes};
 
 /// The maximum size of a Secret, by the API's own rule.
 const MAX_ENV_BYTES: usize = 1_024 * 1_024;
@@ -40,6 +41,9 @@ pub(crate) fn check(workload: &Workload) -> Result<(), ClusterError> {
             "The image {:?} is not pinned by its digest (registry/repository@sha256:...): a tag may point to another image tomorrow",
             workload.image.chars().take(200).collect::<String>()
         ));
+    }
+    if let Err(why) = workload.pod.check().and_then(|()| workload.health.check()) {
+        return refuse(why);
     }
     if workload.run_as == Some(0) {
         return refuse("The container would run as root, and no agent does".to_owned());
@@ -154,21 +158,22 @@ pub(crate) fn network_policy(workload: &Workload, namespace: &str, options: &Opt
 }
 
 pub(crate) fn job(workload: &Workload, options: &Options) -> Job {
-    let labels = names::labels(&workload.id);
+    let labels = asked::labels(workload);
+    let replicas = i32::try_from(workload.pod.replicas.unwrap_or(1)).unwrap_or(1);
     Job {
-        metadata: meta(workload, None),
+        metadata: ObjectMeta { labels: Some(labels.clone()), ..meta(workload, None) },
         spec: Some(JobSpec {
             // An agent serves until it is stopped. The kubelet restarts it, ever slower; the controller decides when it
             // has crashed too often, and has its logs by then.
             backoff_limit: Some(i32::MAX),
-            completions: Some(1),
-            parallelism: Some(1),
+            completions: Some(replicas),
+            parallelism: Some(replicas),
             pod_replacement_policy: Some("Failed".to_owned()),
             ttl_seconds_after_finished: Some(i32::try_from(workload.ttl_after_finished_s).unwrap_or(i32::MAX)),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(labels),
-                    annotations: Some(names::annotations(&workload.id)),
+                    annotations: Some(pod_annotations(workload)),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod(workload, options)),
@@ -177,6 +182,14 @@ pub(crate) fn job(workload: &Workload, options: &Options) -> Job {
         }),
         status: None,
     }
+}
+
+fn pod_annotations(workload: &Workload) -> BTreeMap<String, String> {
+    let mut all = asked::annotations(workload);
+    if let Some(port) = probes::sdk_port(workload) {
+        all.insert(names::DEFAULT_PROBE.to_owned(), port.to_string());
+    }
+    all
 }
 
 fn pod(workload: &Workload, options: &Options) -> PodSpec {
@@ -190,6 +203,9 @@ fn pod(workload: &Workload, options: &Options) -> PodSpec {
         restart_policy: Some("OnFailure".to_owned()),
         termination_grace_period_seconds: Some(i64::try_from(options.grace.as_secs()).unwrap_or(30)),
         runtime_class_name: workload.runtime_class.clone(),
+        priority_class_name: workload.pod.priority_class.clone(),
+        tolerations: asked::tolerations(&workload.pod),
+        volumes: asked::volumes(&workload.pod),
         node_selector: Some(selecting(&[
             ("kubernetes.io/arch", &workload.architecture),
             ("kubernetes.io/os", "linux"),
@@ -204,28 +220,32 @@ fn pod(workload: &Workload, options: &Options) -> PodSpec {
             seccomp_profile: Some(runtime_default()),
             ..PodSecurityContext::default()
         }),
-        containers: vec![Container {
-            name: CONTAINER.to_owned(),
-            image: Some(workload.image.clone()),
-            image_pull_policy: Some("IfNotPresent".to_owned()),
-            env_from: Some(vec![EnvFromSource {
-                secret_ref: Some(SecretEnvSource { name, optional: Some(false) }),
-                ..EnvFromSource::default()
-            }]),
-            resources: Some(resources(workload)),
-            // Keeps the end of the log in the pod's status after the node has deleted the log.
-            termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-            security_context: Some(SecurityContext {
-                allow_privilege_escalation: Some(false),
-                capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-                privileged: Some(false),
-                read_only_root_filesystem: Some(false),
-                run_as_non_root: Some(true),
-                seccomp_profile: Some(runtime_default()),
-                ..SecurityContext::default()
-            }),
-            ..Container::default()
-        }],
+        containers: vec![probes::added(
+            workload,
+            Container {
+                name: CONTAINER.to_owned(),
+                image: Some(workload.image.clone()),
+                image_pull_policy: Some("IfNotPresent".to_owned()),
+                env_from: Some(vec![EnvFromSource {
+                    secret_ref: Some(SecretEnvSource { name, optional: Some(false) }),
+                    ..EnvFromSource::default()
+                }]),
+                resources: Some(resources(workload)),
+                volume_mounts: asked::mounts(&workload.pod),
+                // Keeps the end of the log in the pod's status after the node has deleted the log.
+                termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+                security_context: Some(SecurityContext {
+                    allow_privilege_escalation: Some(false),
+                    capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+                    privileged: Some(false),
+                    read_only_root_filesystem: Some(false),
+                    run_as_non_root: Some(true),
+                    seccomp_profile: Some(runtime_default()),
+                    ..SecurityContext::default()
+                }),
+                ..Container::default()
+            },
+        )],
         ..PodSpec::default()
     }
 }

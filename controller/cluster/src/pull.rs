@@ -1,10 +1,11 @@
 //! Failed image pulls: the cause, read from the messages of kubelet and registry, and the fix. Pure.
 
+use crate::Words;
 use crate::words::clean;
 
 /// A failed pull in words.
 pub(crate) struct PullFailure {
-    pub text: String,
+    pub text: Words,
     /// Trying again does not help.
     pub is_permanent: bool,
 }
@@ -88,12 +89,12 @@ impl Cause {
                  (image_pull_secrets), with valid credentials that have not expired"
             }
             Self::NotFound => {
-                "the registry has no such image under the name that nodes use: check the environment's pull_repository, \
+                "the registry has no such image under the name that nodes use: check the environment's images_pull, \
                  and whether the registry's garbage collection deleted the image"
             }
             Self::UnknownHost => {
                 "the node does not know the registry's name: set one in the environment that nodes can resolve \
-                 (pull_repository)"
+                 (images_pull)"
             }
             Self::Unreachable => {
                 "the node does not reach the registry: is it up, and does a firewall let nodes through?"
@@ -110,11 +111,8 @@ pub(crate) fn explain(reason: &str, message: &str, architecture: &str) -> PullFa
     let message = clean(message);
     let cause = Cause::of(reason, &message);
     let advice = cause.advice(architecture);
-    let node = if message.is_empty() { String::new() } else { format!(". The node says: {message}") };
-    PullFailure {
-        text: format!("The image cannot be pulled ({reason}): {advice}{node}"),
-        is_permanent: cause.is_permanent(),
-    }
+    let text = Words::ours(format!("The image cannot be pulled ({reason}): {advice}"));
+    PullFailure { text: text.saying(". The node says:", &message), is_permanent: cause.is_permanent() }
 }
 
 /// A message without the image's name and addresses, which may contain any word.
@@ -141,7 +139,7 @@ mod tests {
             (format!("Failed to pull \"{name}\": EOF"), "does not reach"),
             (format!("Failed to pull \"{name}\": something else"), "see what the node says"),
         ] {
-            let text = explain("ErrImagePull", &said, "amd64").text;
+            let text = explain("ErrImagePull", &said, "amd64").text.shown(str::to_owned);
             assert!(text.contains(says), "{said}: {text}");
         }
     }

@@ -11,6 +11,7 @@ use crate::judge_words as say;
 use crate::kubernetes::Kubernetes;
 use crate::names::{self, CONTAINER, workload_name};
 use crate::remove::{List, is_pod_name};
+use crate::replicas;
 use crate::wire::Wire;
 use crate::{ClusterError, Seen, WorkloadFailure, WorkloadId};
 
@@ -27,22 +28,20 @@ impl Kubernetes {
         let ours = job.filter(|job| names::read(job.metadata.annotations.as_ref()).as_ref() == Some(id));
         let Some(job) = ours else { return Ok(Seen::Gone) };
         pods.retain(|pod| pod.metadata.name.as_deref().is_some_and(is_pod_name));
-        let mut events = Vec::new();
-        if judge::wants_events(&pods) {
-            let about = judge::current(&pods).map_or(&job.metadata, |pod| &pod.metadata);
-            if let Some(uid) = &about.uid {
-                events = self.events(wire, uid).await;
-            }
+        let (mut events, now) = (Vec::new(), Timestamp::now());
+        let unschedulable_after = self.options.unschedulable_after;
+        let facts = Facts { job: &job, pods: &pods, events: &[], now, unschedulable_after };
+        let about = replicas::in_question(&facts);
+        if about.is_none_or(|pod| judge::wants_events(std::slice::from_ref(pod), now))
+            && let Some(uid) = &about.map_or(&job.metadata, |pod| &pod.metadata).uid
+        {
+            events = self.events(wire, uid).await;
         }
-        let seen = judge::judge(&Facts {
-            job: &job,
-            pods: &pods,
-            events: &events,
-            now: Timestamp::now(),
-            unschedulable_after: self.options.unschedulable_after,
-        });
-        Ok(match (seen, judge::current(&pods)) {
-            (Seen::Failed(failure), Some(pod)) => Seen::Failed(self.with_lines(wire, pod, failure).await),
+        Ok(match replicas::judge_all(&Facts { events: &events, ..facts }) {
+            (Seen::Failed(failure), Some(pod)) => Seen::Failed(self.with_lines(wire, pod, failure, now).await),
+            (Seen::Crashed { failure, now: state }, Some(pod)) => {
+                Seen::Crashed { failure: self.with_lines(wire, pod, failure, now).await, now: state }
+            }
             (seen, _) => seen,
         })
     }
@@ -54,14 +53,27 @@ impl Kubernetes {
         wire.ask::<List<Event>>(request).await.map(|list| list.items).unwrap_or_default()
     }
 
-    async fn with_lines(&self, wire: &Wire, pod: &Pod, mut failure: WorkloadFailure) -> WorkloadFailure {
+    async fn with_lines(
+        &self,
+        wire: &Wire,
+        pod: &Pod,
+        mut failure: WorkloadFailure,
+        now: Timestamp,
+    ) -> WorkloadFailure {
         let Some(status) = judge::container(pod) else { return failure };
         let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let runs = status.state.as_ref().is_some_and(|state| state.running.is_some());
         let mut lines = Vec::new();
-        if failure.exit_code.is_some() || failure.restarts > 0 {
-            lines = self.end_of_log(wire, name, false).await;
-            if lines.is_empty() && status.restart_count > 0 {
-                lines = self.end_of_log(wire, name, true).await;
+        // The log of a container that runs again is another one's. An old end is not asked for at every look.
+        let asks_for: &[bool] = match (runs, failure.exit_code.is_some() || failure.restarts > 0) {
+            (true, _) if judge::has_fresh_end(pod, now) => &[true],
+            (false, true) if status.restart_count > 0 => &[false, true],
+            (false, true) => &[false],
+            _ => &[],
+        };
+        for previous in asks_for {
+            if lines.is_empty() {
+                lines = self.end_of_log(wire, name, *previous).await;
             }
         }
         if lines.is_empty() {
@@ -74,7 +86,7 @@ impl Kubernetes {
         }
         if failure.reason == FailureReason::Exited && lines.iter().any(|line| line.contains("exec format error")) {
             failure.reason = FailureReason::CannotStart;
-            failure.detail = say::wrong_processor(architecture(pod));
+            failure.detail = say::wrong_processor(architecture(pod)).into();
         }
         failure.last_lines = lines;
         failure

@@ -62,6 +62,17 @@ impl Wire {
         self.ask(self.built(Request::new(path).patch(name, &how, &kube::api::Patch::Apply(object)))?).await
     }
 
+    /// Changes some fields of an object.
+    pub(crate) async fn merge<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        name: &str,
+        fields: &serde_json::Value,
+    ) -> Result<T, RequestError> {
+        let how = kube::api::PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..Default::default() };
+        self.ask(self.built(Request::new(path).patch(name, &how, &kube::api::Patch::Merge(fields)))?).await
+    }
+
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, name: &str) -> Result<Option<T>, RequestError> {
         let request = self.built(Request::new(path).get(name, &kube::api::GetParams::default()))?;
         match self.ask(request).await {
@@ -109,8 +120,7 @@ impl Wire {
         match failure {
             RequestError::Other(error) => error,
             RequestError::Api(status) => words::refused(&status, asked, &self.server, |text| {
-                let values = asked.workload.iter().flat_map(|workload| workload.env.values());
-                redacted(text, self.secrets.iter().chain(values))
+                redacted(text, &self.secrets, asked.workload, asked.namespace)
             }),
         }
     }

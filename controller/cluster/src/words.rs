@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
 use crate::dial::DialError;
 use crate::wire::ANSWER_TIMEOUT;
-use crate::{ClusterError, Workload};
+use crate::{ClusterError, Workload, workload_name};
 
 /// Characters of a cluster's own text that are passed on.
 const MAX_SHOWN: usize = 600;
@@ -40,11 +40,17 @@ pub(crate) fn clean(text: &str) -> String {
     begin.chain(" ... ".chars()).chain(end).collect()
 }
 
-/// Foreign text without these values, in any of their forms, and without what looks like a credential. Shows nothing of
-/// it if there are more values than can be looked for.
-pub(crate) fn redacted<'a>(text: &str, values: impl IntoIterator<Item = &'a Secret>) -> String {
-    match Redactor::new(values.into_iter().map(Secret::expose)) {
-        Ok(redactor) => redactor.text(text).into_owned(),
+/// Foreign text without our credentials and the workload's secrets, in any of their forms, and without what looks like a
+/// credential. Names of our own objects stay whole, whatever value they contain. Shows nothing of the text if there are
+/// more values than can be looked for.
+pub(crate) fn redacted(text: &str, credentials: &[Secret], workload: Option<&Workload>, namespace: &str) -> String {
+    let Ok(ours) = Redactor::new(credentials.iter().map(Secret::expose)) else { return MARK.to_owned() };
+    let text = ours.text(text);
+    let Some(workload) = workload else { return text.into_owned() };
+    let name = workload_name(&workload.id);
+    let public = [name.as_str(), namespace, workload.image.as_str()];
+    match Redactor::for_env(&workload.env, &workload.secrets) {
+        Ok(redactor) => redactor.text_beside(&text, &public).into_owned(),
         Err(_) => MARK.to_owned(),
     }
 }

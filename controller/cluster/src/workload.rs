@@ -1,8 +1,8 @@
-//! A workload, its state, and its logs' lines, in the terms of this crate's traits.
+//! A workload and its logs' lines, in the terms of this crate's traits.
 
 use std::collections::BTreeMap;
 
-use cofferdam_contract::{AgentId, FailureReason, OrganizationId, Resources};
+use cofferdam_contract::{AgentId, Health, OrganizationId, PodSettings, Resources};
 use cofferdam_core::Secret;
 
 /// The user of a container whose image names no numeric one: `nonroot` of the common base images.
@@ -27,39 +27,22 @@ pub struct Workload {
     pub architecture: String,
     /// All environment variables, including the organization's secrets. They are stored in a Secret of the workload.
     pub env: BTreeMap<String, Secret>,
+    /// Names of the variables that are known to be secret, whatever their values look like.
+    pub secrets: Vec<String>,
     pub resources: Resources,
     /// The image's own user if it is a number other than 0. `None` if it is root, a name, or unknown: the container then
     /// runs as [`NOBODY`], because no agent runs as root.
     pub run_as: Option<u32>,
     pub image_pull_secrets: Vec<String>,
     pub runtime_class: Option<String>,
+    /// What the deployment asks of its pod. The caller has checked that the environment allows it.
+    pub pod: PodSettings,
+    /// The container's probes. The caller has checked them.
+    pub health: Health,
+    /// Seconds within which the container must become ready; until then no liveness probe ends it.
+    pub start_s: u32,
     /// Seconds after which the cluster deletes an ended Job.
     pub ttl_after_finished_s: u32,
-}
-
-/// A workload's state in its cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// The Job does not exist: it was never created, or was deleted.
-    Gone,
-    /// The workload is starting; `waits_for` describes the current step.
-    Starting { waits_for: String },
-    /// The container has been running and ready for `for_s` seconds since its last restart.
-    Ready { pod: String, for_s: u64, restarts: u32 },
-    /// The workload ended, or cannot start without a change.
-    Failed(WorkloadFailure),
-}
-
-/// The reason why a workload does not run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkloadFailure {
-    pub reason: FailureReason,
-    /// The cause and the fix, for people.
-    pub detail: String,
-    pub exit_code: Option<i32>,
-    pub restarts: u32,
-    /// The last lines of the log, oldest first. Not redacted yet.
-    pub last_lines: Vec<String>,
 }
 
 /// One log line as the cluster returns it.

@@ -1,5 +1,4 @@
-//! Creates, shows and deletes agents. A deletion is recorded at once and carried out by the driver, which removes the
-//! workloads first and then the rows.
+//! Creates, lists and shows agents.
 
 use cofferdam_contract::{AgentId, Problem};
 use cofferdam_core::{Caller, now, random_bits};
@@ -90,6 +89,14 @@ impl Deployments {
         Ok((rows.into_iter().map(info).collect(), next))
     }
 
+    /// Unix time in seconds at which an agent was made; none if there is no such agent.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn created_at(&self, caller: &Caller, id: &AgentId) -> Result<Option<i64>, Error> {
+        Ok(self.store.agent(&caller.organization, id).await?.map(|agent| agent.created_at))
+    }
+
     /// # Errors
     /// [`Problem::not_found`].
     pub async fn show(&self, caller: &Caller, id: &AgentId) -> Result<AgentInfo, Error> {
@@ -98,20 +105,6 @@ impl Deployments {
         let serving = if row.serving == 0 { None } else { one(row.serving).await? };
         let latest = if row.last_number == 0 { None } else { one(row.last_number).await? };
         Ok(AgentInfo::new(row, serving.as_ref(), latest.as_ref()))
-    }
-
-    /// Deletes an agent. It accepts no more requests, and its rows are deleted once all of its workloads are gone.
-    ///
-    /// # Errors
-    /// [`Problem::not_found`].
-    pub async fn delete(&self, caller: &Caller, id: &AgentId) -> Result<(), Error> {
-        let change = self.store.change_agent(&caller.organization, id, None).await?;
-        let mut change = change.ok_or_else(|| no_agent(id))?;
-        change.agent.wanted = Wanted::Delete;
-        change.commit().await?;
-        self.announce(&caller.organization, id);
-        tracing::info!(organization = %caller.organization, agent = %id, "an agent is to be deleted");
-        Ok(())
     }
 }
 

@@ -63,7 +63,7 @@ impl Deployments {
         match (change.agent.wanted, row.turn) {
             (_, 0) => enter(&mut row, DeploymentState::Pushing, "The image is in the registry; `deploy` runs it."),
             (Wanted::Run, _) => enter(&mut row, DeploymentState::Applying, "The image is in the registry."),
-            (Wanted::Stop | Wanted::Delete, _) => {
+            (Wanted::Stop | Wanted::Delete | Wanted::Abandon, _) => {
                 enter(&mut row, DeploymentState::Stopped, "Stopped before it ran.");
             }
         }

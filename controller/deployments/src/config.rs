@@ -48,6 +48,8 @@ pub struct Timing {
     pub upload: Duration,
     /// The interval at which environments are searched for stray Jobs.
     pub reconcile: Duration,
+    /// The interval at which what was deleted or changed by hand of a version that runs is restored.
+    pub drift: Duration,
     /// A stray Job is left alone for this long before it is removed.
     pub stray: Duration,
 }
@@ -60,7 +62,7 @@ impl Default for Timing {
             steady: s(3),
             probation: s(600),
             look: Duration::from_millis(500),
-            watch: s(10),
+            watch: s(5),
             poll: s(1),
             lease: s(15),
             heartbeat: s(4),
@@ -70,6 +72,7 @@ impl Default for Timing {
             call: s(60),
             upload: s(3_600),
             reconcile: s(60),
+            drift: s(30),
             stray: s(600),
         }
     }

@@ -2,7 +2,7 @@
 
 use cofferdam_contract::{AgentId, Problem, Resources};
 use cofferdam_core::{Caller, check_variable_name, check_variable_value};
-use cofferdam_store::{AgentChange, Because, DeploymentRow, ImageSource, Spec};
+use cofferdam_store::{AgentChange, AgentRow, Because, DeploymentRow, ImageSource, Spec};
 
 use crate::request::{blank, copy_image, take_turn};
 use crate::service::no_agent;
@@ -13,15 +13,27 @@ use crate::{DeployRequest, DeploymentInfo, Deployments, Error, Once};
 const MAX_VARIABLES: usize = 256;
 /// Secrets of one deployment.
 const MAX_SECRETS: usize = 64;
+/// Bytes of an image's name in an archive.
+const MAX_NAME: usize = 512;
 
 impl DeployRequest {
     /// The request sets how to run the image, not only which one.
     fn says_how(&self) -> bool {
-        !self.env.is_empty() || !self.secrets.is_empty() || self.resources != Resources::default()
+        !self.env.is_empty()
+            || !self.secrets.is_empty()
+            || self.resources != Resources::default()
+            || !self.pod.is_empty()
+            || !self.health.is_empty()
     }
 
-    fn spec(&self) -> Spec {
-        Spec { resources: self.resources.clone(), secrets: self.secrets.clone() }
+    pub(crate) fn spec(&self) -> Spec {
+        Spec {
+            resources: self.resources.clone(),
+            secrets: self.secrets.clone(),
+            pod: self.pod.clone(),
+            health: self.health.clone(),
+            ..Spec::default()
+        }
     }
 }
 
@@ -32,6 +44,25 @@ impl Deployments {
     /// [`Problem::not_found`]; [`Problem::conflict`] if the environment has no registry; [`Problem::overloaded`] if too
     /// many deployments have not settled.
     pub async fn begin_upload(&self, caller: &Caller, id: &AgentId, once: &Once) -> Result<DeploymentInfo, Error> {
+        self.begin_upload_of(caller, id, None, once).await
+    }
+
+    /// The same for the image of this name in an archive that has several.
+    ///
+    /// # Errors
+    /// As [`Self::begin_upload`]; an invalid name.
+    pub async fn begin_upload_of(
+        &self,
+        caller: &Caller,
+        id: &AgentId,
+        archive_image: Option<&str>,
+        once: &Once,
+    ) -> Result<DeploymentInfo, Error> {
+        if archive_image.is_some_and(|name| name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control))
+        {
+            let detail = format!("archive_image: 1 to {MAX_NAME} bytes of text, such as `team/agent:1.4`.");
+            return Err(Problem::invalid(detail).into());
+        }
         let agent = self.store.agent(&caller.organization, id).await?.ok_or_else(|| no_agent(id))?;
         let environment = self.environment_of(&agent).await?;
         if environment.repository(&caller.organization, id).is_none() {
@@ -48,6 +79,7 @@ impl Deployments {
         self.check_quota(caller).await?;
         let mut change = self.begin_deployment(caller, id).await?;
         let mut row = blank(&change.agent, ImageSource::Upload, Spec::default())?;
+        row.spec.archive_image = archive_image.map(str::to_owned);
         "Waiting for the image.".clone_into(&mut row.detail);
         change.insert(&mut row, None).await?;
         change.put(&mut row, true).await?;
@@ -55,7 +87,7 @@ impl Deployments {
     }
 
     /// The first invalid field.
-    async fn check(&self, caller: &Caller, request: &DeployRequest) -> Result<(), Error> {
+    pub(crate) async fn check(&self, agent: &AgentRow, request: &DeployRequest) -> Result<(), Error> {
         if request.image.is_some() && request.deployment_id.is_some() {
             return Err(Problem::invalid("Give either `image` or `deployment_id`, not both.").into());
         }
@@ -67,7 +99,13 @@ impl Deployments {
             check_variable_name(name).and_then(|()| check_variable_value(name, value))?;
         }
         request.resources.check().map_err(Problem::invalid)?;
-        self.check_secrets(&caller.organization, request.secrets.iter()).await
+        request.pod.check().map_err(Problem::invalid)?;
+        request.health.check().map_err(Problem::invalid)?;
+        if !request.pod.is_empty() {
+            // The driver asks again when it creates the Job: the environment may have changed by then.
+            self.environment_of(agent).await?.pods.admit(&request.pod).map_err(Problem::denied)?;
+        }
+        self.check_secrets(&agent.organization, request.secrets.iter()).await
     }
 
     /// Asks for a deployment. When this returns, the request is durable and the driver has been woken.
@@ -85,7 +123,7 @@ impl Deployments {
         if let Some(info) = self.requested_before(caller, id, once).await? {
             return Ok(info);
         }
-        self.check(caller, request).await?;
+        self.check(&agent, request).await?;
         self.check_quota(caller).await?;
         let pinned = match &request.image {
             Some(text) => {
@@ -114,7 +152,7 @@ impl Deployments {
     async fn deploy_uploaded(&self, change: &mut AgentChange, request: &DeployRequest) -> Result<DeploymentRow, Error> {
         let mut row = find_uploaded(change, request).await?;
         if waits_for_deploy(&row) {
-            row.spec = request.spec();
+            row.spec = Spec { archive_image: row.spec.archive_image, ..request.spec() };
             if let Some(sealed) = self.seal_variables(&row.id, &request.env)? {
                 change.set_variables(&row, &sealed).await?;
             }

@@ -3,7 +3,7 @@
 use cofferdam_contract::{AgentId, DeploymentId, Problem};
 use cofferdam_core::Caller;
 use cofferdam_environments::Environment;
-use cofferdam_store::{DeploymentRow, Wanted};
+use cofferdam_store::DeploymentRow;
 
 use crate::request::no_deployment;
 use crate::service::no_agent;
@@ -70,7 +70,7 @@ impl Deployments {
         let gone = || Error::from(Problem::not_found("This deployment no longer exists."));
         let row = self.store.deployment_by_id(id).await?.ok_or_else(gone)?;
         let agent = self.store.agent(&row.organization, &row.agent).await?;
-        let agent = agent.filter(|agent| agent.wanted != Wanted::Delete).ok_or_else(gone)?;
+        let agent = agent.filter(|agent| !agent.wanted.deletes()).ok_or_else(gone)?;
         let environment = self.environment_of(&agent).await?;
         Ok((row, environment))
     }

@@ -30,6 +30,9 @@ pub trait ResolveImage: Send + Sync {
         reference: &'a str,
         architecture: &'a str,
     ) -> BoxFuture<'a, Result<PushedImage, Error>>;
+
+    /// Begins an upload to a repository and cancels it. An error is a text for the environment's owner.
+    fn try_push<'a>(&'a self, access: &'a RegistryAccess, repository: &'a str) -> BoxFuture<'a, Result<(), String>>;
 }
 
 impl Deployments {
@@ -94,6 +97,6 @@ fn access(
     Err(Problem::denied(detail).into())
 }
 
-fn own(images: &Images) -> RegistryAccess {
+pub(crate) fn own(images: &Images) -> RegistryAccess {
     RegistryAccess { plain_http: images.plain_http, credentials: images.credentials.clone(), ca: images.ca.clone() }
 }

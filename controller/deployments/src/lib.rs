@@ -8,8 +8,10 @@ mod agents;
 mod arrival;
 mod changes;
 mod config;
+mod deletion;
 mod deploy;
 mod driver;
+mod dry_run;
 mod error;
 mod history;
 mod image;
@@ -23,9 +25,11 @@ mod service;
 mod states;
 #[cfg(test)]
 mod testing;
+mod trial;
 mod uploads;
 mod values;
 mod wire;
+mod workload;
 
 pub use changes::Listener;
 pub use config::{DeploymentsConfig, Timing};
@@ -38,4 +42,7 @@ pub use operator::Operator;
 pub use resolver::RegistryResolver;
 pub use service::Deployments;
 pub use uploads::{Refusal, Sending, Sent, UploadLink, Uploaded, Uploads};
-pub use wire::{AgentInfo, CreateAgent, DeployRequest, DeploymentEvent, DeploymentInfo};
+pub use wire::{
+    AgentInfo, CheckOutcome, CreateAgent, DeletedAgent, DeployRequest, DeploymentEvent, DeploymentInfo, DryRun,
+    EnvironmentCheck, EnvironmentTest, LeftBehind,
+};

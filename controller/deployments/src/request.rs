@@ -3,7 +3,7 @@
 
 use cofferdam_contract::{AgentId, DeploymentId, DeploymentState, Problem};
 use cofferdam_core::{Caller, now, now_ms, random_bits};
-use cofferdam_store::{AgentChange, AgentRow, Because, DeploymentRow, ImageSource, Spec, Wanted};
+use cofferdam_store::{AgentChange, AgentRow, Because, DeploymentRow, ImageSource, Observed, Spec, Wanted};
 
 use crate::service::no_agent;
 use crate::{DeploymentInfo, Deployments, Error, Once};
@@ -33,7 +33,7 @@ impl Deployments {
     pub(crate) async fn begin_change(&self, caller: &Caller, id: &AgentId) -> Result<AgentChange, Error> {
         let change = self.store.change_agent(&caller.organization, id, None).await?;
         let change = change.ok_or_else(|| no_agent(id))?;
-        if change.agent.wanted == Wanted::Delete {
+        if change.agent.wanted.deletes() {
             change.abandon().await?;
             return Err(Problem::conflict(format!("The agent {:?} is being deleted.", id.as_str())).into());
         }
@@ -160,6 +160,7 @@ pub(crate) fn blank(agent: &AgentRow, source: ImageSource, spec: Spec) -> Result
         since_ms: at_ms,
         up_at_ms: 0,
         crashes: 0,
+        observed: Observed::default(),
         events: 0,
         created_at: at,
         updated_at: at,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cofferdam_contract::Problem;
-use cofferdam_registry::{Credentials, Reference, Target};
+use cofferdam_registry::{Client, Credentials, Reference, Target};
 use cofferdam_uploads::{PushedImage, look_up};
 use futures_util::future::BoxFuture;
 
@@ -21,6 +21,17 @@ impl ResolveImage for RegistryResolver {
         Box::pin(async move {
             let target = target(access, reference)?;
             Ok(look_up(&target, architecture).await?)
+        })
+    }
+
+    fn try_push<'a>(&'a self, access: &'a RegistryAccess, repository: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let target = target(access, &format!("{repository}:test")).map_err(|problem| problem.detail)?;
+            let client = Client::new(&target).map_err(|error| error.to_string())?;
+            client.check().await.map_err(|error| error.to_string())?;
+            let upload = client.begin_upload().await.map_err(|error| error.to_string())?;
+            client.abandon(&upload).await;
+            Ok(())
         })
     }
 }

@@ -49,3 +49,21 @@ pub(crate) fn is_from_outside(reason: Reason) -> bool {
         | Reason::Superseded => false,
     }
 }
+
+/// The cluster is to blame for this failure of a version that has served before: no other version would do better, and
+/// nothing is gained by creating the Job again.
+pub(crate) fn is_clusters_own(reason: Reason) -> bool {
+    match reason {
+        Reason::Cluster | Reason::Unschedulable | Reason::ImagePull => true,
+        Reason::NoCluster
+        | Reason::Internal
+        | Reason::BadImage
+        | Reason::UploadLost
+        | Reason::Registry
+        | Reason::CannotStart
+        | Reason::OutOfMemory
+        | Reason::Exited
+        | Reason::NotReady
+        | Reason::Superseded => false,
+    }
+}

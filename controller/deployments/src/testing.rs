@@ -1,7 +1,7 @@
 //! Rows for unit tests.
 
 use cofferdam_contract::{AgentId, DeploymentId, DeploymentState, OrganizationId};
-use cofferdam_store::{DeploymentRow, ImageSource, Spec};
+use cofferdam_store::{DeploymentRow, ImageSource, Observed, Spec};
 
 /// Version `number` of the agent `a`: uploaded, with an image, asked to run in the order of the numbers.
 pub(crate) fn row(number: u64) -> DeploymentRow {
@@ -29,6 +29,7 @@ pub(crate) fn row(number: u64) -> DeploymentRow {
         since_ms: 0,
         up_at_ms: 0,
         crashes: 0,
+        observed: Observed::default(),
         events: 0,
         created_at: 0,
         updated_at: 0,

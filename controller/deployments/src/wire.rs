@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cofferdam_contract::{AgentId, DeploymentId, DeploymentState, FailureReason, Resources};
-use cofferdam_store::{AgentRow, DeploymentRow, EventRow, ImageSource, Wanted};
+use cofferdam_contract::{AgentId, DeploymentId, DeploymentState, FailureReason, Health, PodSettings, Resources};
+use cofferdam_store::{AgentRow, DeploymentRow, EventRow, ImageSource, LastCrash};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -37,6 +37,12 @@ pub struct DeployRequest {
     pub secrets: BTreeSet<String>,
     #[serde(default)]
     pub resources: Resources,
+    /// Labels, annotations, tolerations, a priority class and volumes, as far as the environment allows them.
+    #[serde(default, skip_serializing_if = "PodSettings::is_empty")]
+    pub pod: PodSettings,
+    /// Probes, and the times that the container gets.
+    #[serde(default, skip_serializing_if = "Health::is_empty")]
+    pub health: Health,
 }
 
 impl std::fmt::Debug for DeployRequest {
@@ -47,6 +53,8 @@ impl std::fmt::Debug for DeployRequest {
             .field("env", &self.env.keys().collect::<Vec<_>>())
             .field("secrets", &self.secrets)
             .field("resources", &self.resources)
+            .field("pod", &self.pod)
+            .field("health", &self.health)
             .finish()
     }
 }
@@ -85,6 +93,8 @@ pub struct DeploymentInfo {
     /// The current step or the failure, and what to do about it.
     pub detail: String,
     pub exit_code: Option<i32>,
+    /// How often it ended after it had come up, without 10 quiet minutes in between.
+    pub crashes: u64,
     /// The last lines of a failed container's log, oldest first, with secrets replaced.
     pub last_lines: Vec<String>,
     pub source: ImageSource,
@@ -100,6 +110,18 @@ pub struct DeploymentInfo {
     pub resources: Resources,
     /// Names of the secrets that the container gets.
     pub secrets: BTreeSet<String>,
+    #[serde(skip_serializing_if = "PodSettings::is_empty")]
+    pub pod: PodSettings,
+    #[serde(skip_serializing_if = "Health::is_empty")]
+    pub health: Health,
+    /// Restarts of its container, in all pods.
+    pub restarts: u64,
+    /// The last time that its container ended by itself.
+    pub last_crash: Option<LastCrash>,
+    /// It serves and is not ready now, since this Unix time in milliseconds; `detail` says why.
+    pub not_ready_since_ms: Option<i64>,
+    /// Its cluster has not answered since this Unix time in milliseconds: its state is the last that was known.
+    pub unreachable_since_ms: Option<i64>,
     /// Unix time in milliseconds of the last change of its state.
     pub since_ms: i64,
     /// Unix time in milliseconds at which it first came up.
@@ -107,6 +129,63 @@ pub struct DeploymentInfo {
     /// Unix time in seconds.
     pub created_at: i64,
     pub updated_at: i64,
+}
+
+/// An agent that is being deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct DeletedAgent {
+    pub agent_id: AgentId,
+    /// After a deletion by force: what may stay in the cluster if it does not let go of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<LeftBehind>,
+}
+
+/// Objects that a deletion by force may leave in a cluster: a Job, a Secret, a ServiceAccount and a NetworkPolicy of each
+/// name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LeftBehind {
+    pub environment: String,
+    /// None if the environment cannot be read.
+    pub namespace: Option<String>,
+    pub names: Vec<String>,
+}
+
+/// The objects of a deployment that was only shown.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct DryRun {
+    pub agent_id: AgentId,
+    pub environment: String,
+    /// As the nodes would pull it; with a digest of zeros if it is not in the registry.
+    pub image: String,
+    /// Kubernetes objects, without the values of variables.
+    #[schema(value_type = Vec<Object>)]
+    pub manifests: Vec<serde_json::Value>,
+}
+
+/// The outcome of testing an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct EnvironmentTest {
+    pub environment: String,
+    /// No check is bad.
+    pub ok: bool,
+    pub checks: Vec<EnvironmentCheck>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct EnvironmentCheck {
+    /// `cluster`, `namespace`, `registry`, or a Kubernetes resource for the rights to it.
+    pub about: String,
+    pub outcome: CheckOutcome,
+    /// The finding, and what to do about it.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckOutcome {
+    Good,
+    Bad,
+    Skipped,
 }
 
 /// An event of a deployment.
@@ -133,6 +212,7 @@ impl From<&DeploymentRow> for DeploymentInfo {
             reason: row.reason,
             detail: row.detail.clone(),
             exit_code: row.exit_code,
+            crashes: row.crashes,
             last_lines: row.last_lines.clone(),
             source: row.source.clone(),
             image: text(&row.image),
@@ -142,6 +222,12 @@ impl From<&DeploymentRow> for DeploymentInfo {
             received_bytes: row.received_bytes,
             resources: row.spec.resources.clone(),
             secrets: row.spec.secrets.clone(),
+            pod: row.spec.pod.clone(),
+            health: row.spec.health.clone(),
+            restarts: row.observed.restarts,
+            last_crash: row.observed.last_crash.clone(),
+            not_ready_since_ms: row.observed.not_ready_since_ms,
+            unreachable_since_ms: row.observed.unreachable_since_ms,
             since_ms: row.since_ms,
             up_at_ms: (row.up_at_ms > 0).then_some(row.up_at_ms),
             created_at: row.created_at,
@@ -161,7 +247,7 @@ impl AgentInfo {
     pub(crate) fn new(row: AgentRow, serving: Option<&DeploymentRow>, latest: Option<&DeploymentRow>) -> Self {
         Self {
             state: serving.or(latest).map(|row| row.state),
-            deleting: row.wanted == Wanted::Delete,
+            deleting: row.wanted.deletes(),
             serving: serving.map(DeploymentInfo::from),
             latest: latest.map(DeploymentInfo::from),
             id: row.id,

@@ -48,6 +48,7 @@ pub(crate) fn check(request: &EnvironmentRequest) -> Result<(), Error> {
         return Err(invalid("allow_in_images", why));
     }
     settings.resources.check().map_err(|why| invalid("resources", why))?;
+    settings.pods.check().map_err(Problem::invalid)?;
     texts(request)?;
     if settings.ca.as_deref().is_some_and(|ca| ca.len() > MAX_CA || !ca.contains("-----BEGIN CERTIFICATE-----")) {
         return Err(invalid("ca", "certificates in PEM, at most 256 KiB"));

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use cofferdam_cluster::Access;
-use cofferdam_contract::Resources;
+use cofferdam_contract::{AllowedPods, Resources};
 use cofferdam_core::Secret;
+
+use crate::ImageCompression;
 
 /// The name of the environment that every organization has.
 pub const LOCAL: &str = "local";
@@ -26,6 +28,8 @@ pub struct Environment {
     pub env: BTreeMap<String, Secret>,
     /// The resources of an agent that requests none.
     pub resources: Resources,
+    /// What deployments may ask of their pods.
+    pub pods: AllowedPods,
 }
 
 /// The way in which an image gets into the registry. Callers see no difference.
@@ -65,4 +69,6 @@ pub struct Images {
     pub ca: Option<String>,
     /// Paths in layers at which `.env` files and private keys are accepted.
     pub allow: Vec<String>,
+    /// The compression of layers that arrive uncompressed.
+    pub compression: ImageCompression,
 }

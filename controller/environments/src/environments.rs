@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cofferdam_cluster::{AnyCluster, ClusterError, Clusters, Place};
+use cofferdam_cluster::{AnyCluster, ClusterError, Clusters, Place, Workload};
 use cofferdam_contract::{OrganizationId, Problem};
 use cofferdam_core::{Caller, Vault, is_label, now, random_bits};
 use cofferdam_policy::RegistriesConfig;
@@ -55,6 +55,15 @@ impl Environments {
     /// Invalid settings.
     pub fn connect(&self, environment: &Environment) -> Result<AnyCluster, ClusterError> {
         self.clusters.connect(&Place { access: &environment.cluster, namespace: &environment.namespace })
+    }
+
+    /// The objects that the environment's cluster would get for a workload, without the values of its variables.
+    ///
+    /// # Errors
+    /// [`Problem::invalid`] for a workload that no cluster takes.
+    pub fn manifests(&self, environment: &Environment, workload: &Workload) -> Result<Vec<serde_json::Value>, Error> {
+        let shown = self.clusters.manifests(&environment.namespace, workload);
+        shown.map_err(|error| Problem::invalid(format!("{error}.")).into())
     }
 
     /// Creates an environment, or replaces all its settings; the second value is true for a new one. Running agents are

@@ -24,5 +24,5 @@ pub use error::Error;
 pub use images_place::{InvalidImagesPlace, images_place};
 pub use local::{LocalCluster, LocalEnvironment};
 pub use names::path_part;
-pub use request::{EnvironmentInfo, EnvironmentKind, EnvironmentRequest, Secrets, Settings};
-pub use variables::Variables;
+pub use request::{EnvironmentInfo, EnvironmentKind, EnvironmentRequest, ImageCompression, Secrets, Settings};
+pub use variables::{VariableInfo, Variables};

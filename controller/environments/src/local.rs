@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cofferdam_cluster::Access;
-use cofferdam_contract::Resources;
+use cofferdam_contract::{AllowedPods, Resources};
 use cofferdam_policy::RegistriesConfig;
 
 use crate::environment::DEFAULT_NAMESPACE;
-use crate::{Environment, Images, Kind, LOCAL};
+use crate::{Environment, ImageCompression, Images, Kind, LOCAL};
 
 const NO_CLUSTER: &str = "this server has no cluster to run containers in: start it with KUBECONFIG, run it in a cluster, \
                           or put a kubeconfig into an environment (PUT /v1/environments/NAME) and create the agent \
@@ -28,6 +28,10 @@ pub struct LocalEnvironment {
     pub image_pull_secrets: Vec<String>,
     /// Paths in layers at which `.env` files and private keys are accepted.
     pub allow_in_images: Vec<String>,
+    /// The compression of layers that arrive uncompressed.
+    pub compression: ImageCompression,
+    /// What deployments may ask of their pods.
+    pub pods: AllowedPods,
     pub cluster: LocalCluster,
 }
 
@@ -52,6 +56,8 @@ impl Default for LocalEnvironment {
             runtime_class: None,
             image_pull_secrets: Vec::new(),
             allow_in_images: Vec::new(),
+            compression: ImageCompression::default(),
+            pods: AllowedPods::default(),
             cluster: LocalCluster::None,
         }
     }
@@ -72,6 +78,7 @@ impl LocalEnvironment {
                 credentials,
                 ca: None,
                 allow: self.allow_in_images,
+                compression: self.compression,
             },
             cluster: match self.cluster {
                 LocalCluster::Kubeconfig(path, context) => Access::Operator { path, context },
@@ -84,6 +91,7 @@ impl LocalEnvironment {
             image_pull_secrets: self.image_pull_secrets,
             env: BTreeMap::new(),
             resources: Resources::default(),
+            pods: self.pods,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use cofferdam_contract::Resources;
+use cofferdam_contract::{AllowedPods, Resources};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,6 +15,32 @@ pub enum EnvironmentKind {
     SelfDeployed,
     /// Images are uploaded to S3 and streamed into ECR from there.
     Cloud,
+}
+
+/// The compression of image layers that arrive uncompressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageCompression {
+    /// `none` for a registry on this server's own machine, else `gzip`.
+    #[default]
+    Auto,
+    Gzip,
+    /// Smaller and faster than gzip; the nodes need containerd 1.5, CRI-O 1.20 or later.
+    Zstd,
+    None,
+}
+
+impl ImageCompression {
+    pub fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+
+    /// # Errors
+    /// Another word.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let word = serde_json::Value::String(text.to_owned());
+        serde_json::from_value(word).map_err(|_| "auto, gzip, zstd or none".to_owned())
+    }
 }
 
 /// All settings of an environment, including the secret ones.
@@ -65,9 +91,15 @@ pub struct Settings {
     /// any characters: `app/test/*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_in_images: Vec<String>,
+    /// The compression of layers that arrive uncompressed.
+    #[serde(default, skip_serializing_if = "ImageCompression::is_auto")]
+    pub compression: ImageCompression,
     /// The resources of an agent that requests none.
     #[serde(default)]
     pub resources: Resources,
+    /// What deployments may ask of their pods, beside empty folders.
+    #[serde(default, skip_serializing_if = "AllowedPods::is_empty")]
+    pub pods: AllowedPods,
     /// The bucket that images are uploaded to. For cloud environments only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<String>,

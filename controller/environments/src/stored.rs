@@ -73,6 +73,7 @@ pub(crate) fn environment(name: String, settings: Settings, secrets: Secrets) ->
             credentials: settings.username.zip(secrets.password.map(Secret::new)),
             ca: settings.ca,
             allow: settings.allow_in_images,
+            compression: settings.compression,
         },
         cluster,
         namespace: settings.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
@@ -81,6 +82,7 @@ pub(crate) fn environment(name: String, settings: Settings, secrets: Secrets) ->
         image_pull_secrets: settings.image_pull_secrets,
         env: secrets.env.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
         resources: settings.resources,
+        pods: settings.pods,
     })
 }
 
@@ -118,7 +120,9 @@ pub(crate) fn local_info(local: &Environment) -> EnvironmentInfo {
             runtime_class: local.runtime_class.clone(),
             image_pull_secrets: local.image_pull_secrets.clone(),
             allow_in_images: local.images.allow.clone(),
+            compression: local.images.compression,
             resources: local.resources.clone(),
+            pods: local.pods.clone(),
             ..Settings::default()
         },
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use cofferdam_cluster::{Access, AnyCluster, ClusterError, Clusters, Place};
+use cofferdam_cluster::{Access, AnyCluster, ClusterError, Clusters, Place, Workload};
 use cofferdam_contract::OrganizationId;
 use cofferdam_core::{Caller, Failure as _, Scope, Scopes, Vault};
 use cofferdam_policy::RegistriesConfig;
@@ -21,6 +21,10 @@ struct NoClusters;
 impl Clusters for NoClusters {
     fn connect(&self, place: &Place<'_>) -> Result<AnyCluster, ClusterError> {
         Err(ClusterError::None(format!("no cluster with namespace {}", place.namespace)))
+    }
+
+    fn manifests(&self, _: &str, _: &Workload) -> Result<Vec<serde_json::Value>, ClusterError> {
+        Ok(Vec::new())
     }
 
     fn check_kubeconfig(&self, yaml: &str, _: Option<&str>) -> Result<(), ClusterError> {
@@ -59,7 +63,7 @@ fn request() -> EnvironmentRequest {
     let kubeconfig = BASE64_STANDARD.encode("apiVersion: v1\nclusters: [hush-hush-cluster]\n");
     serde_json::from_value(json!({
         "images": "far.test/x", "images_pull": "near.test:5000/x/", "username": "robot", "password": "hush-hush-word",
-        "kubeconfig": kubeconfig, "namespace": "agents", "env": {"REGION": "hush-hush-north"},
+        "kubeconfig": kubeconfig, "namespace": "agents", "compression": "zstd", "env": {"REGION": "hush-hush-north"},
     }))
     .unwrap()
 }
@@ -87,6 +91,7 @@ async fn secrets_are_sealed_and_not_shown() {
     assert!(yaml.expose().contains("hush-hush-cluster"));
     assert_eq!(open.images.credentials.as_ref().unwrap().1.expose(), "hush-hush-word");
     assert_eq!(open.env["REGION"].expose(), "hush-hush-north");
+    assert_eq!((info.settings.compression, open.images.compression), (ImageCompression::Zstd, ImageCompression::Zstd));
     let error = environments.connect(&open).map(drop).unwrap_err();
     assert!(error.to_string().contains("namespace agents"), "{error}");
 
@@ -94,6 +99,7 @@ async fn secrets_are_sealed_and_not_shown() {
     assert!(!new);
     let open = environments.find(&us.organization, "far").await.unwrap();
     assert!(open.images.credentials.is_none() && matches!(open.cluster, Access::None(_)), "all of it is replaced");
+    assert_eq!(open.images.compression, ImageCompression::Auto);
     environments.delete(us, "far").await.unwrap();
     assert_eq!(refused(environments.delete(us, "far").await).0, 404);
 }

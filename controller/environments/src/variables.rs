@@ -7,6 +7,8 @@ use std::sync::Arc;
 use cofferdam_contract::{OrganizationId, Problem};
 use cofferdam_core::{Caller, Secret, Vault, check_variable_name, check_variable_value, now};
 use cofferdam_store::{Store, VariableRow};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::Error;
 
@@ -14,6 +16,14 @@ use crate::Error;
 const MAX_VARIABLES: u64 = 512;
 /// Changes in one request.
 const MAX_CHANGES: usize = 512;
+
+/// A variable without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct VariableInfo {
+    pub name: String,
+    /// Unix time in seconds.
+    pub updated_at: i64,
+}
 
 pub struct Variables {
     store: Store,
@@ -54,6 +64,15 @@ impl Variables {
             return Err(Problem::overloaded(detail).into());
         }
         self.names(caller).await
+    }
+
+    /// All variables by name, without their values.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn list(&self, caller: &Caller) -> Result<Vec<VariableInfo>, Error> {
+        let rows = self.store.variables(&caller.organization).await?;
+        Ok(rows.into_iter().map(|row| VariableInfo { name: row.name, updated_at: row.updated_at }).collect())
     }
 
     /// # Errors

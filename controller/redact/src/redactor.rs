@@ -87,6 +87,27 @@ impl Redactor {
         if KeyBlock::default().begins(&text) { Cow::Borrowed(MARK) } else { self.redact(text) }
     }
 
+    /// Redacts a text as [`Self::text`], and leaves whole what is public, such as the name of an object that happens to
+    /// contain a short value.
+    pub fn text_beside<'a>(&self, text: &'a str, public: &[&str]) -> Cow<'a, str> {
+        let text = clean(text);
+        if KeyBlock::default().begins(&text) {
+            return Cow::Borrowed(MARK);
+        }
+        let Some(mut spans) = self.spans(&text) else { return Cow::Borrowed(MARK) };
+        let places = |name: &&str| -> Vec<Range<usize>> {
+            if name.is_empty() {
+                return Vec::new();
+            }
+            text.match_indices(*name).map(|(at, found)| at..at + found.len()).collect()
+        };
+        let public: Vec<Range<usize>> = public.iter().flat_map(places).collect();
+        // A value that reaches beyond the name is no part of it.
+        let inside = |span: &Range<usize>| public.iter().any(|at| at.start <= span.start && span.end <= at.end);
+        spans.retain(|span| !inside(span));
+        if spans.is_empty() { text } else { Cow::Owned(cut(&text, spans)) }
+    }
+
     /// Consecutive lines, as they may be shown, one for each. The first may be in the middle of a private key.
     pub fn lines(&self, lines: &[String]) -> Vec<String> {
         let headless = headless(lines);
@@ -98,16 +119,23 @@ impl Redactor {
     /// A clean line without values and without credentials of known shapes. All are looked for in the line as it is: a
     /// value in the middle of a credential does not hide it.
     pub(crate) fn redact<'a>(&self, line: Cow<'a, str>) -> Cow<'a, str> {
-        let mut spans = shapes::spans(&line);
+        match self.spans(&line) {
+            None => Cow::Borrowed(MARK),
+            Some(spans) if spans.is_empty() => line,
+            Some(spans) => Cow::Owned(cut(&line, spans)),
+        }
+    }
+
+    /// The places of values and credentials in a clean text; `None` if it resembles a value too much to be searched.
+    fn spans(&self, text: &str) -> Option<Vec<Range<usize>>> {
+        let mut spans = shapes::spans(text);
         if let Some(matcher) = &self.spelled {
-            // It resembles a value too much to be searched: the line is hidden.
-            let Ok(found) = matcher.spans(line.as_bytes()) else { return Cow::Borrowed(MARK) };
-            spans.extend(found);
+            spans.extend(matcher.spans(text.as_bytes()).ok()?);
         }
         if let Some(finder) = &self.plain {
-            spans.extend(finder.spans(line.as_bytes()));
+            spans.extend(finder.spans(text.as_bytes()));
         }
-        if spans.is_empty() { line } else { Cow::Owned(cut(&line, spans)) }
+        Some(spans)
     }
 }
 

@@ -64,6 +64,24 @@ fn values_are_found_in_every_form() {
 }
 
 #[test]
+fn a_public_name_stays_whole_and_nothing_else_does() {
+    let redactor = Redactor::for_env(&env([("DB", "prod")]), &["DB".to_owned()]).unwrap();
+    let public = ["cofferdam-prod-0a1b-v3", "prod-agents"];
+    for (text, shown) in [
+        ("pods \"cofferdam-prod-0a1b-v3-x2x7k\" is forbidden", "pods \"cofferdam-prod-0a1b-v3-x2x7k\" is forbidden"),
+        ("in namespace prod-agents: prod", "in namespace prod-agents: [redacted]"),
+        ("cofferdam-prod-0a1b-v4", "cofferdam-[redacted]-0a1b-v4"),
+        ("said prodprod-agents", "said [redacted]prod-agents"),
+    ] {
+        assert_eq!(redactor.text_beside(text, &public), shown);
+    }
+    let wider = Redactor::new(["v3-and-more"]).unwrap();
+    assert_eq!(wider.text_beside("cofferdam-prod-0a1b-v3-and-more", &public), "cofferdam-prod-0a1b-[redacted]");
+    assert_eq!(wider.text_beside("-----BEGIN PRIVATE KEY----- prod-agents", &public), MARK);
+    assert_eq!(wider.text_beside("nothing", &["", "nothing"]), "nothing");
+}
+
+#[test]
 fn private_keys_and_values_of_several_lines_are_not_shown() {
     let key = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nabcd\n-----END RSA PRIVATE KEY-----";
     let redactor = Redactor::new([]).unwrap();

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cofferdam_contract::AllowedPods;
 use cofferdam_core::{ConfigError, Source, is_label};
 use cofferdam_deployments::{DeploymentsConfig, Timing};
-use cofferdam_environments::{LocalCluster, LocalEnvironment, images_place};
+use cofferdam_environments::{ImageCompression, LocalCluster, LocalEnvironment, images_place};
 use cofferdam_policy::Cidr;
 
 use super::ConfigFile;
@@ -60,7 +61,32 @@ pub(super) fn local_environment(source: &Source<'_>, file: &ConfigFile) -> Resul
         runtime_class: source.text("COFFERDAM_RUNTIME_CLASS"),
         image_pull_secrets: listed("COFFERDAM_IMAGE_PULL_SECRETS"),
         allow_in_images: listed("COFFERDAM_ALLOW_IN_IMAGES"),
+        compression: compression(source)?,
+        pods: allowed_pods(source)?,
         cluster: local_cluster(source),
+    })
+}
+
+/// What deployments into `local` may ask of their pods: nothing, unless a variable lists it.
+fn allowed_pods(source: &Source<'_>) -> Result<AllowedPods, ConfigError> {
+    let listed = |name: &str| source.list(name).unwrap_or_default();
+    let replicas = source.number("COFFERDAM_AGENT_MAX_REPLICAS", None, 1)?;
+    let pods = AllowedPods {
+        labels: listed("COFFERDAM_AGENT_LABELS"),
+        annotations: listed("COFFERDAM_AGENT_ANNOTATIONS"),
+        tolerations: listed("COFFERDAM_AGENT_TOLERATIONS"),
+        priority_classes: listed("COFFERDAM_AGENT_PRIORITY_CLASSES"),
+        claims: listed("COFFERDAM_AGENT_CLAIMS"),
+        max_replicas: u32::try_from(replicas).ok().filter(|most| *most != 1),
+    };
+    pods.check().map_err(|why| ConfigError::value("COFFERDAM_AGENT_*", why))?;
+    Ok(pods)
+}
+
+fn compression(source: &Source<'_>) -> Result<ImageCompression, ConfigError> {
+    const NAME: &str = "COFFERDAM_IMAGES_COMPRESSION";
+    source.text(NAME).map_or(Ok(ImageCompression::default()), |text| {
+        ImageCompression::parse(&text).map_err(|words| ConfigError::value(NAME, format!("must be {words}")))
     })
 }
 
@@ -96,14 +122,19 @@ mod tests {
             ("COFFERDAM_IMAGES", "http://127.0.0.1:5000/agents/"),
             ("COFFERDAM_IMAGES_PULL", "registry.local:5000/agents"),
             ("COFFERDAM_ARCHITECTURE", "arm64"),
+            ("COFFERDAM_IMAGES_COMPRESSION", "zstd"),
             ("KUBECONFIG", &kubeconfig),
         ])
         .unwrap();
+        assert_eq!(local.compression, ImageCompression::Zstd);
         assert_eq!(local.images.as_deref(), Some("127.0.0.1:5000/agents"));
         assert_eq!(local.images_pull.as_deref(), Some("registry.local:5000/agents"));
         assert!(local.plain_http);
         assert_eq!((local.architecture.as_str(), local.namespace.as_str()), ("arm64", "cofferdam-agents"));
         assert_eq!(local.cluster, LocalCluster::Kubeconfig(file, None));
+        let pods = parse(&[("COFFERDAM_AGENT_LABELS", "team, example.com/*")]).unwrap().pods;
+        assert_eq!(pods.labels, ["team", "example.com/*"]);
+        assert!(parse(&[("COFFERDAM_AGENT_CLAIMS", "Not A Claim")]).unwrap_err().contains("pods.claims"));
         let nothing = parse(&[]).unwrap();
         assert_eq!((nothing.images, nothing.cluster), (None, LocalCluster::None));
     }
@@ -117,6 +148,7 @@ mod tests {
             ("COFFERDAM_IMAGES", "host/../x"),
             ("COFFERDAM_IMAGES_PULL", "/x"),
             ("COFFERDAM_ARCHITECTURE", "x86_64"),
+            ("COFFERDAM_IMAGES_COMPRESSION", "Brotli"),
             ("COFFERDAM_NAMESPACE", "Bad_Name"),
         ] {
             assert!(parse(&[(name, value)]).unwrap_err().contains(name), "{name}={value}");

@@ -29,8 +29,8 @@ use std::time::Duration;
 use sqlx::AnyPool;
 
 pub use agents::{
-    AgentChange, AgentRow, Because, DeploymentRow, EventRow, ImageSource, Inserted, KEPT_DEPLOYMENTS, MAX_EVENTS,
-    OnceKey, OnceRow, Spec, VariableRow, Wanted,
+    AgentChange, AgentRow, Because, DeploymentRow, EventRow, ImageSource, Inserted, KEPT_DEPLOYMENTS, LastCrash,
+    MAX_EVENTS, Observed, OnceKey, OnceRow, Spec, VariableRow, Wanted,
 };
 pub use config::DatabaseConfig;
 pub use environments::EnvironmentRow;

@@ -26,6 +26,7 @@ pub(crate) fn migrator() -> Migrator {
         step!(7, "tool made", "0007_tool_made.sql"),
         step!(8, "tool folders", "0008_tool_folders.sql"),
         step!(9, "carriages", "0009_carriages.sql"),
+        step!(10, "observed", "0010_observed.sql"),
     ])
 }
 
@@ -95,6 +96,11 @@ mod tests {
                 9,
                 "carriages",
                 "ed54a15ebcd5f5230f859255d944debac74f208e917f47544820ac192bfec525e338c8cd08830d79873745ea55542220",
+            ),
+            (
+                10,
+                "observed",
+                "4efdb88733966969014e721298446e8ed8782bc3c957a90c8b4c6fe89d719560999568e03f17d7f0c7e92ddded2e3495",
             ),
         ];
         let steps = facts(&migrator());

@@ -5,8 +5,8 @@ use std::time::Duration;
 use cofferdam_contract::Problem;
 use cofferdam_registry::client::error::{ClientError, Kind};
 use cofferdam_registry::client::{Resolved, ResolvedImage};
-use cofferdam_registry::{Client, Target};
-use serde::Deserialize;
+use cofferdam_registry::inspect::Config;
+use cofferdam_registry::{Client, Platform, Target};
 
 use crate::PushedImage;
 
@@ -43,17 +43,18 @@ pub async fn look_up(target: &Target, architecture: &str) -> Result<PushedImage,
 /// The image for one architecture, and the user it names.
 fn choose<'a>(resolved: &'a Resolved, architecture: &str) -> Result<(&'a ResolvedImage, String), Problem> {
     let mut found = Vec::new();
+    let nodes = Platform::new("linux", architecture, None);
     for image in &resolved.images {
-        let Ok(config) = serde_json::from_slice::<ImageConfig>(&image.config) else { continue };
-        if config.os == "linux" && config.architecture == architecture {
-            return match config.config.filter(Runs::has_command) {
-                Some(runs) => Ok((image, runs.user.unwrap_or_default())),
-                None => Err(Problem::invalid(
+        let Ok(config) = Config::read(&image.config) else { continue };
+        if config.platform.parse().is_ok_and(|platform| nodes.takes(&platform)) {
+            if config.entrypoint.iter().chain(&config.cmd).all(String::is_empty) {
+                return Err(Problem::invalid(
                     "image: it has neither an entry point nor a command, so there is nothing to run: add CMD or ENTRYPOINT.",
-                )),
-            };
+                ));
+            }
+            return Ok((image, config.user));
         }
-        found.push(format!("{}/{}", printable(&config.os), printable(&config.architecture)));
+        found.push(config.platform);
     }
     found.truncate(MAX_LISTED);
     let found = if found.is_empty() { "no readable image".to_owned() } else { found.join(", ") };
@@ -61,39 +62,6 @@ fn choose<'a>(resolved: &'a Resolved, architecture: &str) -> Result<(&'a Resolve
         "image: the environment's nodes are linux/{architecture}, but the registry has {found}: build it with \
          --platform=linux/{architecture}, or deploy it into another environment."
     )))
-}
-
-/// An image's configuration, as far as it decides whether the image can run.
-#[derive(Deserialize)]
-struct ImageConfig {
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    config: Option<Runs>,
-}
-
-#[derive(Deserialize)]
-struct Runs {
-    #[serde(default, rename = "Entrypoint")]
-    entrypoint: Option<Vec<String>>,
-    #[serde(default, rename = "Cmd")]
-    cmd: Option<Vec<String>>,
-    #[serde(default, rename = "User")]
-    user: Option<String>,
-}
-
-impl Runs {
-    fn has_command(&self) -> bool {
-        let is_set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-        is_set(&self.entrypoint) || is_set(&self.cmd)
-    }
-}
-
-/// Untrusted text, short and printable.
-fn printable(text: &str) -> String {
-    text.chars().filter(char::is_ascii_graphic).take(32).collect()
 }
 
 fn upstream(error: ClientError) -> Problem {
@@ -133,6 +101,9 @@ mod tests {
         assert_eq!(choose(&index, "amd64").unwrap().0.manifest.digest, Digest::of(amd.as_bytes()));
         let (image, user) = choose(&index, "arm64").unwrap();
         assert_eq!((image.manifest.digest, PushedImage::user(&user)), (Digest::of(arm.as_bytes()), Some(1000)));
+        // As old tools write it: no operating system, and a text for a list.
+        let old = r#"{"architecture":"amd64","config":{"Entrypoint":"x","Cmd":null,"User":null}}"#;
+        assert_eq!(choose(&resolved(&[old]), "amd64").unwrap().1, "");
         let wrong = choose(&resolved(&[arm]), "amd64").unwrap_err().detail;
         assert!(wrong.contains("linux/arm64") && wrong.contains("--platform=linux/amd64"), "{wrong}");
         let windows = r#"{"os":"windows","architecture":"amd64","config":{"Cmd":["x"]}}"#;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cofferdam_contract::FailureReason;
-use cofferdam_environments::Environment;
+use cofferdam_environments::{Environment, ImageCompression};
 use cofferdam_registry::client::error::Fault;
+use cofferdam_registry::compress::{Choice, Compression};
 use cofferdam_registry::push::error::PushError;
 use cofferdam_registry::push::progress::Progress;
 use cofferdam_registry::{
@@ -59,7 +60,7 @@ impl RegistryPipeline {
     ) -> Result<Pushed, PushFailure> {
         let mut target = target(row, environment)?;
         target.credentials = credentials.unwrap_or(target.credentials);
-        let options = self.options(row, environment);
+        let options = self.options(row, environment, &target.reference);
         let (feed, source) = cofferdam_registry::push::pipe();
         let cache = Arc::new(StoreCache::new(self.store.clone()));
         let progress = Progress::none();
@@ -102,11 +103,13 @@ impl RegistryPipeline {
         })
     }
 
-    fn options(&self, row: &DeploymentRow, environment: &Environment) -> PushOptions {
+    fn options(&self, row: &DeploymentRow, environment: &Environment, reference: &Reference) -> PushOptions {
         PushOptions {
+            compression: compression(environment.images.compression, reference),
             limits: ArchiveLimits { archive_bytes: self.config.max_image_bytes, ..ArchiveLimits::default() },
             rules: Rules {
                 accepted: vec![Platform::new("linux", &environment.architecture, None)],
+                name: row.spec.archive_image.clone(),
                 allow: Allow { secrets: environment.images.allow.clone(), devices: false },
                 ..Rules::default()
             },
@@ -114,6 +117,20 @@ impl RegistryPipeline {
             whole: self.config.whole,
             ..PushOptions::default()
         }
+    }
+}
+
+fn compression(wanted: ImageCompression, registry: &Reference) -> Compression {
+    let choice = match wanted {
+        ImageCompression::Auto => Choice::Auto,
+        ImageCompression::Gzip => Choice::Gzip,
+        ImageCompression::Zstd => Choice::Zstd,
+        ImageCompression::None => Choice::None,
+    };
+    match choice.at(None, registry) {
+        // The fast level: many uploads share this machine.
+        Compression::Gzip(_) => Compression::GZIP,
+        other => other,
     }
 }
 
@@ -156,6 +173,40 @@ fn failure(error: &PushError) -> PushFailure {
     if reason == FailureReason::Internal {
         tracing::error!(%error, "a push failed because of a bug");
     }
-    let failure = PushFailure::new(reason, error.to_string());
+    let detail = match error {
+        // The library names the options of `cofferdam image push`; here the environment decides.
+        PushError::Archive(ArchiveError::Secret(secrets)) => {
+            let paths = secrets.patterns().iter().map(|path| format!("{path:?}")).collect::<Vec<_>>().join(", ");
+            format!("{}, or let the environment allow these paths (allow_in_images): {paths}", secrets.sentence())
+        }
+        error => error.to_string(),
+    };
+    let failure = PushFailure::new(reason, detail);
     if error.is_retriable() && reason != FailureReason::BadImage { failure.once_more() } else { failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_registry_beside_us_gets_no_compression_unasked() {
+        let at = |wanted, registry: &str| compression(wanted, &Reference::parse(registry).unwrap());
+        assert_eq!(at(ImageCompression::Auto, "127.0.0.1:5000/agents/a"), Compression::None);
+        assert_eq!(at(ImageCompression::Auto, "r.example/agents/a"), Compression::GZIP);
+        assert_eq!(at(ImageCompression::Gzip, "127.0.0.1:5000/agents/a"), Compression::GZIP);
+        assert!(matches!(at(ImageCompression::Zstd, "r.example/agents/a"), Compression::Zstd(_)));
+        assert_eq!(at(ImageCompression::None, "r.example/agents/a"), Compression::None);
+    }
+
+    #[test]
+    fn all_secrets_are_named_with_the_environments_setting() {
+        let secret =
+            |path: &str| cofferdam_registry::Secret { layer: "l.tar".into(), what: "a private key", path: path.into() };
+        let secrets = cofferdam_registry::Secrets { found: vec![secret("etc/a.key"), secret("etc/b.key")], all: true };
+        let failure = failure(&PushError::Archive(ArchiveError::Secret(Box::new(secrets))));
+        assert_eq!((failure.reason, failure.retryable), (FailureReason::BadImage, false));
+        assert!(failure.detail.contains("allow_in_images): \"etc/a.key\", \"etc/b.key\""), "{}", failure.detail);
+        assert!(failure.detail.contains("`etc/b.key`") && !failure.detail.contains("--allow"), "{}", failure.detail);
+    }
 }

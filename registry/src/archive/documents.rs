@@ -26,6 +26,15 @@ pub(super) enum Found {
 
 pub(super) trait Documents {
     fn find(&mut self, path: &str) -> Result<Found, ArchiveError>;
+    /// True if the archive has a file there: a document, a layer, anything.
+    fn has(&mut self, path: &str) -> Result<bool, ArchiveError>;
+    /// The path of a main document that is in a folder instead of at the top.
+    fn misplaced(&self) -> Option<&str>;
+}
+
+/// Finds a main document in a folder.
+pub(super) fn in_a_folder<'a>(mut paths: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    paths.find(|path| path.ends_with("/manifest.json") || path.ends_with("/index.json")).map(String::as_str)
 }
 
 /// A required document.
@@ -58,7 +67,7 @@ pub(super) fn looks_like_json(head: &[u8]) -> bool {
     matches!(head.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// The documents of a stream.
+/// The documents of a stream, and the kind of everything else in it.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     found: HashMap<String, Found>,
@@ -90,5 +99,13 @@ impl Kept {
 impl Documents for Kept {
     fn find(&mut self, path: &str) -> Result<Found, ArchiveError> {
         Ok(self.found.get(path).cloned().unwrap_or(Found::Missing))
+    }
+
+    fn has(&mut self, path: &str) -> Result<bool, ArchiveError> {
+        Ok(self.found.contains_key(path))
+    }
+
+    fn misplaced(&self) -> Option<&str> {
+        in_a_folder(self.found.keys())
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use super::SinkError;
 use crate::digest::Digest;
+use crate::scan::Secrets;
 
 /// The party at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +38,8 @@ pub enum ArchiveError {
         "{name} is not what its name or the manifest says: expected {expected}, found {found}; save the image again"
     )]
     Digest { name: String, expected: Digest, found: Digest },
-    #[error("{found}")]
-    Secret { found: String },
+    #[error("{0}")]
+    Secret(Box<Secrets>),
     #[error(transparent)]
     Sink(#[from] SinkError),
 }
@@ -46,9 +47,7 @@ pub enum ArchiveError {
 impl ArchiveError {
     pub fn fault(&self) -> ArchiveFault {
         match self {
-            Self::NotAnArchive { .. } | Self::Bad(_) | Self::Digest { .. } | Self::Secret { .. } => {
-                ArchiveFault::Archive
-            }
+            Self::NotAnArchive { .. } | Self::Bad(_) | Self::Digest { .. } | Self::Secret(_) => ArchiveFault::Archive,
             Self::TooMuch { .. } => ArchiveFault::Limit,
             Self::Read(_) | Self::Truncated { .. } => ArchiveFault::Transfer,
             Self::Sink(_) => ArchiveFault::Sink,

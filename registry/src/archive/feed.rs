@@ -9,14 +9,13 @@ use bytes::Bytes;
 use super::ArchiveError;
 use super::buffers::Buffers;
 use super::layer::size;
+use super::looks::{HEAD_BYTES, looks};
 use crate::compress::{DecodeError, DecodeLimits, Decoder, Encoding, Seen, sniff};
 use crate::limits::ArchiveLimits;
 use crate::tar::looks_like_tar;
 
 /// The most pieces in the queue.
 const MAX_QUEUED_PIECES: usize = 8;
-/// Bytes needed to recognize the format.
-const HEAD_BYTES: usize = 512;
 
 /// The uncompressed archive, in pieces.
 pub(super) struct ReadAhead {
@@ -85,24 +84,7 @@ fn pump<R: Read>(decoder: &mut Decoder<R>, pieces: &SyncSender<Result<Bytes, Arc
 
 /// Refuses common mistakes early, by name.
 pub(super) fn recognize(head: &[u8]) -> Result<(), ArchiveError> {
-    let looks = match head {
-        [] => "is empty",
-        _ if sniff(head) != Encoding::Plain || looks_like_tar(head) => return Ok(()),
-        [b'P', b'K', 3 | 5, 4 | 6, ..] => "is a zip file",
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "is compressed with xz; only gzip and zstd are supported",
-        [b'B', b'Z', b'h', ..] => "is compressed with bzip2; only gzip and zstd are supported",
-        [4, 0x22, 0x4d, 0x18, ..] => "is compressed with lz4; only gzip and zstd are supported",
-        [0x7f, b'E', b'L', b'F', ..] => "is a program",
-        [b'h', b's' | b'q', b's' | b'f', ..] => "is a disk image",
-        _ if head.len() < HEAD_BYTES => "is too short",
-        _ if is_text(head) => "is text",
-        _ => "starts with nothing that is known",
-    };
-    Err(ArchiveError::NotAnArchive { looks })
-}
-
-fn is_text(head: &[u8]) -> bool {
-    head.iter().all(|&byte| byte >= b' ' || matches!(byte, b'\n' | b'\r' | b'\t'))
+    looks(head).map_or(Ok(()), |looks| Err(ArchiveError::NotAnArchive { looks }))
 }
 
 fn failure(error: DecodeError, at: u64) -> ArchiveError {

@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::ArchiveError;
 use crate::digest::Digest;
+use crate::go::{Words, or_default, texts};
+use crate::image::Platform;
 use crate::tar::shown;
 
 /// An entry of `manifest.json`, as `docker save` writes it.
@@ -15,86 +17,96 @@ use crate::tar::shown;
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Saved {
     pub config: String,
-    #[serde(default)]
-    pub repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    pub layers: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub repo_tags: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub layers: Vec<String>,
 }
 
 /// `index.json`, or a nested index.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Index {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
+    pub media_type: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub manifests: Vec<Descriptor>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub media_type: String,
     pub digest: Digest,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub size: u64,
-    #[serde(default)]
-    pub annotations: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "texts")]
+    pub annotations: BTreeMap<String, String>,
     #[serde(default)]
     pub platform: Option<ClaimedPlatform>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct ClaimedPlatform {
-    #[serde(default)]
+    #[serde(deserialize_with = "or_default")]
     pub os: String,
-    #[serde(default)]
+    #[serde(deserialize_with = "or_default")]
     pub architecture: String,
-    #[serde(default)]
     pub variant: Option<String>,
+}
+
+impl ClaimedPlatform {
+    /// An empty operating system means Linux, as everywhere in Docker.
+    pub(super) fn platform(&self) -> Platform {
+        Platform::claimed(&self.os, &self.architecture, self.variant.as_deref())
+    }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Manifest {
-    #[serde(default)]
-    pub media_type: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub media_type: String,
     pub config: Descriptor,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub layers: Vec<Descriptor>,
-    #[serde(default)]
-    pub annotations: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "texts")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// An image's configuration.
 #[derive(Debug, Deserialize)]
 pub(super) struct Config {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub os: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub architecture: String,
     #[serde(default)]
     pub variant: Option<String>,
-    #[serde(default)]
-    pub config: Option<Run>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub config: Run,
+    #[serde(default, deserialize_with = "or_default")]
     pub rootfs: RootFs,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", default)]
 pub(super) struct Run {
-    #[serde(default)]
-    pub entrypoint: Option<Vec<String>>,
-    #[serde(default)]
-    pub cmd: Option<Vec<String>>,
-    #[serde(default)]
-    pub user: Option<String>,
-    #[serde(default)]
-    pub working_dir: Option<String>,
+    pub entrypoint: Words,
+    pub cmd: Words,
+    #[serde(deserialize_with = "or_default")]
+    pub user: String,
+    #[serde(deserialize_with = "or_default")]
+    pub working_dir: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct RootFs {
-    #[serde(default)]
-    pub diff_ids: Option<Vec<Digest>>,
+    #[serde(deserialize_with = "or_default")]
+    pub diff_ids: Vec<Digest>,
 }
 
 pub(super) fn parse<T: DeserializeOwned>(what: &str, path: &str, bytes: &[u8]) -> Result<T, ArchiveError> {

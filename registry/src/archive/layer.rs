@@ -11,7 +11,7 @@ use super::{ArchiveError, LayerEnd, LayerStart};
 use crate::compress::{DecodeError, DecodeLimits, Decoder, Encoding};
 use crate::digest::{Digest, Hasher};
 use crate::limits::{Allow, ArchiveLimits};
-use crate::scan::{Scan, ScanError};
+use crate::scan::{Findings, Scan, ScanError};
 use crate::tar::{TarError, TarLimits, shown};
 
 /// The most pieces in the queue for inflating.
@@ -23,6 +23,8 @@ const BUFFER: usize = 256 << 10;
 pub(super) struct Budget {
     limits: ArchiveLimits,
     allow: Arc<Allow>,
+    /// Files that do not belong into an image, of all layers.
+    pub findings: Arc<Findings>,
     bytes: u64,
     entries: u64,
 }
@@ -32,6 +34,7 @@ impl Budget {
         Self {
             limits: *limits,
             allow: Arc::new(allow.clone()),
+            findings: Arc::default(),
             bytes: limits.image_bytes,
             entries: limits.layer_entries,
         }
@@ -42,7 +45,7 @@ impl Budget {
     }
 
     fn spend(&mut self, content: &Content) {
-        self.bytes = self.bytes.saturating_sub(content.hasher.bytes());
+        self.bytes = self.bytes.saturating_sub(content.whole());
         self.entries = self.entries.saturating_sub(content.scan.entries());
     }
 }
@@ -55,6 +58,8 @@ enum LayerFault {
     Decode(#[from] DecodeError),
     #[error("is larger than the limit")]
     TooLarge,
+    #[error("has sparse files that expand {ratio} times")]
+    Sparse { ratio: u64, limit: u64 },
     #[error("cannot be read: {0}")]
     Thread(io::Error),
 }
@@ -64,15 +69,33 @@ struct Content {
     hasher: Hasher,
     scan: Scan,
     most: u64,
+    ratio: u64,
+    ratio_after: u64,
 }
 
 impl Content {
-    fn feed(&mut self, piece: &[u8]) -> Result<(), LayerFault> {
+    /// Bytes of the layer when a node has unpacked it.
+    fn whole(&self) -> u64 {
+        self.hasher.bytes().saturating_add(self.scan.holes())
+    }
+
+    /// `stored`: bytes of the layer that were read for everything so far.
+    fn feed(&mut self, piece: &[u8], stored: u64) -> Result<(), LayerFault> {
         self.hasher.update(piece);
         if self.hasher.bytes() > self.most {
             return Err(LayerFault::TooLarge);
         }
-        Ok(self.scan.feed(piece)?)
+        self.scan.feed(piece)?;
+        if self.scan.holes() == 0 {
+            return Ok(());
+        }
+        let (whole, limit) = (self.whole(), self.ratio);
+        let ratio = whole / stored.max(1);
+        match whole {
+            whole if whole > self.most => Err(LayerFault::TooLarge),
+            whole if whole > self.ratio_after && ratio > limit => Err(LayerFault::Sparse { ratio, limit }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -96,8 +119,9 @@ impl Layer {
         }
         let limits = budget.limits;
         let tar = TarLimits { path_bytes: limits.path_bytes, pax_bytes: limits.pax_bytes, entries: budget.entries };
-        let scan = Scan::new(Arc::clone(&budget.allow), tar);
-        let content = Content { hasher: Hasher::new(), scan, most };
+        let scan = Scan::new(start.name.clone(), Arc::clone(&budget.allow), Arc::clone(&budget.findings), tar);
+        let (ratio, ratio_after) = (limits.ratio, limits.ratio_after);
+        let content = Content { hasher: Hasher::new(), scan, most, ratio, ratio_after };
         let work = match start.encoding {
             Encoding::Plain => Work::Plain(Box::new(content)),
             encoding => {
@@ -122,7 +146,8 @@ impl Layer {
     pub(super) fn feed(&mut self, piece: &Bytes) -> Result<bool, ArchiveError> {
         match &mut self.work {
             Work::Plain(content) => {
-                content.feed(piece).map_err(|fault| failure(&self.start.name, self.most, fault))?;
+                let stored = content.hasher.bytes().saturating_add(piece.len() as u64);
+                content.feed(piece, stored).map_err(|fault| failure(&self.start.name, self.most, fault))?;
                 Ok(true)
             }
             Work::Packed { stored, pieces, .. } => {
@@ -181,10 +206,11 @@ fn inflate(
 ) -> Result<Content, LayerFault> {
     let mut decoder = Decoder::new(encoding, PieceReader { waiting, piece: Bytes::new() }, limits)?;
     let mut buffer = vec![0; BUFFER];
+    let seen = decoder.seen();
     loop {
         match decoder.fill(&mut buffer)? {
             0 => return Ok(content),
-            count => content.feed(buffer.get(..count).unwrap_or_default())?,
+            count => content.feed(buffer.get(..count).unwrap_or_default(), seen.bytes())?,
         }
     }
 }
@@ -210,12 +236,11 @@ fn failure(name: &str, most: u64, fault: LayerFault) -> ArchiveError {
         LayerFault::Scan(ScanError::Tar(TarError::TooMuch { what, limit, .. })) => {
             too_much(format!("{layer} has {what}, which"), limit.to_string(), "; build the image with smaller layers")
         }
-        LayerFault::Scan(ScanError::Secret { what, path }) => ArchiveError::Secret {
-            found: format!(
-                "{layer} has {what} at {path}: leave it out of the build (.dockerignore) and give secrets to the \
-                 deployment instead, or allow this path"
-            ),
-        },
+        LayerFault::Sparse { ratio, limit } => too_much(
+            format!("{layer} has sparse files that unpack to {ratio} times its size, which"),
+            format!("{limit} times"),
+            "; build the image without them, or save them whole",
+        ),
         LayerFault::Scan(error @ ScanError::Device { .. }) => {
             ArchiveError::Bad(format!("{layer} {error}: build the image without it; containers get their own"))
         }

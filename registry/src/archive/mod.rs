@@ -11,25 +11,34 @@ use bytes::Bytes;
 
 use crate::compress::{Encoding, sniff};
 use crate::digest::Digest;
-use crate::image::Image;
+use crate::image::{Image, StoredIndex};
 use crate::limits::{ArchiveLimits, Rules};
 
 mod buffers;
+mod candidate;
 mod documents;
 mod error;
 mod feed;
+mod holes;
 mod intake;
 mod json;
+mod kinds;
 mod layer;
+mod looks;
 mod paths;
 mod resolve;
 mod seekable;
 mod select;
 mod stream;
+mod whole;
 
+pub use crate::scan::{Secret, Secrets};
 pub use error::{ArchiveError, ArchiveFault};
 use feed::{ReadAhead, recognize};
 use intake::Intake;
+
+/// The most notes about one archive.
+const MAX_NOTES: usize = 100;
 
 /// The origin of an archive.
 pub enum ArchiveSource {
@@ -119,12 +128,27 @@ pub struct Archive {
     /// One image, or one per platform, pushed with an index. Never empty.
     pub images: Vec<Image>,
     pub form: Form,
+    /// The index that names exactly `images` and what is beside them, if the archive has all of its content.
+    pub index: Option<StoredIndex>,
     /// Layers that the sink received and no image in `images` uses.
     pub unreferenced: Vec<LayerEnd>,
     /// Parts of the archive that were ignored, with reasons.
     pub skipped: Vec<Skipped>,
+    /// What is odd about the images, for their owner.
+    pub remarks: Vec<String>,
     /// Bytes read of the archive, as stored.
     pub bytes_read: u64,
+}
+
+impl Archive {
+    /// Everything that the owner of the archive should know: what was ignored and what is odd.
+    pub fn notes(&self) -> Vec<String> {
+        let skipped = self.skipped.iter().map(|skipped| format!("{}: {}", skipped.what, skipped.why));
+        let unused = self.unreferenced.iter().map(|layer| format!("{}: no image uses this layer", layer.name));
+        let all = self.remarks.len().saturating_add(self.skipped.len()).saturating_add(self.unreferenced.len());
+        let more = all.checked_sub(MAX_NOTES).filter(|&more| more > 0).map(|more| format!("and {more} more notes"));
+        self.remarks.iter().cloned().chain(skipped).chain(unused).take(MAX_NOTES).chain(more).collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,11 +172,17 @@ pub fn read_archive(
     sink: &mut dyn Sink,
 ) -> Result<Archive, ArchiveError> {
     let intake = Intake::new(limits, rules, sink);
-    match source {
+    let findings = intake.findings();
+    let read = match source {
         ArchiveSource::Directory(path) => seekable::read_directory(path, intake),
         ArchiveSource::File(file) if is_plain(&file)? => seekable::read_tar(file, intake),
         ArchiveSource::File(file) => stream::read(ReadAhead::open(Box::new(file), limits)?, intake),
         ArchiveSource::Stream(reader) => stream::read(ReadAhead::open(reader, limits)?, intake),
+    };
+    // Whatever else is wrong with the archive came after these.
+    match findings.take(read.is_ok()) {
+        Some(secrets) => Err(ArchiveError::Secret(Box::new(secrets))),
+        None => read,
     }
 }
 

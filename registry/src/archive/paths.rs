@@ -31,8 +31,9 @@ pub(super) fn clean(name: &[u8]) -> Result<String, ArchiveError> {
 pub(super) struct Links(HashMap<String, String>);
 
 impl Links {
-    /// A symlink is relative to its folder, a hard link to the root.
-    pub(super) fn add(&mut self, path: &str, target: &[u8], symbolic: bool) -> Result<(), ArchiveError> {
+    /// A symlink is relative to its folder, a hard link to the root. Returns false for another link of the same name with
+    /// another target.
+    pub(super) fn add(&mut self, path: &str, target: &[u8], symbolic: bool) -> Result<bool, ArchiveError> {
         let outside = || {
             let link = shown(path.as_bytes());
             ArchiveError::Bad(format!("the link {link} leads out of the archive; save the image again"))
@@ -53,8 +54,12 @@ impl Links {
                 part => parts.push(part),
             }
         }
-        self.0.insert(path.to_owned(), parts.join("/"));
-        Ok(())
+        let target = parts.join("/");
+        Ok(*self.0.entry(path.to_owned()).or_insert_with(|| target.clone()) == target)
+    }
+
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path)
     }
 
     pub(super) fn follow<'a>(&'a self, path: &'a str) -> Result<&'a str, ArchiveError> {
@@ -83,7 +88,8 @@ pub(super) fn blob_digest(path: &str) -> Option<Digest> {
 /// Digests in the layer names of docker archives, by each program's convention: of the uncompressed layer and of the
 /// stored bytes. Hints only.
 pub(super) fn hints(path: &str) -> (Option<Digest>, Option<Digest>) {
-    let name = path.strip_prefix("sha256:").unwrap_or(path);
+    // rules_oci gives the blobs of its docker archives a suffix.
+    let name = path.strip_prefix("sha256:").or_else(|| path.strip_prefix("blobs/sha256/")).unwrap_or(path);
     let digest = |suffix| name.strip_suffix(suffix).and_then(|hex| Digest::from_hex(hex).ok());
     (digest(".tar"), digest(".tar.gz").or_else(|| digest(".tgz")))
 }
@@ -119,7 +125,8 @@ mod tests {
         for target in ["../../x", "/etc/passwd"] {
             assert!(links.add("d/layer.tar", target.as_bytes(), true).is_err(), "{target}");
         }
-        links.add("e", b"f", true).unwrap();
+        assert!(links.add("e", b"f", true).unwrap() && links.add("e", b"./f", true).unwrap());
+        assert!(!links.add("e", b"g", true).unwrap());
         links.add("f", b"./e", true).unwrap();
         assert!(links.follow("e").unwrap_err().to_string().contains("circle"));
     }
@@ -130,6 +137,7 @@ mod tests {
         assert_eq!(blob_digest(&blob_path(&digest)), Some(digest));
         assert_eq!(hints(&format!("{}.tar", digest.hex())), (Some(digest), None));
         assert_eq!(hints(&format!("sha256:{}.tar.gz", digest.hex())), (None, Some(digest)));
+        assert_eq!(hints(&format!("blobs/sha256/{}.tar.gz", digest.hex())), (None, Some(digest)));
         assert_eq!(hints(&format!("{}/layer.tar", digest.hex())), (None, None));
         assert_eq!(config_digest(&format!("{}.json", digest.hex())), Some(digest));
         assert_eq!(config_digest("config.json"), None);

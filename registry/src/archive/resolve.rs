@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 
+use super::candidate::{Candidate, Listed};
 use super::documents::{Documents, Found, need};
-use super::json::{ClaimedPlatform, Config, Descriptor, Index, Manifest, Saved, parse};
+use super::json::{Config, Descriptor, Index, Manifest, Saved, parse};
+use super::kinds::{artifact, is_image_config, is_index, is_name, layer_encoding, own_names};
 use super::paths::{Links, blob_path, clean, config_digest};
+use super::whole::{Beside, Nested};
 use super::{ArchiveError, Form, Skipped, layer};
-use crate::compress::Encoding;
+use crate::client::documents::{OCI_INDEX, OCI_MANIFEST};
 use crate::digest::Digest;
-use crate::image::{EntryPoint, Platform, StoredManifest};
+use crate::image::{EntryPoint, Platform, StoredIndex, StoredManifest};
 use crate::limits::{ArchiveLimits, Rules};
 use crate::tar::shown;
 
@@ -19,38 +22,18 @@ const MAX_DEPTH: usize = 4;
 /// Bounds of one image: its names, and the bytes of its entry point, environment, labels and annotations.
 const MAX_NAMES: usize = 64;
 const MAX_TEXT_BYTES: usize = 128 << 10;
-const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
-const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
-
-/// An image as its documents describe it.
-#[derive(Debug)]
-pub(super) struct Candidate {
-    pub config: Bytes,
-    pub config_digest: Digest,
-    pub config_media_type: Option<String>,
-    pub platform: Platform,
-    pub entry_point: EntryPoint,
-    pub diff_ids: Vec<Digest>,
-    pub layers: Vec<Listed>,
-    pub names: Vec<String>,
-    pub manifest: Option<StoredManifest>,
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// A layer as a manifest lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub path: String,
-    pub blob: Option<Digest>,
-    pub size: Option<u64>,
-    pub encoding: Option<Encoding>,
-}
 
 #[derive(Debug)]
 pub(super) struct Resolved {
     pub form: Form,
     pub candidates: Vec<Candidate>,
     pub skipped: Vec<Skipped>,
+    pub remarks: Vec<String>,
+    /// The index that is pushed as it is.
+    pub index: Option<StoredIndex>,
+    /// The indexes below `index.json`, and the manifests in all indexes that are no images.
+    pub nested: Vec<Nested>,
+    pub beside: Vec<Beside>,
 }
 
 pub(super) fn resolve(
@@ -59,20 +42,48 @@ pub(super) fn resolve(
     limits: &ArchiveLimits,
     rules: &Rules,
 ) -> Result<Resolved, ArchiveError> {
-    let mut resolver = Resolver { documents, links, limits, rules, found: Vec::new(), skipped: Vec::new(), read: 0 };
+    let mut resolver = Resolver::new(documents, links, limits, rules);
+    let is_saved = !matches!(resolver.documents.find("manifest.json")?, Found::Missing);
+    let mut remarks = Vec::new();
     let form = if !matches!(resolver.documents.find("index.json")?, Found::Missing) {
-        resolver.layout()?;
-        Form::OciLayout
-    } else if !matches!(resolver.documents.find("manifest.json")?, Found::Missing) {
+        match resolver.layout() {
+            Err(ArchiveError::Bad(why)) if is_saved && resolver.lacks => {
+                let Resolver { documents, .. } = resolver;
+                resolver = Resolver::new(documents, links, limits, rules);
+                resolver.saved()?;
+                let why = why.split(';').next().unwrap_or_default();
+                remarks.push(format!("manifest.json was taken instead of index.json: {why}"));
+                Form::DockerSave
+            }
+            read => read.map(|()| Form::OciLayout)?,
+        }
+    } else if is_saved {
         resolver.saved()?;
         Form::DockerSave
     } else {
-        return Err(ArchiveError::NotAnArchive {
-            looks: "is a tar archive with neither `manifest.json` nor `index.json` (what `docker export` writes is a \
-                    file system, not an image)",
-        });
+        return Err(nothing(resolver.documents)?);
     };
-    Ok(Resolved { form, candidates: resolver.found, skipped: resolver.skipped })
+    let Resolver { found: candidates, skipped, nested, beside, .. } = resolver;
+    Ok(Resolved { form, candidates, skipped, remarks, index: None, nested, beside })
+}
+
+/// The refusal of an archive without a main document.
+fn nothing(documents: &mut dyn Documents) -> Result<ArchiveError, ArchiveError> {
+    if let Some(path) = documents.misplaced() {
+        let path = shown(path.as_bytes());
+        return Ok(ArchiveError::Bad(format!(
+            "the archive has {path}, which has to be at its top; pack what is in that folder (tar -C FOLDER -c .), and send \
+             that"
+        )));
+    }
+    let looks = match documents.has("repositories")? {
+        true => "is what Docker before 1.10 wrote, and a current version writes it otherwise",
+        false => {
+            "is a tar archive with neither `manifest.json` nor `index.json` (what `docker export` writes is a file system, \
+             not an image)"
+        }
+    };
+    Ok(ArchiveError::NotAnArchive { looks })
 }
 
 struct Resolver<'a> {
@@ -82,11 +93,38 @@ struct Resolver<'a> {
     rules: &'a Rules,
     found: Vec<Candidate>,
     skipped: Vec<Skipped>,
+    nested: Vec<Nested>,
+    beside: Vec<Beside>,
     /// Manifests and indexes read so far.
     read: usize,
+    /// The layout lacks a document, or layers that its configuration has.
+    lacks: bool,
 }
 
-impl Resolver<'_> {
+/// A descriptor that was not looked at yet.
+struct Waiting {
+    descriptor: Descriptor,
+    names: Vec<String>,
+    depth: usize,
+    nested: Option<Digest>,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(documents: &'a mut dyn Documents, links: &'a Links, limits: &'a ArchiveLimits, rules: &'a Rules) -> Self {
+        Self {
+            documents,
+            links,
+            limits,
+            rules,
+            found: Vec::new(),
+            skipped: Vec::new(),
+            nested: Vec::new(),
+            beside: Vec::new(),
+            read: 0,
+            lacks: false,
+        }
+    }
+
     fn need(&mut self, what: &str, path: &str) -> Result<Bytes, ArchiveError> {
         let path = self.links.follow(path)?;
         need(self.documents, what, path)
@@ -129,6 +167,28 @@ impl Resolver<'_> {
         self.skipped.push(Skipped { what, why: why.to_owned() });
     }
 
+    /// A document that an index names, or `None` if the archive leaves it out: an index may list platforms that were not
+    /// saved. `missing` gets the error, in case that nothing else is there.
+    fn listed(
+        &mut self,
+        what: &str,
+        of: &Digest,
+        path: &str,
+        missing: &mut Result<(), ArchiveError>,
+    ) -> Result<Option<Bytes>, ArchiveError> {
+        match self.need(what, path) {
+            Err(error @ ArchiveError::Bad(_)) if matches!(self.documents.find(path)?, Found::Missing) => {
+                self.skip(of.to_string(), &format!("{} is not in the archive", what.replace("the ", "its ")));
+                self.lacks = true;
+                if missing.is_ok() {
+                    *missing = Err(error);
+                }
+                Ok(None)
+            }
+            bytes => bytes.map(Some),
+        }
+    }
+
     fn saved(&mut self) -> Result<(), ArchiveError> {
         let bytes = self.need("the manifest", "manifest.json")?;
         for saved in parse::<Vec<Saved>>("the manifest", "manifest.json", &bytes)? {
@@ -137,13 +197,11 @@ impl Resolver<'_> {
             let config = self.need("the configuration", &path)?;
             let digest = Digest::of(&config);
             layer::check(&path, config_digest(&path), digest)?;
-            let layers = saved.layers.unwrap_or_default();
-            self.few_layers(&path, layers.len())?;
+            self.few_layers(&path, saved.layers.len())?;
             let listed =
                 |name: &String| Ok(Listed { path: clean(name.as_bytes())?, blob: None, size: None, encoding: None });
-            let layers = layers.iter().map(listed).collect::<Result<_, ArchiveError>>()?;
-            let names = saved.repo_tags.unwrap_or_default();
-            self.candidate(&path, config, digest, layers, names)?;
+            let layers = saved.layers.iter().map(listed).collect::<Result<_, ArchiveError>>()?;
+            self.candidate(&path, config, digest, layers, saved.repo_tags)?;
         }
         Ok(())
     }
@@ -151,91 +209,92 @@ impl Resolver<'_> {
     fn layout(&mut self) -> Result<(), ArchiveError> {
         let bytes = self.need("the index", "index.json")?;
         let top: Index = parse("the index", "index.json", &bytes)?;
-        let mut first: Vec<(Descriptor, Vec<String>, usize)> = Vec::new();
+        let mut first: Vec<Waiting> = Vec::new();
         for descriptor in self.few(top)? {
             let names = own_names(&descriptor);
-            match first.iter_mut().find(|(same, ..)| same.digest == descriptor.digest) {
-                Some((_, known, _)) => known.extend(names),
-                None => first.push((descriptor, names, 0)),
+            match first.iter_mut().find(|same| same.descriptor.digest == descriptor.digest) {
+                Some(same) => same.names.extend(names),
+                None => first.push(Waiting { descriptor, names, depth: 0, nested: None }),
             }
         }
         // The stack is reversed so that images keep the order of the index.
         let mut waiting: Vec<_> = first.into_iter().rev().collect();
         let mut seen = HashSet::new();
         let mut missing = Ok(());
-        while let Some((descriptor, mut names, depth)) = waiting.pop() {
+        while let Some(next) = waiting.pop() {
+            let Waiting { descriptor, mut names, depth, nested } = next;
             if depth > 0 {
                 names.extend(own_names(&descriptor));
             }
-            let annotations = descriptor.annotations.as_ref();
-            let path = blob_path(&descriptor.digest);
-            let shown = descriptor.digest.to_string();
-            if annotations.is_some_and(|annotations| annotations.contains_key(REFERENCE_TYPE)) {
-                self.skip(shown, "it is an attestation");
+            if let Some(why) = artifact(&descriptor, &[]) {
+                self.beside.push(Beside { digest: descriptor.digest, media_type: descriptor.media_type, why, nested });
                 continue;
             }
-            if let Some(platform) = descriptor.platform.as_ref().filter(|platform| !self.is_wanted(platform)) {
-                let why = format!("it is for {}", claimed(platform));
-                self.skip(shown, &why);
+            let claimed = descriptor.platform.as_ref().filter(|claimed| !claimed.architecture.is_empty());
+            if let Some(platform) = claimed.map(|c| c.platform()).filter(|platform| !self.rules.wants(platform)) {
+                self.skip(descriptor.digest.to_string(), &format!("it is for {platform}"));
                 continue;
             }
             if !seen.insert(descriptor.digest) {
                 continue;
             }
             self.count()?;
-            // An index may list platforms that were not saved.
-            let bytes = match self.need("the manifest", &path) {
-                Err(error @ ArchiveError::Bad(_))
-                    if depth > 0 && matches!(self.documents.find(&path)?, Found::Missing) =>
-                {
-                    self.skip(shown, "it is not in the archive");
-                    missing = missing.and(Err(error));
-                    continue;
-                }
-                bytes => bytes?,
-            };
-            if is_index(&descriptor.media_type, &bytes) {
-                if depth >= MAX_DEPTH {
-                    return Err(ArchiveError::Bad(format!(
-                        "the indexes of the archive refer to each other more than {MAX_DEPTH} deep; save the image alone"
-                    )));
-                }
-                let index: Index = parse("the index", &path, &bytes)?;
-                let next = depth.saturating_add(1);
-                let inner = self.few(index)?;
-                waiting.extend(inner.into_iter().rev().map(|inner| (inner, names.clone(), next)));
-            } else {
-                self.manifest(&path, &descriptor, bytes, names)?;
+            let path = blob_path(&descriptor.digest);
+            let Some(bytes) = self.listed("the manifest", &descriptor.digest, &path, &mut missing)? else { continue };
+            if !is_index(&descriptor.media_type, &bytes) {
+                self.manifest(&path, descriptor, bytes, names, nested, &mut missing)?;
+                continue;
             }
+            if depth >= MAX_DEPTH {
+                return Err(ArchiveError::Bad(format!(
+                    "the indexes of the archive refer to each other more than {MAX_DEPTH} deep; save the image alone"
+                )));
+            }
+            let index: Index = parse("the index", &path, &bytes)?;
+            let media_type = [&index.media_type, &descriptor.media_type].into_iter().find(|text| !text.is_empty());
+            let media_type = media_type.map_or(OCI_INDEX, String::as_str).to_owned();
+            let inner = self.few(index)?;
+            let own = (depth == 0).then_some(descriptor.digest);
+            if depth == 0 {
+                let index = StoredManifest { bytes, digest: descriptor.digest, media_type };
+                self.nested.push(Nested { index, entries: inner.iter().map(|inner| inner.digest).collect() });
+            }
+            waiting.extend(inner.into_iter().rev().map(|descriptor| Waiting {
+                descriptor,
+                names: names.clone(),
+                depth: depth.saturating_add(1),
+                nested: own,
+            }));
         }
         // A missing one is ignored only if there are others.
         if self.found.is_empty() { missing } else { Ok(()) }
     }
 
-    fn is_wanted(&self, platform: &ClaimedPlatform) -> bool {
-        let platform = claimed(platform);
-        match &self.rules.platform {
-            Some(wanted) => wanted.takes(&platform),
-            None => self.rules.accepted.is_empty() || self.rules.accepted.iter().any(|one| one.takes(&platform)),
-        }
-    }
-
     fn manifest(
         &mut self,
         path: &str,
-        descriptor: &Descriptor,
+        descriptor: Descriptor,
         bytes: Bytes,
         names: Vec<String>,
+        nested: Option<Digest>,
+        missing: &mut Result<(), ArchiveError>,
     ) -> Result<(), ArchiveError> {
         let manifest: Manifest = parse("the manifest", path, &bytes)?;
         let config_type = manifest.config.media_type;
-        if !is_image_config(&config_type) {
-            self.skip(descriptor.digest.to_string(), "it is no container image");
+        let media_type = [manifest.media_type, descriptor.media_type.clone(), OCI_MANIFEST.to_owned()];
+        let media_type = media_type.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+        let why = match artifact(&descriptor, &manifest.layers) {
+            None if !is_image_config(&config_type) => Some("it is no container image".to_owned()),
+            why => why,
+        };
+        if let Some(why) = why {
+            self.beside.push(Beside { digest: descriptor.digest, media_type, why, nested });
             return Ok(());
         }
         self.few_layers(path, manifest.layers.len())?;
         let config_path = blob_path(&manifest.config.digest);
-        let config = self.need("the configuration", &config_path)?;
+        let config = self.listed("the configuration", &descriptor.digest, &config_path, missing)?;
+        let Some(config) = config else { return Ok(()) };
         let listed = |layer: &Descriptor| {
             let encoding = layer_encoding(&layer.media_type).ok_or_else(|| {
                 let kind = shown(layer.media_type.as_bytes());
@@ -248,9 +307,9 @@ impl Resolver<'_> {
             Ok(Listed { path, blob: Some(layer.digest), size: Some(layer.size), encoding: Some(encoding) })
         };
         let layers = manifest.layers.iter().map(listed).collect::<Result<_, ArchiveError>>()?;
-        let media_type = manifest.media_type.unwrap_or_else(|| descriptor.media_type.clone());
         let candidate = self.candidate(&config_path, config, manifest.config.digest, layers, names)?;
-        if let Some(platform) = descriptor.platform.as_ref().map(claimed).filter(|p| !p.takes(&candidate.platform)) {
+        let claimed = descriptor.platform.as_ref().filter(|claimed| !claimed.architecture.is_empty());
+        if let Some(platform) = claimed.map(|c| c.platform()).filter(|platform| !platform.takes(&candidate.platform)) {
             return Err(ArchiveError::Bad(format!(
                 "the index says that {} is for {platform}, its configuration says {}; build the image again with the \
                  platform it is for",
@@ -259,11 +318,12 @@ impl Resolver<'_> {
         }
         candidate.config_media_type = Some(config_type);
         // Longer annotations stay in the manifest only.
-        let length = |all: &BTreeMap<String, String>| -> usize {
-            all.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum()
-        };
-        candidate.annotations = manifest.annotations.filter(|all| length(all) <= MAX_TEXT_BYTES).unwrap_or_default();
+        let length = |(key, value): (&String, &String)| key.len().saturating_add(value.len());
+        if manifest.annotations.iter().map(length).sum::<usize>() <= MAX_TEXT_BYTES {
+            candidate.annotations = manifest.annotations;
+        }
         candidate.manifest = Some(StoredManifest { bytes, digest: descriptor.digest, media_type });
+        candidate.nested = nested;
         Ok(())
     }
 
@@ -276,22 +336,23 @@ impl Resolver<'_> {
         names: Vec<String>,
     ) -> Result<&mut Candidate, ArchiveError> {
         let config: Config = parse("the configuration", path, &bytes)?;
-        let diff_ids = config.rootfs.diff_ids.unwrap_or_default();
+        let diff_ids = config.rootfs.diff_ids;
         self.few_layers(path, layers.len())?;
         let path = shown(path.as_bytes());
         if diff_ids.len() != layers.len() {
+            self.lacks |= layers.len() < diff_ids.len();
             return Err(ArchiveError::Bad(format!(
                 "the manifest lists {} layers, the configuration {path} {}; save the image again",
                 layers.len(),
                 diff_ids.len()
             )));
         }
-        let run = config.config.unwrap_or_default();
+        let run = config.config;
         let entry_point = EntryPoint {
-            entrypoint: run.entrypoint.unwrap_or_default(),
-            cmd: run.cmd.unwrap_or_default(),
-            user: run.user.unwrap_or_default(),
-            working_dir: run.working_dir.unwrap_or_default(),
+            entrypoint: run.entrypoint.list,
+            cmd: run.cmd.list,
+            user: run.user,
+            working_dir: run.working_dir,
         };
         let words = entry_point.entrypoint.iter().chain(&entry_point.cmd).map(String::len).sum::<usize>();
         if words > MAX_TEXT_BYTES || entry_point.user.len().max(entry_point.working_dir.len()) > self.limits.path_bytes
@@ -301,8 +362,9 @@ impl Resolver<'_> {
                  again with shorter ones"
             )));
         }
-        let platform =
-            claimed(&ClaimedPlatform { os: config.os, architecture: config.architecture, variant: config.variant });
+        let mut known = HashSet::new();
+        let names = names.into_iter().filter(|name| is_name(name) && known.insert(name.clone()));
+        let platform = Platform::claimed(&config.os, &config.architecture, config.variant.as_deref());
         let candidate = Candidate {
             config: bytes,
             config_digest,
@@ -311,65 +373,12 @@ impl Resolver<'_> {
             entry_point,
             diff_ids,
             layers,
-            names: names.into_iter().filter(|name| is_name(name)).take(MAX_NAMES).collect(),
+            names: names.take(MAX_NAMES).collect(),
             manifest: None,
             annotations: BTreeMap::new(),
+            nested: None,
+            text_command: run.entrypoint.text || run.cmd.text,
         };
         Ok(self.found.push_mut(candidate))
-    }
-}
-
-/// The names in a descriptor.
-fn own_names(descriptor: &Descriptor) -> Vec<String> {
-    let annotations = descriptor.annotations.as_ref();
-    let named = |key: &&str| annotations.and_then(|annotations| annotations.get(*key));
-    let mut names: Vec<String> = NAMES.iter().filter_map(named).filter(|name| is_name(name)).cloned().collect();
-    names.dedup();
-    names
-}
-
-/// Names are displayed and compared, so invalid ones are dropped.
-fn is_name(name: &str) -> bool {
-    (1..=300).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn claimed(platform: &ClaimedPlatform) -> Platform {
-    let word = |text: &str| {
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        let good = (1..=32).contains(&text.len()) && text.bytes().all(good);
-        if good { text.to_owned() } else { "unknown".to_owned() }
-    };
-    let variant = platform.variant.as_deref().filter(|variant| !variant.is_empty()).map(word);
-    Platform::new(&word(&platform.os), &word(&platform.architecture), variant.as_deref())
-}
-
-fn is_index(media_type: &str, bytes: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Look {
-        manifests: Option<serde::de::IgnoredAny>,
-    }
-    match media_type {
-        "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json" => true,
-        "" => serde_json::from_slice::<Look>(bytes).is_ok_and(|look| look.manifests.is_some()),
-        _ => false,
-    }
-}
-
-fn is_image_config(media_type: &str) -> bool {
-    matches!(media_type, "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json")
-}
-
-/// The encoding for a layer's media type; `None` for any other media type.
-fn layer_encoding(media_type: &str) -> Option<Encoding> {
-    let kind = media_type
-        .strip_prefix("application/vnd.oci.image.layer.v1.")
-        .or_else(|| media_type.strip_prefix("application/vnd.oci.image.layer.nondistributable.v1."))
-        .or_else(|| media_type.strip_prefix("application/vnd.docker.image.rootfs.diff."))
-        .or_else(|| media_type.strip_prefix("application/vnd.docker.image.rootfs.foreign.diff."))?;
-    match kind {
-        "tar" => Some(Encoding::Plain),
-        "tar+gzip" | "tar.gzip" => Some(Encoding::Gzip),
-        "tar+zstd" | "tar.zstd" => Some(Encoding::Zstd),
-        _ => None,
     }
 }

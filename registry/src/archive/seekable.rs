@@ -6,32 +6,43 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::buffers::{Buffers, PIECE};
-use super::documents::{Documents, Found, Kept, looks_like_json};
+use super::documents::{Documents, Found, Kept, in_a_folder, looks_like_json};
+use super::holes::{Holes, zeros};
 use super::intake::{Intake, Pieces};
-use super::stream::{Paths, damaged, tar_limits};
+use super::looks::looks;
+use super::stream::{Named, Paths, damaged, tar_limits, two_entries};
 use super::{Archive, ArchiveError, LayerStart};
 use crate::compress::{Encoding, sniff};
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::limits::ArchiveLimits;
-use crate::tar::{Step, Tar, looks_like_tar, shown};
+use crate::tar::{Entry, Run, Runs, Sparse, Step, Tar, looks_like_tar, shown};
 
 const BLOCK: usize = 512;
 
 pub(super) fn read_tar(file: File, mut intake: Intake<'_>) -> Result<Archive, ArchiveError> {
+    let file = Arc::new(file);
     let places = index(&file, &mut intake)?;
     let limits = *intake.limits;
-    read(Seekable::new(Place::Tar { file, places }, limits), intake)
+    read(Seekable::new(Place::Tar(places), limits), intake)
 }
 
 pub(super) fn read_directory(path: PathBuf, intake: Intake<'_>) -> Result<Archive, ArchiveError> {
     let limits = *intake.limits;
     let mut seekable = Seekable::new(Place::Directory(path), limits);
     if matches!(seekable.find("index.json")?, Found::Missing) {
-        return Err(ArchiveError::NotAnArchive { looks: "is a folder without `index.json`, so not an OCI layout" });
+        let looks = match seekable.find("manifest.json")? {
+            Found::Missing => "is a folder without `index.json`, so not an OCI layout",
+            _ => {
+                "is a folder that `dir:` of skopeo and podman writes, or an unpacked archive: write an OCI layout (`oci:`) \
+                 or pack it again"
+            }
+        };
+        return Err(ArchiveError::NotAnArchive { looks });
     }
     read(seekable, intake)
 }
@@ -64,14 +75,12 @@ fn layer(
     seekable: &mut Seekable,
     intake: &mut Intake<'_>,
 ) -> Result<(), ArchiveError> {
-    let mut head = vec![0; BLOCK.min(usize::try_from(range.left).unwrap_or(BLOCK))];
-    read_at(&range.file, &mut head, range.at, &path)?;
+    let head = range.head(BLOCK, &path, buffers)?;
     let encoding = sniff(&head);
     if encoding == Encoding::Plain && range.left > 0 && !looks_like_tar(&head) {
-        return Err(ArchiveError::Bad(format!(
-            "the layer {} is neither a tar archive nor compressed by gzip or zstd; save the image again",
-            shown(path.as_bytes())
-        )));
+        // Reported when the image is assembled, with the layer's number.
+        intake.strange(&path, looks(&head));
+        return Ok(());
     }
     let blob = blob.or(Some(diff_id).filter(|_| encoding == Encoding::Plain));
     let start = LayerStart {
@@ -80,18 +89,90 @@ fn layer(
         encoding,
         diff_id: Some(diff_id),
         blob,
-        head: head.into(),
+        head,
         seekable: true,
     };
     let mut pieces = RangePieces { range, path, buffers, read: &mut seekable.read };
-    intake.layer(start, &mut pieces)
+    intake.layer(start, &mut pieces).map(drop)
 }
 
-/// A section of a file.
+/// A section of a file, which may stand for a larger one.
+#[derive(Clone)]
 struct Range {
-    file: File,
+    file: Arc<File>,
     at: u64,
+    /// Bytes that are left, zeros of a sparse file included.
     left: u64,
+    runs: Option<Runs>,
+    /// The rest of the current stretch of a sparse file.
+    run: Option<Run>,
+}
+
+impl Range {
+    fn new(file: Arc<File>, at: u64, left: u64, sparse: Option<Sparse>) -> Self {
+        Self { file, at, left, runs: sparse.map(Sparse::into_runs), run: None }
+    }
+
+    /// The next piece, at most `PIECE` bytes.
+    fn piece(&mut self, path: &str, buffers: &Buffers) -> Result<Option<Bytes>, ArchiveError> {
+        let stored = match &mut self.runs {
+            None => self.left,
+            Some(runs) => {
+                let run = match self.run.take() {
+                    Some(Run::Zeros(left) | Run::Stored(left)) if left == 0 => runs.next(),
+                    Some(run) => Some(run),
+                    None => runs.next(),
+                };
+                match run {
+                    Some(Run::Zeros(left)) => {
+                        let (piece, count) = zeros(left);
+                        self.run = Some(Run::Zeros(left.saturating_sub(count)));
+                        self.left = self.left.saturating_sub(count);
+                        return Ok(Some(piece));
+                    }
+                    Some(Run::Stored(left)) => left,
+                    None => 0,
+                }
+            }
+        };
+        let length = PIECE.min(usize::try_from(stored).unwrap_or(PIECE));
+        if length == 0 {
+            return Ok(None);
+        }
+        let mut buffer = buffers.take();
+        read_at(&self.file, buffer.get_mut(..length).unwrap_or_default(), self.at, path)?;
+        let count = length as u64;
+        self.at = self.at.saturating_add(count);
+        self.left = self.left.saturating_sub(count);
+        if self.runs.is_some() {
+            self.run = Some(Run::Stored(stored.saturating_sub(count)));
+        }
+        Ok(Some(buffers.share(buffer, length)))
+    }
+
+    /// The first bytes, which stay.
+    fn head(&self, most: usize, path: &str, buffers: &Buffers) -> Result<Bytes, ArchiveError> {
+        if self.runs.is_none() {
+            let mut head = vec![0; most.min(usize::try_from(self.left).unwrap_or(most))];
+            read_at(&self.file, &mut head, self.at, path)?;
+            return Ok(head.into());
+        }
+        let (mut range, mut head) = (self.clone(), BytesMut::new());
+        while head.len() < most {
+            let Some(piece) = range.piece(path, buffers)? else { break };
+            head.extend_from_slice(piece.get(..most).unwrap_or(&piece));
+        }
+        head.truncate(most);
+        Ok(head.freeze())
+    }
+
+    fn digest(mut self, path: &str) -> Result<Digest, ArchiveError> {
+        let (mut hasher, buffers) = (Hasher::new(), Buffers::default());
+        while let Some(piece) = self.piece(path, &buffers)? {
+            hasher.update(&piece);
+        }
+        Ok(hasher.finish())
+    }
 }
 
 struct RangePieces<'a> {
@@ -103,21 +184,14 @@ struct RangePieces<'a> {
 
 impl Pieces for RangePieces<'_> {
     fn piece(&mut self) -> Result<Option<Bytes>, ArchiveError> {
-        let length = PIECE.min(usize::try_from(self.range.left).unwrap_or(PIECE));
-        if length == 0 {
-            return Ok(None);
-        }
-        let mut buffer = self.buffers.take();
-        let part = buffer.get_mut(..length).unwrap_or_default();
-        read_at(&self.range.file, part, self.range.at, &self.path)?;
-        self.range.at = self.range.at.saturating_add(length as u64);
-        self.range.left = self.range.left.saturating_sub(length as u64);
-        *self.read = self.read.saturating_add(length as u64);
-        Ok(Some(self.buffers.share(buffer, length)))
+        let piece = self.range.piece(&self.path, self.buffers)?;
+        *self.read = self.read.saturating_add(piece.as_ref().map_or(0, |piece| piece.len() as u64));
+        Ok(piece)
     }
 
     fn skip(&mut self) -> Result<(), ArchiveError> {
         self.range.left = 0;
+        self.range.runs = None;
         Ok(())
     }
 }
@@ -139,11 +213,8 @@ struct Seekable {
 }
 
 enum Place {
-    /// The offset and length of each file in the archive.
-    Tar {
-        file: File,
-        places: HashMap<String, (u64, u64)>,
-    },
+    /// The files of the archive by their paths.
+    Tar(HashMap<String, Range>),
     Directory(PathBuf),
 }
 
@@ -154,10 +225,7 @@ impl Seekable {
 
     fn open(&self, path: &str) -> Result<Option<Range>, ArchiveError> {
         match &self.place {
-            Place::Tar { file, places } => {
-                let Some(&(at, left)) = places.get(path) else { return Ok(None) };
-                Ok(Some(Range { file: file.try_clone().map_err(ArchiveError::Read)?, at, left }))
-            }
+            Place::Tar(places) => Ok(places.get(path).cloned()),
             Place::Directory(folder) => {
                 let path = folder.join(path);
                 // Checked before opening, because opening a named pipe would block.
@@ -169,13 +237,24 @@ impl Seekable {
                 }
                 let file = File::open(path).map_err(ArchiveError::Read)?;
                 let left = file.metadata().map_err(ArchiveError::Read)?.len();
-                Ok(Some(Range { file, at: 0, left }))
+                Ok(Some(Range::new(Arc::new(file), 0, left, None)))
             }
         }
     }
 }
 
 impl Documents for Seekable {
+    fn has(&mut self, path: &str) -> Result<bool, ArchiveError> {
+        Ok(self.open(path)?.is_some())
+    }
+
+    fn misplaced(&self) -> Option<&str> {
+        match &self.place {
+            Place::Tar(places) => in_a_folder(places.keys()),
+            Place::Directory(_) => None,
+        }
+    }
+
     fn find(&mut self, path: &str) -> Result<Found, ArchiveError> {
         match self.kept.find(path)? {
             Found::Missing => {}
@@ -185,23 +264,27 @@ impl Documents for Seekable {
         if let Some(limit) = self.kept.over(range.left, &self.limits) {
             return Ok(Found::TooLarge { limit });
         }
-        let mut bytes = vec![0; usize::try_from(range.left).unwrap_or_default()];
-        read_at(&range.file, &mut bytes, range.at, path)?;
         self.read = self.read.saturating_add(range.left);
+        let most = usize::try_from(range.left).unwrap_or_default();
+        let bytes = range.head(most, path, &Buffers::default())?;
         if !looks_like_json(&bytes) {
             return Ok(Found::Other);
         }
-        self.kept.keep(path.to_owned(), bytes.into())?;
+        self.kept.keep(path.to_owned(), bytes)?;
         self.kept.find(path)
     }
 }
 
 /// Indexes the files of a tar archive by reading only its headers.
-fn index(file: &File, intake: &mut Intake<'_>) -> Result<HashMap<String, (u64, u64)>, ArchiveError> {
+fn index(file: &Arc<File>, intake: &mut Intake<'_>) -> Result<HashMap<String, Range>, ArchiveError> {
     let length = file.metadata().map_err(ArchiveError::Read)?.len();
     let mut tar = Tar::new(tar_limits(intake.limits));
-    let mut paths = Paths::default();
-    let mut places = HashMap::new();
+    let mut places = Places {
+        paths: Paths::default(),
+        found: HashMap::new(),
+        digests: HashMap::new(),
+        holes: Holes::new(intake.limits),
+    };
     let mut block = [0; BLOCK];
     while tar.at() < length {
         let at = tar.at();
@@ -215,24 +298,62 @@ fn index(file: &File, intake: &mut Intake<'_>) -> Result<HashMap<String, (u64, u
             match step {
                 Step::Entry(entry) => {
                     let begin = tar.at();
-                    if let Some(path) = paths.file(&entry, intake)? {
-                        places.insert(path, (begin, entry.size));
-                    }
                     let end = begin.saturating_add(entry.size);
                     if end > length {
                         return Err(ArchiveError::Truncated { within: shown(&entry.name), at: length });
                     }
+                    places.add(entry, file, begin, length, intake)?;
                     tar.skip();
                     // A header fills its block, so nothing is left.
                     break;
                 }
-                Step::After => return Ok(places),
+                Step::After => return Ok(places.found),
                 Step::More | Step::Data | Step::EndOfEntry => {}
             }
         }
     }
     if tar.may_end(false) {
-        return Ok(places);
+        return Ok(places.found);
     }
     Err(ArchiveError::Truncated { within: "its table".to_owned(), at: length })
+}
+
+struct Places {
+    paths: Paths,
+    found: HashMap<String, Range>,
+    /// Of files whose name came a second time.
+    digests: HashMap<String, Digest>,
+    holes: Holes,
+}
+
+impl Places {
+    fn add(
+        &mut self,
+        entry: Entry,
+        file: &Arc<File>,
+        begin: u64,
+        length: u64,
+        intake: &mut Intake<'_>,
+    ) -> Result<(), ArchiveError> {
+        let named = self.paths.file(&entry, intake)?;
+        let whole = entry.whole();
+        self.holes.count(whole.saturating_sub(entry.size), length, length)?;
+        let range = Range::new(Arc::clone(file), begin, whole, entry.sparse);
+        match named {
+            Named::New(path) => drop(self.found.insert(path, range)),
+            Named::Again(path) => {
+                let first = match (self.digests.get(&path), self.found.get(&path)) {
+                    (Some(&first), _) => first,
+                    (None, Some(first)) if first.left == range.left => first.clone().digest(&path)?,
+                    _ => return Err(two_entries(&path)),
+                };
+                if range.digest(&path)? != first {
+                    return Err(two_entries(&path));
+                }
+                self.digests.insert(path, first);
+            }
+            Named::Nothing => {}
+        }
+        Ok(())
+    }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::candidate::{Candidate, Listed};
+use super::documents::Documents;
 use super::layer::check;
 use super::paths::Links;
-use super::resolve::{Candidate, Listed};
 use super::{ArchiveError, LayerEnd, Skipped};
 use crate::compress::Encoding;
 use crate::digest::Digest;
 use crate::image::{Image, LayerRef, Platform};
 use crate::limits::Rules;
+use crate::reference::Reference;
 use crate::tar::shown;
 
 /// A layer that arrived, or that the sink vouches for.
@@ -23,36 +25,18 @@ pub(super) struct Came {
     pub end: Option<LayerEnd>,
 }
 
-/// The wanted images, each for a different platform.
+/// The wanted images, each for a different platform, or all if the rules say so.
 pub(super) fn select(
     mut candidates: Vec<Candidate>,
     rules: &Rules,
     skipped: &mut Vec<Skipped>,
 ) -> Result<Vec<Candidate>, ArchiveError> {
-    if candidates.is_empty() {
-        let others = list(skipped.iter().map(|one| format!("{} ({})", one.what, one.why)));
-        let wanted = rules.platform.as_ref().map(|wanted| format!(" for {wanted}")).unwrap_or_default();
-        return Err(ArchiveError::Bad(match others.as_str() {
-            "" => "the archive has no image; save one into it".to_owned(),
-            others => format!("the archive has no image{wanted} that can be used, only {others}"),
-        }));
-    }
     if let Some(name) = &rules.name {
-        let names = list(candidates.iter().flat_map(|candidate| candidate.names.clone()));
-        candidates.retain(|candidate| candidate.names.iter().any(|has| is_called(has, name)));
-        if candidates.is_empty() {
-            let name = shown(name.as_bytes());
-            return Err(ArchiveError::Bad(format!(
-                "the archive has no image {name}, only: {names}; request one of those, or save the image that you want"
-            )));
-        }
+        candidates = called(candidates, name)?;
     }
     let there = list(candidates.iter().map(|candidate| candidate.platform.to_string()));
     candidates.retain(|candidate| {
-        let wanted = match &rules.platform {
-            Some(wanted) => wanted.takes(&candidate.platform),
-            None => rules.accepted.is_empty() || rules.accepted.iter().any(|one| one.takes(&candidate.platform)),
-        };
+        let wanted = rules.wants(&candidate.platform);
         if !wanted {
             let why = format!("it is for {}", candidate.platform);
             skipped.push(Skipped { what: candidate.config_digest.to_string(), why });
@@ -68,21 +52,97 @@ pub(super) fn select(
             "the image is for {there}, but {wanted} is required; build it with --platform for that"
         )));
     }
-    let chosen = merge(candidates)?;
-    for candidate in chosen.iter().filter(|_| rules.entry_point) {
-        let run = &candidate.entry_point;
-        if run.entrypoint.iter().chain(&run.cmd).all(String::is_empty) {
-            return Err(ArchiveError::Bad(format!(
-                "the image for {} has neither ENTRYPOINT nor CMD, so nothing would run; add one to its Dockerfile",
-                candidate.platform
-            )));
-        }
+    let chosen = merge(candidates);
+    if !rules.every {
+        one_image(&chosen)?;
     }
-    Ok(chosen)
+    match chosen.iter().find(|candidate| rules.entry_point && candidate.is_idle()) {
+        Some(idle) => Err(ArchiveError::Bad(format!(
+            "the image for {} has neither ENTRYPOINT nor CMD, so nothing would run; add one to its Dockerfile",
+            idle.platform
+        ))),
+        None => Ok(chosen),
+    }
 }
 
-/// Merges an image that has several names. Different images must be one image for several platforms.
-fn merge(candidates: Vec<Candidate>) -> Result<Vec<Candidate>, ArchiveError> {
+/// The refusal of an archive without any image. `skipped` says what is there instead.
+pub(super) fn no_image(rules: &Rules, skipped: &[Skipped]) -> ArchiveError {
+    let others = list(skipped.iter().map(|one| format!("{} ({})", one.what, one.why)));
+    let wanted = rules.platform.as_ref().map(|wanted| format!(" for {wanted}")).unwrap_or_default();
+    ArchiveError::Bad(match others.as_str() {
+        "" => "the archive has no image; save one into it".to_owned(),
+        others => format!("the archive has no image{wanted} that can be used, only {others}"),
+    })
+}
+
+/// The images of that name: exactly that one, or the same for Docker, or one that ends so. The first rule that finds any
+/// decides.
+fn called(candidates: Vec<Candidate>, wanted: &str) -> Result<Vec<Candidate>, ArchiveError> {
+    let reference = Reference::parse_familiar(wanted).ok();
+    let digest = wanted.parse::<Digest>().ok().or(reference.as_ref().and_then(|one| one.digest().copied()));
+    let by_name = digest.is_none();
+    let full = reference.as_ref().map(full_name);
+    let same = |name: &str| {
+        let name = Reference::parse_familiar(name).ok().as_ref().map(full_name);
+        name.is_some() && name == full
+    };
+    let rules: [&dyn Fn(&Candidate) -> bool; 4] = [
+        &|candidate| digest.is_some_and(|digest| candidate.has_digest(&digest)),
+        &|candidate| by_name && candidate.names.iter().any(|name| name == wanted),
+        &|candidate| by_name && candidate.names.iter().any(|name| same(name)),
+        &|candidate| by_name && candidate.names.iter().any(|name| is_called(name, wanted)),
+    ];
+    let Some(rule) = rules.iter().find(|rule| candidates.iter().any(|candidate| rule(candidate))) else {
+        let each = |one: &Candidate| match one.names.as_slice() {
+            [] => vec![one.config_digest.to_string()],
+            names => names.to_vec(),
+        };
+        return Err(ArchiveError::Bad(format!(
+            "the archive has no image {}, only: {}; request one of those, or save the image that you want",
+            shown(wanted.as_bytes()),
+            list(candidates.iter().flat_map(each))
+        )));
+    };
+    Ok(candidates.into_iter().filter(|candidate| rule(candidate)).collect())
+}
+
+/// The name with registry and tag, as Docker completes it.
+fn full_name(reference: &Reference) -> String {
+    let which = reference.tag().unwrap_or("latest");
+    format!("{}/{}:{which}", reference.registry(), reference.repository())
+}
+
+/// Drops platforms whose layers the archive does not have, if the same image is complete for another one.
+pub(super) fn only_complete(
+    chosen: Vec<Candidate>,
+    documents: &mut dyn Documents,
+    links: &Links,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Vec<Candidate>, ArchiveError> {
+    let mut complete = Vec::with_capacity(chosen.len());
+    for candidate in &chosen {
+        let mut all = true;
+        for listed in &candidate.layers {
+            all = all && documents.has(links.follow(&listed.path)?)?;
+        }
+        complete.push(all);
+    }
+    let names: Vec<Vec<String>> =
+        chosen.iter().zip(&complete).filter(|(_, all)| **all).map(|(one, _)| one.names.clone()).collect();
+    let mut left = Vec::with_capacity(chosen.len());
+    for (candidate, all) in chosen.into_iter().zip(complete) {
+        if all || !names.contains(&candidate.names) {
+            left.push(candidate);
+        } else {
+            let why = format!("its layers for {} are not in the archive", candidate.platform);
+            skipped.push(Skipped { what: candidate.config_digest.to_string(), why });
+        }
+    }
+    Ok(left)
+}
+
+/// Merges an image that has several names.
+fn merge(candidates: Vec<Candidate>) -> Vec<Candidate> {
     let mut chosen: Vec<Candidate> = Vec::new();
     for candidate in candidates {
         let digest = |one: &Candidate| one.manifest.as_ref().map_or(one.config_digest, |manifest| manifest.digest);
@@ -94,23 +154,28 @@ fn merge(candidates: Vec<Candidate>) -> Result<Vec<Candidate>, ArchiveError> {
             None => chosen.push(candidate),
         }
     }
+    chosen
+}
+
+/// Different images must be one image for several platforms.
+fn one_image(chosen: &[Candidate]) -> Result<(), ArchiveError> {
     let platforms: BTreeSet<_> = chosen.iter().map(|one| &one.platform).collect();
     let shared = chosen.iter().all(|one| {
         let first = chosen.first().map(|first| first.names.as_slice()).unwrap_or_default();
         one.names.is_empty() && first.is_empty() || one.names.iter().any(|name| first.contains(name))
     });
-    if platforms.len() < chosen.len() || !shared {
-        let each = |one: &Candidate| match one.names.first() {
-            Some(name) => format!("{} ({})", shown(name.as_bytes()), one.platform),
-            None => format!("{} ({})", one.config_digest, one.platform),
-        };
-        return Err(ArchiveError::Bad(format!(
-            "the archive has {} different images: {}; name the one that you want, or save it alone",
-            chosen.len(),
-            list(chosen.iter().map(each))
-        )));
+    if platforms.len() == chosen.len() && shared {
+        return Ok(());
     }
-    Ok(chosen)
+    let each = |one: &Candidate| match one.names.first() {
+        Some(name) => format!("{} ({})", shown(name.as_bytes()), one.platform),
+        None => format!("{} ({})", one.config_digest, one.platform),
+    };
+    Err(ArchiveError::Bad(format!(
+        "the archive has {} different images: {}; name the one that you want (--image), or save it alone",
+        chosen.len(),
+        list(chosen.iter().map(each))
+    )))
 }
 
 /// `a/b:1` answers to `a/b:1`, `b:1` and `1`.
@@ -134,13 +199,18 @@ pub(super) fn assemble(
     candidate: Candidate,
     links: &Links,
     came: &HashMap<String, Came>,
+    strange: &HashMap<String, &'static str>,
 ) -> Result<Image, ArchiveError> {
     let mut layers = Vec::with_capacity(candidate.layers.len());
     for (number, (listed, &diff_id)) in candidate.layers.iter().zip(&candidate.diff_ids).enumerate() {
         let path = links.follow(&listed.path)?;
         let Some(layer) = came.get(path) else {
+            let what = match strange.get(path) {
+                Some(looks) => format!("{looks}, and has to be a tar archive, plain or compressed by gzip or zstd;"),
+                None => "is missing from the archive;".to_owned(),
+            };
             return Err(ArchiveError::Bad(format!(
-                "layer {} ({}) is missing from the archive, or is no tar archive; save the whole image again",
+                "layer {} ({}) {what} save the whole image again",
                 number.saturating_add(1),
                 shown(path.as_bytes())
             )));

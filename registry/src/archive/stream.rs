@@ -1,19 +1,22 @@
 //! An archive that can be read only once: takes in layers as they arrive, keeps documents, and decides at the end what
 //! the archive was. Never seeks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::{Bytes, BytesMut};
 
 use super::documents::{Found, Kept, looks_like_json, need};
 use super::feed::ReadAhead;
+use super::holes::{Holes, zeros};
 use super::intake::{Intake, Pieces};
 use super::layer::size;
+use super::looks::looks;
 use super::paths::{blob_digest, clean, hints};
 use super::{Archive, ArchiveError, LayerStart};
 use crate::compress::{Encoding, sniff};
+use crate::digest::{Digest, Hasher};
 use crate::limits::ArchiveLimits;
-use crate::tar::{Entry, Kind, Step, Tar, TarError, TarLimits, looks_like_tar, shown};
+use crate::tar::{Entry, Kind, Run, Runs, Sparse, Step, Tar, TarError, TarLimits, looks_like_tar, shown};
 
 /// The bytes by which a cache can recognize a layer.
 const HEAD_BYTES: usize = 64 << 10;
@@ -24,23 +27,37 @@ pub(super) fn read(feed: ReadAhead, mut intake: Intake<'_>) -> Result<Archive, A
     let mut entries = Entries::new(feed, intake.limits);
     let mut kept = Kept::default();
     let mut paths = Paths::default();
+    // Of every file, to compare a second one of the same name.
+    let mut first: HashMap<String, Option<Digest>> = HashMap::new();
     while let Some(entry) = entries.next()? {
-        let Some(path) = paths.file(&entry, &mut intake)? else { continue };
-        file(path, entry.size, &mut entries, &mut kept, &mut intake)?;
+        match paths.file(&entry, &mut intake)? {
+            Named::New(path) => {
+                let digest = file(path.clone(), entry.whole(), &mut entries, &mut kept, &mut intake)?;
+                first.insert(path, digest);
+            }
+            Named::Again(path) => {
+                let again = entries.digest()?;
+                if first.get(&path).copied().flatten() != Some(again) {
+                    return Err(two_entries(&path));
+                }
+            }
+            Named::Nothing => {}
+        }
     }
     let resolved = intake.resolve(&mut kept)?;
     let bytes_read = entries.feed.bytes_read();
     intake.finish(resolved, bytes_read)
 }
 
-/// Handles one regular file: a layer, a document, or something irrelevant.
+/// Handles one regular file: a layer, a document, or something irrelevant. Returns the digest of its bytes, if it was
+/// read.
 fn file(
     path: String,
     bytes: u64,
     entries: &mut Entries,
     kept: &mut Kept,
     intake: &mut Intake<'_>,
-) -> Result<(), ArchiveError> {
+) -> Result<Option<Digest>, ArchiveError> {
     let head = entries.head(HEAD_BYTES)?;
     let encoding = sniff(&head);
     let is_blob = blob_digest(&path).is_some();
@@ -54,14 +71,18 @@ fn file(
             diff_id = diff_id.or(blob);
         }
         let blob = blob.or(diff_id.filter(|_| encoding == Encoding::Plain));
+        kept.note(path.clone(), Found::Other);
         let start = LayerStart { name: path, size: bytes, encoding, diff_id, blob, head, seekable: false };
         return intake.layer(start, entries);
     }
+    intake.strange(&path, looks(&head));
     let is_main = matches!(path.as_str(), "manifest.json" | "index.json");
     if is_main || looks_like_json(&head) && !is_legacy(&path) {
         let Some(limit) = kept.over(bytes, intake.limits) else {
-            let document = entries.whole(bytes)?;
-            return kept.keep(path, document);
+            let document = entries.all(bytes)?;
+            let digest = Digest::of(&document);
+            kept.keep(path, document)?;
+            return Ok(Some(digest));
         };
         kept.note(path.clone(), Found::TooLarge { limit });
         if is_main {
@@ -70,7 +91,7 @@ fn file(
     } else {
         kept.note(path, Found::Other);
     }
-    entries.skip()
+    entries.digest().map(Some)
 }
 
 /// Files that old versions of `docker save` write beside each layer. They are obsolete.
@@ -82,30 +103,52 @@ fn is_legacy(path: &str) -> bool {
 #[derive(Default)]
 pub(super) struct Paths(HashSet<String>);
 
+/// What an entry is to the reader.
+pub(super) enum Named {
+    /// A regular file.
+    New(String),
+    /// A regular file whose name was there before. Some tools write a layer as often as it is used, and that is good if
+    /// the bytes are the same; programs differ in which of two different ones they take.
+    Again(String),
+    /// A link, which was recorded, or a folder.
+    Nothing,
+}
+
 impl Paths {
-    /// The path of a regular file. Links are recorded, folders ignored, everything else is refused.
-    pub(super) fn file(&mut self, entry: &Entry, intake: &mut Intake<'_>) -> Result<Option<String>, ArchiveError> {
+    /// Links are recorded, folders ignored, regular files returned, everything else is refused.
+    pub(super) fn file(&mut self, entry: &Entry, intake: &mut Intake<'_>) -> Result<Named, ArchiveError> {
         let path = clean(&entry.name)?;
         let bad = |what: &str| {
             let path = shown(path.as_bytes());
             Err(ArchiveError::Bad(format!("the archive has {what} {path}; save the image again")))
         };
-        match entry.kind {
-            Kind::Directory => return Ok(None),
-            Kind::Device => return bad("the device node"),
-            Kind::Fifo => return bad("the named pipe"),
-            Kind::HardLink => intake.links.add(&path, &entry.link, false)?,
-            Kind::Symlink => intake.links.add(&path, &entry.link, true)?,
-            _ => {}
+        if entry.kind == Kind::Directory {
+            return Ok(Named::Nothing);
         }
         if path.is_empty() {
             return bad("an entry without a name:");
         }
-        if !self.0.insert(path.clone()) {
-            return bad("two entries");
+        let is_new = self.0.insert(path.clone());
+        match entry.kind {
+            Kind::Device => bad("the device node"),
+            Kind::Fifo => bad("the named pipe"),
+            Kind::HardLink | Kind::Symlink => {
+                // A link in place of a file is another file. The same link again is not.
+                let was_link = is_new || intake.links.has(&path);
+                let same = intake.links.add(&path, &entry.link, entry.kind == Kind::Symlink)?;
+                if same && was_link { Ok(Named::Nothing) } else { Err(two_entries(&path)) }
+            }
+            Kind::File | Kind::Other if is_new => Ok(Named::New(path)),
+            Kind::File | Kind::Other => Ok(Named::Again(path)),
+            _ => Ok(Named::Nothing),
         }
-        Ok(matches!(entry.kind, Kind::File | Kind::Other).then_some(path))
     }
+}
+
+/// The refusal of two different files of one name.
+pub(super) fn two_entries(path: &str) -> ArchiveError {
+    let path = shown(path.as_bytes());
+    ArchiveError::Bad(format!("the archive has two entries {path}, and they differ; save the image again"))
 }
 
 /// The entries of the archive.
@@ -118,6 +161,12 @@ struct Entries {
     /// The name of the current entry.
     name: Vec<u8>,
     inside: bool,
+    /// The stretches of a sparse file that were not reached yet, and the rest of the one that was.
+    runs: Option<Runs>,
+    run: Option<Run>,
+    /// Stored bytes of a sparse file beyond the current stretch.
+    rest: Bytes,
+    holes: Holes,
 }
 
 impl Entries {
@@ -129,6 +178,10 @@ impl Entries {
             looked: Vec::new(),
             name: Vec::new(),
             inside: false,
+            runs: None,
+            run: None,
+            rest: Bytes::new(),
+            holes: Holes::new(limits),
         }
     }
 
@@ -143,6 +196,8 @@ impl Entries {
                 Step::Entry(entry) => {
                     self.name.clone_from(&entry.name);
                     self.inside = true;
+                    self.runs = entry.sparse.clone().map(Sparse::into_runs);
+                    (self.run, self.rest) = (None, Bytes::new());
                     return Ok(Some(entry));
                 }
                 Step::After => {
@@ -174,8 +229,38 @@ impl Entries {
         ArchiveError::Truncated { within, at: self.tar.at() }
     }
 
-    /// The next data of the entry.
+    /// The next data of the entry. A sparse file becomes whole.
     fn data(&mut self) -> Result<Option<Bytes>, ArchiveError> {
+        loop {
+            match self.run {
+                Some(Run::Zeros(left)) if left > 0 => {
+                    let (piece, count) = zeros(left);
+                    self.holes.count(count, self.tar.at(), self.feed.bytes_read())?;
+                    self.run = Some(Run::Zeros(left.saturating_sub(count)));
+                    return Ok(Some(piece));
+                }
+                Some(Run::Stored(left)) if left > 0 => {
+                    let mut piece = match std::mem::take(&mut self.rest) {
+                        rest if rest.is_empty() => self.stored()?.ok_or_else(|| self.truncated())?,
+                        rest => rest,
+                    };
+                    if let Some(most) = usize::try_from(left).ok().filter(|&most| most < piece.len()) {
+                        self.rest = piece.split_off(most);
+                    }
+                    self.run = Some(Run::Stored(left.saturating_sub(piece.len() as u64)));
+                    return Ok(Some(piece));
+                }
+                _ => {}
+            }
+            self.run = match self.runs.as_mut().map(Iterator::next) {
+                Some(Some(run)) => Some(run),
+                Some(None) | None => return self.stored(),
+            };
+        }
+    }
+
+    /// The next bytes of the entry as the archive stores them.
+    fn stored(&mut self) -> Result<Option<Bytes>, ArchiveError> {
         while self.inside {
             if !self.more()? {
                 return Err(self.truncated());
@@ -211,8 +296,17 @@ impl Entries {
         Ok(head.slice(..most.min(head.len())))
     }
 
+    /// The digest of an entry that nothing else is done with.
+    fn digest(&mut self) -> Result<Digest, ArchiveError> {
+        let mut hasher = Hasher::new();
+        while let Some(piece) = self.piece()? {
+            hasher.update(&piece);
+        }
+        Ok(hasher.finish())
+    }
+
     /// A whole entry whose size was checked.
-    fn whole(&mut self, bytes: u64) -> Result<Bytes, ArchiveError> {
+    fn all(&mut self, bytes: u64) -> Result<Bytes, ArchiveError> {
         let mut all = BytesMut::with_capacity(usize::try_from(bytes).unwrap_or_default());
         while let Some(piece) = self.piece()? {
             all.extend_from_slice(&piece);

@@ -46,7 +46,8 @@ struct Token {
 struct Answered {
     token: Option<Hidden>,
     access_token: Option<Hidden>,
-    expires_in: Option<u64>,
+    /// Seconds. Some services send it as a text or with a fraction.
+    expires_in: Option<serde_json::Value>,
 }
 
 impl std::fmt::Debug for Auth {
@@ -111,6 +112,8 @@ impl Auth {
     async fn ping(&self, wire: &Wire) -> Result<Option<Challenge>, ClientError> {
         let mut backoff = Backoff::new(&wire.patience);
         let ask = Ask::new(Method::GET, wire.base.clone(), wire.patience.answer, "the API check (/v2/)");
+        // TLS is tried at most once.
+        let mut tried = false;
         loop {
             let error = match wire.send(&ask, None).await {
                 Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => {
@@ -125,7 +128,19 @@ impl Auth {
                 Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
                     return Err(wire.error(Kind::Protocol, "it answered 404 to the API check (/v2/)"));
                 }
+                // Servers for TLS answer plain HTTP with 400, a redirect, or by closing the connection.
+                Ok(answer) if matches!(answer.status.as_u16(), 301 | 302 | 307 | 308 | 400 | 426) => {
+                    let error = wire.refusal(answer, &self.credentials.secrets()).await;
+                    if !std::mem::replace(&mut tried, true) && wire.speaks_tls().await {
+                        wire.wants_tls()
+                    } else {
+                        error
+                    }
+                }
                 Ok(answer) => wire.refusal(answer, &self.credentials.secrets()).await,
+                Err(error) if error.kind == Kind::Dropped && !std::mem::replace(&mut tried, true) => {
+                    if wire.speaks_tls().await { wire.wants_tls() } else { error }
+                }
                 Err(error) => error,
             };
             backoff.wait(error).await?;
@@ -169,7 +184,7 @@ impl Auth {
             let host: String = url.host_str().unwrap_or_default().chars().take(255).collect();
             return Err(wire.error(
                 Kind::Elsewhere,
-                format!("its challenge names a token service on {host}, which must not get our credentials"),
+                format!("its challenge names a token service on {host}, another domain, which gets no credentials"),
             ));
         }
         let about = "the token request";
@@ -237,8 +252,45 @@ fn read(body: &[u8]) -> Option<Token> {
     let some = |text: Option<Hidden>| text.map(|text| text.0).filter(|text| !text.is_empty());
     let text = some(answered.token).or_else(|| some(answered.access_token))?;
     bearer(&text)?;
-    let life = answered.expires_in.map_or(DEFAULT_LIFETIME, Duration::from_secs).min(LONGEST_LIFE);
+    let life = answered.expires_in.as_ref().and_then(seconds).map_or(DEFAULT_LIFETIME, Duration::from_secs);
+    let life = life.min(LONGEST_LIFE);
     // A token that lives for seconds is used anyway and replaced after a 401.
     let until = Instant::now() + life.saturating_sub(RENEWED_BEFORE_END).max(Duration::from_secs(1));
     Some(Token { text, until })
+}
+
+fn seconds(value: &serde_json::Value) -> Option<u64> {
+    let fraction = |seconds: f64| Duration::try_from_secs_f64(seconds).ok().map(|life| life.as_secs());
+    value.as_u64().or_else(|| value.as_f64().and_then(fraction)).or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_token_services() {
+        let life = |text: &str| {
+            let token = read(text.as_bytes())?;
+            assert_eq!(token.text.as_str(), "t");
+            Some(token.until.saturating_duration_since(Instant::now()).as_secs())
+        };
+        for text in [
+            r#"{"token": "t", "expires_in": 300}"#,
+            r#"{"token": null, "access_token": "t", "expires_in": 300.5}"#,
+            r#"{"token": "t", "access_token": "other", "expires_in": "300"}"#,
+            r#"{"token": "", "access_token": "t", "refresh_token": null, "expires_in": 300, "issued_at": null}"#,
+        ] {
+            assert!(life(text).is_some_and(|left| (280..=290).contains(&left)), "{text}");
+        }
+        for text in
+            [r#"{"token": "t"}"#, r#"{"token": "t", "expires_in": null}"#, r#"{"token": "t", "expires_in": -1}"#]
+        {
+            assert!(life(text).is_some_and(|left| (40..=50).contains(&left)), "{text}");
+        }
+        assert!(life(r#"{"token": "t", "expires_in": 1e300}"#).is_some());
+        for text in ["{}", "null", "[]", r#"{"token": null}"#, r#"{"token": "a\nb"}"#] {
+            assert_eq!(life(text), None, "{text}");
+        }
+    }
 }

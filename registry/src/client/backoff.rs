@@ -5,7 +5,10 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-use super::error::ClientError;
+use super::error::{ClientError, Kind};
+
+/// A name that was not found is not looked up more often, because it seldom appears within seconds.
+const MAX_LOOKUPS: u32 = 2;
 
 /// Timeouts and retries of a client.
 #[derive(Debug, Clone)]
@@ -45,18 +48,26 @@ impl Default for Patience {
 pub(super) struct Backoff<'a> {
     patience: &'a Patience,
     tried: u32,
+    /// The last refusal in the registry's own words.
+    refusal: Option<ClientError>,
 }
 
 impl<'a> Backoff<'a> {
     pub(super) fn new(patience: &'a Patience) -> Self {
-        Self { patience, tried: 0 }
+        Self { patience, tried: 0, refusal: None }
     }
 
     /// Waits, or returns the error if a retry is not worthwhile.
     pub(super) async fn wait(&mut self, error: ClientError) -> Result<(), ClientError> {
         self.tried += 1;
-        if !error.is_retriable() || self.tried >= self.patience.attempts {
-            return Err(error);
+        let attempts = if error.kind == Kind::Unresolved { MAX_LOOKUPS } else { self.patience.attempts };
+        if !error.is_retriable() || self.tried >= attempts {
+            // A server that answers before it has the whole request often breaks the connection, and with it its answer.
+            // What it said the time before is more helpful.
+            return Err(self.refusal.take().filter(|_| error.kind == Kind::Dropped).unwrap_or(error));
+        }
+        if error.status.is_some() {
+            self.refusal = Some(error.clone());
         }
         let pause = match error.retry_after {
             Some(asked) if asked > self.patience.longest_retry_after => return Err(error),
@@ -117,7 +128,6 @@ fn date(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::Kind;
     use super::*;
 
     #[test]
@@ -153,6 +163,15 @@ mod tests {
         }
         assert!(backoff.wait(error(Kind::Broken)).await.is_err());
         assert!(Backoff::new(&patience).wait(error(Kind::Forbidden)).await.is_err());
+        let mut backoff = Backoff::new(&patience);
+        assert!(backoff.wait(error(Kind::Unresolved)).await.is_ok());
+        assert!(backoff.wait(error(Kind::Unresolved)).await.is_err());
+        let mut backoff = Backoff::new(&patience);
+        for kind in [Kind::Broken, Kind::Dropped, Kind::Dropped, Kind::Dropped] {
+            let status = Some(500).filter(|_| kind == Kind::Broken);
+            backoff.wait(ClientError { status, ..error(kind) }).await.unwrap();
+        }
+        assert_eq!(backoff.wait(error(Kind::Dropped)).await.unwrap_err().status, Some(500));
         let hour = ClientError { retry_after: Some(Duration::from_secs(3_600)), ..error(Kind::Limited) };
         assert!(Backoff::new(&patience).wait(hour).await.is_err());
     }

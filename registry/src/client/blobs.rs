@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::error::{ClientError, Kind};
-use super::upload::Upload;
+use super::upload::{Sent, Upload};
 use super::wire::Ask;
 use super::{Client, auth};
 use crate::digest::Digest;
@@ -83,11 +83,14 @@ impl Client {
     /// The registry or the connection failed.
     pub async fn put_blob(&self, bytes: &Bytes) -> Result<Digest, ClientError> {
         let digest = Digest::of(bytes);
-        if self.blob_size(&digest).await?.is_none() {
-            let mut upload = self.begin_upload().await?;
-            self.finish_upload(&mut upload, bytes, &digest).await?;
+        if self.blob_size(&digest).await?.is_some() {
+            return Ok(digest);
         }
-        Ok(digest)
+        let mut upload = self.begin_upload().await?;
+        match self.finish_upload(&mut upload, bytes, &digest).await? {
+            Sent::Taken => Ok(digest),
+            Sent::WantsWhole(error) => Err(error),
+        }
     }
 
     /// Asks the registry to mount a blob from another of its repositories. A refusal is not an error.

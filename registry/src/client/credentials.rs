@@ -33,8 +33,12 @@ impl From<String> for Hidden {
 }
 
 impl Credentials {
+    /// A user name and a password, without the line end that `cat FILE` and `echo` leave: a password has none.
     pub fn basic(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self::Basic { username: username.into(), password: Zeroizing::new(password.into()) }
+        let (mut username, mut password) = (username.into(), Zeroizing::new(password.into()));
+        cut_line_end(&mut username);
+        cut_line_end(&mut password);
+        Self::Basic { username, password }
     }
 
     /// `user:password` in base64, as in docker's config and ECR's `GetAuthorizationToken`.
@@ -73,6 +77,15 @@ impl Credentials {
     }
 }
 
+fn cut_line_end(text: &mut String) {
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -96,6 +109,18 @@ mod tests {
         assert_eq!(credentials.basic_header().unwrap().as_str(), format!("Basic {token}"));
         for bad in ["", "%%%", "bm9jb2xvbg==", "Om5vdXNlcg=="] {
             assert_eq!(Credentials::from_base64(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_line_end_is_no_part_of_a_password() {
+        let wanted = Credentials::basic("robot", "hunter2");
+        for password in ["hunter2\n", "hunter2\r\n"] {
+            assert_eq!(Credentials::basic("robot\n", password), wanted, "{password:?}");
+            assert_eq!(Credentials::from_base64(&STANDARD.encode(format!("robot:{password}"))), Some(wanted.clone()));
+        }
+        for other in ["hunter2\n\n", "hunter2 ", "hunter2\r", "\nhunter2"] {
+            assert_ne!(Credentials::basic("robot", other), wanted, "{other:?}");
         }
     }
 

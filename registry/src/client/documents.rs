@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::go::{or_default, texts};
 
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
 const MAX_LAYERS: usize = 1_000;
 const MAX_IMAGES: usize = 64;
@@ -16,19 +21,23 @@ const MAX_IMAGES: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
+    #[serde(default, deserialize_with = "or_default")]
     pub media_type: String,
     pub digest: Digest,
+    #[serde(default, deserialize_with = "or_default")]
     pub size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformOf>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "texts", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
 /// A platform in the format of an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlatformOf {
+    #[serde(default, deserialize_with = "or_default")]
     pub architecture: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub os: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
@@ -41,7 +50,7 @@ pub struct ImageManifest {
     pub media_type: String,
     pub config: Descriptor,
     pub layers: Vec<Descriptor>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "texts", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -69,7 +78,7 @@ struct Loose {
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     annotations: BTreeMap<String, String>,
 }
 
@@ -86,17 +95,23 @@ impl Document {
         }
         let media_type = loose.media_type.filter(|text| !text.is_empty()).unwrap_or_else(|| media_type.to_owned());
         match (loose.config, loose.layers, loose.manifests) {
-            (Some(config), Some(layers), None) if layers.len() <= MAX_LAYERS => Ok(Self::Manifest(ImageManifest {
-                schema_version: 2,
-                media_type,
-                config,
-                layers,
-                annotations: loose.annotations,
-            })),
+            // An image without layers may have `null` for them, and an index without manifests, too.
+            (Some(config), layers, None) => match layers.unwrap_or_default() {
+                layers if layers.len() <= MAX_LAYERS => Ok(Self::Manifest(ImageManifest {
+                    schema_version: 2,
+                    media_type,
+                    config,
+                    layers,
+                    annotations: loose.annotations,
+                })),
+                _ => Err(format!("an image of more than {MAX_LAYERS} layers")),
+            },
             (None, None, Some(manifests)) if manifests.len() <= MAX_IMAGES * 2 => {
                 Ok(Self::Index(ImageIndex { schema_version: 2, media_type, manifests }))
             }
-            (Some(_), Some(_), None) => Err(format!("an image of more than {MAX_LAYERS} layers")),
+            (None, None, None) if media_type == OCI_INDEX || media_type == DOCKER_LIST => {
+                Ok(Self::Index(ImageIndex { schema_version: 2, media_type, manifests: Vec::new() }))
+            }
             (None, None, Some(_)) => Err(format!("an index of more than {} images", MAX_IMAGES * 2)),
             _ => Err("neither an image nor an index".to_owned()),
         }
@@ -128,6 +143,16 @@ mod tests {
         let image = format!(r#"{{"schemaVersion":2,"config":{layer},"layers":[{layer}]}}"#);
         let Document::Manifest(manifest) = Document::read(image.as_bytes(), OCI_MANIFEST).unwrap() else { panic!() };
         assert_eq!((manifest.layers.len(), manifest.media_type.as_str()), (1, OCI_MANIFEST));
+        let null = format!(
+            r#"{{"schemaVersion":2,"mediaType":null,"config":{{"mediaType":null,"digest":"{HEX}","size":3,"annotations":null}},
+                "layers":null,"manifests":null,"annotations":null}}"#
+        );
+        let Document::Manifest(manifest) = Document::read(null.as_bytes(), OCI_MANIFEST).unwrap() else { panic!() };
+        assert!(manifest.layers.is_empty() && manifest.annotations.is_empty());
+        let null = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":null}}"#);
+        assert!(
+            matches!(Document::read(null.as_bytes(), "").unwrap(), Document::Index(index) if index.manifests.is_empty())
+        );
         let attestation = format!(
             r#"{{"mediaType":"m","digest":"{HEX}","size":3,"platform":{{"os":"unknown","architecture":"unknown"}}}}"#
         );

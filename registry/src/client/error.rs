@@ -45,6 +45,10 @@ pub enum Kind {
     /// The registry forgot an upload or lost its bytes; it must start over.
     Lost,
     Unreachable,
+    /// Its name has no address.
+    Unresolved,
+    /// The proxy on the way to it refuses, or cannot be reached itself.
+    Proxy,
     Dropped,
     Timeout,
     Tls,
@@ -54,25 +58,35 @@ pub enum Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{what}. {}", prefix(.kind, .registry), advice(.kind))]
+#[error("{}{what}. {}", prefix(.kind, .registry), .advice.unwrap_or_else(|| remedy(.kind)))]
 pub struct ClientError {
     pub kind: Kind,
     pub registry: String,
     pub what: String,
     pub status: Option<u16>,
+    /// The registry's own code for a refusal, such as `MANIFEST_INVALID`.
+    pub code: Option<String>,
     pub retry_after: Option<Duration>,
+    /// The remedy, if it is a better one than the kind's.
+    pub(crate) advice: Option<&'static str>,
 }
 
 impl ClientError {
     pub(crate) fn new(kind: Kind, registry: &str, what: impl Into<String>) -> Self {
-        Self { kind, registry: registry.to_owned(), what: what.into(), status: None, retry_after: None }
+        let (registry, what) = (registry.to_owned(), what.into());
+        Self { kind, registry, what, status: None, code: None, retry_after: None, advice: None }
+    }
+
+    #[must_use]
+    pub(super) fn advise(self, advice: &'static str) -> Self {
+        Self { advice: Some(advice), ..self }
     }
 
     pub fn fault(&self) -> Fault {
         match self.kind {
             Kind::Unauthorized | Kind::Forbidden => Fault::Credentials,
-            Kind::Unreachable | Kind::Dropped | Kind::Timeout => Fault::Network,
-            Kind::Settings | Kind::Tls => Fault::Settings,
+            Kind::Unreachable | Kind::Unresolved | Kind::Dropped | Kind::Timeout => Fault::Network,
+            Kind::Settings | Kind::Proxy | Kind::Tls => Fault::Settings,
             Kind::NotFound
             | Kind::Limited
             | Kind::Full
@@ -90,8 +104,25 @@ impl ClientError {
     pub fn is_retriable(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Limited | Kind::Broken | Kind::Lost | Kind::Unreachable | Kind::Dropped | Kind::Timeout
+            Kind::Limited
+                | Kind::Broken
+                | Kind::Lost
+                | Kind::Unreachable
+                | Kind::Unresolved
+                | Kind::Dropped
+                | Kind::Timeout
         )
+    }
+
+    /// True if the registry refuses a manifest for its form, so that it may take the same image in the other one.
+    pub fn refuses_the_form(&self) -> bool {
+        match (self.status, self.code.as_deref()) {
+            (Some(415), _) => true,
+            (Some(400 | 405 | 422), code) => {
+                matches!(code, None | Some("MANIFEST_INVALID" | "UNSUPPORTED" | "UNKNOWN"))
+            }
+            _ => false,
+        }
     }
 }
 
@@ -99,12 +130,9 @@ fn prefix(kind: &Kind, registry: &str) -> String {
     if *kind == Kind::Settings { String::new() } else { format!("The registry {registry}: ") }
 }
 
-fn advice(kind: &Kind) -> &'static str {
+fn remedy(kind: &Kind) -> &'static str {
     match kind {
-        Kind::Unauthorized => {
-            "Check that its credentials are right and not expired. `docker login` stores them; COFFERDAM_REGISTRY_USERNAME \
-             and COFFERDAM_REGISTRY_PASSWORD name others"
-        }
+        Kind::Unauthorized => "Check that its credentials are right and not expired",
         Kind::Forbidden => "These credentials lack permission; ask the registry's owner for push access",
         Kind::NotFound => "Check the name, and that the repository exists. Some registries need it created first",
         Kind::Limited => "Its rate limit is reached; try again later",
@@ -118,10 +146,14 @@ fn advice(kind: &Kind) -> &'static str {
         Kind::WrongContent => "Something between us and its storage alters bytes; nothing was tagged",
         Kind::Lost => "Push again: layers that it already has are not sent again",
         Kind::Unreachable => "Check that the address is right, that it is running, and that this machine can reach it",
+        Kind::Unresolved => "Check its spelling, and this machine's DNS",
+        Kind::Proxy => {
+            "Check HTTPS_PROXY (or HTTP_PROXY, ALL_PROXY) and the proxy's credentials in it, or name the registry in NO_PROXY"
+        }
         Kind::Dropped => "Push again: layers that it already has are not sent again",
         Kind::Timeout => "It may be overloaded, or the network too slow",
         Kind::Tls => "Pass a private CA's certificate with --ca-file; use --plain-http for a registry without TLS",
-        Kind::Elsewhere => "If that host is right, the operator must configure it as the registry's token service",
+        Kind::Elsewhere => "If that host is right and the registry's token service, name it with --token-host",
         Kind::Settings => "Correct it and try again",
     }
 }

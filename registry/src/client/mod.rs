@@ -4,15 +4,19 @@
 mod auth;
 pub mod backoff;
 mod blobs;
+mod causes;
 mod challenge;
 pub mod credentials;
 pub mod docker_config;
 pub mod documents;
 pub mod error;
+mod flow;
 mod manifests;
 mod tls;
 mod upload;
+mod ways;
 mod wire;
+mod words;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -22,11 +26,14 @@ use auth::Auth;
 use backoff::{Backoff, Patience};
 use credentials::Credentials;
 use error::{ClientError, Kind};
+use ways::Ways;
 use wire::{Answer, Ask, Wire};
 
 pub use blobs::Mounted;
+pub use flow::Flow;
 pub use manifests::{Manifest, Resolved, ResolvedImage};
-pub use upload::Upload;
+pub use upload::{Sent, Upload};
+pub(crate) use ways::CHUNK;
 
 const MAX_HOPS: usize = 5;
 
@@ -61,6 +68,7 @@ impl Target {
 pub struct Client {
     wire: Wire,
     auth: Auth,
+    ways: Ways,
     reference: Reference,
 }
 
@@ -71,7 +79,8 @@ impl Client {
     /// The CA file has no valid certificate.
     pub fn new(target: &Target) -> Result<Self, ClientError> {
         let auth = Auth::new(target.credentials.clone(), target.token_host.clone());
-        Ok(Self { wire: Wire::new(target)?, auth, reference: target.reference.clone() })
+        let ways = Ways::new(target.reference.host());
+        Ok(Self { wire: Wire::new(target)?, auth, ways, reference: target.reference.clone() })
     }
 
     pub fn reference(&self) -> &Reference {

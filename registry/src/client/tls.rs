@@ -2,7 +2,7 @@
 //! service). Neither follows redirects, and the second never connects to this machine or to link-local addresses such
 //! as metadata services.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::causes::NoAddress;
 use super::error::{ClientError, Kind};
 
 const MAX_CA: usize = 1 << 20;
@@ -66,10 +67,26 @@ pub(super) fn http(
         // Registries on this machine are not reached through a proxy.
         builder = builder.no_proxy();
     }
-    if !own {
-        builder = builder.dns_resolver(Arc::new(Outside { near }));
-    }
+    let builder =
+        if own { builder.dns_resolver(Arc::new(Anywhere)) } else { builder.dns_resolver(Arc::new(Outside { near })) };
     builder.build().map_err(|_| ClientError::new(Kind::Settings, registry, "The HTTP client could not be set up"))
+}
+
+/// Resolves the registry's own name, or its proxy's.
+struct Anywhere;
+
+impl Resolve for Anywhere {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move { Ok(Box::new(lookup(&name).await?.into_iter()) as Addrs) })
+    }
+}
+
+async fn lookup(name: &Name) -> Result<Vec<SocketAddr>, NoAddress> {
+    let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|error| {
+        let why = error.to_string();
+        NoAddress(why.strip_prefix("failed to lookup address information: ").unwrap_or(&why).to_owned())
+    })?;
+    Ok(found.collect())
 }
 
 /// Resolves host names that a registry gave us.
@@ -81,8 +98,8 @@ impl Resolve for Outside {
     fn resolve(&self, name: Name) -> Resolving {
         let near = self.near;
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<_> = found.filter(|address| may_dial(address.ip(), near)).collect();
+            let found = lookup(&name).await?;
+            let allowed: Vec<_> = found.into_iter().filter(|address| may_dial(address.ip(), near)).collect();
             if allowed.is_empty() {
                 return Err("the name resolves to this machine or a link-local address".into());
             }

@@ -1,24 +1,26 @@
 //! One request to a registry: chooses the HTTP client, applies timeouts and bounds, and classifies failures. Does not
 //! retry and does not know credentials.
 
-use std::error::Error as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
-use serde::Deserialize;
 use url::{Host, Url};
 
 use super::backoff::{Patience, retry_after};
+use super::causes::{Causes, Tunnel};
 use super::error::{ClientError, Kind, shown};
+use super::words::{Words, words};
 use super::{Target, tls};
 
 const MAX_ERROR_BODY: usize = 16 << 10;
 /// The time to drain the rest of an unwanted answer.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_LOCATION: usize = 8 << 10;
+/// The time to find out whether a port speaks TLS.
+const TLS_TRIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -147,10 +149,32 @@ impl Wire {
 
     /// Sends the request once.
     pub(super) async fn send(&self, ask: &Ask, authorization: Option<HeaderValue>) -> Result<Answer, ClientError> {
-        let own = self.is_own(&ask.url);
+        let mut request = self.request(ask, authorization)?.timeout(ask.wait);
+        if !ask.body.is_empty() || [Method::PUT, Method::POST, Method::PATCH].contains(&ask.method) {
+            request = request.header(CONTENT_LENGTH, ask.body.len()).body(ask.body.clone());
+        }
+        self.answer(request, ask.about).await
+    }
+
+    /// Sends the request once, with a body that arrives bit by bit. The caller bounds the time.
+    pub(super) async fn send_stream(
+        &self,
+        ask: &Ask,
+        authorization: Option<HeaderValue>,
+        body: reqwest::Body,
+        length: Option<u64>,
+    ) -> Result<Answer, ClientError> {
+        let mut request = self.request(ask, authorization)?.body(body);
+        if let Some(length) = length {
+            request = request.header(CONTENT_LENGTH, length);
+        }
+        self.answer(request, ask.about).await
+    }
+
+    fn request(&self, ask: &Ask, authorization: Option<HeaderValue>) -> Result<reqwest::RequestBuilder, ClientError> {
         self.check(&ask.url)?;
-        let client = if own { &self.own } else { &self.foreign };
-        let mut request = client.request(ask.method.clone(), ask.url.clone()).timeout(ask.wait);
+        let client = if self.is_own(&ask.url) { &self.own } else { &self.foreign };
+        let mut request = client.request(ask.method.clone(), ask.url.clone());
         for (name, value) in &ask.headers {
             request = request.header(name, value);
         }
@@ -158,12 +182,35 @@ impl Wire {
             value.set_sensitive(true);
             request = request.header(http::header::AUTHORIZATION, value);
         }
-        if !ask.body.is_empty() || [Method::PUT, Method::POST, Method::PATCH].contains(&ask.method) {
-            request = request.header(http::header::CONTENT_LENGTH, ask.body.len()).body(ask.body.clone());
-        }
-        let response = request.send().await.map_err(|error| self.failure(&error, ask.about))?;
+        Ok(request)
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder, about: &'static str) -> Result<Answer, ClientError> {
+        let response = request.send().await.map_err(|error| self.failure(&error, about))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Answer { status, headers, about: ask.about, response })
+        Ok(Answer { status, headers, about, response })
+    }
+
+    /// True if plain HTTP was to be spoken to a port that speaks TLS. Sends no credentials.
+    pub(super) async fn speaks_tls(&self) -> bool {
+        let mut url = self.base.clone();
+        let port = url.port_or_known_default();
+        if !self.plain_http || url.set_scheme("https").is_err() || url.set_port(port).is_err() {
+            return false;
+        }
+        match self.own.get(url).timeout(TLS_TRIAL_TIMEOUT).send().await {
+            Ok(_) => true,
+            // A certificate that is not trusted here is one all the same.
+            Err(error) => {
+                let causes = Causes::of(&error);
+                causes.tls.is_some() && !causes.is_no_tls()
+            }
+        }
+    }
+
+    /// The error for a port that speaks TLS where plain HTTP was to be spoken.
+    pub(super) fn wants_tls(&self) -> ClientError {
+        self.error(Kind::Tls, "it speaks TLS, and --plain-http was given").advise("Leave --plain-http out")
     }
 
     /// An answer's body of at most `most` bytes. `what` names it, such as "a manifest".
@@ -177,14 +224,31 @@ impl Wire {
 
     /// Rewords a library's error, which would repeat URLs with a registry's upload tokens.
     fn failure(&self, error: &reqwest::Error, about: &str) -> ClientError {
-        let mut causes = Causes::default();
-        causes.look(error.source(), 16);
-        let Causes { tls, io } = causes;
-        if let Some(why) = tls {
-            let why = shown(&why, std::iter::empty()).unwrap_or_default();
+        let causes = Causes::of(error);
+        let io = causes.io.map(|kind| format!(" ({kind})")).unwrap_or_default();
+        if let Some(tunnel) = causes.tunnel {
+            return self.error(
+                Kind::Proxy,
+                match tunnel {
+                    Tunnel::WantsCredentials => "the proxy on the way to it wants other credentials (407)".to_owned(),
+                    Tunnel::Refused => "the proxy on the way to it refuses to connect us".to_owned(),
+                    Tunnel::Failed => format!("the proxy on the way to it cannot be reached{io}"),
+                },
+            );
+        }
+        if let Some(why) = &causes.no_address {
+            let why = shown(why, std::iter::empty()).map(|why| format!(" ({why})")).unwrap_or_default();
+            return self.error(Kind::Unresolved, format!("its name has no address{why}"));
+        }
+        if causes.is_no_tls() {
+            return self.error(Kind::Tls, "it does not speak TLS").advise(
+                "If it is meant to be without TLS, pass --plain-http: then the password goes unencrypted, too",
+            );
+        }
+        if let Some(tls) = causes.tls {
+            let why = shown(&tls.to_string(), std::iter::empty()).unwrap_or_default();
             return self.error(Kind::Tls, format!("no TLS connection: {why}"));
         }
-        let io = io.map(|kind| format!(" ({kind})")).unwrap_or_default();
         if error.is_connect() && !error.is_timeout() {
             return self.error(Kind::Unreachable, format!("it cannot be reached{io}"));
         }
@@ -209,11 +273,11 @@ impl Wire {
             400..=599 => Kind::Refused,
             _ => Kind::Protocol,
         };
-        let body = answer.bytes(MAX_ERROR_BODY, self.patience.silence).await.unwrap_or_default();
-        let said = said(&body).and_then(|text| shown(&text, secrets.iter().map(|secret| secret.as_str())));
+        let Words { code, text } = words(&answer.first(MAX_ERROR_BODY, self.patience.silence).await);
+        let said = text.and_then(|text| shown(&text, secrets.iter().map(|secret| secret.as_str())));
         let said = said.map(|text| format!(" ({text})")).unwrap_or_default();
         let what = format!("it answered {} to {about}{said}", status.as_u16());
-        ClientError { status: Some(status.as_u16()), retry_after: wait, ..self.error(kind, what) }
+        ClientError { status: Some(status.as_u16()), code, retry_after: wait, ..self.error(kind, what) }
     }
 }
 
@@ -239,52 +303,20 @@ impl Answer {
         }
     }
 
+    /// The beginning of the body, as far as it arrives.
+    async fn first(mut self, most: usize, silence: Duration) -> Bytes {
+        let mut all = BytesMut::new();
+        while all.len() < most
+            && let Ok(Ok(Some(piece))) = tokio::time::timeout(silence, self.response.chunk()).await
+        {
+            all.extend_from_slice(&piece);
+        }
+        all.truncate(most);
+        all.freeze()
+    }
+
     /// Drains a short rest so that the connection can be reused.
     pub(super) async fn done(self) {
         let _ = self.bytes(MAX_ERROR_BODY, DRAIN_TIMEOUT).await;
     }
-}
-
-/// The causes of a failed request.
-#[derive(Default)]
-struct Causes {
-    tls: Option<String>,
-    io: Option<std::io::ErrorKind>,
-}
-
-impl Causes {
-    fn look(&mut self, cause: Option<&(dyn std::error::Error + 'static)>, deep: usize) {
-        let Some(cause) = cause.filter(|_| deep > 0) else { return };
-        if let Some(tls) = cause.downcast_ref::<tokio_rustls::rustls::Error>() {
-            self.tls = Some(tls.to_string());
-        }
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            self.io = self.io.or(Some(io.kind()));
-            // Its `source` is not the wrapped error, but that error's source.
-            if let Some(inner) = io.get_ref() {
-                self.look(Some(inner), deep - 1);
-            }
-        }
-        self.look(cause.source(), deep - 1);
-    }
-}
-
-#[derive(Deserialize)]
-struct Envelope {
-    errors: Vec<Said>,
-}
-
-#[derive(Deserialize)]
-struct Said {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-fn said(body: &[u8]) -> Option<String> {
-    let first = serde_json::from_slice::<Envelope>(body).ok()?.errors.into_iter().next()?;
-    let parts: Vec<&str> =
-        [first.code.as_str(), first.message.as_str()].into_iter().filter(|t| !t.is_empty()).collect();
-    Some(parts.join(": "))
 }

@@ -1,10 +1,12 @@
 //! Compresses layers in parallel, and decompresses. The output depends only on input, format and level, not on the
 //! number of threads. Holds at most a few blocks.
 
+mod choice;
 mod decode;
 mod error;
 mod parallel;
 
+pub use choice::Choice;
 pub(crate) use decode::{DecodeError, DecodeLimits, Decoder, Seen, sniff};
 pub use error::CompressError;
 pub use parallel::{Compressed, Compressor, Pool};

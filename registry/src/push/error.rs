@@ -3,6 +3,7 @@
 use crate::archive::{self, ArchiveError, ArchiveFault};
 use crate::client::error::{ClientError, Fault};
 use crate::compress::CompressError;
+use crate::digest::Digest;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
@@ -15,6 +16,12 @@ pub enum PushError {
     /// The layer recognized by its name and first bytes was another one. The wrong cache entry is gone now.
     #[error("The layer {0} differs from the last one with the same name. Push again: the cache is corrected now")]
     OtherLayer(String),
+    /// The reference has a digest, and the image another one. Nothing was tagged.
+    #[error(
+        "The image's digest in the registry would be {found}, and the reference asks for {wanted}. Leave `@{wanted}` out, \
+         or push the archive that has it, with all layers compressed"
+    )]
+    OtherDigest { wanted: Digest, found: Digest },
     #[error("The push was cancelled")]
     Cancelled,
     #[error("The push did not finish within {0} s")]
@@ -32,6 +39,7 @@ impl PushError {
                 ArchiveFault::Sink => Fault::Us,
             },
             Self::Registry(error) => error.fault(),
+            Self::OtherDigest { .. } => Fault::Archive,
             Self::Compress(_) | Self::OtherLayer(_) | Self::Cancelled | Self::TooLong(_) | Self::Thread => Fault::Us,
         }
     }
@@ -42,7 +50,7 @@ impl PushError {
             Self::Registry(error) => error.is_retriable(),
             Self::OtherLayer(_) => true,
             Self::Archive(error) => error.fault() == ArchiveFault::Transfer,
-            Self::Compress(_) | Self::Cancelled | Self::TooLong(_) | Self::Thread => false,
+            Self::Compress(_) | Self::OtherDigest { .. } | Self::Cancelled | Self::TooLong(_) | Self::Thread => false,
         }
     }
 

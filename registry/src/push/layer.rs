@@ -1,5 +1,6 @@
 //! Carries one layer to the registry: receives its bytes through a channel, gathers chunks, and sends them while the
-//! next ones arrive. Records the layer as soon as it arrives, so that a push that fails later was not in vain.
+//! next ones arrive. Where a registry takes no chunks, hands over to `whole.rs`. Records the layer as soon as it arrives,
+//! so that a push that fails later was not in vain.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,14 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::cache::Memo;
 use super::error::PushError;
 use super::progress::{Event, Progress};
+use super::whole::Beginning;
 use crate::client::error::{ClientError, Kind};
-use crate::client::{Client, Upload};
+use crate::client::{CHUNK, Client, Sent, Upload};
 use crate::digest::Digest;
 
-/// Bytes per request. Amazon's ECR accepts less than 5 MiB only for the last chunk.
-pub(super) const CHUNK: usize = 8 << 20;
-/// The largest minimum chunk that a registry may ask for. A chunk is held in memory.
-const MAX_CHUNK: u64 = 16 << 20;
+/// Uploads of one layer whose beginning is at hand.
+const MAX_STARTS: u32 = 3;
 
 /// Larger pieces are cut, because a piece must fit into the memory shared by all layers.
 const MAX_PIECE: usize = 1 << 20;
@@ -28,11 +28,14 @@ const MAX_PIECE: usize = 1 << 20;
 pub(super) enum Piece {
     /// With its permit from the memory budget of all layers.
     Bytes(Bytes, OwnedSemaphorePermit),
-    End {
-        digest: Digest,
-        size: u64,
-        memo: Memo,
-    },
+    End(Box<End>),
+}
+
+/// The end of a layer, with everything that is known only there.
+pub(super) struct End {
+    pub digest: Digest,
+    pub size: u64,
+    pub memo: Memo,
 }
 
 /// The first failure of a push's shipments. The reader itself only sees that its bytes are not accepted.
@@ -55,6 +58,8 @@ pub(super) struct Shipment {
     pub progress: Progress,
     pub sent: Arc<AtomicU64>,
     pub layer: usize,
+    /// The layer's bytes, if they are sent as they come.
+    pub length: Option<u64>,
     /// An upload that the registry started instead of mounting.
     pub upload: Option<Upload>,
 }
@@ -78,6 +83,9 @@ impl Shipment {
 
     async fn work(&mut self, pieces: &mut mpsc::Receiver<Piece>) -> Result<Carried, PushError> {
         let mut held = Held::default();
+        // The layer's first chunk, until the registry has shown that it takes a second one. Larger chunks are not kept:
+        // two of them do not fit into the memory of all layers.
+        let mut beginning = None;
         let mut chunk = CHUNK;
         loop {
             // The reader ended without completing the layer, and reports the failure itself.
@@ -88,29 +96,67 @@ impl Shipment {
                     if held.bytes.len() < chunk {
                         continue;
                     }
-                    let upload = self.upload().await?;
-                    chunk = size(upload)?;
-                    if held.bytes.len() >= chunk {
-                        let (ready, permits) = held.give();
-                        self.send(&ready).await?;
-                        drop(permits);
+                    let Some(size) = self.chunk_size().await? else {
+                        return self.carry_whole(join(beginning, [held.give(usize::MAX)]), pieces, None).await;
+                    };
+                    chunk = size.max(CHUNK);
+                    if held.bytes.len() < chunk {
+                        continue;
+                    }
+                    let ready = held.give(chunk);
+                    let first = self.upload().await?.offset() == 0;
+                    match self.send(&ready.bytes, beginning.as_ref()).await? {
+                        Sent::Taken if first && !self.client.takes_chunks() && ready.bytes.len() <= CHUNK => {
+                            beginning = Some(ready);
+                        }
+                        Sent::Taken => beginning = None,
+                        Sent::WantsWhole(error) if first || beginning.is_some() => {
+                            tracing::debug!(%error, "the registry takes no chunks");
+                            return self
+                                .carry_whole(join(beginning, [ready, held.give(usize::MAX)]), pieces, None)
+                                .await;
+                        }
+                        Sent::WantsWhole(error) => return Err(self.too_late(error)),
                     }
                 }
-                Piece::End { digest, size, memo } => {
-                    let (last, permits) = held.give();
-                    let skipped = self.finish(&last, &digest).await?;
-                    drop(permits);
-                    if skipped {
-                        self.progress.say(Event::LayerSkipped { layer: self.layer, digest });
-                    } else {
-                        self.say_sent(last.len());
-                        self.progress.say(Event::LayerPushed { layer: self.layer, digest, bytes: size });
-                    }
-                    memo.keep(digest, size).await;
-                    return Ok(Carried { sent: !skipped });
+                Piece::End(end) => {
+                    let last = held.give(usize::MAX);
+                    let skipped = match self.finish(&last.bytes, &end.digest, beginning.as_ref()).await? {
+                        Ok(skipped) => skipped,
+                        Err(_) if beginning.is_some() => {
+                            return self.carry_whole(join(beginning, [last]), pieces, Some(end)).await;
+                        }
+                        Err(error) => return Err(self.too_late(error)),
+                    };
+                    return Ok(self.arrived(*end, skipped, last.bytes.len()).await);
                 }
             }
         }
+    }
+
+    /// Says that the layer is there and records it. `unsaid`: bytes of it that no event has counted yet.
+    pub(super) async fn arrived(&mut self, end: End, skipped: bool, unsaid: usize) -> Carried {
+        let End { digest, size, memo } = end;
+        if skipped {
+            self.progress.say(Event::LayerSkipped { layer: self.layer, digest });
+        } else {
+            self.say_sent(unsaid);
+            self.progress.say(Event::LayerPushed { layer: self.layer, digest, bytes: size });
+        }
+        memo.keep(digest, size).await;
+        Carried { sent: !skipped }
+    }
+
+    /// The chunks of a layer are refused after some of them were taken, and those are gone. Reading the archive again
+    /// sends it in one request.
+    fn too_late(&self, error: ClientError) -> PushError {
+        self.client.never_in_chunks();
+        ClientError { kind: Kind::Lost, ..error }.into()
+    }
+
+    async fn chunk_size(&mut self) -> Result<Option<usize>, PushError> {
+        let client = Arc::clone(&self.client);
+        Ok(client.chunk_size(self.upload().await?))
     }
 
     async fn upload(&mut self) -> Result<&mut Upload, PushError> {
@@ -121,29 +167,84 @@ impl Shipment {
         Ok(self.upload.insert(upload))
     }
 
-    async fn send(&mut self, chunk: &Bytes) -> Result<(), PushError> {
+    /// `beginning`: the chunk before this one, if it is at hand.
+    async fn send(&mut self, chunk: &Bytes, beginning: Option<&Ready>) -> Result<Sent, PushError> {
         let client = Arc::clone(&self.client);
-        client.send_chunk(self.upload().await?, chunk).await?;
-        self.say_sent(chunk.len());
-        Ok(())
+        for tried in 1.. {
+            let at_hand = beginning.is_some() || self.upload().await?.offset() == 0;
+            let sent = match client.send_chunk(self.upload().await?, chunk).await {
+                Err(error) if at_hand => self.start_over(error, tried, beginning).await?,
+                sent => Some(sent?),
+            };
+            if let Some(sent) = sent {
+                if matches!(sent, Sent::Taken) {
+                    self.say_sent(chunk.len());
+                }
+                return Ok(sent);
+            }
+        }
+        Err(PushError::Thread)
     }
 
-    /// Returns true if the registry had the layer. Looks it up first if nothing was sent yet.
-    async fn finish(&mut self, last: &Bytes, digest: &Digest) -> Result<bool, PushError> {
+    /// Begins a lost upload anew, and sends its beginning. `None`: what failed has to be sent again. A registry that
+    /// refuses to know an upload at its second chunk may take only one request.
+    async fn start_over(
+        &mut self,
+        error: ClientError,
+        tried: u32,
+        beginning: Option<&Ready>,
+    ) -> Result<Option<Sent>, PushError> {
+        if error.kind != Kind::Lost || tried >= MAX_STARTS {
+            return Err(error.into());
+        }
+        if error.status.is_some() {
+            return Ok(Some(Sent::WantsWhole(error)));
+        }
+        let client = Arc::clone(&self.client);
+        if let Some(lost) = self.upload.take() {
+            client.abandon(&lost).await;
+        }
+        let Some(beginning) = beginning else { return Ok(None) };
+        Ok(match client.send_chunk(self.upload().await?, &beginning.bytes).await? {
+            Sent::Taken => None,
+            refused => Some(refused),
+        })
+    }
+
+    /// Returns true if the registry had the layer. Looks it up first if nothing was sent yet. The inner error is that of
+    /// a registry that takes no chunks.
+    async fn finish(
+        &mut self,
+        last: &Bytes,
+        digest: &Digest,
+        beginning: Option<&Ready>,
+    ) -> Result<Result<bool, ClientError>, PushError> {
         let client = Arc::clone(&self.client);
         let nothing_yet = self.upload.as_ref().is_none_or(|upload| upload.offset() == 0);
         if nothing_yet && client.blob_size(digest).await?.is_some() {
             if let Some(upload) = self.upload.take() {
                 client.abandon(&upload).await;
             }
-            return Ok(true);
+            return Ok(Ok(true));
         }
-        client.finish_upload(self.upload().await?, last, digest).await?;
-        self.upload = None;
-        Ok(false)
+        for tried in 1.. {
+            let sent = match client.finish_upload(self.upload().await?, last, digest).await {
+                Err(error) if beginning.is_some() => self.start_over(error, tried, beginning).await?,
+                sent => Some(sent?),
+            };
+            match sent {
+                Some(Sent::Taken) => {
+                    self.upload = None;
+                    return Ok(Ok(false));
+                }
+                Some(Sent::WantsWhole(error)) => return Ok(Err(error)),
+                None => {}
+            }
+        }
+        Err(PushError::Thread)
     }
 
-    fn say_sent(&self, bytes: usize) {
+    pub(super) fn say_sent(&self, bytes: usize) {
         let before = self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.progress.say(Event::Sent { bytes: before + bytes as u64 });
     }
@@ -164,20 +265,23 @@ pub(super) struct Carried {
     pub sent: bool,
 }
 
-fn size(upload: &Upload) -> Result<usize, PushError> {
-    if upload.minimum() > MAX_CHUNK {
-        let what =
-            format!("it requires chunks of at least {} bytes, which is more than we hold in memory", upload.minimum());
-        return Err(ClientError::new(Kind::Protocol, "", what).into());
-    }
-    Ok(CHUNK.max(usize::try_from(upload.minimum()).unwrap_or(CHUNK)))
-}
-
 /// Bytes gathered for the next chunk.
 #[derive(Default)]
 struct Held {
     bytes: BytesMut,
     permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// Bytes with their permits, ready to be sent.
+pub(super) struct Ready {
+    pub bytes: Bytes,
+    _permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl Ready {
+    pub(super) fn new(bytes: Bytes, permit: OwnedSemaphorePermit) -> Self {
+        Self { bytes, _permits: vec![permit] }
+    }
 }
 
 impl Held {
@@ -189,9 +293,24 @@ impl Held {
         self.permits.push(permit);
     }
 
-    fn give(&mut self) -> (Bytes, Vec<OwnedSemaphorePermit>) {
-        (std::mem::take(&mut self.bytes).freeze(), std::mem::take(&mut self.permits))
+    /// At most the first `size` bytes. The permit of the last piece stays with what is left of it.
+    fn give(&mut self, size: usize) -> Ready {
+        let rest = self.bytes.split_off(size.min(self.bytes.len()));
+        let mut ready = Ready { bytes: std::mem::take(&mut self.bytes).freeze(), _permits: Vec::new() };
+        let mut permits = std::mem::take(&mut self.permits);
+        if !rest.is_empty() {
+            self.bytes.reserve(CHUNK + MAX_PIECE);
+            self.bytes.extend_from_slice(&rest);
+            self.permits.extend(permits.pop());
+        }
+        ready._permits = permits;
+        ready
     }
+}
+
+/// A layer's bytes from its start.
+fn join<const N: usize>(beginning: Option<Ready>, rest: [Ready; N]) -> Beginning {
+    Beginning::new(beginning.into_iter().chain(rest))
 }
 
 /// Feeds a shipment, with a permit for every byte.

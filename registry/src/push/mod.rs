@@ -10,6 +10,8 @@ mod pipe;
 pub mod progress;
 mod report;
 mod sink;
+mod tag;
+mod whole;
 
 use std::io::Seek;
 use std::sync::Arc;
@@ -22,17 +24,14 @@ pub use pipe::{Feed, PipeError, pipe};
 pub use report::{PushReport, PushedImage, PushedLayer};
 pub use sink::How;
 
-use crate::archive::{Archive, ArchiveSource, read_archive};
+use crate::archive::{ArchiveSource, read_archive};
 use crate::client::{Client, Target};
 use crate::compress::{Compression, Pool};
-use crate::digest::Digest;
-use crate::image::Image;
 use crate::limits::{Allow, ArchiveLimits, Rules};
 use cache::LayerCache;
 use error::PushError;
-use manifest::{Layers, Made};
 use progress::{Event, Progress};
-use sink::{Arrived, PushSink};
+use sink::PushSink;
 
 /// The most times that a file is read again.
 const MAX_READS: usize = 3;
@@ -92,6 +91,7 @@ async fn push_again(
 ) -> Result<PushReport, PushError> {
     let client = Arc::new(Client::new(target)?);
     client.check().await?;
+    let mut said = None;
     for _ in 1..MAX_READS {
         let next = copy(&source);
         let error = match once(source, &client, options, &cache, progress).await {
@@ -102,7 +102,12 @@ async fn push_again(
             Some(next) => next,
             None => return Err(error),
         };
-        progress.say(Event::Again { why: error.to_string() });
+        // The same reason is a finding only once.
+        let why = error.to_string();
+        if said.as_ref() != Some(&why) {
+            progress.say(Event::Again { why: why.clone() });
+        }
+        said = Some(why);
     }
     once(source, &client, options, &cache, progress).await
 }
@@ -179,7 +184,7 @@ async fn once(
             }
         }
     }
-    let pushed = manifests(client, &archive, &arrived, progress).await?;
+    let pushed = tag::write(client, &archive, &arrived, progress).await?;
     Ok(report::report(client.reference(), &archive, &arrived, pushed))
 }
 
@@ -191,53 +196,4 @@ async fn on_a_thread<T: Send + 'static>(
     // The receiver is gone if the push was dropped.
     thread.spawn(move || drop(done.send(work()))).map_err(|_| PushError::Thread)?;
     result.await.map_err(|_| PushError::Thread)?
-}
-
-struct Documents {
-    images: Vec<Made>,
-    top: Digest,
-    top_media_type: String,
-    size: u64,
-}
-
-/// Writes configurations, manifests, and the index if there are several. A tag's target is complete when the tag
-/// appears.
-async fn manifests(
-    client: &Client,
-    archive: &Archive,
-    arrived: &[Arrived],
-    progress: &Progress,
-) -> Result<Documents, PushError> {
-    let layers = Layers::new(arrived);
-    let mut made = Vec::new();
-    for image in &archive.images {
-        made.push(manifest::image(image, &layers).ok_or(PushError::Thread)?);
-        if client.blob_size(&image.config_digest).await?.is_none() {
-            let mut upload = client.begin_upload().await?;
-            client.finish_upload(&mut upload, &image.config, &image.config_digest).await?;
-        }
-    }
-    let which = client.reference().which();
-    let put = async |which: &str, made: &Made, image: Option<&Image>| -> Result<(), PushError> {
-        client.put_manifest(which, &made.media_type, made.bytes.clone()).await?;
-        let platform = image.map(|image| image.platform.clone());
-        progress.say(Event::Manifest { digest: made.digest, platform });
-        Ok(())
-    };
-    let (top, size) = match (archive.images.as_slice(), made.as_slice()) {
-        ([image], [only]) => {
-            put(&which, only, Some(image)).await?;
-            ((only.digest, only.media_type.clone()), only.size)
-        }
-        (images, all) => {
-            let pairs: Vec<(&Image, &Made)> = images.iter().zip(all).collect();
-            for (image, made) in &pairs {
-                put(&made.digest.to_string(), made, Some(image)).await?;
-            }
-            let index = manifest::index(&pairs).ok_or(PushError::Thread)?;
-            put(&which, &index, None).await?;
-            ((index.digest, index.media_type), index.size)
-        }
-    };
-    Ok(Documents { images: made, top: top.0, top_media_type: top.1, size })
 }

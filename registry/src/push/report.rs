@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Documents;
 use super::sink::{Arrived, How};
+use super::tag::Written;
 use crate::archive::Archive;
 use crate::digest::Digest;
 use crate::reference::Reference;
@@ -49,10 +49,10 @@ pub struct PushedImage {
     pub working_dir: String,
 }
 
-pub(super) fn report(reference: &Reference, archive: &Archive, arrived: &[Arrived], made: Documents) -> PushReport {
+pub(super) fn report(reference: &Reference, archive: &Archive, arrived: &[Arrived], written: Written) -> PushReport {
     let count = |how: How| arrived.iter().filter(|layer| layer.how == how).count();
     let sent = arrived.iter().filter(|layer| layer.how == How::Sent).map(|layer| layer.size).sum();
-    let images = archive.images.iter().zip(&made.images);
+    let images = archive.images.iter().zip(&written.images);
     let images = images.map(|(image, made)| PushedImage {
         platform: image.platform.to_string(),
         digest: made.digest,
@@ -62,13 +62,11 @@ pub(super) fn report(reference: &Reference, archive: &Archive, arrived: &[Arrive
         user: image.entry_point.user.clone(),
         working_dir: image.entry_point.working_dir.clone(),
     });
-    let left_out = archive.skipped.iter().map(|skipped| format!("{}: {}", skipped.what, skipped.why));
-    let unused = archive.unreferenced.iter().map(|layer| format!("{}: no image uses this layer", layer.name));
     PushReport {
-        reference: reference.pinned(made.top).to_string(),
-        digest: made.top,
-        media_type: made.top_media_type,
-        size: made.size,
+        reference: reference.pinned(written.digest).to_string(),
+        digest: written.digest,
+        media_type: written.media_type,
+        size: written.size,
         sent,
         skipped: count(How::Skipped),
         mounted: count(How::Mounted),
@@ -78,7 +76,7 @@ pub(super) fn report(reference: &Reference, archive: &Archive, arrived: &[Arrive
             .collect(),
         images: images.collect(),
         names: archive.images.iter().flat_map(|image| image.names.clone()).collect(),
-        notes: left_out.chain(unused).collect(),
+        notes: archive.notes().into_iter().chain(written.notes).collect(),
         read: archive.bytes_read,
     }
 }

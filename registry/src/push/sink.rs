@@ -12,15 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::{Known, LayerCache, Memo, Stored, head_key, layer_key};
 use super::error::PushError;
-use super::layer::{Carried, Failure, Piece, Pipe, Shipment};
+use super::layer::{Carried, End, Failure, Piece, Pipe, Shipment};
 use super::progress::{Event, Progress};
 use crate::archive::{ArchiveError, LayerEnd, LayerStart, Sink, SinkError, Want};
 use crate::client::{Client, Mounted, Upload};
 use crate::compress::{Compression, Compressor, Encoding, Pool};
 use crate::digest::Digest;
 
-/// Bytes of all layers in memory at once, queued or being sent.
-const BUDGET: usize = 24 << 20;
+/// Bytes of all layers in memory at once, queued or being sent. The layer that is read needs up to 17 MiB for itself: its
+/// first chunk, the next one and a piece, or the beginning that `whole.rs` keeps.
+const BUDGET: usize = 18 << 20;
 /// Layers whose last bytes are being sent while the next one is read.
 const SHIPMENTS: usize = 3;
 
@@ -195,7 +196,7 @@ impl PushSink {
                 return Ok((want, Now { layer: number, key, head, work }));
             }
         }
-        let work = self.ship(number, as_is, upload)?;
+        let work = self.ship(number, as_is.then_some(layer.size), upload)?;
         Ok((Want::Bytes, Now { layer: number, key, head, work }))
     }
 
@@ -220,14 +221,15 @@ impl PushSink {
         }
     }
 
-    fn ship(&self, layer: usize, as_is: bool, upload: Option<Upload>) -> Result<Work, PushError> {
+    /// `length`: the bytes of a layer that is sent as it comes.
+    fn ship(&self, layer: usize, length: Option<u64>, upload: Option<Upload>) -> Result<Work, PushError> {
         let slot = self.wait(Arc::clone(&self.slots).acquire_owned())?.map_err(|_| PushError::Cancelled)?;
         let (pieces, taken) = mpsc::channel(64);
         let (done, shipment) = oneshot::channel();
         let (client, progress, sent) = (Arc::clone(&self.client), self.progress.clone(), Arc::clone(&self.sent));
         let (cancel, failure) = (self.cancel.clone(), self.failure.clone());
         self.runtime.spawn(async move {
-            let carrying = Shipment { failure, client, progress, sent, layer, upload }.carry(taken);
+            let carrying = Shipment { failure, client, progress, sent, layer, length, upload }.carry(taken);
             let carried = tokio::select! {
                 () = cancel.cancelled() => None,
                 carried = carrying => carried,
@@ -236,7 +238,7 @@ impl PushSink {
             // If the receiver is gone, the push has failed already.
             let _ = done.send(carried);
         });
-        let output = if as_is {
+        let output = if length.is_some() {
             Output::AsIs(pieces)
         } else {
             let (pipe, ending) = (self.pipe(pieces.clone()), pieces);
@@ -307,7 +309,8 @@ impl PushSink {
                     }
                     Output::AsIs(pieces) => (end.blob, end.size, pieces),
                 };
-                self.wait(pieces.send(Piece::End { digest, size, memo }))?.map_err(|_| PushError::Cancelled)?;
+                self.wait(pieces.send(Piece::End(Box::new(End { digest, size, memo }))))?
+                    .map_err(|_| PushError::Cancelled)?;
                 (digest, size, How::Sent, Some(shipment))
             }
         };

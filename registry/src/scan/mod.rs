@@ -1,9 +1,14 @@
 //! Scans the files of a layer while it streams by, for paths that lead outside, device nodes, `.env` files and private
-//! keys. Keeps at most the head of one file, and never reports content.
+//! keys. Keeps at most the head of one file, and never reports content. A file that does not belong into an image does not
+//! end the scan: all of them are named at once.
 
+mod findings;
 mod secrets;
 
 use std::sync::Arc;
+
+pub(crate) use findings::Findings;
+pub use findings::{Secret, Secrets};
 
 use crate::limits::Allow;
 use crate::tar::{Entry, Kind, Step, Tar, TarError, TarLimits, shown};
@@ -19,15 +24,17 @@ pub(crate) enum ScanError {
     Traversal { path: String },
     #[error("has the device node {path}")]
     Device { path: String },
-    #[error("has {what} at {path}")]
-    Secret { what: &'static str, path: String },
 }
 
 /// The scan of one layer.
 pub(crate) struct Scan {
     tar: Tar,
     allow: Arc<Allow>,
+    findings: Arc<Findings>,
+    layer: String,
     head: Head,
+    /// Zeros that unpacking makes of sparse files.
+    holes: u64,
 }
 
 /// The head of the current file.
@@ -40,8 +47,13 @@ struct Head {
 }
 
 impl Scan {
-    pub(crate) fn new(allow: Arc<Allow>, limits: TarLimits) -> Self {
-        Self { tar: Tar::new(limits), allow, head: Head::default() }
+    pub(crate) fn new(layer: String, allow: Arc<Allow>, findings: Arc<Findings>, limits: TarLimits) -> Self {
+        Self { tar: Tar::new(limits), allow, findings, layer, head: Head::default(), holes: 0 }
+    }
+
+    /// Bytes that unpacking adds to the layer's own, because its sparse files become whole.
+    pub(crate) fn holes(&self) -> u64 {
+        self.holes
     }
 
     pub(crate) fn entries(&self) -> u64 {
@@ -55,8 +67,8 @@ impl Scan {
             input = rest;
             match step {
                 Step::Entry(entry) => self.entry(entry)?,
-                Step::Data if self.head.wanted > 0 => self.data(part)?,
-                Step::EndOfEntry => self.look()?,
+                Step::Data if self.head.wanted > 0 => self.data(part),
+                Step::EndOfEntry => self.look(),
                 Step::Data | Step::More | Step::After => {}
             }
         }
@@ -64,7 +76,7 @@ impl Scan {
     }
 
     pub(crate) fn finish(&mut self) -> Result<(), ScanError> {
-        self.look()?;
+        self.look();
         // Some programs omit a layer's end marker, and runtimes accept that.
         self.tar.may_end(true).then_some(()).ok_or(ScanError::Truncated)
     }
@@ -82,9 +94,11 @@ impl Scan {
         if !matches!(entry.kind, Kind::File | Kind::HardLink | Kind::Other) {
             return Ok(());
         }
+        self.holes = self.holes.saturating_add(entry.whole().saturating_sub(entry.size));
         let empty = entry.kind != Kind::HardLink && entry.size == 0;
         if !empty && secrets::is_env_file(path) && !self.is_allowed(path) {
-            return Err(ScanError::Secret { what: "an environment file", path: shown(path) });
+            self.findings.add(&self.layer, "an environment file", path);
+            return Ok(());
         }
         if entry.size >= secrets::SMALLEST_KEY {
             self.head.wanted = secrets::head_of(path);
@@ -94,7 +108,7 @@ impl Scan {
         Ok(())
     }
 
-    fn data(&mut self, part: &[u8]) -> Result<(), ScanError> {
+    fn data(&mut self, part: &[u8]) {
         let missing = self.head.wanted.saturating_sub(self.head.bytes.len());
         if let Some(enough) = part.get(..missing) {
             // Usually the whole head is in this piece.
@@ -104,25 +118,23 @@ impl Scan {
                 self.head.bytes.extend_from_slice(enough);
                 secrets::has_private_key(&self.head.bytes)
             };
-            self.judge(found)
+            self.judge(found);
         } else {
             self.head.bytes.extend_from_slice(part);
-            Ok(())
         }
     }
 
     /// Inspects a file that is shorter than the head.
-    fn look(&mut self) -> Result<(), ScanError> {
+    fn look(&mut self) {
         let found = self.head.wanted > 0 && secrets::has_private_key(&self.head.bytes);
-        self.judge(found)
+        self.judge(found);
     }
 
-    fn judge(&mut self, found: bool) -> Result<(), ScanError> {
+    fn judge(&mut self, found: bool) {
         self.head.wanted = 0;
         if found && !self.is_allowed(&self.head.path) {
-            return Err(ScanError::Secret { what: "a private key", path: shown(&self.head.path) });
+            self.findings.add(&self.layer, "a private key", &self.head.path);
         }
-        Ok(())
     }
 
     fn is_allowed(&self, path: &[u8]) -> bool {

@@ -30,8 +30,17 @@ pub(super) struct Header {
     pub link: Vec<u8>,
     pub kind: Kind,
     pub size: u64,
-    /// The sparse map continues in the next block.
-    pub more_sparse: bool,
+    /// The beginning of a sparse file's map, in GNU's own format.
+    pub sparse: Option<GnuSparse>,
+}
+
+#[derive(Debug)]
+pub(super) struct GnuSparse {
+    /// Bytes of the whole file.
+    pub size: u64,
+    pub parts: Vec<(u64, u64)>,
+    /// The map continues in the next block.
+    pub more: bool,
 }
 
 impl Header {
@@ -73,14 +82,29 @@ impl Header {
                 name = [prefix, b"/", &name].concat();
             }
         }
-        Ok(Self {
-            name,
-            link: text(field(157, 100)).to_vec(),
-            kind,
-            size: number(field(124, 12))?,
-            more_sparse: type_flag == b'S' && block.get(482).is_some_and(|&more| more != 0),
-        })
+        let sparse = match type_flag {
+            // Other programs use the same letter for formats of their own.
+            b'S' if magic != b"ustar  \0" => return Err("a sparse file in an unknown format"),
+            b'S' => Some(GnuSparse {
+                size: number(field(483, 12))?,
+                parts: sparse_parts(field(386, 96))?,
+                more: field(482, 1) != [0],
+            }),
+            _ => None,
+        };
+        Ok(Self { name, link: text(field(157, 100)).to_vec(), kind, size: number(field(124, 12))?, sparse })
     }
+}
+
+/// Reads the parts in a field of a sparse file's map: 12 bytes of offset, 12 of length. The first empty one ends it.
+pub(super) fn sparse_parts(field: &[u8]) -> Result<Vec<(u64, u64)>, &'static str> {
+    let (parts, _) = field.as_chunks::<24>();
+    let used = parts.iter().take_while(|part| part.first() != Some(&0));
+    used.map(|part| {
+        let (offset, length) = part.split_at(12);
+        Ok((number(offset)?, number(length)?))
+    })
+    .collect()
 }
 
 fn text(field: &[u8]) -> &[u8] {

@@ -1,11 +1,16 @@
-//! An incremental tar reader: ustar, pax, GNU long names, base-256 numbers. Never keeps the data of an entry, and
-//! bounds what it keeps of headers.
+//! An incremental tar reader: ustar, pax, GNU long names, base-256 numbers, maps of sparse files. Never keeps the data
+//! of an entry, and bounds what it keeps of headers.
 
 mod header;
+mod map;
 mod pax;
+mod sparse;
 
 pub(crate) use header::Kind;
 use header::{BLOCK, Header};
+use map::Mapped;
+use sparse::{Lines, Map};
+pub(crate) use sparse::{Run, Runs, Sparse};
 
 /// The reason why a tar archive cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +37,15 @@ pub(crate) struct Entry {
     pub kind: Kind,
     /// Bytes that follow. 0 for a link, a folder or a device, whatever the header says.
     pub size: u64,
+    /// The bytes that follow are parts of a larger file.
+    pub sparse: Option<Sparse>,
+}
+
+impl Entry {
+    /// Bytes of the file that the entry stands for.
+    pub(crate) fn whole(&self) -> u64 {
+        self.sparse.as_ref().map_or(self.size, Sparse::size)
+    }
 }
 
 /// The meaning of the first bytes of an input.
@@ -57,7 +71,7 @@ enum State {
         body: Vec<u8>,
         left: u64,
     },
-    /// Further blocks of a sparse map.
+    /// Further blocks of a sparse file's map.
     SparseMap,
     Data {
         left: u64,
@@ -82,8 +96,11 @@ pub(crate) struct Tar {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
-    /// The entry of a sparse file while its map is read.
-    sparse: Option<Entry>,
+    sparse: Option<sparse::Records>,
+    /// A sparse file whose map is being read.
+    mapped: Option<Mapped>,
+    /// Parts of sparse files so far.
+    parts: u64,
 }
 
 impl Tar {
@@ -98,6 +115,8 @@ impl Tar {
             link: None,
             size: None,
             sparse: None,
+            mapped: None,
+            parts: 0,
         }
     }
 
@@ -169,7 +188,7 @@ impl Tar {
     }
 
     fn is_extended(&self) -> bool {
-        self.path.is_some() || self.link.is_some() || self.size.is_some()
+        self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse.is_some()
     }
 
     fn block(&mut self, input: &[u8]) -> Result<(usize, Step), TarError> {
@@ -192,15 +211,8 @@ impl Tar {
     }
 
     fn header(&mut self, block: &[u8; BLOCK]) -> Result<Step, TarError> {
-        if let Some(entry) = self.sparse.take() {
-            // Seven bytes before the block's end: whether another map block follows.
-            if block.get(504).is_some_and(|&more| more != 0) {
-                self.sparse = Some(entry);
-                self.count()?;
-                return Ok(Step::More);
-            }
-            self.state = State::Data { left: entry.size, size: entry.size };
-            return Ok(Step::Entry(entry));
+        if let Some(mapped) = self.mapped.take() {
+            return self.map_block(mapped, block);
         }
         if block.iter().all(|&byte| byte == 0) {
             if self.is_extended() {
@@ -254,6 +266,9 @@ impl Tar {
                 self.path = records.path.or(self.path.take());
                 self.link = records.link.or(self.link.take());
                 self.size = records.size.or(self.size);
+                if records.sparse != sparse::Records::default() {
+                    self.sparse = Some(records.sparse);
+                }
             }
         }
         Ok(())
@@ -263,6 +278,7 @@ impl Tar {
         let name = self.path.take().unwrap_or(header.name);
         let link = self.link.take().unwrap_or(header.link);
         let size = self.size.take().unwrap_or(header.size);
+        let records = self.sparse.take().filter(|_| header.kind == Kind::File);
         if name.len() > self.limits.path_bytes || link.len() > self.limits.path_bytes {
             return Err(self.too_much("a path that is too long", self.limits.path_bytes as u64));
         }
@@ -278,14 +294,28 @@ impl Tar {
             Kind::File if name.ends_with(b"/") => Kind::Directory,
             kind => kind,
         };
-        let entry = Entry { name, link, kind, size };
-        if header.more_sparse {
-            self.sparse = Some(entry);
-            self.state = State::SparseMap;
-            return Ok(Step::More);
+        let entry = Entry { name, link, kind, size, sparse: None };
+        if let Some(own) = header.sparse {
+            return match own.more {
+                true => self.begin_map(Mapped { entry, whole: own.size, parts: own.parts, lines: None }),
+                false => self.sparse_file(entry, own.size, own.parts),
+            };
         }
-        self.state = State::Data { left: size, size };
-        Ok(Step::Entry(entry))
+        let whole = records.as_ref().and_then(|records| records.size).unwrap_or(size);
+        let map = match &records {
+            Some(records) => records.map().map_err(|what| self.damaged(what))?,
+            None => None,
+        };
+        match map {
+            Some(Map::Here(parts)) => self.sparse_file(entry, whole, parts),
+            Some(Map::Before) => {
+                self.begin_map(Mapped { entry, whole, parts: Vec::new(), lines: Some(Lines::default()) })
+            }
+            None => {
+                self.state = State::Data { left: size, size };
+                Ok(Step::Entry(entry))
+            }
+        }
     }
 
     fn count(&mut self) -> Result<(), TarError> {

@@ -1,10 +1,14 @@
-//! The records of an extended (pax) header, `LENGTH KEY=VALUE\n`. Keeps only those that set an entry's path or size.
+//! The records of an extended (pax) header, `LENGTH KEY=VALUE\n`. Keeps only those that set an entry's path or size, or
+//! say which parts of it are stored.
+
+use super::sparse;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
     pub path: Option<Vec<u8>>,
     pub link: Option<Vec<u8>>,
     pub size: Option<u64>,
+    pub sparse: sparse::Records,
 }
 
 impl Records {
@@ -35,6 +39,22 @@ pub(super) fn parse(mut body: &[u8]) -> Result<Records, &'static str> {
             b"GNU.sparse.name" => sparse_name = text,
             b"size" if value.is_empty() => records.size = None,
             b"size" => records.size = Some(decimal(value).ok_or("an invalid size")?),
+            b"GNU.sparse.major" => records.sparse.major = decimal(value),
+            b"GNU.sparse.minor" => records.sparse.minor = decimal(value),
+            b"GNU.sparse.size" | b"GNU.sparse.realsize" => {
+                records.sparse.size = Some(decimal(value).ok_or("an invalid size")?);
+            }
+            b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
+                let is_offset = records.sparse.numbers.len() % 2 == 0;
+                if is_offset != (key == b"GNU.sparse.offset") {
+                    return Err("a sparse file with half a part");
+                }
+                records.sparse.numbers.push(decimal(value).ok_or("a sparse file with an invalid map")?);
+            }
+            b"GNU.sparse.map" => {
+                let numbers = value.split(|&byte| byte == b',').filter(|_| !value.is_empty()).map(decimal);
+                records.sparse.numbers = numbers.collect::<Option<_>>().ok_or("a sparse file with an invalid map")?;
+            }
             _ => {}
         }
     }
@@ -64,6 +84,20 @@ mod tests {
         assert!(parse(b"").unwrap().is_empty());
         assert!(parse(b"9 path=\n\n").unwrap().path.is_some());
         assert!(parse(b"8 path=\n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn sparse_files_are_described_in_two_ways() {
+        let body = b"21 GNU.sparse.size=9\n23 GNU.sparse.offset=1\n25 GNU.sparse.numbytes=2\n";
+        let records = parse(body).unwrap().sparse;
+        assert_eq!((records.size, records.numbers.as_slice()), (Some(9), &[1, 2][..]));
+        let body = b"22 GNU.sparse.major=0\n22 GNU.sparse.minor=1\n26 GNU.sparse.map=0,4,8,1\n";
+        let records = parse(body).unwrap().sparse;
+        assert_eq!((records.major, records.minor), (Some(0), Some(1)));
+        assert_eq!(records.map(), Ok(Some(sparse::Map::Here(vec![(0, 4), (8, 1)]))));
+        for bad in [&b"25 GNU.sparse.numbytes=2\n"[..], b"20 GNU.sparse.map=,\n", b"24 GNU.sparse.map=1,2,-3\n"] {
+            assert!(parse(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
+        }
     }
 
     #[test]

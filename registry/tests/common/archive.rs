@@ -89,6 +89,11 @@ pub(crate) enum Stored {
 
 /// The entries of an OCI layout with one image per architecture.
 pub(crate) fn oci_entries(images: &[(&str, Vec<Vec<u8>>)], stored: Stored) -> Vec<(String, Vec<u8>)> {
+    layout(images, stored, false)
+}
+
+/// As `oci_entries`. `docker`: the manifests inside are docker's.
+pub(crate) fn layout(images: &[(&str, Vec<Vec<u8>>)], stored: Stored, docker: bool) -> Vec<(String, Vec<u8>)> {
     let mut blobs: Vec<(String, Vec<u8>)> = Vec::new();
     let mut put = |bytes: Vec<u8>| {
         let (digest, size) = (Digest::of(&bytes), bytes.len());
@@ -108,12 +113,20 @@ pub(crate) fn oci_entries(images: &[(&str, Vec<Vec<u8>>)], stored: Stored) -> Ve
                 Stored::Zstd => (zstd::encode_all(layer.as_slice(), 3).unwrap(), "tar+zstd"),
             };
             let (digest, size) = put(bytes);
-            let media_type = format!("application/vnd.oci.image.layer.v1.{kind}");
+            let media_type = match (docker, stored) {
+                (true, Stored::Gzip) => "application/vnd.docker.image.rootfs.diff.tar.gzip".to_owned(),
+                (true, _) => "application/vnd.docker.image.rootfs.diff.tar".to_owned(),
+                _ => format!("application/vnd.oci.image.layer.v1.{kind}"),
+            };
             descriptors.push(json!({"mediaType": media_type, "digest": digest, "size": size}));
         }
         let (digest, size) = put(config(layers, architecture).to_string().into_bytes());
-        let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": size});
-        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let (config, media_type) = if docker {
+            ("application/vnd.docker.container.image.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+        } else {
+            ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.manifest.v1+json")
+        };
+        let config = json!({"mediaType": config, "digest": digest, "size": size});
         let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": descriptors});
         let (digest, size) = put(manifest.to_string().into_bytes());
         manifests.push(json!({"mediaType": media_type, "digest": digest, "size": size,
@@ -123,6 +136,37 @@ pub(crate) fn oci_entries(images: &[(&str, Vec<Vec<u8>>)], stored: Stored) -> Ve
     blobs.push(("index.json".to_owned(), index.into_bytes()));
     blobs.push(("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()));
     blobs
+}
+
+/// As `oci_entries` with gzip, but below an index of its own that also names an attestation, as BuildKit writes it. Returns
+/// that index's digest, too.
+pub(crate) fn attested(images: &[(&str, Vec<Vec<u8>>)]) -> (Vec<(String, Vec<u8>)>, Digest) {
+    let mut entries = oci_entries(images, Stored::Gzip);
+    let at = entries.iter().position(|(name, _)| name == "index.json").unwrap();
+    let mut inner: Value = serde_json::from_slice(&entries.remove(at).1).unwrap();
+    let mut put = |bytes: Vec<u8>, media_type: &str| {
+        let (digest, size) = (Digest::of(&bytes), bytes.len());
+        entries.push((format!("blobs/sha256/{}", digest.hex()), bytes));
+        json!({"mediaType": media_type, "digest": digest, "size": size})
+    };
+    let statement = put(br#"{"_type":"https://in-toto.io/Statement/v0.1"}"#.to_vec(), "application/vnd.in-toto+json");
+    let config = json!({"architecture": "unknown", "os": "unknown", "config": {}, "rootfs": {"type": "layers",
+        "diff_ids": [statement["digest"]]}});
+    let config = put(config.to_string().into_bytes(), "application/vnd.oci.image.config.v1+json");
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [statement]});
+    let mut entry = put(manifest.to_string().into_bytes(), kind);
+    entry["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+    entry["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": inner["manifests"][0]["digest"]});
+    inner["manifests"].as_array_mut().unwrap().push(entry);
+    let kind = "application/vnd.oci.image.index.v1+json";
+    inner["mediaType"] = json!(kind);
+    let inner = put(inner.to_string().into_bytes(), kind);
+    let digest = inner["digest"].as_str().unwrap().parse().unwrap();
+    let index = json!({"schemaVersion": 2, "manifests": [inner]}).to_string();
+    entries.push(("index.json".to_owned(), index.into_bytes()));
+    (entries, digest)
 }
 
 pub(crate) fn tar_of(entries: &[(String, Vec<u8>)]) -> Vec<u8> {

@@ -8,6 +8,7 @@ use cofferdam_registry::Digest;
 use serde::Deserialize;
 
 use super::http::{Handled, Request, serve};
+use super::quirks::{Broken, Quirks, Ranges};
 
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "hunter2-never-shown";
@@ -60,11 +61,14 @@ pub(crate) enum Access {
 #[derive(Default)]
 pub(crate) struct State {
     pub access: Access,
+    pub quirks: Quirks,
     pub troubles: Vec<Trouble>,
     /// `repository digest`.
     pub blobs: HashMap<(String, Digest), Vec<u8>>,
     pub manifests: HashMap<(String, String), (String, Vec<u8>)>,
     pub uploads: HashMap<String, Vec<u8>>,
+    /// The sizes of each upload's chunks.
+    chunks: HashMap<String, Vec<usize>>,
     /// `METHOD path?query`, in order of arrival.
     pub log: Vec<String>,
     /// Authorization headers that the other server received.
@@ -87,7 +91,12 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) async fn start(access: Access, troubles: Vec<Trouble>) -> Self {
-        let state = Arc::new(Mutex::new(State { access, troubles, ..State::default() }));
+        Self::like(Quirks { access, ..Quirks::default() }, troubles).await
+    }
+
+    pub(crate) async fn like(quirks: Quirks, troubles: Vec<Trouble>) -> Self {
+        let state = State { access: quirks.access, quirks, troubles, ..State::default() };
+        let state = Arc::new(Mutex::new(state));
         let (mine, theirs) = (Arc::clone(&state), Arc::clone(&state));
         let address = serve("127.0.0.1", move |request| boxed(Arc::clone(&mine), request, false)).await;
         let other = serve("127.0.0.2", move |request| boxed(Arc::clone(&theirs), request, true)).await;
@@ -142,11 +151,12 @@ async fn handle(state: Arc<Mutex<State>>, mut request: Request, other: bool) -> 
         {
             let mut state = state.lock().unwrap();
             state.received += part.len();
-            if let Some(upload) = state.uploads.get_mut(&id) {
+            let broken = if trouble.act.as_deref() == Some("close") { state.quirks.broken } else { Broken::Kept };
+            if let Some(upload) = state.uploads.get_mut(&id).filter(|_| broken == Broken::Kept) {
                 upload.extend_from_slice(&part);
                 upload.truncate(upload.len().saturating_sub(trouble.lose));
             }
-            if trouble.forget {
+            if trouble.forget || broken == Broken::Fatal {
                 state.uploads.remove(&id);
             }
             extra = trouble.headers.iter().map(|(name, value)| (name.clone(), fill(&state, value))).collect();
@@ -184,9 +194,14 @@ async fn handle(state: Arc<Mutex<State>>, mut request: Request, other: bool) -> 
             (None, None) => {}
         }
     }
-    let left = request.left;
-    let body = request.body(left).await;
-    if body.len() < left {
+    let most = state.lock().unwrap().quirks.body_max;
+    let body = request.body(most.map_or(usize::MAX, |most| most + 1)).await;
+    if most.is_some_and(|most| body.len() > most) {
+        let page = b"<html><head><title>413 Request Entity Too Large</title></head><body>nginx</body></html>";
+        let goes_on = request.answer(413, &extra, page).await;
+        return goes_on.then_some(request);
+    }
+    if !request.complete() {
         return None;
     }
     let (status, mut headers, bytes) = respond(&mut state.lock().unwrap(), &request, &body, other);
@@ -208,6 +223,7 @@ fn respond(state: &mut State, request: &Request, body: &[u8], other: bool) -> An
     };
     state.received += body.len();
     let auth = request.header("authorization");
+    let quirks = state.quirks.clone();
     let basic = format!("Basic {}", base64_of(&format!("{USER}:{PASSWORD}")));
     if request.path == "/token" {
         if auth != basic && state.access == Access::Token && !auth.is_empty() {
@@ -219,14 +235,14 @@ fn respond(state: &mut State, request: &Request, body: &[u8], other: bool) -> An
         return (200, Vec::new(), format!(r#"{{"token":"{token}","expires_in":300}}"#).into_bytes());
     }
     if !other {
-        let own = &state.own;
+        let host = if quirks.token_elsewhere { &state.other } else { &state.own };
         let scope = "repository:team/agent:pull,push";
         let (right, challenge) = match state.access {
             Access::Open => (true, String::new()),
             Access::Basic => (auth == basic, "Basic realm=\"test\"".to_owned()),
             Access::Token => (
                 auth.starts_with(&format!("Bearer {TOKEN}-")),
-                format!("Bearer realm=\"http://{own}/token\",service=\"test\",scope=\"{scope}\""),
+                format!("Bearer realm=\"http://{host}/token\",service=\"test\",scope=\"{scope}\""),
             ),
         };
         if !right {
@@ -241,7 +257,17 @@ fn respond(state: &mut State, request: &Request, body: &[u8], other: bool) -> An
         let key = (repository.to_owned(), reference.to_owned());
         return match request.method.as_str() {
             "PUT" => {
+                if let Some(refuses) = &quirks.refuses
+                    && (request.header("content-type").contains(&refuses.form)
+                        || refuses.form.starts_with("application/vnd.in-toto")
+                            && String::from_utf8_lossy(body).contains(&refuses.form))
+                {
+                    return (refuses.status, Vec::new(), refuses.body.clone().into_bytes());
+                }
                 let digest = Digest::of(body);
+                if reference.parse::<Digest>().is_ok_and(|named| named != digest) {
+                    return plain(400);
+                }
                 let value = (request.header("content-type").to_owned(), body.to_vec());
                 state.manifests.insert((repository.to_owned(), digest.to_string()), value.clone());
                 state.manifests.insert(key, value);
@@ -273,39 +299,95 @@ fn respond(state: &mut State, request: &Request, body: &[u8], other: bool) -> An
         let id = format!("u{}", state.next);
         state.uploads.insert(id.clone(), Vec::new());
         state.most_uploads = state.most_uploads.max(state.uploads.len());
-        return with(202, &[("location", format!("/v2/{repository}/blobs/uploads/{id}")), ("range", "0-0".to_owned())]);
+        let mut headers = vec![("location", place(state, &repository, &id)), ("range", "0-0".to_owned())];
+        if quirks.names_min {
+            headers.push(("oci-chunk-min-length", quirks.chunk_min.to_string()));
+        }
+        return with(202, &headers);
     }
     if let Some(id) = rest.strip_prefix("uploads/") {
-        let Some(upload) = state.uploads.get_mut(id) else { return plain(404) };
-        let range = request.header("content-range").split('-').next().and_then(|text| text.parse::<usize>().ok());
-        if range.is_some_and(|start| start != upload.len()) {
-            return plain(416);
-        }
-        if request.method == "DELETE" {
-            state.uploads.remove(id);
-            return plain(204);
-        }
-        upload.extend_from_slice(body);
-        let has = format!("0-{}", upload.len().saturating_sub(1));
-        let location = ("location", request_location(id));
-        match request.method.as_str() {
-            "GET" => return with(204, &[location, ("range", has)]),
-            "PATCH" => return with(202, &[location, ("range", has)]),
-            _ => {}
-        }
-        let digest: Digest = request.query["digest"].parse().unwrap();
-        let bytes = state.uploads.remove(id).unwrap();
-        if Digest::of(&bytes) != digest {
-            let said = br#"{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match"}]}"#;
-            return (400, Vec::new(), said.to_vec());
-        }
-        state.blobs.insert((repository, digest), bytes);
-        return with(201, &[("docker-content-digest", digest.to_string())]);
+        return upload(state, request, &repository, id, body);
+    }
+    if request.method == "HEAD" && quirks.no_head {
+        return plain(405);
     }
     match rest.parse::<Digest>().ok().and_then(|digest| state.blobs.get(&(repository, digest))) {
         Some(bytes) => (200, Vec::new(), bytes.clone()),
         None => plain(404),
     }
+}
+
+/// The place for the next request of an upload.
+fn place(state: &State, repository: &str, id: &str) -> String {
+    let host = if state.quirks.absolute { format!("http://{}", state.own) } else { String::new() };
+    let step = if state.quirks.moves { format!("?_state={}", state.uploads[id].len()) } else { String::new() };
+    format!("{host}/v2/{repository}/blobs/uploads/{id}{step}")
+}
+
+fn upload(state: &mut State, request: &Request, repository: &str, id: &str, body: &[u8]) -> Answer {
+    let plain = |status| (status, Vec::new(), Vec::new());
+    let said = |status, code: &str, message: &str| {
+        let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
+        (status, Vec::new(), body.into_bytes())
+    };
+    let quirks = state.quirks.clone();
+    let Some(has) = state.uploads.get(id).map(Vec::len) else {
+        return said(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry");
+    };
+    if quirks.moves && request.query.get("_state") != Some(&has.to_string()) {
+        return said(404, "BLOB_UPLOAD_INVALID", "upload resumed at wrong offset");
+    }
+    let ranged = request.header("content-range").split('-').next().and_then(|text| text.parse::<usize>().ok());
+    if quirks.range_max.is_some_and(|most| ranged.is_some() && body.len() > most) {
+        let text = "the request body is too large and exceeds the maximum permissible limit of 4.00MiB";
+        return (416, Vec::new(), text.as_bytes().to_vec());
+    }
+    if ranged.is_some_and(|start| start != has) {
+        return plain(416);
+    }
+    let chunks = state.chunks.entry(id.to_owned()).or_default();
+    match request.method.as_str() {
+        "DELETE" => {
+            state.uploads.remove(id);
+            return plain(204);
+        }
+        "GET" if quirks.keeps_quiet => return plain(404),
+        "PATCH" => {
+            if quirks.one_patch.is_some() && !chunks.is_empty() {
+                return plain(quirks.one_patch.unwrap());
+            }
+            if chunks.last().is_some_and(|last| *last < quirks.chunk_min) {
+                return said(400, "BLOB_UPLOAD_INVALID", "a part is smaller than the minimum");
+            }
+            chunks.push(body.len());
+        }
+        _ => {}
+    }
+    let chunks = chunks.clone();
+    let stored: &[u8] = if request.method == "PUT" && quirks.only_patch { b"" } else { body };
+    state.uploads.get_mut(id).unwrap().extend_from_slice(stored);
+    if request.method != "PUT" {
+        let size = state.uploads[id].len();
+        let end = match quirks.ranges {
+            Ranges::LastChunk if request.method == "PATCH" => chunks.last().map_or(0, |last| last - 1),
+            Ranges::Exact | Ranges::None | Ranges::LastChunk => size.saturating_sub(1),
+            Ranges::OneTooMany => size,
+            Ranges::Stuck => chunks.first().map_or(0, |first| first - 1),
+        };
+        let mut headers = vec![("location".to_owned(), place(state, repository, id))];
+        if quirks.ranges != Ranges::None {
+            headers.push(("range".to_owned(), format!("0-{end}")));
+        }
+        let status = if request.method == "PATCH" { quirks.patch_status.unwrap_or(202) } else { 204 };
+        return (status, headers, Vec::new());
+    }
+    let digest: Digest = request.query["digest"].parse().unwrap();
+    let bytes = state.uploads.remove(id).unwrap();
+    if Digest::of(&bytes) != digest {
+        return said(400, "DIGEST_INVALID", "provided digest did not match");
+    }
+    state.blobs.insert((repository.to_owned(), digest), bytes);
+    (201, vec![("docker-content-digest".to_owned(), digest.to_string())], Vec::new())
 }
 
 fn base64_of(text: &str) -> String {

@@ -14,18 +14,53 @@ pub(crate) struct Request {
     pub headers: HashMap<String, String>,
     pub reader: BufReader<OwnedReadHalf>,
     pub writer: OwnedWriteHalf,
+    /// Bytes of the body that are not read yet, or of its current chunk.
     pub left: usize,
+    pub chunked: bool,
+    pub broken: bool,
 }
 
 impl Request {
-    /// Reads at most this much of the rest of the body.
+    /// Reads at most this much of the rest of the body; less if it breaks off.
     pub(crate) async fn body(&mut self, most: usize) -> Vec<u8> {
-        let mut bytes = vec![0; most.min(self.left)];
-        if self.reader.read_exact(&mut bytes).await.is_err() {
-            bytes.clear();
+        let mut bytes = Vec::new();
+        while bytes.len() < most {
+            if self.left == 0 && (!self.chunked || !self.next_chunk().await) {
+                break;
+            }
+            let mut piece = vec![0; (most - bytes.len()).min(self.left).min(64 << 10)];
+            let size = self.reader.read(&mut piece).await.unwrap_or(0);
+            if size == 0 {
+                self.broken = true;
+                break;
+            }
+            bytes.extend_from_slice(&piece[..size]);
+            self.left -= size;
         }
-        self.left -= bytes.len();
         bytes
+    }
+
+    /// Reads the size of the next chunk of a body with `transfer-encoding: chunked`. False at the end.
+    async fn next_chunk(&mut self) -> bool {
+        let mut line = String::new();
+        while line.trim().is_empty() {
+            line.clear();
+            if self.reader.read_line(&mut line).await.unwrap_or(0) == 0 {
+                self.broken = true;
+                return false;
+            }
+        }
+        self.left = usize::from_str_radix(line.trim(), 16).unwrap();
+        self.chunked = self.left > 0;
+        if !self.chunked {
+            self.reader.read_line(&mut line).await.unwrap();
+        }
+        self.chunked
+    }
+
+    /// True if the body is read to its end.
+    pub(crate) fn complete(&self) -> bool {
+        self.left == 0 && !self.chunked && !self.broken
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
@@ -40,7 +75,7 @@ impl Request {
         }
         head.push_str("\r\n");
         let body: &[u8] = if self.method == "HEAD" { b"" } else { body };
-        self.raw(head.as_bytes()).await && self.raw(body).await && self.left == 0
+        self.raw(head.as_bytes()).await && self.raw(body).await && self.complete()
     }
 
     pub(crate) async fn raw(&mut self, bytes: &[u8]) -> bool {
@@ -85,8 +120,10 @@ async fn connection(stream: TcpStream, handle: Arc<impl Fn(Request) -> Handled +
         let (path, query) = place.split_once('?').unwrap_or((place, ""));
         let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let left = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let chunked = headers.get("transfer-encoding").is_some_and(|text| text == "chunked");
         let (method, path) = (method.to_owned(), path.to_owned());
-        match handle(Request { method, path, query, headers, reader, writer, left }).await {
+        let request = Request { method, path, query, headers, reader, writer, left, chunked, broken: false };
+        match handle(request).await {
             Some(request) => (reader, writer) = (request.reader, request.writer),
             None => return,
         }

@@ -4,6 +4,7 @@
 pub(crate) mod archive;
 pub(crate) mod fake;
 pub(crate) mod http;
+pub(crate) mod quirks;
 pub(crate) mod real;
 
 use std::sync::Arc;
@@ -32,6 +33,15 @@ pub(crate) fn quick() -> Patience {
 pub(crate) fn target(registry: &str, image: &str) -> Target {
     let reference = Reference::parse(&format!("{registry}/{image}")).unwrap();
     Target { plain_http: true, patience: quick(), ..Target::new(reference) }
+}
+
+/// As a file, which can be read again.
+pub(crate) fn file(bytes: &[u8]) -> ArchiveSource {
+    use std::io::{Seek, Write};
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    ArchiveSource::File(file)
 }
 
 /// As a pipe, which can be read only once.

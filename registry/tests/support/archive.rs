@@ -7,7 +7,7 @@ use cofferdam_registry::{Digest, Hasher};
 use serde::Deserialize;
 
 use super::generate::Bytes;
-use super::tar::{Compress, Entry, Kind, write_entry};
+use super::tar::{Compress, Entry, Kind, Sparse, SparseForm, write_entry};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,6 +26,16 @@ pub(crate) struct Description {
     pub remove: Vec<String>,
     /// Paths whose data is replaced.
     pub replace: BTreeMap<String, Bytes>,
+    /// Paths to write once more, the same or with other data.
+    pub again: Vec<String>,
+    /// The image's files are stored as sparse ones.
+    pub sparse: Option<SparseForm>,
+    /// An OCI layout with an index of an image for each of these architectures. Each has a last layer of its own.
+    pub platforms: Vec<String>,
+    /// `index.json` names those images itself.
+    pub flat: bool,
+    /// The index has an attestation, with or without BuildKit's annotation.
+    pub attestation: Option<bool>,
     /// Reverses the order of the entries.
     pub reverse: bool,
     pub no_end: bool,
@@ -50,6 +60,11 @@ impl Default for Description {
             entry: Vec::new(),
             remove: Vec::new(),
             replace: BTreeMap::new(),
+            again: Vec::new(),
+            sparse: None,
+            platforms: Vec::new(),
+            flat: false,
+            attestation: None,
             reverse: false,
             no_end: false,
             compress: Compress::None,
@@ -113,6 +128,7 @@ fn blank() -> Entry {
         bad_checksum: false,
         first: false,
         no_padding: false,
+        sparse: None,
     }
 }
 
@@ -131,7 +147,15 @@ impl Description {
         }
         let mut names = BTreeMap::new();
         let mut layers = Vec::new();
-        let mut files = self.image(&mut names, &mut layers)?;
+        let mut files = if self.platforms.is_empty() {
+            self.image(&mut names, &mut layers)?
+        } else {
+            self.index(&mut names, &mut layers)?
+        };
+        if let Some(form) = self.sparse {
+            let sparse = || Some(Sparse { form, whole: None, parts: None });
+            files.iter_mut().filter(|file| file.0.kind == Kind::File).for_each(|file| file.0.sparse = sparse());
+        }
         let remove: Vec<String> = self.remove.iter().map(|path| replace(path, &names)).collect();
         let all = files.len();
         files.retain(|(_, path, _)| !remove.contains(path));
@@ -147,6 +171,11 @@ impl Description {
             let path = replace(path, &names);
             let file = files.iter_mut().find(|file| file.1 == path).ok_or(format!("no {path} to replace"))?;
             file.2 = replaced(data, &names)?;
+        }
+        for path in &self.again {
+            let path = replace(path, &names);
+            let file = files.iter().find(|file| file.1 == path).ok_or(format!("no {path} to write again"))?.clone();
+            files.push(file);
         }
         if self.reverse {
             files.reverse();
@@ -205,30 +234,21 @@ impl Description {
                 files.push(plain(path, bytes));
             }
         }
-        let mut config = serde_json::json!({
-            "architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/bin/hello"]},
-            "rootfs": {"type": "layers", "diff_ids": layers},
-        });
-        for (key, value) in &self.config {
-            config[key] = serde_json::to_value(value).map_err(|e| e.to_string())?;
-        }
-        let config = config.to_string().into_bytes();
+        let config = self.config("amd64", layers)?;
         let digest = Digest::of(&config);
         if self.form == Form::Oci {
             let mut blob = |name: &str, data: Vec<u8>| {
                 let digest = Digest::of(&data);
                 let path = format!("blobs/sha256/{}", digest.hex());
-                names.insert(name.to_owned(), path.clone());
                 let size = data.len();
+                names.insert(name.to_owned(), path.clone());
+                names.insert(format!("{name}.digest"), digest.to_string());
+                names.insert(format!("{name}.size"), size.to_string());
                 files.push(plain(path, data));
                 (digest, size)
             };
             let (config, config_size) = blob("config", config);
-            let media_type = match self.layer_compress {
-                Compress::None => "application/vnd.oci.image.layer.v1.tar",
-                Compress::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
-                _ => "application/vnd.oci.image.layer.v1.tar+zstd",
-            };
+            let media_type = self.layer_type();
             let layers: Vec<_> = listed
                 .iter()
                 .map(|(_, digest, size)| serde_json::json!({"mediaType": media_type, "digest": digest, "size": size}))
@@ -254,6 +274,90 @@ impl Description {
     }
 }
 
+impl Description {
+    fn layer_type(&self) -> &'static str {
+        match self.layer_compress {
+            Compress::None => "application/vnd.oci.image.layer.v1.tar",
+            Compress::Gzip | Compress::GzipMembers => "application/vnd.oci.image.layer.v1.tar+gzip",
+            _ => "application/vnd.oci.image.layer.v1.tar+zstd",
+        }
+    }
+
+    fn config(&self, architecture: &str, layers: &[Digest]) -> Result<Vec<u8>, String> {
+        let mut config = serde_json::json!({
+            "architecture": architecture, "os": "linux", "config": {"Entrypoint": ["/bin/hello"]},
+            "rootfs": {"type": "layers", "diff_ids": layers},
+        });
+        for (key, value) in &self.config {
+            config[key] = serde_json::to_value(value).map_err(|e| e.to_string())?;
+        }
+        Ok(config.to_string().into_bytes())
+    }
+
+    /// An OCI layout with several images and an index of them: `${config.ARCH}`, `${manifest.ARCH}`, `${layer.ARCH}`,
+    /// `${index}`, `${attestation}`.
+    fn index(&self, names: &mut BTreeMap<String, String>, layers: &mut Vec<Digest>) -> Result<Files, String> {
+        const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+        let mut files: Files = Vec::new();
+        let mut put = |files: &mut Files, media_type: &str, name: &str, data: Vec<u8>| {
+            let (digest, size) = (Digest::of(&data), data.len());
+            let path = format!("blobs/sha256/{}", digest.hex());
+            names.insert(name.to_owned(), path.clone());
+            names.insert(format!("{name}.digest"), digest.to_string());
+            names.insert(format!("{name}.size"), size.to_string());
+            if !files.iter().any(|file| file.1 == path) {
+                files.push((blank(), path, data));
+            }
+            serde_json::json!({"mediaType": media_type, "digest": digest, "size": size})
+        };
+        let mut listed = Vec::new();
+        for platform in &self.platforms {
+            let own = Entry { path: Bytes::Text("platform".to_owned()), data: text(platform), ..blank() };
+            let (mut described, mut diff_ids) = (Vec::new(), Vec::new());
+            for layer in self.layers.iter().cloned().chain([vec![own]]) {
+                let (bytes, diff_id) = squeeze(self.layer_compress, |out| pack(out, &layer))?;
+                described.push(put(&mut files, self.layer_type(), &format!("layer.{platform}"), bytes));
+                diff_ids.push(diff_id);
+            }
+            let config = self.config(platform, &diff_ids)?;
+            layers.extend(diff_ids);
+            let config_type = "application/vnd.oci.image.config.v1+json";
+            let config = put(&mut files, config_type, &format!("config.{platform}"), config);
+            let manifest =
+                serde_json::json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": described});
+            let name = format!("manifest.{platform}");
+            let mut manifest = put(&mut files, MANIFEST, &name, manifest.to_string().into_bytes());
+            manifest["platform"] = serde_json::json!({"os": "linux", "architecture": platform});
+            listed.push(manifest);
+        }
+        if let Some(annotated) = self.attestation {
+            let statement = br#"{"_type":"https://in-toto.io/Statement/v0.1"}"#.to_vec();
+            let layer = put(&mut files, "application/vnd.in-toto+json", "statement", statement);
+            let config =
+                br#"{"architecture":"unknown","os":"unknown","config":{},"rootfs":{"type":"layers","diff_ids":[]}}"#;
+            let config_type = "application/vnd.oci.image.config.v1+json";
+            let config = put(&mut files, config_type, "attestation-config", config.to_vec());
+            let manifest =
+                serde_json::json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+            let mut manifest = put(&mut files, MANIFEST, "attestation", manifest.to_string().into_bytes());
+            if annotated {
+                manifest["platform"] = serde_json::json!({"os": "unknown", "architecture": "unknown"});
+                manifest["annotations"] = serde_json::json!({"vnd.docker.reference.type": "attestation-manifest"});
+            }
+            listed.push(manifest);
+        }
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let mut index = serde_json::json!({"schemaVersion": 2, "mediaType": media_type, "manifests": listed});
+        if !self.flat {
+            let inner = put(&mut files, media_type, "index", index.to_string().into_bytes());
+            index["manifests"] = serde_json::json!([inner]);
+        }
+        files.push((blank(), "index.json".to_owned(), index.to_string().into_bytes()));
+        files.push((blank(), "oci-layout".to_owned(), b"{\"imageLayoutVersion\":\"1.0.0\"}".to_vec()));
+        Ok(files)
+    }
+}
+
 /// The path and data of an entry, with names replaced. Its own names are added for later entries.
 fn fill(entry: &Entry, names: &mut BTreeMap<String, String>) -> Result<(String, Vec<u8>), String> {
     let (mut data, mut diff_id) = (Vec::new(), None);
@@ -267,7 +371,8 @@ fn fill(entry: &Entry, names: &mut BTreeMap<String, String>) -> Result<(String, 
     let path = if entry.blob {
         format!("blobs/sha256/{}", digest.hex())
     } else {
-        replace(&String::from_utf8_lossy(&entry.path.bytes()?), names)
+        let path = String::from_utf8_lossy(&entry.path.bytes()?).replace("${hex}", &digest.hex());
+        replace(&path.replace("${diff}", &diff_id.unwrap_or(digest).hex()), names)
     };
     if let Some(name) = &entry.name {
         names.insert(name.clone(), path.clone());
@@ -333,6 +438,17 @@ fn squeeze(
             let mut out = Hashed(inner, Hasher::new());
             write(&mut out).map_err(failed)?;
             Ok((out.0.finish().map_err(failed)?, out.1.finish()))
+        }
+        Compress::GzipMembers => {
+            let mut out = Hashed(Vec::new(), Hasher::new());
+            write(&mut out).map_err(failed)?;
+            let mut members = Vec::new();
+            for block in out.0.chunks(512) {
+                let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+                member.write_all(block).map_err(failed)?;
+                members.extend(member.finish().map_err(failed)?);
+            }
+            Ok((members, out.1.finish()))
         }
         Compress::Zstd | Compress::ZstdWide => {
             let mut inner = zstd::stream::write::Encoder::new(Vec::new(), 1).map_err(failed)?;

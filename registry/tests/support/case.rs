@@ -14,6 +14,13 @@ use super::tar::Compress;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
     pub about: String,
+    /// The name of a case in a table, and the public report that it was made after.
+    #[serde(default)]
+    pub id: String,
+    #[serde(default)]
+    pub source: String,
+    /// The answer of skopeo 1.9.3 to the same archive.
+    pub skopeo: Option<Judge>,
     #[serde(default)]
     pub archive: Description,
     #[serde(default)]
@@ -21,6 +28,19 @@ pub(crate) struct Case {
     #[serde(default)]
     pub rules: Asked,
     pub expect: Expect,
+}
+
+/// The words of another program.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Judge {
+    /// The transport: `docker-archive` or `oci-archive`.
+    pub from: String,
+    /// What follows the path.
+    #[serde(default)]
+    pub name: String,
+    /// `ok`, or a part of its refusal.
+    pub says: String,
 }
 
 /// Limits that differ from the defaults.
@@ -48,6 +68,8 @@ pub(crate) struct Asked {
     allow_secrets: Vec<String>,
     allow_devices: bool,
     no_entry_point: bool,
+    /// As `image inspect` reads it.
+    inspecting: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -63,12 +85,19 @@ pub(crate) struct Expect {
     pub images: Option<usize>,
     pub skipped: Option<usize>,
     pub unreferenced: Option<usize>,
+    /// Parts of the notes.
+    pub notes: Vec<String>,
+    pub platforms: Vec<String>,
+    /// Names of all images.
+    pub names: Vec<String>,
+    /// The archive's own index is pushed, with this many artifacts beside the images. -1: it is made anew.
+    pub index: Option<isize>,
     /// Every shorter prefix of the archive must be refused.
     pub cut_anywhere: bool,
 }
 
 /// Every refusal contains one of these, because it must say what to do.
-const ADVICE: [&str; 11] = [
+const ADVICE: [&str; 13] = [
     "save ",
     "send ",
     "build ",
@@ -76,6 +105,8 @@ const ADVICE: [&str; 11] = [
     "add one",
     "raise the limit",
     "leave it out",
+    "leave them out",
+    "pack the archive",
     "name the one",
     "make the",
     "is wanted",
@@ -106,6 +137,9 @@ impl Case {
         let platform = self.rules.platform.as_ref().map(|text| text.parse().map_err(|e| format!("{e}"))).transpose()?;
         let allow = Allow { secrets: self.rules.allow_secrets.clone(), devices: self.rules.allow_devices };
         let (name, entry_point) = (self.rules.name.clone(), !self.rules.no_entry_point);
+        if self.rules.inspecting {
+            return Ok(Rules::inspecting(name));
+        }
         Ok(Rules { platform, name, entry_point, allow, ..Rules::default() })
     }
 
@@ -114,6 +148,7 @@ impl Case {
         let built = self.archive.build()?;
         let (limits, rules) = (self.limits(), self.rules()?);
         let small = built.bytes.len() < 1 << 20;
+        let mut first: Option<String> = None;
         for kind in ["stream", "pieces", "file"] {
             if kind == "pieces" && !small {
                 continue;
@@ -126,6 +161,11 @@ impl Case {
                 return Err(format!("{kind}: it takes {:?}", started.elapsed()));
             }
             self.judge(&result).map_err(|error| format!("{kind}: {error}"))?;
+            // A file is the same image as a pipe.
+            let seen = result.as_ref().map(seen).unwrap_or_default();
+            if *first.get_or_insert_with(|| seen.clone()) != seen {
+                return Err(format!("{kind}: it is {seen}, and was {first:?}"));
+            }
         }
         if self.expect.cut_anywhere {
             self.cut(&built, &limits, &rules)?;
@@ -148,6 +188,19 @@ impl Case {
                         return Err(format!("{found} {what}, expected {expected:?}: {archive:?}"));
                     }
                 }
+                let notes = archive.notes().join("\n");
+                if let Some(note) = expect.notes.iter().find(|note| !notes.contains(*note)) {
+                    return Err(format!("{note:?} is not noted: {notes}"));
+                }
+                let platforms: Vec<_> = archive.images.iter().map(|image| image.platform.to_string()).collect();
+                let names: Vec<_> = archive.images.iter().flat_map(|image| image.names.clone()).collect();
+                let index = archive.index.as_ref().map_or(-1, |index| index.beside.len() as isize);
+                if !expect.platforms.is_empty() && expect.platforms != platforms
+                    || !expect.names.is_empty() && expect.names != names
+                    || expect.index.is_some_and(|expected| expected != index)
+                {
+                    return Err(format!("it is {platforms:?}, {names:?}, index {index}"));
+                }
                 Ok(())
             }
             Ok(archive) => Err(format!("it is taken: {archive:?}")),
@@ -163,7 +216,7 @@ impl Case {
                 if expect.fault.as_ref().is_some_and(|expected| *expected != fault) {
                     return Err(format!("it is the fault of the {fault}: {text}"));
                 }
-                if !ADVICE.iter().any(|advice| text.contains(advice)) || text.len() > 1_000 {
+                if !ADVICE.iter().any(|advice| text.contains(advice)) || text.len() > 5_000 {
                     return Err(format!("it does not say what to do: {text}"));
                 }
                 Ok(())
@@ -188,6 +241,16 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// Everything about an archive that does not depend on how it was read.
+fn seen(archive: &Archive) -> String {
+    let image = |image: &cofferdam_registry::Image| {
+        let layers: Vec<_> = image.layers.iter().map(|layer| (layer.diff_id, layer.blob, layer.size)).collect();
+        format!("{} {} {:?} {layers:?}", image.config_digest, image.platform, image.names)
+    };
+    let images: Vec<_> = archive.images.iter().map(image).collect();
+    format!("{images:?} {:?} {:?}", archive.skipped, archive.remarks)
 }
 
 fn source(kind: &str, bytes: &[u8]) -> Result<ArchiveSource, String> {

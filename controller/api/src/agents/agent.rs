@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{agent_id, once};
 use crate::refusals::NotFound;
 use cofferdam_core::Caller;
-use cofferdam_deployments::{AgentInfo, CreateAgent, Deployments};
+use cofferdam_deployments::{AgentInfo, CreateAgent, DeletedAgent, Deployments};
 use cofferdam_http::ApiError;
 use cofferdam_http::Json;
 
@@ -74,14 +74,24 @@ pub(super) async fn get_agent(
     Ok(Json(deployments.show(&caller, &agent_id(&id)?).await?))
 }
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Force {
+    /// Delete it even if its cluster does not let go of what it holds. The answer names what may stay there.
+    #[serde(default)]
+    pub(super) force: bool,
+}
+
 /// Delete an agent. It disappears once all of its workloads are gone.
-#[utoipa::path(delete, path = "/v1/agents/{id}", tag = "agents", params(("id" = String, Path)),
-    responses((status = 202, description = "The deletion has begun"), NotFound))]
+///
+/// With `force`, it disappears after one attempt to remove them, for a cluster that is gone or whose credentials are.
+#[utoipa::path(delete, path = "/v1/agents/{id}", tag = "agents", params(("id" = String, Path), Force),
+    responses((status = 202, description = "The deletion has begun", body = DeletedAgent), NotFound))]
 pub(super) async fn delete_agent(
     State(deployments): State<Arc<Deployments>>,
     Extension(caller): Extension<Arc<Caller>>,
     Path(id): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    deployments.delete(&caller, &agent_id(&id)?).await?;
-    Ok(StatusCode::ACCEPTED)
+    Query(Force { force }): Query<Force>,
+) -> Result<(StatusCode, Json<DeletedAgent>), ApiError> {
+    Ok((StatusCode::ACCEPTED, Json(deployments.delete(&caller, &agent_id(&id)?, force).await?)))
 }

@@ -32,7 +32,7 @@ pub(super) async fn generate_upload_link(
 ) -> Result<Json<UploadLink>, ApiError> {
     let id = agent_id(&id)?;
     let once = once(&headers, None, &json!(["upload", id]))?;
-    Ok(Json(uploads.begin(&caller, &base.of(&headers), &id, &once).await?))
+    Ok(Json(uploads.begin(&caller, &base.of(&headers), &id, None, &once).await?))
 }
 
 /// Deploy the newest uploaded image, or the one that the body names.
@@ -103,7 +103,7 @@ pub(super) async fn secrets_sync(
 }
 
 /// Names with their new values. Errors never echo a value.
-pub(super) struct Changes(BTreeMap<String, Option<String>>);
+pub(super) struct Changes(pub(super) BTreeMap<String, Option<String>>);
 
 impl<'de> serde::Deserialize<'de> for Changes {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

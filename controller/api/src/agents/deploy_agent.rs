@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use cofferdam_contract::{AgentId, DeploymentId, Problem, Resources};
+use cofferdam_contract::{AgentId, DeploymentId, Health, PodSettings, Problem, Resources};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,7 +16,9 @@ use super::{need, once};
 use crate::base::Base;
 use crate::refusals::Unavailable;
 use cofferdam_core::{Caller, Scope};
-use cofferdam_deployments::{AgentInfo, DeployRequest, DeploymentInfo, Deployments, UploadLink, Uploads};
+use cofferdam_deployments::{
+    AgentInfo, DeletedAgent, DeployRequest, DeploymentInfo, Deployments, DryRun, LeftBehind, UploadLink, Uploads,
+};
 use cofferdam_http::ApiError;
 use cofferdam_http::Json;
 
@@ -52,6 +54,8 @@ pub(super) struct DeployAgentRequest {
     pub action: Action,
     /// Repeating a request with the same key does nothing new. The header `Idempotency-Key` has the same effect.
     pub idempotency_key: Option<String>,
+    /// For `upload`: the image's name in the archive, if that has several.
+    pub archive_image: Option<String>,
     /// For `deploy`: an image in a registry, instead of an uploaded one.
     pub image: Option<String>,
     /// For `deploy`: the upload to run; the newest by default.
@@ -62,6 +66,14 @@ pub(super) struct DeployAgentRequest {
     pub secrets: Option<BTreeSet<String>>,
     /// For `deploy`: CPU, memory and disk.
     pub resources: Option<Resources>,
+    /// For `deploy`: labels, annotations, tolerations, a priority class and volumes, as far as the environment allows them.
+    pub pod: Option<PodSettings>,
+    /// For `deploy`: probes, and the times that the container gets.
+    pub health: Option<Health>,
+    /// For `deploy`: only return the Kubernetes objects that would be applied, without the values of variables.
+    pub dry_run: Option<bool>,
+    /// For `delete`: delete the agent even if its cluster does not let go of what it holds.
+    pub force: Option<bool>,
     /// For `rollback`: a deployment's number.
     pub version: Option<u64>,
 }
@@ -72,11 +84,16 @@ impl DeployAgentRequest {
     fn check(&self) -> Result<(), ApiError> {
         let deploy = self.action == Action::Deploy;
         for (name, given, fits) in [
+            ("archive_image", self.archive_image.is_some(), self.action == Action::Upload),
             ("image", self.image.is_some(), deploy),
             ("deployment_id", self.deployment_id.is_some(), deploy),
             ("env", self.env.is_some(), deploy),
             ("secrets", self.secrets.is_some(), deploy),
             ("resources", self.resources.is_some(), deploy),
+            ("pod", self.pod.is_some(), deploy),
+            ("health", self.health.is_some(), deploy),
+            ("dry_run", self.dry_run.is_some(), deploy),
+            ("force", self.force.is_some(), self.action == Action::Delete),
             ("version", self.version.is_some(), self.action == Action::Rollback),
         ] {
             if given && !fits {
@@ -93,6 +110,8 @@ impl DeployAgentRequest {
             env: self.env.unwrap_or_default(),
             secrets: self.secrets.unwrap_or_default(),
             resources: self.resources.unwrap_or_default(),
+            pod: self.pod.unwrap_or_default(),
+            health: self.health.unwrap_or_default(),
         }
     }
 }
@@ -112,6 +131,9 @@ pub(super) struct ContainerInfo {
     /// The deployment itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment: Option<DeploymentInfo>,
+    /// After a deletion by force: what may stay in the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<LeftBehind>,
 }
 
 impl ContainerInfo {
@@ -122,6 +144,7 @@ impl ContainerInfo {
             deployment_id: deployment.as_ref().map(|info| info.id.clone()),
             version: deployment.as_ref().map(|info| info.number),
             deployment,
+            left_behind: None,
         }
     }
 
@@ -144,6 +167,8 @@ pub(super) enum DeployAgentAnswer {
     Upload(Box<UploadLink>),
     /// For `logs`: the link.
     Logs(LogsLink),
+    /// For `deploy` with `dry_run`: the objects.
+    DryRun(Box<DryRun>),
     Container(Box<ContainerInfo>),
 }
 
@@ -171,9 +196,13 @@ pub(super) async fn deploy_agent(
     let container = |info| DeployAgentAnswer::Container(Box::new(ContainerInfo::of(id.clone(), info)));
     let answer = match request.action {
         Action::Upload => {
-            let once = once(json!(["upload", id]))?;
-            let link = uploads.begin(&caller, &base.of(&headers), &id, &once).await?;
+            let image = request.archive_image.as_deref();
+            let once = once(json!(["upload", id, image]))?;
+            let link = uploads.begin(&caller, &base.of(&headers), &id, image, &once).await?;
             DeployAgentAnswer::Upload(Box::new(link))
+        }
+        Action::Deploy if request.dry_run == Some(true) => {
+            DeployAgentAnswer::DryRun(Box::new(deployments.dry_run(&caller, &id, &request.deploy()).await?))
         }
         Action::Deploy => {
             let deploy = request.deploy();
@@ -191,8 +220,9 @@ pub(super) async fn deploy_agent(
             DeployAgentAnswer::Container(Box::new(ContainerInfo::of_agent(deployments.show(&caller, &id).await?)))
         }
         Action::Delete => {
-            deployments.delete(&caller, &id).await?;
-            let info = ContainerInfo { state: Some("Stopping"), ..ContainerInfo::of(id, None) };
+            let DeletedAgent { left_behind, .. } =
+                deployments.delete(&caller, &id, request.force.unwrap_or_default()).await?;
+            let info = ContainerInfo { state: Some("Stopping"), left_behind, ..ContainerInfo::of(id, None) };
             DeployAgentAnswer::Container(Box::new(info))
         }
         Action::Status => {

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
 use cofferdam_contract::Problem;
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::refusals::NotFound;
+use super::agent::Force;
+use crate::refusals::{NotFound, TooMany};
 use cofferdam_core::Caller;
+use cofferdam_deployments::{DeletedAgent, Deployments, EnvironmentTest};
 use cofferdam_environments::{EnvironmentInfo, EnvironmentRequest, Environments};
 use cofferdam_http::ApiError;
 use cofferdam_http::Json;
@@ -57,15 +60,37 @@ pub(super) async fn get_environment(
     Ok(Json(environments.show(&caller, &name).await?))
 }
 
-/// Delete an environment that no agent uses.
-#[utoipa::path(delete, path = "/v1/environments/{name}", tag = "environments", params(("name" = String, Path)),
-    responses((status = 204, description = "Deleted"),
-        (status = 409, description = "Agents use it", body = Problem, content_type = "application/problem+json"), NotFound))]
-pub(super) async fn delete_environment(
-    State(environments): State<Arc<Environments>>,
+/// Test an environment: its cluster's answers and rights, and its registry. Nothing stays changed.
+#[utoipa::path(post, path = "/v1/environments/{name}/test", tag = "environments", params(("name" = String, Path)),
+    responses((status = 200, body = EnvironmentTest), NotFound, TooMany))]
+pub(super) async fn test_environment(
+    State(deployments): State<Arc<Deployments>>,
     Extension(caller): Extension<Arc<Caller>>,
     Path(name): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    environments.delete(&caller, &name).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Json<EnvironmentTest>, ApiError> {
+    Ok(Json(deployments.test_environment(&caller, &name).await?))
+}
+
+/// An environment that was deleted by force.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeletedEnvironment {
+    /// The agents that were deleted with it.
+    agents: Vec<DeletedAgent>,
+}
+
+/// Delete an environment that no agent uses.
+///
+/// With `force`, its agents are deleted with it, even if the cluster does not let go of what it holds.
+#[utoipa::path(delete, path = "/v1/environments/{name}", tag = "environments", params(("name" = String, Path), Force),
+    responses((status = 204, description = "Deleted"),
+        (status = 200, description = "Deleted by force", body = DeletedEnvironment),
+        (status = 409, description = "Agents use it", body = Problem, content_type = "application/problem+json"), NotFound))]
+pub(super) async fn delete_environment(
+    State(deployments): State<Arc<Deployments>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    Path(name): Path<String>,
+    Query(Force { force }): Query<Force>,
+) -> Result<Response, ApiError> {
+    let agents = deployments.delete_environment(&caller, &name, force).await?;
+    Ok(if force { Json(DeletedEnvironment { agents }).into_response() } else { StatusCode::NO_CONTENT.into_response() })
 }

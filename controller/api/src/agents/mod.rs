@@ -10,6 +10,7 @@ mod environments;
 mod events;
 mod logs;
 mod uploads;
+mod variables;
 
 use cofferdam_contract::{AgentId, Problem};
 use http::HeaderMap;
@@ -52,6 +53,8 @@ pub(crate) fn admin() -> OpenApiRouter<Services> {
         .routes(routes!(environments::put_environment))
         .routes(routes!(environments::get_environment))
         .routes(routes!(environments::delete_environment))
+        .routes(routes!(environments::test_environment))
+        .routes(routes!(variables::list_variables, variables::patch_variables))
         .routes(routes!(containers::secrets_sync))
 }
 

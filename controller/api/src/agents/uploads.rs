@@ -9,7 +9,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cofferdam_contract::Problem;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, EXPECT, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -55,6 +55,7 @@ pub(super) struct UploadedPart {
         (status = 408, description = "No data arrived for too long; the upload can be continued", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another client is sending, or the offset is wrong: see Upload-Offset in the answer", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The archive is larger than the operator allows", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is a form, or has an unknown Content-Encoding", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The image cannot be deployed; the detail says what to fix", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many uploads at once; see Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "The registry failed", body = Problem, content_type = "application/problem+json")))]
@@ -192,6 +193,11 @@ fn sending(headers: &HeaderMap, body: &Body, offset_wanted: Option<&str>) -> Res
         && !["identity", "gzip", "x-gzip", "zstd"].contains(&encoding)
     {
         let detail = "Content-Encoding must be identity, gzip or zstd: send the image archive as it is.";
+        return Err(Problem::unsupported_media(detail));
+    }
+    if text(&CONTENT_TYPE)?.is_some_and(|media_type| media_type.to_ascii_lowercase().starts_with("multipart/")) {
+        let detail = "The body is a form (multipart), and the bare archive is wanted: with curl, `-T FILE` or \
+                      `--data-binary @FILE` instead of `-F`.";
         return Err(Problem::unsupported_media(detail));
     }
     let range = match text(&CONTENT_RANGE)? {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use cofferdam_cluster::{
     Access, AnyCluster, ClusterError, Clusters, KubernetesClusters, Options, Place, Workload, WorkloadId, workload_name,
 };
-use cofferdam_contract::{AgentId, OrganizationId, Resources};
+use cofferdam_contract::{AgentId, OrganizationId, PodSettings, Resources};
 use cofferdam_core::Secret;
 use cofferdam_policy::Cidr;
 use futures_util::StreamExt;
@@ -211,6 +211,8 @@ pub(crate) fn workload() -> Workload {
             ("NUMBER", "007"),
             ("API_KEY", "a-secret-value-of-the-agent"),
             ("SPACED", "alpha  bravo42x\ttabbed"),
+            ("XPANDER_AGENT_ID", "cofferdam"),
+            ("NAMESPACE_TOKEN", "agents"),
         ]
         .map(|(name, value)| (name.to_owned(), Secret::new(value)))
         .into(),
@@ -222,6 +224,10 @@ pub(crate) fn workload() -> Workload {
         run_as: None,
         image_pull_secrets: vec!["registry".to_owned()],
         runtime_class: None,
+        pod: PodSettings::default(),
+        health: cofferdam_contract::Health::default(),
+        start_s: 300,
+        secrets: Vec::new(),
         ttl_after_finished_s: 3_600,
     }
 }
@@ -294,8 +300,14 @@ fn keep(state: &mut State, asked: &Asked) -> (StatusCode, Value) {
     let name = path.rsplit('/').next().unwrap_or_default().to_owned();
     match asked.method.as_str() {
         "PATCH" => {
-            let mut object = asked.body.clone();
             let before = state.objects.get(&path).cloned();
+            let mut object = asked.body.clone();
+            if asked.content_type == "application/merge-patch+json" {
+                object = before.clone().unwrap_or_default();
+                super::seen::lay_over(&mut object, asked.body.clone());
+            } else {
+                object["metadata"]["managedFields"] = json!([{"manager": "cofferdam", "operation": "Apply"}]);
+            }
             let of = |key: &str| before.as_ref().map(|before| before["metadata"][key].clone());
             let uid = of("uid").unwrap_or_else(|| format!("uid-of-{}", state.objects.len()).into());
             object["metadata"]["uid"] = uid;

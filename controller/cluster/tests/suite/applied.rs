@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cofferdam_cluster::{ClusterError, NOBODY, workload_name};
+use cofferdam_cluster::{ClusterError, Mended, NOBODY, Workload, workload_name};
 use cofferdam_contract::AgentId;
 use cofferdam_core::Secret;
 use http::Method;
@@ -252,4 +252,124 @@ async fn agents_of_two_organizations_do_not_meet() {
     cluster.remove(&other.id).await.unwrap();
     assert_eq!(cluster.list().await.unwrap().len(), 2);
     assert!(api.object(&job_path()).is_some());
+}
+
+#[tokio::test]
+async fn a_job_that_is_over_is_replaced() {
+    for condition in ["Complete", "Failed"] {
+        let api = Api::start().await;
+        let cluster = api.cluster();
+        cluster.apply(&workload()).await.unwrap();
+        let mut over = api.object(&job_path()).unwrap();
+        over["status"] = json!({"conditions": [{"type": condition, "status": "True"}]});
+        over["metadata"]["uid"] = json!("of-the-old-one");
+        api.put(&job_path(), over);
+        api.forget();
+        cluster.apply(&workload()).await.unwrap();
+        let job = api.object(&job_path()).unwrap();
+        assert!(job.get("status").is_none() && job["metadata"]["uid"] != "of-the-old-one", "{job}");
+        let secret = api.object(&format!("{}/{}", core_path("secrets"), workload_name(&id()))).unwrap();
+        assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], job["metadata"]["uid"]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_deleted_or_changed_by_hand_is_restored_and_named() {
+    let api = Api::start().await;
+    let cluster = api.cluster();
+    assert_eq!(cluster.mend(&workload()).await.unwrap(), [], "without a Job there is nothing to mend");
+    assert_eq!(api.state.lock().unwrap().objects.len(), 0);
+    cluster.apply(&workload()).await.unwrap();
+    let whole = api.state.lock().unwrap().objects.clone();
+    assert_eq!(cluster.mend(&workload()).await.unwrap(), []);
+    assert_eq!(api.state.lock().unwrap().objects, whole);
+
+    let name = workload_name(&id());
+    let (secret, account) =
+        (format!("{}/{name}", core_path("secrets")), format!("{}/{name}", core_path("serviceaccounts")));
+    let mended = async |kind, was_missing| {
+        let found = cluster.mend(&workload()).await.unwrap();
+        assert_eq!(found, [Mended { kind, was_missing }]);
+        assert_eq!(cluster.mend(&workload()).await.unwrap(), [], "once");
+    };
+    for (path, kind) in [(&policy_path(), "NetworkPolicy"), (&secret, "Secret"), (&account, "ServiceAccount")] {
+        api.state.lock().unwrap().objects.remove(path);
+        mended(kind, true).await;
+        let object = api.object(path).unwrap();
+        assert_eq!((object.get("spec"), object.get("data")), (whole[path].get("spec"), whole[path].get("data")));
+    }
+    let mut open = whole[&policy_path()].clone();
+    open["spec"]["egress"] = json!([{}]);
+    api.put(&policy_path(), open);
+    mended("NetworkPolicy", false).await;
+    assert_eq!(api.object(&policy_path()).unwrap()["spec"], whole[&policy_path()]["spec"]);
+    // The variables have changed since: what a version was started with stays.
+    let mut newer = workload();
+    newer.env.insert("LATER".to_owned(), Secret::new("a-later-value"));
+    assert_eq!(cluster.mend(&newer).await.unwrap(), []);
+    // Somebody else's Secret under our name.
+    let mut other = whole[&secret].clone();
+    other["data"] = json!({"API_KEY": "c3RvbGVu"});
+    other["metadata"]["managedFields"] = json!([{"manager": "kubectl-create", "operation": "Update"}]);
+    api.put(&secret, other);
+    mended("Secret", false).await;
+    assert_eq!(api.object(&secret).unwrap()["data"], whole[&secret]["data"]);
+    // A Job that was made smaller, and lost its label.
+    let mut job = whole[&job_path()].clone();
+    job["spec"]["parallelism"] = json!(0);
+    job["metadata"]["labels"].as_object_mut().unwrap().remove("app.kubernetes.io/managed-by");
+    api.put(&job_path(), job);
+    mended("Job", false).await;
+    let job = api.object(&job_path()).unwrap();
+    assert_eq!(
+        (&job["spec"], &job["metadata"]["labels"]),
+        (&whole[&job_path()]["spec"], &whole[&job_path()]["metadata"]["labels"])
+    );
+}
+
+#[tokio::test]
+async fn probes_are_what_was_asked_for_and_the_sdks_where_nothing_was() {
+    let container = async |workload: &Workload| {
+        let api = Api::start().await;
+        api.cluster().apply(workload).await.unwrap();
+        let template = api.object(&job_path()).unwrap()["spec"]["template"].clone();
+        let default = template["metadata"]["annotations"].get("cofferdam.dev/default-probe").cloned();
+        (template["spec"]["containers"][0].clone(), default)
+    };
+    let (plain, default) = container(&workload()).await;
+    assert_eq!((plain.get("readinessProbe"), plain.get("livenessProbe"), default), (None, None, None));
+
+    let mut sdk = workload();
+    sdk.env.insert("XPANDER_API_KEY".to_owned(), Secret::new("a-key-of-the-sdk"));
+    let (container_of_sdk, default) = container(&sdk).await;
+    let asked = json!({"httpGet": {"path": "/health", "port": 59_321}, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3});
+    assert_eq!((&container_of_sdk["readinessProbe"], default), (&asked, Some(json!("59321"))));
+    sdk.env.insert("XPANDER_STREAMING_PORT".to_owned(), Secret::new("8123"));
+    assert_eq!(container(&sdk).await.0["readinessProbe"]["httpGet"]["port"], 8_123);
+    sdk.health = serde_json::from_value(json!({"readiness": {"none": true}})).unwrap();
+    let (none, default) = container(&sdk).await;
+    assert_eq!((none.get("readinessProbe"), default), (None, None));
+
+    let mut all = workload();
+    all.start_s = 61;
+    all.health = serde_json::from_value(json!({
+        "readiness": {"tcp": {"port": 1_234}, "period_s": 7},
+        "liveness": {"exec": {"command": ["/bin/check", "a b"]}, "failures": 5, "timeout_s": 9},
+    }))
+    .unwrap();
+    let (container, _) = container(&all).await;
+    let exec = json!({"command": ["/bin/check", "a b"]});
+    assert_eq!(
+        container["readinessProbe"],
+        json!({"tcpSocket": {"port": 1_234}, "periodSeconds": 7, "timeoutSeconds": 2, "failureThreshold": 3})
+    );
+    assert_eq!(
+        container["livenessProbe"],
+        json!({"exec": exec, "periodSeconds": 10, "timeoutSeconds": 9, "failureThreshold": 5})
+    );
+    assert_eq!(
+        container["startupProbe"],
+        json!({"exec": exec, "periodSeconds": 2, "timeoutSeconds": 9, "failureThreshold": 31}),
+        "the time that it gets to start"
+    );
 }

@@ -4,8 +4,10 @@
 
 mod api;
 mod applied;
+mod asked;
 mod followed;
 mod reached;
 mod real;
 mod refused;
+mod rights;
 mod seen;

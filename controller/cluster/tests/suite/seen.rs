@@ -36,6 +36,10 @@ struct Expect {
     reason: Option<String>,
     exit_code: Option<i32>,
     restarts: Option<u32>,
+    /// Of what is starting: `itself` or `cluster`.
+    held_by: Option<String>,
+    /// Of what crashed: `ready` or `starting`.
+    now: Option<String>,
     /// Ready for at least this long, and less than ten seconds longer.
     for_s: Option<u64>,
     #[serde(default)]
@@ -58,7 +62,7 @@ fn timed(text: &str) -> String {
     whole
 }
 
-fn lay_over(base: &mut Value, over: Value) {
+pub(crate) fn lay_over(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (key, value) in over {
@@ -137,7 +141,12 @@ async fn play(file: &Path) -> Result<(), String> {
 fn judge(seen: &Seen, expect: &Expect) -> Result<(), String> {
     let (kind, said) = match seen {
         Seen::Gone => ("gone", String::new()),
-        Seen::Starting { waits_for } => ("starting", waits_for.clone()),
+        Seen::Starting { waits_for, held_by } => {
+            if expect.held_by.as_deref().is_some_and(|by| by != format!("{held_by:?}").to_lowercase()) {
+                return Err(format!("held by {held_by:?}"));
+            }
+            ("starting", waits_for.shown(str::to_owned))
+        }
         Seen::Ready { pod, for_s, restarts } => {
             let long = expect.for_s.is_none_or(|least| (least..least + 10).contains(for_s));
             if !long || expect.restarts.is_some_and(|number| number != *restarts) {
@@ -145,7 +154,17 @@ fn judge(seen: &Seen, expect: &Expect) -> Result<(), String> {
             }
             ("ready", pod.clone())
         }
-        Seen::Failed(failure) => {
+        Seen::Failed(failure) | Seen::Crashed { failure, .. } => {
+            if let (Seen::Crashed { now, .. }, Some(wanted)) = (seen, &expect.now) {
+                let now = if matches!(**now, Seen::Ready { .. }) { "ready" } else { "starting" };
+                if now != wanted {
+                    return Err(format!("it is {now} now"));
+                }
+            }
+            let crashed = matches!(seen, Seen::Crashed { .. });
+            if crashed && failure.end.is_empty() {
+                return Err("a crash that cannot be told from another".to_owned());
+            }
             let reason = serde_json::to_value(failure.reason).unwrap();
             if expect.reason.as_deref() != reason.as_str() {
                 return Err(format!("the reason is {reason}"));
@@ -156,7 +175,7 @@ fn judge(seen: &Seen, expect: &Expect) -> Result<(), String> {
             if expect.lines.as_ref().is_some_and(|lines| lines != &failure.last_lines) {
                 return Err(format!("lines {:?}", failure.last_lines));
             }
-            ("failed", failure.detail.clone())
+            (if crashed { "crashed" } else { "failed" }, failure.detail.shown(str::to_owned))
         }
     };
     if kind != expect.seen {

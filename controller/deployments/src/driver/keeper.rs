@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_core::{backoff, chain};
-use cofferdam_store::{AgentRow, DeploymentRow, Wanted};
+use cofferdam_store::{AgentRow, DeploymentRow};
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::context::Context;
 use super::plan::{Action, plan};
 use super::steps::{Next, Step};
 use crate::Error;
+use crate::metrics::Census;
 
 /// An agent is planned again after this time, whatever happens.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -34,6 +35,7 @@ pub(super) struct Keeper {
     /// The deployment of each step.
     numbers: HashMap<Id, u64>,
     known: HashMap<u64, Known>,
+    census: Census,
 }
 
 /// State of a deployment between two steps. A new keeper starts without it.
@@ -44,8 +46,10 @@ struct Known {
     /// The last step that ended, and when the same step is due again.
     again: Option<(Action, Instant)>,
     errors: u32,
-    /// Since when a serving version has not been ready.
-    unready: Option<Instant>,
+    /// When what was changed by hand was looked for last.
+    mended: Option<Instant>,
+    /// Since when the cluster has not answered for it, in Unix milliseconds.
+    missed_since: Option<i64>,
 }
 
 impl Known {
@@ -68,7 +72,9 @@ enum Pass {
 
 impl Keeper {
     pub(super) fn new(context: Arc<Context>, key: &Key, wake: Arc<Notify>) -> Self {
-        Self { context, key: key.clone(), wake, busy: JoinSet::new(), numbers: HashMap::new(), known: HashMap::new() }
+        let census = context.deployments.metrics.census();
+        let (busy, numbers, known) = (JoinSet::new(), HashMap::new(), HashMap::new());
+        Self { context, key: key.clone(), wake, busy, numbers, known, census }
     }
 
     /// Runs until nothing is left to do. It may be dropped at any point.
@@ -102,8 +108,9 @@ impl Keeper {
         let (organization, id) = self.key.clone();
         let Some(agent) = store.agent(&organization, &id).await? else { return Ok(Pass::Over) };
         let rows = store.live_deployments(&organization, &id).await?;
+        self.census.update(&rows);
         if rows.is_empty() && self.busy.is_empty() {
-            if agent.wanted == Wanted::Delete {
+            if agent.wanted.deletes() {
                 return self.forget().await;
             }
             store.release_agent(&organization, &id, owner).await?;
@@ -142,7 +149,8 @@ impl Keeper {
                 context: Arc::clone(&self.context),
                 agent: agent.clone(),
                 row: row.clone(),
-                unready: known.unready,
+                mended: known.mended,
+                missed_since: known.missed_since,
             };
             let task = self.busy.spawn(step.run(action));
             self.numbers.insert(task.id(), number);
@@ -162,7 +170,8 @@ impl Keeper {
         let wait = match result {
             Ok(Ok(next)) => {
                 known.errors = 0;
-                known.unready = next.unready;
+                known.mended = next.mended.or(known.mended);
+                known.missed_since = next.missed_since;
                 next.after
             }
             Ok(Err(error)) => {
@@ -186,7 +195,7 @@ impl Keeper {
         let context = &self.context;
         let change = context.store().change_agent(organization, id, Some(&context.lease.owner)).await?;
         let Some(change) = change else { return Ok(Pass::Over) };
-        if change.agent.wanted != Wanted::Delete {
+        if !change.agent.wanted.deletes() {
             change.abandon().await?;
             return Ok(Pass::At(Instant::now()));
         }

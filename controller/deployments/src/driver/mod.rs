@@ -25,7 +25,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::steps::shown;
+pub(crate) use self::steps::{sentence, shown};
 
 use self::calls::ClusterCalls;
 use self::context::Context;

@@ -25,6 +25,8 @@ pub(super) enum Action {
     Recover,
     /// Remove what the cluster has of it.
     Remove,
+    /// Try once to remove it, and forget it whatever the cluster says.
+    Abandon,
 }
 
 /// The next steps by deployment number. An empty plan for an agent that is to be deleted means that its rows can go.
@@ -35,9 +37,10 @@ pub(super) fn plan(agent: &AgentRow, rows: &[DeploymentRow]) -> Vec<(u64, Action
 }
 
 fn action(agent: &AgentRow, row: &DeploymentRow, newest: Option<&DeploymentRow>) -> Option<Action> {
+    let removal = if agent.wanted == Wanted::Abandon { Action::Abandon } else { Action::Remove };
     let step = match row.state {
-        State::Failed | State::Stopped => return row.placed.then_some(Action::Remove),
-        State::Stopping => return Some(Action::Remove),
+        State::Failed | State::Stopped => return row.placed.then_some(removal),
+        State::Stopping => return Some(removal),
         // An image that has arrived for a deployment that is to run has put it into `Applying`.
         State::Uploading | State::Pushing => None,
         State::Applying => Some(Action::Apply),
@@ -48,7 +51,7 @@ fn action(agent: &AgentRow, row: &DeploymentRow, newest: Option<&DeploymentRow>)
     let ends = match agent.wanted {
         Wanted::Run => false,
         Wanted::Stop => row.turn > 0,
-        Wanted::Delete => true,
+        Wanted::Delete | Wanted::Abandon => true,
     };
     if ends {
         return Some(Action::WindDown);

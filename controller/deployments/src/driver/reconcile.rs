@@ -36,6 +36,7 @@ pub(super) async fn reconcile(context: &Arc<Context>, mut strays: Strays) -> Str
             return strays;
         }
     };
+    context.deployments.metrics.keep_clusters(&inhabited);
     // `local` is the same cluster for every organization.
     let mut local = false;
     let keys = inhabited.into_iter().filter(|(_, name)| name != LOCAL || !std::mem::replace(&mut local, true));

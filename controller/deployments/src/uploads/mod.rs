@@ -73,12 +73,20 @@ impl Uploads {
         self.live.limits().image_bytes
     }
 
-    /// Begins an upload and makes its link. `base` is the address under which the caller reached us.
+    /// Begins an upload and makes its link. `base` is the address under which the caller reached us, `archive_image` the
+    /// wanted image in an archive that has several.
     ///
     /// # Errors
-    /// As [`Deployments::begin_upload`]; [`Problem::unavailable`] if this server has no access to the environment's bucket.
-    pub async fn begin(&self, caller: &Caller, base: &str, id: &AgentId, once: &Once) -> Result<UploadLink, Error> {
-        let info = self.deployments.begin_upload(caller, id, once).await?;
+    /// As [`Deployments::begin_upload_of`]; [`Problem::unavailable`] if this server has no access to the environment's bucket.
+    pub async fn begin(
+        &self,
+        caller: &Caller,
+        base: &str,
+        id: &AgentId,
+        archive_image: Option<&str>,
+        once: &Once,
+    ) -> Result<UploadLink, Error> {
+        let info = self.deployments.begin_upload_of(caller, id, archive_image, once).await?;
         let (row, environment) = self.deployments.find_deployment(&info.id).await?;
         let valid_s = i64::try_from(self.deployments.config.timing.upload.as_secs()).unwrap_or(i64::MAX);
         let expires_at = now().saturating_add(valid_s);

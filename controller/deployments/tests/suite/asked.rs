@@ -107,7 +107,7 @@ async fn what_a_key_may_not_see_is_not_there() {
     let (app, stranger, id) = (&rig.app, caller("stranger"), &rig.agent);
     let none = Once::none();
     assert_eq!(problem(app.deployments.show(&stranger, id).await).0, 404);
-    assert_eq!(problem(app.deployments.delete(&stranger, id).await).0, 404);
+    assert_eq!(problem(app.deployments.delete(&stranger, id, false).await).0, 404);
     assert_eq!(problem(app.deployments.stop(&stranger, id).await).0, 404);
     assert_eq!(problem(app.deployments.start(&stranger, id, &none).await).0, 404);
     assert_eq!(problem(app.deployments.rollback(&stranger, id, None, &none).await).0, 404);

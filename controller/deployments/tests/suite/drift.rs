@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cofferdam_cluster::{Cluster, Workload, WorkloadId};
-use cofferdam_contract::{AgentId, DeploymentState as State, OrganizationId, Resources};
+use cofferdam_contract::{AgentId, DeploymentState as State, OrganizationId, PodSettings, Resources};
 
 use crate::rig::{On, Rig};
 
@@ -34,6 +34,10 @@ fn stray(organization: &str, agent: &str, version: u64) -> Workload {
         resources: Resources::default(),
         image_pull_secrets: vec![],
         runtime_class: None,
+        pod: PodSettings::default(),
+        health: cofferdam_contract::Health::default(),
+        start_s: 1,
+        secrets: vec![],
         ttl_after_finished_s: 1,
     }
 }

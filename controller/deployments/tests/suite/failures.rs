@@ -96,7 +96,8 @@ async fn a_cluster_that_refuses_is_not_asked_again() {
     let failed = rig.until(1, State::Failed).await;
     assert_eq!(failed.reason, Some(FailureReason::Cluster));
     assert!(failed.detail.contains("403"), "{}", failed.detail);
-    assert_eq!(rig.cluster.calls("apply"), 1);
+    // The first question was refused, so that nothing was made.
+    assert_eq!((rig.cluster.calls("see"), rig.cluster.calls("apply")), (1, 0));
     // Once it is allowed, it is started as it is.
     rig.cluster.answer(None);
     let started = rig.app.deployments.start(&rig.caller, &rig.agent, &Once::none()).await.unwrap();
@@ -142,7 +143,7 @@ async fn without_a_cluster_the_image_is_kept_until_there_is_one() {
     assert_eq!((started.number, started.image), (2, Some(image("one"))));
     rig.until(2, State::Failed).await;
     // Nothing is left that would have to be removed.
-    rig.app.deployments.delete(&rig.caller, &rig.agent).await.unwrap();
+    rig.app.deployments.delete(&rig.caller, &rig.agent, false).await.unwrap();
     for _ in 0..500 {
         if rig.app.deployments.show(&rig.caller, &rig.agent).await.is_err() {
             return;

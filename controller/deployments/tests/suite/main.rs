@@ -3,10 +3,13 @@
 
 mod asked;
 mod carried;
+mod deleted;
 mod drift;
 mod environments;
 mod failures;
 mod leases;
+mod pods;
 mod resume;
 mod rig;
 mod switch;
+mod watched;

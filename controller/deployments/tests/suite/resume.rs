@@ -84,7 +84,7 @@ async fn stopping_and_deleting_are_finished_too() {
         rig.deploy("one").await;
         rig.until(1, State::Up).await;
         let passed = rig.cluster.points();
-        rig.app.deployments.delete(&rig.caller, &rig.agent).await.unwrap();
+        rig.app.deployments.delete(&rig.caller, &rig.agent, false).await.unwrap();
         killed_at(&mut rig, passed + point).await;
         rig.start();
         let begun = std::time::Instant::now();

@@ -43,6 +43,7 @@ pub(crate) fn fast() -> Timing {
         call: ms(1_000),
         reconcile: ms(50),
         stray: ms(700),
+        drift: ms(60),
         ..Timing::default()
     }
 }
@@ -74,6 +75,11 @@ impl ResolveImage for FakeRegistry {
                 size_bytes: 7,
             })
         })
+    }
+
+    fn try_push<'a>(&'a self, _: &'a RegistryAccess, repository: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        let full = repository.contains("full");
+        Box::pin(async move { if full { Err("the registry is full".to_owned()) } else { Ok(()) } })
     }
 }
 

@@ -107,14 +107,14 @@ async fn stop_start_restart_rollback_delete() {
         assert_eq!((started.number, started.image), (6, Some(image("two"))));
         rig.until(6, State::Up).await;
 
-        app.deployments.delete(&caller, &id).await.unwrap();
+        app.deployments.delete(&caller, &id, false).await.unwrap();
         let begun = Instant::now();
         while app.deployments.show(&caller, &id).await.is_ok() {
             assert!(begun.elapsed() < Duration::from_secs(10), "{}", rig.story().await);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(rig.cluster.versions(), [0_u64; 0]);
-        assert_eq!(problem(app.deployments.delete(&caller, &id).await).0, 404);
+        assert_eq!(problem(app.deployments.delete(&caller, &id, false).await).0, 404);
         // The name is free again, and nothing of the old one comes back.
         let request = CreateAgent { id: Some(id.clone()), ..CreateAgent::default() };
         app.deployments.create(&caller, request, &Once::none()).await.unwrap();

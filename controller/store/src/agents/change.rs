@@ -7,7 +7,7 @@ use sqlx::{Any, Transaction, query, query_as, query_scalar};
 
 use super::once::claim;
 use super::reads::UNSETTLED;
-use super::{AgentRow, OnceKey, OnceRow, Wanted};
+use super::{AgentRow, OnceKey, OnceRow};
 use crate::columns::signed;
 use crate::organizations::LOCAL_ENVIRONMENT;
 use crate::room::{count, take_turn};
@@ -159,7 +159,7 @@ impl AgentChange {
                 .bind(self.agent.id.as_str())
                 .fetch_one(&mut *self.tx)
                 .await?;
-        Ok(live > 0 || self.agent.wanted == Wanted::Delete)
+        Ok(live > 0 || self.agent.wanted.deletes())
     }
 
     /// Rolls everything back.

@@ -94,7 +94,7 @@ impl AgentChange {
             "UPDATE deployments SET turn = $1, state = $2, reason = $3, detail = $4, exit_code = $5, last_lines = $6, \
              image = $7, architecture = $8, size_bytes = $9, received_bytes = $10, spec = $11, placed = $12, \
              live = $13, attempts = $14, retry_at_ms = $15, since_ms = $16, up_at_ms = $17, crashes = $18, \
-             events = $19, updated_at = $20, run_as = $21 WHERE id = $22",
+             events = $19, updated_at = $20, run_as = $21, observed = $22 WHERE id = $23",
         )
         .bind(signed(row.turn))
         .bind(row.state.name())
@@ -117,6 +117,7 @@ impl AgentChange {
         .bind(signed(row.events))
         .bind(row.updated_at)
         .bind(row.run_as.map_or(0, i64::from))
+        .bind(json(&row.observed)?)
         .bind(row.id.as_str())
         .execute(&mut *self.tx)
         .await?;

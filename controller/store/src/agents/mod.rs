@@ -6,6 +6,7 @@ mod change;
 mod deployments;
 mod layers;
 mod leases;
+mod observed;
 mod once;
 mod reads;
 mod rows;
@@ -13,6 +14,7 @@ mod variables;
 
 pub use change::{AgentChange, Inserted};
 pub use deployments::{KEPT_DEPLOYMENTS, MAX_EVENTS};
+pub use observed::{LastCrash, Observed};
 pub use once::{OnceKey, OnceRow};
 pub use rows::{AgentRow, Because, DeploymentRow, EventRow, ImageSource, Spec, Wanted};
 pub use variables::VariableRow;

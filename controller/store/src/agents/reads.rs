@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use cofferdam_contract::{AgentId, DeploymentId, OrganizationId};
+use sqlx::any::AnyRow;
 use sqlx::{query, query_as, query_scalar};
 
 use super::{AgentRow, DeploymentRow, EventRow};
-use crate::columns::{signed, unsigned};
+use crate::columns::{Columns, signed, unsigned};
 use crate::{Error, Store};
 
 /// Counts the deployments in progress of the organization `$1`.
@@ -101,6 +102,13 @@ impl Store {
         let query =
             query_as("SELECT * FROM deployment_events WHERE deployment = $1 AND seq > $2 ORDER BY seq LIMIT $3");
         Ok(query.bind(id.as_str()).bind(signed(after)).bind(signed(limit)).fetch_all(&self.pool).await?)
+    }
+
+    /// The agents of an environment.
+    pub async fn agents_in(&self, organization: &OrganizationId, environment: &str) -> Result<Vec<AgentId>, Error> {
+        let sql = "SELECT id FROM agents WHERE organization = $1 AND environment = $2 ORDER BY id";
+        let rows = query(sql).bind(organization.as_str()).bind(environment).fetch_all(&self.pool).await?;
+        rows.iter().map(|row: &AnyRow| Ok(row.id("id")?)).collect()
     }
 
     /// A deployment's own variables, sealed.

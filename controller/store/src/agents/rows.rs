@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use cofferdam_contract::{AgentId, DeploymentId, DeploymentState, FailureReason, OrganizationId, Resources};
+use cofferdam_contract::{
+    AgentId, DeploymentId, DeploymentState, FailureReason, Health, OrganizationId, PodSettings, Resources,
+};
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row};
 use strum::{EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
+use super::Observed;
 use crate::columns::{Columns, unknown};
 
 /// The state that an agent's owner wants.
@@ -18,9 +21,19 @@ pub enum Wanted {
     Run,
     Stop,
     Delete,
+    /// As `Delete`, and what a cluster does not let go of is left behind.
+    Abandon,
 }
 
 impl Wanted {
+    /// Returns true if the agent is to be deleted.
+    pub fn deletes(self) -> bool {
+        match self {
+            Self::Delete | Self::Abandon => true,
+            Self::Run | Self::Stop => false,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -107,6 +120,14 @@ pub struct Spec {
     /// Names of the organization's secrets.
     #[serde(default)]
     pub secrets: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "PodSettings::is_empty")]
+    pub pod: PodSettings,
+    /// The image's name in its archive, which may have several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_image: Option<String>,
+    /// Probes, and the times that it gets.
+    #[serde(default, skip_serializing_if = "Health::is_empty")]
+    pub health: Health,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +161,7 @@ pub struct DeploymentRow {
     /// The first time it was up; 0 if it never was.
     pub up_at_ms: i64,
     pub crashes: u64,
+    pub observed: Observed,
     /// The number of its last event.
     pub events: u64,
     pub created_at: i64,
@@ -194,6 +216,7 @@ impl FromRow<'_, AnyRow> for DeploymentRow {
             since_ms: row.try_get("since_ms")?,
             up_at_ms: row.try_get("up_at_ms")?,
             crashes: row.count("crashes")?,
+            observed: row.json("observed")?,
             events: row.count("events")?,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,

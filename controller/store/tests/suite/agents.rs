@@ -56,6 +56,7 @@ pub(crate) fn deployment(id: &str) -> DeploymentRow {
         since_ms: 7,
         up_at_ms: 0,
         crashes: 0,
+        observed: cofferdam_store::Observed::default(),
         events: 0,
         created_at: 7,
         updated_at: 7,

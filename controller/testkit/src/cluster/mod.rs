@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cofferdam_cluster::{
-    AnyCluster, Cluster, ClusterError, Clusters, Lines, Place, PodName, Seen, Workload, WorkloadFailure, WorkloadId,
+    AnyCluster, Cluster, ClusterError, Clusters, Finding, HeldBy, KubernetesClusters, Lines, Mended, Options, Place,
+    PodName, Seen, Workload, WorkloadFailure, WorkloadId,
 };
 use cofferdam_contract::{AgentId, FailureReason, OrganizationId};
 use futures_util::future::BoxFuture;
@@ -28,6 +29,8 @@ pub enum Does {
     Fails(FailureReason),
     /// Ready at once, fails after that time.
     Crashes(Duration),
+    /// Shows each of these states, in their order, from that time on.
+    Shows(Vec<(Duration, Seen)>),
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +47,8 @@ pub struct State {
     pub does: HashMap<String, Does>,
     /// The error of every call; `None` lets calls succeed.
     pub answer: Option<fn() -> ClusterError>,
+    /// Kinds of objects that were deleted by hand, to be restored.
+    pub missing: Vec<&'static str>,
     /// Calls in their order.
     pub calls: Vec<String>,
     /// Rules that were broken.
@@ -73,8 +78,25 @@ pub fn failure(reason: FailureReason) -> WorkloadFailure {
         detail: "It ended with status 3.".into(),
         exit_code: Some(3),
         restarts: 0,
+        end: String::new(),
         last_lines: vec!["starting".into(), "the token is hush-hush-token".into(), "Traceback: boom".into()],
     }
+}
+
+/// A workload that is not ready.
+pub fn waiting(waits_for: &str, held_by: HeldBy) -> Seen {
+    Seen::Starting { waits_for: waits_for.into(), held_by }
+}
+
+/// A workload that is ready, in a pod that was restarted this often.
+pub fn ready(for_s: u64, restarts: u32) -> Seen {
+    Seen::Ready { pod: "pod-x".into(), for_s, restarts }
+}
+
+/// A container that ended for the n-th time, and what it does now.
+pub fn crashed(reason: FailureReason, number: u32, now: Seen) -> Seen {
+    let failure = WorkloadFailure { restarts: number, end: format!("pod-x/{number}"), ..failure(reason) };
+    Seen::Crashed { failure, now: Box::new(now) }
 }
 
 impl Placed {
@@ -84,10 +106,14 @@ impl Placed {
         let age = self.at.elapsed();
         match &self.does {
             Does::Ready(after) if age >= *after => ready(age - *after),
-            Does::Ready(_) | Does::Waits => Seen::Starting { waits_for: "the image is being pulled".into() },
+            Does::Ready(_) | Does::Waits => waiting("the image is being pulled", HeldBy::Itself),
             Does::Fails(reason) => Seen::Failed(failure(*reason)),
             Does::Crashes(after) if age < *after => ready(age),
             Does::Crashes(_) => Seen::Failed(failure(FailureReason::Exited)),
+            Does::Shows(states) => {
+                let shown = states.iter().rev().find(|(from, _)| *from <= age);
+                shown.map_or_else(|| waiting("nothing is shown yet", HeldBy::Itself), |(_, seen)| seen.clone())
+            }
         }
     }
 }
@@ -191,6 +217,14 @@ impl Cluster for FakeCluster {
         })
     }
 
+    fn mend<'a>(&'a self, workload: &'a Workload) -> BoxFuture<'a, Result<Vec<Mended>, ClusterError>> {
+        Box::pin(async move {
+            self.begin(format!("mend v{}", workload.id.version)).await?;
+            let missing = std::mem::take(&mut self.state.lock().unwrap().missing);
+            Ok(missing.into_iter().map(|kind| Mended { kind, was_missing: true }).collect())
+        })
+    }
+
     fn see<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<Seen, ClusterError>> {
         Box::pin(async move {
             self.begin(format!("see v{}", id.version)).await?;
@@ -218,6 +252,13 @@ impl Cluster for FakeCluster {
             }
             self.point().await;
             Ok(())
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>, ClusterError>> {
+        Box::pin(async move {
+            self.begin("check".to_owned()).await?;
+            Ok(vec![Finding { about: "cluster".into(), good: true, detail: "It answers.".into() }])
         })
     }
 
@@ -257,6 +298,10 @@ impl Clusters for FakeClusters {
         *self.connects.lock().unwrap() += 1;
         let other = self.others.lock().unwrap().get(place.namespace).cloned();
         Ok(other.unwrap_or_else(|| Arc::clone(&self.local)) as AnyCluster)
+    }
+
+    fn manifests(&self, namespace: &str, workload: &Workload) -> Result<Vec<serde_json::Value>, ClusterError> {
+        KubernetesClusters::new(Options::default()).manifests(namespace, workload)
     }
 
     fn check_kubeconfig(&self, kubeconfig: &str, _: Option<&str>) -> Result<(), ClusterError> {

@@ -7,6 +7,7 @@ mod environments;
 mod events;
 mod lifecycle;
 mod links;
+mod operated;
 mod resume;
 mod rig;
 mod uploads;

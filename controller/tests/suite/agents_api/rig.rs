@@ -24,6 +24,8 @@ use crate::support::{ADMIN, Answer, TestApp};
 /// The results of uploads by deployment, and the pace at which pieces are taken.
 pub(super) struct Registry {
     pub arrived: Mutex<HashMap<String, Vec<u8>>>,
+    /// The image that was wanted of each archive.
+    pub wanted: Mutex<HashMap<String, Option<String>>>,
     pub began: Mutex<usize>,
     /// A piece is taken for each permit.
     pub gate: Semaphore,
@@ -31,7 +33,12 @@ pub(super) struct Registry {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { arrived: Mutex::default(), began: Mutex::default(), gate: Semaphore::new(Semaphore::MAX_PERMITS) }
+        Self {
+            arrived: Mutex::default(),
+            wanted: Mutex::default(),
+            began: Mutex::default(),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+        }
     }
 }
 
@@ -62,6 +69,7 @@ impl Pipeline for Memory {
     ) -> BoxFuture<'static, Result<Pushed, PushFailure>> {
         let registry = Arc::clone(&self.0);
         *registry.began.lock().unwrap() += 1;
+        registry.wanted.lock().unwrap().insert(deployment.id.to_string(), deployment.spec.archive_image.clone());
         async move {
             let (mut content, mut digest, mut size) = (Vec::new(), Sha256::new(), 0);
             loop {

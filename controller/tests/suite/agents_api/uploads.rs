@@ -40,6 +40,33 @@ async fn an_archive_is_uploaded_and_deployed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_image_of_an_archive_is_named_at_the_upload() {
+    let rig = Rig::new().await;
+    rig.agent("hello").await;
+    let long = "x".repeat(513);
+    for bad in ["", "a\nb", &long] {
+        rig.act(json!({"agent_id": "hello", "action": "upload", "archive_image": bad}))
+            .await
+            .problem(422, "invalid-request");
+    }
+    let misplaced = rig.act(json!({"agent_id": "hello", "action": "deploy", "archive_image": "a:1"})).await;
+    misplaced.problem(422, "invalid-request");
+    // Deployed before the archive comes: a cloud's operator pushes it only then.
+    for early in [false, true] {
+        let upload = json!({"agent_id": "hello", "action": "upload", "archive_image": "team/agent:1"});
+        let upload = rig.act(upload).await.json();
+        let deploy = json!({"agent_id": "hello", "action": "deploy", "deployment_id": upload["deployment_id"]});
+        if early {
+            assert_eq!(rig.act(deploy).await.status, 200);
+        }
+        let link = upload["link"].as_str().unwrap().strip_prefix(&rig.test.base).unwrap();
+        assert_eq!(rig.put(link, "an archive").await.status, 200);
+        let wanted = rig.registry.wanted.lock().unwrap()[upload["deployment_id"].as_str().unwrap()].clone();
+        assert_eq!(wanted.as_deref(), Some("team/agent:1"), "{early}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_may_be_asked_for_before_its_image_comes() {
     let rig = Rig::new().await;
     rig.agent("hello").await;
@@ -66,6 +93,21 @@ async fn a_body_has_any_size_with_or_without_a_length() {
         let (link, _) = rig.link("hello").await;
         assert_eq!(rig.send("PUT", &link, &[("content-type", type_of)], "x").await.status, 200, "{type_of}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_is_refused_and_the_link_stays_good() {
+    let rig = Rig::new().await;
+    rig.agent("hello").await;
+    let (link, _) = rig.link("hello").await;
+    // As `curl -F` sends it.
+    let form = "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nan archive\r\n--x--\r\n";
+    for type_of in ["multipart/form-data; boundary=x", "Multipart/Mixed"] {
+        let answer = rig.send("PUT", &link, &[("content-type", type_of)], form).await;
+        let detail = answer.problem(415, "unsupported-media-type")["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("bare archive") && detail.contains("-T FILE"), "{detail}");
+    }
+    assert_eq!(rig.put(&link, "an archive").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

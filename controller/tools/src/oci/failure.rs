@@ -21,6 +21,8 @@ pub(super) fn problem(error: &ClientError, reference: &Reference) -> Problem {
         Kind::TooLong => "what it serves is longer than its manifest says, or than it may be.",
         Kind::WrongContent => "it served other bytes than asked for: they have another digest.",
         Kind::Unreachable => "it cannot be reached.",
+        Kind::Unresolved => "its name has no address.",
+        Kind::Proxy => "the proxy on the way to it does not let us through.",
         Kind::Timeout => "it did not answer in time.",
         Kind::Dropped | Kind::Lost => "the connection broke off.",
         Kind::Tls => "there is no TLS connection to it: is its certificate one that this machine trusts?",

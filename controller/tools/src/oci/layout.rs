@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cofferdam_contract::Problem;
 use cofferdam_contract::tool::MAX_COMPONENT_BYTES;
+use cofferdam_registry::go::{or_default, texts};
 use serde::{Deserialize, Serialize};
 
 pub(super) const CONFIG: &str = "application/vnd.wasm.config.v0+json";
@@ -18,7 +19,7 @@ const OLD_LAYER: &str = "application/vnd.wasm.content.layer.v1+wasm";
 #[serde(rename_all = "camelCase")]
 pub(super) struct Manifest {
     pub schema_version: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub media_type: String,
     pub config: Descriptor,
     pub layers: Vec<Descriptor>,
@@ -27,10 +28,11 @@ pub(super) struct Manifest {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
+    #[serde(default, deserialize_with = "or_default")]
     pub media_type: String,
     pub digest: String,
     pub size: i64,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "texts", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 

@@ -17,7 +17,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::{Case, Testbed};
+use super::{Case, Testbed, said};
 use crate::api::Settings;
 
 pub(super) const CASES: &[Case] = &[
@@ -31,6 +31,7 @@ pub(super) const CASES: &[Case] = &[
     ("a LimitRange that allows less", |testbed| limit_range(testbed).boxed()),
     ("a namespace that is not there", |testbed| no_namespace(testbed).boxed()),
     ("a user without rights, and with exactly those that are asked for", |testbed| rights(testbed).boxed()),
+    ("what a deployment asks of its pod", |testbed| asked(testbed).boxed()),
     ("quantities that are none", |testbed| quantities(testbed).boxed()),
     ("a pod's status as a kubelet writes it", |testbed| statuses(testbed).boxed()),
 ];
@@ -144,7 +145,7 @@ async fn quota(testbed: Testbed) {
     let seen = testbed.until(&cluster, &id, "failed", |seen| matches!(seen, Seen::Failed(_))).await;
     let Seen::Failed(failure) = seen else { unreachable!() };
     assert_eq!(failure.reason, FailureReason::Cluster);
-    assert!(failure.detail.contains("quota") && failure.detail.contains("pods=0"), "{failure:?}");
+    assert!(said(&failure).contains("quota") && said(&failure).contains("pods=0"), "{failure:?}");
 }
 
 async fn quota_of_secrets(testbed: Testbed) {
@@ -162,7 +163,7 @@ async fn limit_range(testbed: Testbed) {
     cluster.apply(&testbed.workload()).await.unwrap();
     let id = testbed.workload().id;
     let seen = testbed.until(&cluster, &id, "failed", |seen| matches!(seen, Seen::Failed(_))).await;
-    assert!(matches!(&seen, Seen::Failed(failure) if failure.detail.contains("LimitRange")), "{seen:?}");
+    assert!(matches!(&seen, Seen::Failed(failure) if said(failure).contains("LimitRange")), "{seen:?}");
 }
 
 async fn no_namespace(testbed: Testbed) {
@@ -171,6 +172,25 @@ async fn no_namespace(testbed: Testbed) {
     let error = cluster.apply(&testbed.workload()).await.unwrap_err();
     assert!(matches!(&error, ClusterError::Refused(text) if text.contains("no namespace")), "{error:?}");
     assert_eq!(cluster.see(&testbed.workload().id).await.unwrap(), Seen::Gone);
+}
+
+async fn asked(testbed: Testbed) {
+    let cluster = testbed.cluster();
+    let mut workload = testbed.workload();
+    workload.pod = serde_json::from_value(json!({
+        "labels": {"team": "search"}, "annotations": {"example.com/note": "x"}, "tolerations": [{"key": "gpu"}],
+        "volumes": [{"name": "scratch", "mount_path": "/scratch", "size": "64Mi"}], "replicas": 2,
+    }))
+    .unwrap();
+    cluster.apply(&workload).await.unwrap();
+    let name = workload_name(&workload.id);
+    let job = testbed.objects::<Job>().get(&name).await.unwrap();
+    assert_eq!((job.labels()["team"].as_str(), job.spec.as_ref().unwrap().parallelism), ("search", Some(2)));
+    let pod = pod_of(&testbed).await;
+    let spec = pod.spec.as_ref().unwrap();
+    assert!(spec.volumes.iter().flatten().any(|volume| volume.name == "scratch"), "{spec:?}");
+    assert_eq!((pod.labels()["team"].as_str(), pod.annotations()["example.com/note"].as_str()), ("search", "x"));
+    cluster.remove(&workload.id).await.unwrap();
 }
 
 async fn rights(testbed: Testbed) {
@@ -201,6 +221,8 @@ async fn rights(testbed: Testbed) {
     let error = cluster.apply(&testbed.workload()).await.unwrap_err();
     let good = matches!(&error, ClusterError::Refused(text) if text.contains("cannot get resource \"jobs\"") && text.contains("Role"));
     assert!(good && !error.to_string().contains(&token), "{error:?}");
+    let found = cluster.check().await.unwrap();
+    assert!(found.iter().any(|finding| finding.about == "jobs" && !finding.good), "{found:#?}");
 
     // What that error asks for, and nothing else.
     let verbs = ["get", "list", "create", "patch", "delete"];
@@ -227,6 +249,8 @@ async fn rights(testbed: Testbed) {
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
+    let found = cluster.check().await.unwrap();
+    assert!(found.iter().all(|finding| finding.good), "{found:#?}");
     cluster.apply(&testbed.workload()).await.unwrap();
     let id = testbed.workload().id;
     assert_eq!(cluster.list().await.unwrap(), std::slice::from_ref(&id));
@@ -282,14 +306,18 @@ async fn statuses(testbed: Testbed) {
         ),
         (status(json!({"reason": "CrashLoopBackOff"}), 2, crashed), FailureReason::Exited),
     ] {
-        pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&state)).await.unwrap();
-        let seen = testbed.until(
-            &cluster,
-            &workload.id,
-            "failed",
-            |seen| matches!(seen, Seen::Failed(failure) if failure.reason == reason),
-        );
-        let Seen::Failed(failure) = seen.await else { unreachable!() };
+        let started = std::time::Instant::now();
+        let failure = loop {
+            // Where a scheduler runs, it writes the pod's conditions too.
+            pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&state)).await.unwrap();
+            let seen = cluster.see(&workload.id).await.unwrap();
+            match &seen {
+                Seen::Failed(failure) | Seen::Crashed { failure, .. } if failure.reason == reason => {
+                    break failure.clone();
+                }
+                _ => assert!(started.elapsed() < Duration::from_secs(60), "not {reason:?}: {seen:?}"),
+            }
+        };
         if reason == FailureReason::Exited {
             assert_eq!((failure.exit_code, failure.last_lines), (Some(3), vec!["the end".to_owned()]));
         }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use cofferdam_cluster::{Access, AnyCluster, KubernetesClusters, Options, Seen, Workload, WorkloadId};
+use cofferdam_cluster::{Access, AnyCluster, KubernetesClusters, Options, Seen, Workload, WorkloadFailure, WorkloadId};
 use futures_util::future::BoxFuture;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, PostParams};
@@ -107,6 +107,11 @@ impl Testbed {
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }
+}
+
+/// The whole text of a failure.
+pub(crate) fn said(failure: &WorkloadFailure) -> String {
+    failure.detail.shown(str::to_owned)
 }
 
 /// Prints past the test harness, which captures the output of tests.

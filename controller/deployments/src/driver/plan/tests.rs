@@ -67,6 +67,11 @@ fn what_is_over_is_taken_away_whatever_is_wanted() {
         failed.placed = false;
         assert_eq!(plan(&agent(wanted, 0), std::slice::from_ref(&failed)), []);
     }
+    // By force: it is given up after one attempt.
+    failed.placed = true;
+    assert_eq!(plan(&agent(Wanted::Abandon, 0), std::slice::from_ref(&failed)), [(1, Action::Abandon)]);
+    assert_eq!(plan(&agent(Wanted::Abandon, 1), &[row(1, State::Stopping, 1)]), [(1, Action::Abandon)]);
+    assert_eq!(plan(&agent(Wanted::Abandon, 1), &[row(1, State::Up, 1)]), [(1, Action::WindDown)]);
     assert_eq!(plan(&agent(Wanted::Run, 1), &[row(1, State::Stopping, 1)]), [(1, Action::Remove)]);
     assert_eq!(plan(&agent(Wanted::Stop, 1), &[row(1, State::Up, 1)]), [(1, Action::WindDown)]);
 }

@@ -1,8 +1,8 @@
 //! Creates a deployment's Job and everything that it needs. The store records that the cluster may hold something of
 //! the deployment before the cluster is called.
 
-use cofferdam_cluster::{Access, ClusterError, Workload};
-use cofferdam_contract::{DeploymentState as State, FailureReason, Resources};
+use cofferdam_cluster::{Access, ClusterError};
+use cofferdam_contract::{DeploymentState as State, FailureReason};
 use cofferdam_core::{millis, now_ms};
 use cofferdam_environments::Environment;
 use futures_util::FutureExt;
@@ -10,9 +10,6 @@ use futures_util::FutureExt;
 use super::write::Failed;
 use super::{Next, Step, sentence, shown};
 use crate::Error;
-
-/// The cluster keeps an ended Job for this long, for those who want to look at it.
-const TTL_S: u32 = 24 * 3_600;
 
 impl Step {
     pub(super) async fn apply(&self) -> Result<Next, Error> {
@@ -26,7 +23,7 @@ impl Step {
         if let Some(failed) = self.cannot_run_in(&environment) {
             return self.fail(failed).await;
         }
-        let workload = match self.workload(&environment).await {
+        let workload = match self.deployments().workload(&environment, &self.row).await {
             Ok(workload) => workload,
             // A secret is missing, or the variables are too large.
             Err(Error::Refused(problem)) => {
@@ -38,6 +35,12 @@ impl Step {
             Err(error) => return Err(error),
         };
         if !self.row.placed {
+            // Asked before anything is made: where a cluster refuses us, nothing has to be taken away later.
+            let id = self.workload_id();
+            let seen = self.call(&environment, |cluster| async move { cluster.see(&id).await }.boxed()).await;
+            if let Err(error) = seen {
+                return self.cluster_failed(error).await;
+            }
             let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
             row.placed = true;
             change.put(&mut row, false).await?;
@@ -55,6 +58,10 @@ impl Step {
         if let Access::None(why) = &environment.cluster {
             return Some(Failed::new(FailureReason::NoCluster, sentence(why)));
         }
+        // It was allowed when it was asked for; a rollback may be older than the environment's lists.
+        if let Err(why) = environment.pods.admit(&self.row.spec.pod) {
+            return Some(Failed::new(FailureReason::CannotStart, sentence(&why)));
+        }
         let (own, wanted) = (&self.row.architecture, &environment.architecture);
         if own.is_empty() || own == wanted {
             return None;
@@ -70,9 +77,9 @@ impl Step {
     /// Handles a failed call to the cluster while the deployment was starting: tries again, or gives up.
     pub(super) async fn cluster_failed(&self, error: ClusterError) -> Result<Next, Error> {
         let waited = now_ms().saturating_sub(self.row.since_ms);
-        // An unreachable cluster does not end a version that serves.
-        let serves = self.agent.serving == self.row.number;
-        if error.is_retryable() && (serves || waited < millis(self.timing().patience)) {
+        // A cluster that is unreachable, or refuses, does not end a version that served.
+        let waits = self.serves() && !matches!(error, ClusterError::None(_));
+        if waits || (error.is_retryable() && waited < millis(self.timing().patience)) {
             return self.later(sentence(&error.to_string())).await;
         }
         let reason = match &error {
@@ -83,26 +90,5 @@ impl Step {
             | ClusterError::Conflict(_) => FailureReason::Cluster,
         };
         self.fail(Failed::new(reason, sentence(&error.to_string()))).await
-    }
-
-    async fn workload(&self, environment: &Environment) -> Result<Workload, Error> {
-        let own = &self.row.spec.resources;
-        let usual = &environment.resources;
-        let or = |own: &Option<String>, usual: &Option<String>| own.clone().or_else(|| usual.clone());
-        Ok(Workload {
-            id: self.workload_id(),
-            image: environment.pulled(&self.row.image),
-            architecture: environment.architecture.clone(),
-            run_as: self.row.run_as,
-            env: self.deployments().values(environment, &self.row).await?,
-            resources: Resources {
-                cpu: or(&own.cpu, &usual.cpu),
-                memory: or(&own.memory, &usual.memory),
-                ephemeral_storage: or(&own.ephemeral_storage, &usual.ephemeral_storage),
-            },
-            image_pull_secrets: environment.image_pull_secrets.clone(),
-            runtime_class: environment.runtime_class.clone(),
-            ttl_after_finished_s: TTL_S,
-        })
     }
 }

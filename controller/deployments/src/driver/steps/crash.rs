@@ -1,9 +1,11 @@
-//! Handles the end of a version that served. If it ended soon after it came up, or crashed too often, the agent is
-//! rolled back to the version before it; otherwise the same version is restarted, after a longer wait each time.
+//! Handles the end of a version that served. If it ended soon after it first came up, or crashed too often, the agent is
+//! rolled back to the version before it; otherwise the same version is restarted: by its node, or, if its Job is over, by a
+//! new Job after a longer wait each time.
 
 use std::time::Duration;
 
-use cofferdam_contract::DeploymentState as State;
+use cofferdam_cluster::Seen;
+use cofferdam_contract::{DeploymentState as State, FailureReason};
 use cofferdam_core::{backoff, millis, now_ms};
 use cofferdam_store::{AgentChange, Because, DeploymentRow, ImageSource};
 
@@ -19,15 +21,26 @@ const MAX_CRASHES: u64 = 5;
 const MAX_COMEBACKS: usize = 2;
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
+/// Who starts a version again that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restart {
+    /// Its node, in the same pod, at once and then ever slower.
+    InPlace,
+    /// We, by a new Job: nothing is left to restart.
+    MadeAnew,
+}
+
 impl Step {
-    pub(super) async fn crash(&self, failed: Failed) -> Result<Next, Error> {
+    pub(super) async fn crash(&self, failed: Failed, restart: Restart) -> Result<Next, Error> {
         let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
-        // A version that was being restarted has been up before.
-        let up_for = if row.state == State::Up { now_ms().saturating_sub(row.since_ms) } else { 0 };
-        let early = up_for < millis(self.timing().probation);
+        // Counted from the first time: a version that has proved itself and is restarted is not new again.
+        let early = now_ms().saturating_sub(row.up_at_ms) < millis(self.timing().probation);
         row.crashes += 1;
         enter(&mut row, State::CrashLoop, "");
+        failed.remember(&mut row.observed);
+        row.observed.not_ready_since_ms = None;
         failed.note(&mut row);
+        self.deployments().metrics.crashed(row.reason.unwrap_or(FailureReason::Internal));
         tracing::warn!(organization = %row.organization, agent = %row.agent, version = row.number,
             reason = ?row.reason, crashes = row.crashes, "a version that served has ended");
         let rows = change.deployments().await?;
@@ -38,7 +51,7 @@ impl Step {
         match older {
             Some(older) if goes_back => self.come_back(&mut change, row, older).await?,
             _ if too_often && !replaced => give_up(&mut change, row).await?,
-            _ => self.try_again(&mut change, row).await?,
+            _ => self.try_again(&mut change, row, restart).await?,
         }
         self.done(change).await?;
         Ok(Next::now())
@@ -57,7 +70,12 @@ impl Step {
         Ok(())
     }
 
-    async fn try_again(&self, change: &mut AgentChange, mut row: DeploymentRow) -> Result<(), Error> {
+    async fn try_again(&self, change: &mut AgentChange, mut row: DeploymentRow, restart: Restart) -> Result<(), Error> {
+        if restart == Restart::InPlace {
+            row.detail = format!("{} Its node restarts it.", row.detail);
+            return Ok(change.put(&mut row, true).await?);
+        }
+        row.observed.restarts = row.observed.restarts.saturating_add(1);
         let times = u32::try_from(row.crashes).unwrap_or(u32::MAX);
         let wait = backoff(self.timing().retry * 10, MAX_WAIT, times);
         row.retry_at_ms = now_ms().saturating_add(millis(wait));
@@ -66,11 +84,32 @@ impl Step {
         Ok(())
     }
 
-    /// Removes what is left of a crashed version, so that it can be created again.
+    /// Waits for a crashed version that its node restarts; creates it again where nothing restarts it.
     pub(super) async fn recover(&self) -> Result<Next, Error> {
+        let again = Next::after(self.timing().look * 2);
         let environment = self.environment().await?;
-        match self.remove_workload(&environment).await {
-            Ok(()) => self.to(State::Applying, "Restarting after it ended.").await,
+        let min_ready = self.deployments().min_ready(&self.row);
+        let is_new = |end: &str| !end.is_empty() && end != self.row.observed.end;
+        match self.see(&environment).await {
+            Ok(Seen::Ready { pod, for_s, restarts }) if Duration::from_secs(for_s) >= min_ready => {
+                self.up(&pod, restarts).await
+            }
+            Ok(Seen::Ready { .. }) => Ok(again),
+            Ok(Seen::Starting { .. }) if self.in_state() < self.deployments().start_time(&self.row) => Ok(again),
+            Ok(Seen::Crashed { failure, .. }) => {
+                let failed = self.redacted(&environment, failure).await;
+                self.crash(failed, Restart::InPlace).await
+            }
+            Ok(Seen::Failed(failure)) if is_new(&failure.end) => {
+                let failed = self.redacted(&environment, failure).await;
+                self.crash(failed, Restart::MadeAnew).await
+            }
+            Ok(Seen::Starting { .. } | Seen::Failed(_) | Seen::Gone) => {
+                match self.remove_workload(&environment).await {
+                    Ok(()) => self.to(State::Applying, "Restarting after it ended.").await,
+                    Err(error) => self.later(sentence(&error.to_string())).await,
+                }
+            }
             Err(error) => self.later(sentence(&error.to_string())).await,
         }
     }

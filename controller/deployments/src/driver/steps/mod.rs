@@ -5,8 +5,10 @@ mod apply;
 mod carry;
 mod collect;
 mod crash;
+mod look;
 mod observe;
 mod remove;
+mod watch;
 mod write;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio::time::Instant;
 use super::calls::CallKind;
 use super::context::{Call, Context};
 use super::plan::Action;
+use crate::workload::workload_id;
 use crate::{Deployments, Error, Timing};
 
 /// One step for one deployment.
@@ -30,8 +33,10 @@ pub(super) struct Step {
     pub agent: AgentRow,
     /// As it was when the step was planned.
     pub row: DeploymentRow,
-    /// Since when a serving version has not been ready.
-    pub unready: Option<Instant>,
+    /// When what was changed by hand was looked for last.
+    pub mended: Option<Instant>,
+    /// Since when the cluster has not answered for it, in Unix milliseconds.
+    pub missed_since: Option<i64>,
 }
 
 /// The wait after a step.
@@ -39,7 +44,10 @@ pub(super) struct Step {
 pub(super) struct Next {
     /// The same step is not repeated before this time; another one may begin at once.
     pub after: Duration,
-    pub unready: Option<Instant>,
+    /// When what was changed by hand was looked for, if this step did.
+    pub mended: Option<Instant>,
+    /// Since when the cluster has not answered, in Unix milliseconds.
+    pub missed_since: Option<i64>,
 }
 
 impl Next {
@@ -53,7 +61,7 @@ impl Next {
     }
 
     pub(super) fn after(after: Duration) -> Self {
-        Self { after, unready: None }
+        Self { after, ..Self::default() }
     }
 }
 
@@ -62,7 +70,7 @@ impl Step {
     pub(super) fn due(row: &DeploymentRow, action: Action, now: Instant) -> Instant {
         let waits = match action {
             Action::Apply | Action::Recover | Action::Remove | Action::Carry => true,
-            Action::Supersede { .. } | Action::WindDown | Action::Look | Action::Watch => false,
+            Action::Supersede { .. } | Action::WindDown | Action::Look | Action::Watch | Action::Abandon => false,
         };
         let left = if waits { row.retry_at_ms.saturating_sub(now_ms()) } else { 0 };
         now + Duration::from_millis(u64::try_from(left).unwrap_or(0))
@@ -78,6 +86,7 @@ impl Step {
             Action::Watch => self.watch().await,
             Action::Recover => self.recover().await,
             Action::Remove => self.remove().await,
+            Action::Abandon => self.abandon().await,
         }
     }
 
@@ -89,9 +98,18 @@ impl Step {
         self.context.timing()
     }
 
+    /// It is the version that serves, or that served until its pod was taken away.
+    fn serves(&self) -> bool {
+        self.agent.serving == self.row.number
+    }
+
+    /// The time since the deployment entered its state.
+    fn in_state(&self) -> Duration {
+        Duration::from_millis(u64::try_from(now_ms().saturating_sub(self.row.since_ms)).unwrap_or(0))
+    }
+
     fn workload_id(&self) -> WorkloadId {
-        let DeploymentRow { organization, agent, number, .. } = &self.row;
-        WorkloadId { organization: organization.clone(), agent: agent.clone(), version: *number }
+        workload_id(&self.row)
     }
 
     /// The agent's environment as it is now.
@@ -127,7 +145,7 @@ pub(crate) fn shown(error: &Error) -> String {
 }
 
 /// The text with a capital letter first and a full stop last.
-fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let mut characters = text.trim().chars();
     let mut sentence: String = characters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     sentence.push_str(characters.as_str());
@@ -135,4 +153,8 @@ fn sentence(text: &str) -> String {
         sentence.push('.');
     }
     sentence
+}
+
+fn serves_in(pod: &str) -> String {
+    format!("Serving, in pod {pod}.")
 }

@@ -1,190 +1,120 @@
-//! Observes a version on its way up, and the one that serves. A new version replaces the old one in one transaction,
-//! after it has been ready for a few seconds; the old one is removed afterwards.
+//! Observes a deployment in its cluster: what it shows, without secrets, and what was changed there by hand.
 
-use cofferdam_cluster::{ClusterError, Seen, WorkloadFailure};
-use cofferdam_contract::{DeploymentState as State, FailureReason};
-use cofferdam_core::{millis, now_ms};
+use cofferdam_cluster::{ClusterError, Mended, Seen, Words, WorkloadFailure, workload_name};
 use cofferdam_environments::Environment;
+use cofferdam_redact::Redactor;
 use futures_util::FutureExt;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::write::Failed;
-use super::{Next, Step};
+use super::{Step, sentence};
 use crate::Error;
-use crate::request::enter;
 use crate::values::{redactor, shown_lines};
 
-/// A version that takes longer to come up is observed less often.
-const SLOW_START: Duration = Duration::from_secs(30);
+/// Stands for what a cluster says while it is not known which parts of it are secret.
+const NOT_SHOWN: &str = "[not shown, because this version's secrets cannot be read]";
 
 impl Step {
-    async fn see(&self, environment: &Environment) -> Result<Seen, ClusterError> {
+    /// Asks the cluster. A crash that was dealt with before is not reported again.
+    pub(super) async fn see(&self, environment: &Environment) -> Result<Seen, ClusterError> {
         let id = self.workload_id();
-        let seen = self.call(environment, |cluster| async move { cluster.see(&id).await }.boxed()).await?;
+        let seen = self.call(environment, |cluster| async move { cluster.see(&id).await }.boxed()).await;
+        self.deployments().metrics.asked(&self.agent.organization, &environment.name, seen.is_ok());
+        let seen = seen?;
         match &seen {
-            Seen::Starting { .. } | Seen::Ready { .. } | Seen::Failed(_) => self.collect(environment).await,
+            Seen::Starting { .. } | Seen::Ready { .. } | Seen::Crashed { .. } | Seen::Failed(_) => {
+                self.collect(environment).await;
+            }
             Seen::Gone => {}
         }
-        Ok(seen)
+        Ok(match seen {
+            Seen::Crashed { failure, now } if failure.end == self.row.observed.end => *now,
+            seen => seen,
+        })
     }
 
-    /// A failure that the cluster reports, with the secrets taken out of its lines and of what it says.
-    async fn redacted(&self, environment: &Environment, failure: WorkloadFailure) -> Failed {
-        let (reason, exit_code) = (Some(failure.reason), failure.exit_code);
-        let values = self.deployments().values(environment, &self.row).await.unwrap_or_default();
-        match redactor(&values, &self.row) {
-            Ok(redactor) if !values.is_empty() => {
-                let detail = redactor.text(&failure.detail).into_owned();
-                let last_lines = shown_lines(&redactor, &failure.last_lines);
-                Failed { reason, detail, exit_code, last_lines }
+    /// The version's redactor; `None` if its secrets cannot be read.
+    async fn redactor(&self, environment: &Environment) -> Option<Redactor> {
+        let values = self.deployments().values(environment, &self.row).await.ok()?;
+        redactor(&values, &self.row).ok()
+    }
+
+    /// Words for people, without secrets in what the cluster says. Names of our own objects stay whole.
+    pub(super) async fn words(&self, environment: &Environment, words: &Words) -> String {
+        if !words.has_foreign_part() {
+            return words.shown(str::to_owned);
+        }
+        match self.redactor(environment).await {
+            Some(redactor) => self.scrubbed(environment, &redactor, words),
+            None => words.shown(|_| NOT_SHOWN.to_owned()),
+        }
+    }
+
+    fn scrubbed(&self, environment: &Environment, redactor: &Redactor, words: &Words) -> String {
+        let (name, image) = (workload_name(&self.workload_id()), environment.pulled(&self.row.image));
+        let public = [name.as_str(), environment.namespace.as_str(), image.as_str()];
+        words.shown(|said| redactor.text_beside(said, &public).into_owned())
+    }
+
+    /// A failure that the cluster reports, with the secrets taken out of its lines and of what the cluster says.
+    pub(super) async fn redacted(&self, environment: &Environment, failure: WorkloadFailure) -> Failed {
+        let (detail, last_lines) = match self.redactor(environment).await {
+            Some(redactor) => {
+                (self.scrubbed(environment, &redactor, &failure.detail), shown_lines(&redactor, &failure.last_lines))
             }
             // Nothing foreign may be shown unless the secrets are known.
-            _ => {
-                let detail =
-                    "The cluster gives a reason, which is not shown because this version's secrets cannot be read.";
-                Failed { reason, detail: detail.to_owned(), exit_code, last_lines: Vec::new() }
-            }
+            None => (failure.detail.shown(|_| NOT_SHOWN.to_owned()), Vec::new()),
+        };
+        Failed {
+            reason: Some(failure.reason),
+            detail: sentence(&detail),
+            exit_code: failure.exit_code,
+            last_lines,
+            end: failure.end,
+            restarts: failure.restarts,
         }
     }
 
-    /// Observes a version on its way up.
-    pub(super) async fn look(&self) -> Result<Next, Error> {
-        let timing = *self.timing();
-        let environment = self.environment().await?;
-        let waited = Duration::from_millis(u64::try_from(now_ms() - self.row.since_ms).unwrap_or(0));
-        let again = if waited > SLOW_START { timing.look * 4 } else { timing.look };
-        match self.see(&environment).await {
-            Ok(Seen::Ready { for_s, pod, .. }) if Duration::from_secs(for_s) >= timing.steady => self.up(&pod).await,
-            Ok(Seen::Ready { .. }) => Ok(Next::after(again)),
-            Ok(Seen::Starting { waits_for }) if waited > timing.start => {
-                let detail = format!(
-                    "Not ready within {} s: {waits_for}. Raise COFFERDAM_AGENT_START_S to give it longer.",
-                    timing.start.as_secs()
-                );
-                self.ended(Failed::new(FailureReason::NotReady, detail)).await
-            }
-            Ok(Seen::Starting { waits_for }) => self.say(&waits_for).await.map(|()| Next::after(again)),
-            Ok(Seen::Gone) => {
-                let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
-                enter(&mut row, State::Applying, "The Job disappeared before it was ready; creating it again.");
-                // It may be deleted again each time: wait before the next attempt.
-                row.retry_at_ms = now_ms().saturating_add(millis(timing.retry));
-                change.put(&mut row, true).await?;
-                self.done(change).await?;
-                Ok(Next::now())
-            }
-            Ok(Seen::Failed(failure)) => {
-                let failed = self.redacted(&environment, failure).await;
-                self.ended(failed).await
-            }
-            // A cluster that does not answer does not shorten the time that a version has to come up.
-            Err(error) if error.is_retryable() && waited < timing.start => {
-                self.say(&error.to_string()).await.map(|()| Next::after(timing.retry.max(again)))
-            }
-            Err(error) => self.cluster_failed(error).await,
+    /// Restores what was deleted or changed by hand, if it has not been looked for in a while, and tells it as an event.
+    /// Returns when that was looked for last.
+    pub(super) async fn mend(&self, environment: &Environment) -> Result<Option<Instant>, Error> {
+        let due = self.mended.is_none_or(|before| before.elapsed() >= self.timing().drift);
+        if !due {
+            return Ok(self.mended);
         }
-    }
-
-    /// The version did not come up. If it served before, it has crashed.
-    async fn ended(&self, failed: Failed) -> Result<Next, Error> {
-        if self.agent.serving == self.row.number { self.crash(failed).await } else { self.fail(failed).await }
-    }
-
-    /// Marks this version as serving.
-    async fn up(&self, pod: &str) -> Result<Next, Error> {
-        let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
-        let before = change.agent.serving;
-        if before != row.number
-            && before != 0
-            && let Some(mut old) = change.deployment(before).await?
-            && !old.is_over()
-        {
-            if old.turn > row.turn {
-                // A version that was requested later came up first: the next plan gives this one up.
-                change.abandon().await?;
-                return Ok(Next::soon());
+        let workload = match self.deployments().workload(environment, &self.row).await {
+            Ok(workload) => workload,
+            Err(error) => {
+                tracing::debug!(agent = %self.agent.id, error = %cofferdam_core::chain(&error), "drift cannot be looked for");
+                return Ok(Some(Instant::now()));
             }
-            // A crash is remembered as a failure.
-            let (state, why) = match old.state {
-                State::CrashLoop => (State::Failed, format!("{} Replaced by version {}.", old.detail, row.number)),
-                State::Uploading
-                | State::Pushing
-                | State::Applying
-                | State::Starting
-                | State::Up
-                | State::Failed
-                | State::Stopping
-                | State::Stopped => (State::Stopping, format!("Replaced by version {}.", row.number)),
-            };
-            enter(&mut old, state, why);
-            change.put(&mut old, true).await?;
-        }
-        enter(&mut row, State::Up, serves_in(pod));
-        (row.reason, row.exit_code) = (None, None);
-        row.last_lines.clear();
-        let first = row.up_at_ms == 0;
-        if first {
-            row.up_at_ms = row.since_ms;
-        }
-        change.agent.serving = row.number;
-        change.put(&mut row, true).await?;
-        self.done(change).await?;
-        if first {
-            self.deployments().metrics.up(row.up_at_ms / 1_000 - row.created_at);
-        }
-        tracing::info!(organization = %row.organization, agent = %row.agent, version = row.number, "a version serves");
-        Ok(Next::now())
-    }
-
-    /// Observes the version that serves.
-    pub(super) async fn watch(&self) -> Result<Next, Error> {
-        let timing = *self.timing();
-        let environment = self.environment().await?;
-        match self.see(&environment).await {
-            Ok(Seen::Ready { for_s, pod, .. }) => {
-                self.say(&serves_in(&pod)).await?;
-                if self.row.crashes > 0 && Duration::from_secs(for_s) >= timing.probation {
-                    self.forgive().await?;
+        };
+        let mend = |cluster: cofferdam_cluster::AnyCluster| async move { cluster.mend(&workload).await }.boxed();
+        match self.call(environment, mend).await {
+            Ok(mended) => {
+                for one in mended {
+                    self.tell_mended(one).await?;
                 }
-                Ok(Next::after(timing.watch))
-            }
-            Ok(Seen::Starting { waits_for }) => {
-                let since = self.unready.unwrap_or_else(Instant::now);
-                if since.elapsed() < timing.start {
-                    return Ok(Next { after: timing.watch.min(timing.look * 4), unready: Some(since) });
-                }
-                let detail = format!("Not ready for {} s: {waits_for}.", timing.start.as_secs());
-                self.crash(Failed::new(FailureReason::NotReady, detail)).await
-            }
-            Ok(Seen::Gone) => {
-                tracing::warn!(agent = %self.agent.id, version = self.row.number,
-                    "the Job of a serving version was deleted outside Cofferdam");
-                self.to(State::Applying, "The Job was deleted outside Cofferdam; creating it again.").await
-            }
-            Ok(Seen::Failed(failure)) => {
-                let failed = self.redacted(&environment, failure).await;
-                self.crash(failed).await
             }
             Err(error) => {
-                tracing::debug!(agent = %self.agent.id, %error, "a serving version cannot be observed");
-                if !error.is_retryable() {
-                    // It may still serve; an operator has to fix the access first.
-                    self.say(&format!("its state cannot be checked: {error}")).await?;
-                }
-                Ok(Next { after: timing.watch, unready: self.unready })
+                tracing::debug!(agent = %self.agent.id, %error, "drift cannot be looked for");
             }
         }
+        Ok(Some(Instant::now()))
     }
 
-    /// Forgets the crashes of a version that has recovered, so that a rollback may go back to it.
-    async fn forgive(&self) -> Result<(), Error> {
-        let Some((mut change, mut row)) = self.take().await? else { return Ok(()) };
-        row.crashes = 0;
-        change.put(&mut row, false).await?;
+    async fn tell_mended(&self, Mended { kind, was_missing }: Mended) -> Result<(), Error> {
+        let how = if was_missing { "deleted" } else { "changed" };
+        tracing::warn!(organization = %self.agent.organization, agent = %self.agent.id, version = self.row.number, kind,
+            "an object of a version was {how} outside Cofferdam, and was restored");
+        self.deployments().metrics.mended(kind);
+        let Some((mut change, row)) = self.take().await? else { return Ok(()) };
+        // The event alone: the version's own detail stays.
+        let mut told = row.clone();
+        told.detail = format!("The {kind} was {how} outside Cofferdam, and was restored.");
+        change.put(&mut told, true).await?;
+        told.detail = row.detail;
+        change.put(&mut told, false).await?;
         self.done(change).await
     }
-}
-
-fn serves_in(pod: &str) -> String {
-    format!("Serving, in pod {pod}.")
 }

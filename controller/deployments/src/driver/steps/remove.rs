@@ -1,9 +1,11 @@
 //! Removes what the cluster has of a deployment that is over or is to end.
 
+use std::time::Duration;
+
 use cofferdam_cluster::ClusterError;
 use cofferdam_contract::DeploymentState as State;
-use cofferdam_core::now_ms;
-use cofferdam_store::Wanted;
+use cofferdam_core::{chain, now_ms};
+use tokio::time::timeout;
 
 use super::{Next, Step, sentence};
 use crate::Error;
@@ -11,6 +13,8 @@ use crate::request::enter;
 
 /// A cluster that is unreachable for this long no longer keeps an agent from being deleted.
 const GIVE_UP_MS: i64 = 24 * 3_600 * 1_000;
+/// The one attempt to remove a deployment of an agent that is deleted by force.
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Step {
     pub(super) async fn remove(&self) -> Result<Next, Error> {
@@ -25,7 +29,7 @@ impl Step {
         };
         match self.remove_workload(&environment).await {
             Ok(()) | Err(ClusterError::None(_)) => self.gone().await,
-            Err(error) if self.agent.wanted == Wanted::Delete && now_ms() - self.row.since_ms > GIVE_UP_MS => {
+            Err(error) if self.agent.wanted.deletes() && now_ms() - self.row.since_ms > GIVE_UP_MS => {
                 tracing::warn!(agent = %self.agent.id, version = self.row.number, %error,
                     "the Job of a deleted agent could not be removed for a day; it is left behind");
                 self.gone().await
@@ -39,6 +43,22 @@ impl Step {
                 self.later(self.row.detail.clone()).await
             }
         }
+    }
+
+    /// Tries once to remove a deployment of an agent that is deleted by force. The request has been answered with what may
+    /// stay behind.
+    pub(super) async fn abandon(&self) -> Result<Next, Error> {
+        let tried = async {
+            let environment = self.environment().await.map_err(|error| chain(&error))?;
+            self.remove_workload(&environment).await.map_err(|error| error.to_string())
+        };
+        if self.row.placed
+            && let Err(error) = timeout(ABANDON_TIMEOUT, tried).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+        {
+            tracing::warn!(agent = %self.agent.id, version = self.row.number, %error,
+                "the Job of an agent that was deleted by force could not be removed; it may be left behind");
+        }
+        self.gone().await
     }
 
     /// Records that the cluster has nothing of the deployment any more.

@@ -2,11 +2,14 @@
 
 use cofferdam_contract::{DeploymentState as State, FailureReason};
 use cofferdam_core::{backoff, millis, now_ms};
-use cofferdam_store::{AgentChange, DeploymentRow};
+use cofferdam_store::{AgentChange, DeploymentRow, LastCrash, Observed};
 
 use super::{Next, Step, sentence};
 use crate::Error;
 use crate::request::enter;
+
+/// Characters of a crash's description that are kept beside the deployment's detail.
+const MAX_CRASH_DETAIL: usize = 1_000;
 
 /// A failure, as it is written into the row of a deployment that did not come up or no longer serves.
 #[derive(Debug, Clone, Default)]
@@ -15,11 +18,29 @@ pub(super) struct Failed {
     pub detail: String,
     pub exit_code: Option<i32>,
     pub last_lines: Vec<String>,
+    /// Identifies the container's end; empty if none ended.
+    pub end: String,
+    /// The restarts of its pod.
+    pub restarts: u32,
 }
 
 impl Failed {
     pub(super) fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
-        Self { reason: Some(reason), detail: detail.into(), exit_code: None, last_lines: Vec::new() }
+        Self { reason: Some(reason), detail: detail.into(), ..Self::default() }
+    }
+
+    /// Remembers the container's end as the last crash of the deployment.
+    pub(super) fn remember(&self, observed: &mut Observed) {
+        if let Some((pod, _)) = self.end.split_once('/') {
+            observed.count_restarts(pod, self.restarts);
+        }
+        observed.end.clone_from(&self.end);
+        observed.last_crash = Some(LastCrash {
+            at_ms: now_ms(),
+            reason: self.reason.unwrap_or(FailureReason::Internal),
+            detail: self.detail.chars().take(MAX_CRASH_DETAIL).collect(),
+            exit_code: self.exit_code,
+        });
     }
 
     pub(super) fn note(self, row: &mut DeploymentRow) {
@@ -78,6 +99,22 @@ impl Step {
         self.done(change).await
     }
 
+    /// Writes what was observed, if it is news; a new detail is an event. `forgiven` forgets its crashes.
+    pub(super) async fn note(&self, detail: &str, observed: Observed, forgiven: bool) -> Result<(), Error> {
+        let detail = sentence(detail);
+        let told = self.row.detail != detail;
+        if !told && !forgiven && self.row.observed == observed {
+            return Ok(());
+        }
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(()) };
+        if forgiven {
+            row.crashes = 0;
+        }
+        (row.detail, row.observed) = (detail, observed);
+        change.put(&mut row, told).await?;
+        self.done(change).await
+    }
+
     /// Schedules the step again: counts the attempt, and updates the deployment's detail.
     pub(super) async fn later(&self, detail: String) -> Result<Next, Error> {
         let timing = self.timing();
@@ -99,6 +136,9 @@ impl Step {
         tracing::info!(organization = %row.organization, agent = %row.agent, version = row.number,
             reason = ?failed.reason, "a deployment failed");
         enter(&mut row, State::Failed, "");
+        if !failed.end.is_empty() {
+            failed.remember(&mut row.observed);
+        }
         failed.note(&mut row);
         if change.agent.serving == row.number {
             change.agent.serving = 0;

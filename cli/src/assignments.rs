@@ -1,0 +1,51 @@
+//! Variables from flags and files: `NAME=VALUE`, one a line, as in Docker's `--env-file`. Quotes and `$` are kept.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde_json::{Map, Value, json};
+
+/// Reads the file first, so that flags override it.
+///
+/// # Errors
+/// A line or flag without a name. It may hold a secret, so its text is not repeated.
+pub(crate) fn read(file: Option<&Path>, flag: &str, given: &[String]) -> anyhow::Result<Map<String, Value>> {
+    let mut all = Map::new();
+    if let Some(file) = file {
+        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                add(&mut all, line, &format!("{}, line {}", file.display(), number + 1))?;
+            }
+        }
+    }
+    given.iter().try_for_each(|text| add(&mut all, text, flag))?;
+    Ok(all)
+}
+
+fn add(all: &mut Map<String, Value>, text: &str, place: &str) -> anyhow::Result<()> {
+    let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.trim().is_empty()) else {
+        bail!("{place}: expected NAME=VALUE");
+    };
+    all.insert(name.trim().to_owned(), json!(value));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_override_the_file_and_a_bad_line_is_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("env");
+        std::fs::write(&file, "# ours\nA=1\n\n B = 'two'\n").unwrap();
+        let all = read(Some(&file), "--env", &["A=3=4".to_owned()]).unwrap();
+        assert_eq!(Value::Object(all), json!({"A": "3=4", "B": " 'two'"}));
+        std::fs::write(&file, "A=1\nhush-hush\n").unwrap();
+        let said = read(Some(&file), "--env", &[]).unwrap_err().to_string();
+        assert!(said.contains("line 2") && !said.contains("hush"), "{said}");
+        assert!(read(None, "--env", &["=x".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,133 @@
+//! `cofferdam environment create`: puts settings together from a file and flags, and sends them. Secrets come from files
+//! and standard input, never from the arguments, which every process of the machine can read.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::args::{Allow, Architecture, Create};
+use super::path;
+use crate::assignments;
+use crate::client::{Server, exchange, read, refusal};
+use crate::secret::value;
+use crate::terminal::{json as print_json, note, say};
+
+/// The server refuses larger settings.
+const MAX_INPUT_BYTES: u64 = 1 << 20;
+
+/// The body of the request.
+pub(super) fn settings(args: &Create) -> anyhow::Result<Map<String, Value>> {
+    let stdin = |file: &Option<std::path::PathBuf>| file.as_deref() == Some(Path::new("-"));
+    let readers = [stdin(&args.settings), stdin(&args.kubeconfig), args.password_stdin];
+    if readers.into_iter().filter(|reads| *reads).count() > 1 {
+        bail!("only one of --settings, --kubeconfig and the password can come from standard input");
+    }
+    let mut all = match &args.settings {
+        Some(file) => {
+            let bytes = contents(file)?;
+            serde_json::from_slice(&bytes).with_context(|| format!("--settings {}", file.display()))?
+        }
+        None => Map::new(),
+    };
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            all.insert(name.to_owned(), value);
+        }
+    };
+    let text = |text: &Option<String>| text.as_ref().map(|text| json!(text));
+    let list = |list: &[String]| (!list.is_empty()).then(|| json!(list));
+    set("context", text(&args.context));
+    set("namespace", text(&args.namespace));
+    set("runtime_class", text(&args.runtime_class));
+    set("images", text(&args.images));
+    set("images_pull", text(&args.images_pull));
+    set("username", text(&args.username));
+    set("compression", text(&args.compression));
+    set("plain_http", args.plain_http.then(|| json!(true)));
+    set("image_pull_secrets", list(&args.image_pull_secrets));
+    set("allow_in_images", list(&args.allow_in_images));
+    let architecture = args.architecture.map(|architecture| match architecture {
+        Architecture::Amd64 => json!("amd64"),
+        Architecture::Arm64 => json!("arm64"),
+    });
+    set("architecture", architecture);
+    if let Some(file) = &args.ca {
+        set("ca", Some(json!(String::from_utf8_lossy(&contents(file)?))));
+    }
+    if let Some(file) = &args.kubeconfig {
+        set("kubeconfig", Some(json!(BASE64_STANDARD.encode(contents(file)?))));
+    }
+    if args.password_stdin {
+        set("password", Some(json!(value()?)));
+    }
+    merge(&mut all, "resources", [("cpu", text(&args.cpu)), ("memory", text(&args.memory))])?;
+    let variables = assignments::read(args.env_file.as_deref(), "--env", &args.variables)?;
+    merge(&mut all, "env", variables.iter().map(|(name, value)| (name.as_str(), Some(value.clone()))))?;
+    let Allow { labels, annotations, tolerations, priority_classes, claims, max_replicas } = &args.pods;
+    let pods = [
+        ("labels", list(labels)),
+        ("annotations", list(annotations)),
+        ("tolerations", list(tolerations)),
+        ("priority_classes", list(priority_classes)),
+        ("claims", list(claims)),
+        ("max_replicas", max_replicas.map(|most| json!(most))),
+    ];
+    merge(&mut all, "pods", pods)?;
+    Ok(all)
+}
+
+/// Adds values to an object of the settings.
+fn merge<'a>(
+    all: &mut Map<String, Value>,
+    name: &str,
+    values: impl IntoIterator<Item = (&'a str, Option<Value>)>,
+) -> anyhow::Result<()> {
+    for (key, value) in values {
+        let Some(value) = value else { continue };
+        let object = all.entry(name).or_insert_with(|| json!({}));
+        let Some(object) = object.as_object_mut() else { bail!("--settings: `{name}` must be an object") };
+        object.insert(key.to_owned(), value);
+    }
+    Ok(())
+}
+
+/// A file, or standard input for `-`.
+fn contents(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let input: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(std::fs::File::open(file).with_context(|| file.display().to_string())?)
+    };
+    input.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes).with_context(|| file.display().to_string())?;
+    if bytes.len() as u64 > MAX_INPUT_BYTES {
+        bail!("{}: longer than {MAX_INPUT_BYTES} bytes", file.display());
+    }
+    Ok(bytes)
+}
+
+pub(super) async fn create(server: &Server, args: &Create, settings: Map<String, Value>) -> anyhow::Result<()> {
+    let name = &args.name;
+    if !args.replace {
+        let response = exchange(server.request(Method::GET, &path(name))).await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => {}
+            status if status.is_success() => {
+                bail!("the environment {name:?} exists; --replace replaces all its settings, also the secret ones")
+            }
+            _ => return Err(refusal(response).await.into()),
+        }
+    }
+    let answer: Value = read(&server.send(Method::PUT, &path(name), serde_json::to_vec(&settings)?).await?)?;
+    if args.output.json {
+        return print_json(&answer);
+    }
+    say!("{name}")?;
+    note!("next: cofferdam environment test {name}");
+    Ok(())
+}

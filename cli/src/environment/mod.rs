@@ -1,0 +1,88 @@
+//! `cofferdam environment`: creates, lists, shows, tests and deletes environments.
+
+pub(crate) mod args;
+mod create;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use http::Method;
+use serde_json::Value;
+
+use crate::agent::left_behind;
+use crate::client::{Server, block_on, call, find, read, segment};
+use crate::terminal::{json as print_json, note, print, say};
+use crate::{Machine, table};
+use args::{Command, Delete, Test};
+
+pub(crate) fn main(command: Command, machine: &dyn Machine) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Create(args) => {
+            let settings = create::settings(&args)?;
+            block_on(create::create(&find(machine)?, &args, settings))?;
+        }
+        Command::List(output) => block_on(list(&find(machine)?, output.json))?,
+        Command::Show(args) => block_on(show_one(&find(machine)?, &args.which.name, args.output.json))?,
+        Command::Test(args) => return block_on(test(&find(machine)?, &args)),
+        Command::Delete(args) => block_on(delete(&find(machine)?, &args))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn path(name: &str) -> String {
+    format!("/v1/environments/{}", segment(name))
+}
+
+async fn list(server: &Server, as_json: bool) -> anyhow::Result<()> {
+    let answer: Value = server.get("/v1/environments").await?;
+    if as_json {
+        return print_json(&answer);
+    }
+    let all = answer.get("environments").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let rows: Vec<_> = all.iter().map(show::row).collect();
+    table::print(&["ENVIRONMENT", "CLUSTER", "NAMESPACE", "ARCHITECTURE", "IMAGES"], &rows)
+}
+
+async fn show_one(server: &Server, name: &str, as_json: bool) -> anyhow::Result<()> {
+    let environment: Value = server.get(&path(name)).await?;
+    if as_json { print_json(&environment) } else { print(&show::text(&environment)) }
+}
+
+async fn test(server: &Server, args: &Test) -> anyhow::Result<ExitCode> {
+    let url = format!("{}/test", path(&args.which.name));
+    let answer: Value = read(&call(server.request(Method::POST, &url)).await?)?;
+    let good = answer.get("ok").and_then(Value::as_bool) == Some(true);
+    if args.output.json {
+        print_json(&answer)?;
+    } else {
+        for line in show::checks(&answer) {
+            say!("{line}")?;
+        }
+    }
+    if !good {
+        note!("{}: not everything is as agents need it", args.which.name);
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn delete(server: &Server, args: &Delete) -> anyhow::Result<()> {
+    let name = &args.which.name;
+    if !args.force {
+        server.delete(&path(name)).await?;
+        note!("{name}: deleted");
+        return Ok(());
+    }
+    // Without force it may have no body.
+    let answer = call(server.request(Method::DELETE, &format!("{}?force=true", path(name)))).await?;
+    let answer: Value = read(&answer)?;
+    if args.output.json {
+        return print_json(&answer);
+    }
+    note!("{name}: deleted by force");
+    for agent in answer.get("agents").and_then(Value::as_array).into_iter().flatten() {
+        left_behind(agent);
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Judges ends: of a Job, of a pod, of a container. Tells the end that a container came to by itself from the one that its
+//! cluster made. Pure.
+
+use cofferdam_contract::FailureReason;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+
+use crate::judge::{Facts, architecture, condition, container, current, failed_with, newest, phase, seconds, starting};
+use crate::judge_words as say;
+use crate::words::clean;
+use crate::{HeldBy, Seen, WorkloadFailure};
+
+/// Once the cluster has ended this many pods of one Job within [`RECENT`], the workload counts as failed.
+const MAX_ENDED_PODS: usize = 3;
+/// Pods that were created before do not count: over months a node is drained many times.
+const RECENT: u64 = 600;
+/// Reasons of a container's end that its node gives when it does not know the end, because it was restarted.
+const NODE_RESTARTED: [&str; 2] = ["Unknown", "ContainerStatusUnknown"];
+
+/// The cluster takes the pod away, or has: a drain, an eviction, a deletion by hand.
+pub(crate) fn is_taken_away(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+        || condition(pod, "DisruptionTarget").is_some_and(|condition| condition.status == "True")
+}
+
+/// The Job has ended, and no pod of it will be created.
+pub(crate) fn is_over(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ends = ["Complete", "SuccessCriteriaMet", "Failed", "FailureTarget"];
+    conditions.iter().any(|condition| condition.status == "True" && ends.contains(&condition.type_.as_str()))
+}
+
+/// Judges a Job that is over.
+pub(crate) fn of_job(facts: &Facts<'_>) -> Option<Seen> {
+    let conditions = facts.job.status.as_ref()?.conditions.as_deref().unwrap_or_default();
+    let holds = |names: &[&str]| conditions.iter().find(|c| c.status == "True" && names.contains(&c.type_.as_str()));
+    let pod = current(facts.pods);
+    if holds(&["Complete", "SuccessCriteriaMet"]).is_some() {
+        // An agent that is asked to end exits with 0, which completes its Job: only a pod that nobody took away ended by
+        // itself.
+        return Some(match pod.filter(|pod| !is_taken_away(pod)) {
+            Some(pod) => Seen::Failed(of_container(pod, last_end(pod))),
+            None => Seen::Gone,
+        });
+    }
+    let condition = holds(&["Failed", "FailureTarget"])?;
+    let why = say::job_failed(condition.reason.as_deref(), condition.message.as_deref());
+    let Some((pod, end)) = pod.and_then(|pod| Some((pod, last_end(pod)?))) else {
+        let why = why.after(&format!("{} ", say::POD_IS_GONE));
+        return Some(Seen::Failed(failed_with(pod, FailureReason::Exited, why, None)));
+    };
+    if condition.reason.as_deref() == Some("DeadlineExceeded") {
+        return Some(Seen::Failed(failed_with(Some(pod), FailureReason::NotReady, why, Some(end.exit_code))));
+    }
+    Some(Seen::Failed(of_container(pod, Some(end))))
+}
+
+/// Judges a pod that the cluster ended. The Job creates another one.
+pub(crate) fn of_pod(facts: &Facts<'_>, pod: &Pod) -> Seen {
+    let status = pod.status.as_ref();
+    let reason = status.and_then(|status| status.reason.as_deref()).unwrap_or("Failed");
+    let said = clean(status.and_then(|status| status.message.as_deref()).unwrap_or_default());
+    let recent = |pod: &&Pod| {
+        let created = pod.metadata.creation_timestamp.as_ref().map_or(facts.now, |time| time.0);
+        phase(pod) == "Failed" && seconds(created, facts.now) < RECENT
+    };
+    let many = facts.pods.iter().filter(recent).count();
+    let own = reason == "Evicted" && (said.contains("exceeds the") || said.contains("exceeded its"));
+    if own || many >= MAX_ENDED_PODS {
+        let words = say::ended_by_cluster(reason, &said, many);
+        let code = last_end(pod).map(|end| end.exit_code);
+        return Seen::Failed(failed_with(Some(pod), FailureReason::Exited, words, code));
+    }
+    match last_end(pod) {
+        Some(end) if reason == "Failed" && !is_taken_away(pod) => {
+            let words = format!("the container ended with exit code {} and is being recreated", end.exit_code);
+            let now = Box::new(starting(words, HeldBy::Itself));
+            Seen::Crashed { failure: of_container(pod, Some(end)), now }
+        }
+        _ => Seen::Starting { waits_for: say::pod_was_ended(reason, &said), held_by: HeldBy::Cluster },
+    }
+}
+
+/// The last end of a container that runs on or will be restarted, if it ended by itself.
+pub(crate) fn crash(facts: &Facts<'_>, pod: &Pod) -> Option<WorkloadFailure> {
+    let end = last_end(pod).filter(|_| !is_taken_away(pod))?;
+    if end.reason.as_deref().is_some_and(|reason| NODE_RESTARTED.contains(&reason)) {
+        return None;
+    }
+    let mut failure = of_container(pod, Some(end));
+    let killed = newest(facts.events, &["Killing"]).and_then(|event| event.message.as_deref());
+    let by_probe = killed.is_some_and(|said| said.contains("failed liveness probe"));
+    let before = format!("{}{}", say::restarted(failure.restarts), if by_probe { say::KILLED_BY_PROBE } else { "" });
+    failure.detail = failure.detail.after(&before);
+    Some(failure)
+}
+
+/// Judges a container that ended.
+pub(crate) fn of_container(pod: &Pod, end: Option<&ContainerStateTerminated>) -> WorkloadFailure {
+    let Some(end) = end else {
+        return failed_with(Some(pod), FailureReason::Exited, say::exited(0, None).into(), Some(0));
+    };
+    let code = Some(end.exit_code);
+    let failure = match end.reason.as_deref() {
+        Some("OOMKilled") => failed_with(Some(pod), FailureReason::OutOfMemory, say::out_of_memory(pod).into(), code),
+        Some("StartError" | "ContainerCannotRun") => {
+            let said = end.message.as_deref().unwrap_or_default();
+            failed_with(Some(pod), FailureReason::CannotStart, say::cannot_run(said, architecture(pod)), code)
+        }
+        _ => failed_with(Some(pod), FailureReason::Exited, say::exited(end.exit_code, end.signal).into(), code),
+    };
+    let restarts = container(pod).map_or(0, |status| status.restart_count);
+    let when = end.finished_at.as_ref().map_or_else(|| restarts.to_string(), |time| time.0.to_string());
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    WorkloadFailure { end: format!("{name}/{when}"), ..failure }
+}
+
+/// The container's last end: the current one, or the one before its restart.
+pub(crate) fn last_end(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    let status = container(pod)?;
+    [&status.state, &status.last_state].into_iter().flatten().find_map(|state| state.terminated.as_ref())
+}

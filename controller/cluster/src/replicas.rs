@@ -1,0 +1,97 @@
+//! Judges a workload with several pods: each by itself, and together by the worst of them. Pure.
+
+use std::slice::from_ref;
+
+use k8s_openapi::api::core::v1::{Event, Pod};
+
+use crate::judge::{self, Facts, current, judge, phase};
+use crate::judge_end::{is_over, last_end};
+use crate::{HeldBy, Seen, WorkloadFailure};
+
+/// The pods that the Job is to have.
+fn wanted(facts: &Facts<'_>) -> usize {
+    let completions = facts.job.spec.as_ref().and_then(|spec| spec.completions);
+    completions.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
+}
+
+/// The pods that count, the newest first: those that the cluster has neither ended nor takes away.
+fn alive<'a>(pods: &'a [Pod], most: usize) -> Vec<&'a Pod> {
+    let lives = |pod: &&'a Pod| pod.metadata.deletion_timestamp.is_none() && phase(pod) != "Failed";
+    let mut alive: Vec<&Pod> = pods.iter().filter(lives).collect();
+    alive.sort_by_key(|pod| std::cmp::Reverse(pod.metadata.creation_timestamp.clone()));
+    alive.truncate(most);
+    alive
+}
+
+/// The pod whose events tell most: one that is not settled, else the newest.
+pub(crate) fn in_question<'a>(facts: &Facts<'a>) -> Option<&'a Pod> {
+    let most = wanted(facts);
+    if most < 2 {
+        return current(facts.pods);
+    }
+    let unsettled = alive(facts.pods, most).into_iter().find(|pod| judge::wants_events(from_ref(pod), facts.now));
+    unsettled.or_else(|| current(facts.pods))
+}
+
+/// The judgement, and the pod that it is about. `facts.events` are those of the pod in question.
+pub(crate) fn judge_all<'a>(facts: &Facts<'a>) -> (Seen, Option<&'a Pod>) {
+    let most = wanted(facts);
+    let pods = alive(facts.pods, most);
+    let held = facts.job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true) || spec.parallelism == Some(0));
+    if most < 2 || pods.is_empty() || held || is_over(facts.job) || facts.job.metadata.deletion_timestamp.is_some() {
+        return (judge(facts), current(facts.pods));
+    }
+    let name = |pod: &Pod| pod.metadata.name.clone();
+    let about = in_question(facts).and_then(name);
+    let none: &[Event] = &[];
+    let each = pods.iter().map(|pod| {
+        let events = if name(pod) == about { facts.events } else { none };
+        (judge(&Facts { pods: from_ref(*pod), events, ..*facts }), *pod)
+    });
+    // The newest crash is told, with the state of all pods now: one that was dealt with must not hide another one.
+    let mut crash: Option<(WorkloadFailure, &Pod)> = None;
+    let since = |pod: &Pod| last_end(pod).and_then(|end| end.finished_at.as_ref()).map(|time| time.0);
+    let mut all: Vec<(Seen, &Pod)> = Vec::with_capacity(pods.len());
+    for (seen, pod) in each {
+        match seen {
+            Seen::Crashed { failure, now } => {
+                if crash.as_ref().is_none_or(|(_, before)| since(before) <= since(pod)) {
+                    crash = Some((failure, pod));
+                }
+                all.push((*now, pod));
+            }
+            seen => all.push((seen, pod)),
+        }
+    }
+    let ready = all.iter().filter(|(seen, _)| matches!(seen, Seen::Ready { .. })).count();
+    // Of equal judgements the one about the newest pod is told; the pod that was ready last bounds the time.
+    all.sort_by_key(|(seen, pod)| (severity(seen), for_s(seen), name(pod)));
+    let Some((worst, pod)) = all.into_iter().next() else { return (judge(facts), current(facts.pods)) };
+    let worst = match worst {
+        Seen::Ready { .. } if ready < most => {
+            judge::starting(format!("{ready} of {most} pods are ready"), HeldBy::Cluster)
+        }
+        worst => worst,
+    };
+    match (crash, worst) {
+        (Some((failure, pod)), now @ (Seen::Ready { .. } | Seen::Starting { .. })) => {
+            (Seen::Crashed { failure, now: Box::new(now) }, Some(pod))
+        }
+        (_, worst) => (worst, Some(pod)),
+    }
+}
+
+/// The worst first.
+fn severity(seen: &Seen) -> u8 {
+    match seen {
+        Seen::Failed(_) => 0,
+        Seen::Crashed { .. } => 1,
+        Seen::Gone => 2,
+        Seen::Starting { .. } => 3,
+        Seen::Ready { .. } => 4,
+    }
+}
+
+fn for_s(seen: &Seen) -> u64 {
+    if let Seen::Ready { for_s, .. } = seen { *for_s } else { 0 }
+}

@@ -1,0 +1,91 @@
+//! What a cluster says about our credentials before anything is deployed, and what they are needed for when nothing was.
+
+use cofferdam_cluster::ClusterError;
+use serde_json::json;
+
+use super::api::{Answer, Api, NAMESPACE, core_path, id, status};
+
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+
+fn review(allowed: bool) -> Answer {
+    let review = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {},
+        "spec": {}, "status": {"allowed": allowed}});
+    Answer { method: "POST".into(), path: REVIEWS.into(), status: 201, body: review.to_string(), ..Answer::default() }
+}
+
+#[tokio::test]
+async fn credentials_with_every_right_are_good_and_nothing_is_made() {
+    let api = Api::start().await;
+    api.play(vec![review(true)]);
+    api.put("/version", json!({"gitVersion": "v1.36.2"}));
+    let findings = api.cluster().check().await.unwrap();
+    assert!(findings.iter().all(|finding| finding.good), "{findings:#?}");
+    let of = |about: &str| &findings.iter().find(|finding| finding.about == about).unwrap().detail;
+    assert!(of("cluster").contains("v1.36.2") && of("namespace").contains(NAMESPACE), "{findings:#?}");
+    assert!(of("jobs").contains("create") && of("pods/log").contains("get"), "{findings:#?}");
+    let asked = api.asked();
+    for verb in ["get", "list", "create", "patch", "delete"] {
+        let same = |body: &serde_json::Value| {
+            let attributes = &body["spec"]["resourceAttributes"];
+            attributes["verb"] == verb
+                && attributes["resource"] == "networkpolicies"
+                && attributes["namespace"] == NAMESPACE
+        };
+        assert!(asked.iter().any(|one| same(&one.body)), "{verb}");
+    }
+    let changes = asked.iter().filter(|one| one.method != "GET" && !one.path.contains(REVIEWS));
+    assert!(changes.into_iter().all(|one| one.path.contains("dryRun=All")), "only a dry run");
+}
+
+#[tokio::test]
+async fn a_missing_right_and_a_missing_namespace_are_named() {
+    let api = Api::start().await;
+    let account = Answer {
+        method: "PATCH".into(),
+        path: "serviceaccounts/cofferdam-test".into(),
+        status: 404,
+        body: status(404, "NotFound", r#"namespaces "agents" not found"#).to_string(),
+        ..Answer::default()
+    };
+    api.play(vec![review(false), account]);
+    let findings = api.cluster().check().await.unwrap();
+    let of = |about: &str| findings.iter().find(|finding| finding.about == about).unwrap();
+    assert!(!of("secrets").good && of("secrets").detail.contains("get, list, create, patch, delete"), "{findings:#?}");
+    assert!(of("secrets").detail.contains("docs/clusters.md"));
+    assert!(!of("namespace").good && of("namespace").detail.contains("kubectl create namespace"), "{findings:#?}");
+    assert!(of("events").good, "agents run without them: {findings:#?}");
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_taken_are_an_error() {
+    let api = Api::start().await;
+    let refused = Answer {
+        method: "POST".into(),
+        path: REVIEWS.into(),
+        status: 401,
+        body: status(401, "Unauthorized", "Unauthorized").to_string(),
+        ..Answer::default()
+    };
+    api.play(vec![refused]);
+    let error = api.cluster().check().await.unwrap_err();
+    assert!(matches!(error, ClusterError::Refused(_)) && error.to_string().contains("401"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_needs_no_right_to_delete_it() {
+    let api = Api::start().await;
+    let forbidden = |kind: &str| Answer {
+        method: "DELETE".into(),
+        path: kind.into(),
+        status: 403,
+        body: status(403, "Forbidden", "may not delete").to_string(),
+        ..Answer::default()
+    };
+    api.play(vec![forbidden("secrets"), forbidden("serviceaccounts"), forbidden("networkpolicies")]);
+    api.cluster().remove(&id()).await.unwrap();
+    // One that is there is not forgotten.
+    let name = cofferdam_cluster::workload_name(&id());
+    api.put(&format!("{}/{name}", core_path("secrets")), json!({"metadata": {"name": name}}));
+    let error = api.cluster().remove(&id()).await.unwrap_err();
+    assert!(matches!(error, ClusterError::Refused(_)), "{error}");
+}

@@ -1,0 +1,68 @@
+//! Tells by its first bytes what something is that is neither a tar archive nor compressed by gzip or zstd. Only for
+//! messages; nothing is decided by it.
+
+use super::documents::looks_like_json;
+use crate::compress::{Encoding, sniff};
+use crate::tar::looks_like_tar;
+
+/// Bytes needed to recognize something.
+pub(super) const HEAD_BYTES: usize = 512;
+
+/// A phrase that completes "it ..."; `None` for what can be read.
+pub(super) fn looks(head: &[u8]) -> Option<&'static str> {
+    Some(match head {
+        [] => "is empty",
+        _ if sniff(head) != Encoding::Plain || looks_like_tar(head) => return None,
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => "is a zip file",
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "is compressed with xz; only gzip and zstd are supported",
+        [b'B', b'Z', b'h', ..] => "is compressed with bzip2; only gzip and zstd are supported",
+        [4, 0x22, 0x4d, 0x18, ..] => "is compressed with lz4; only gzip and zstd are supported",
+        [0x5d, 0, 0, ..] => "is compressed with lzma; only gzip and zstd are supported",
+        [b'7', b'z', 0xbc, 0xaf, ..] => "is a 7z archive",
+        [0x7f, b'E', b'L', b'F', ..] => "is a program",
+        [b'h', b's' | b'q', b's' | b'f', ..] => "is a disk image",
+        _ if is_form(head) => {
+            "is a form (multipart/form-data, which `curl -F` sends), and the bare archive is wanted (`curl -T FILE`)"
+        }
+        _ if head.trim_ascii_start().starts_with(b"<") && is_text(head) => "is a web page",
+        _ if looks_like_json(head) => "is JSON",
+        _ if head.len() < HEAD_BYTES => "is too short",
+        _ if is_text(head) => "is text",
+        _ => "starts with nothing that is known",
+    })
+}
+
+/// A part of a form begins with its boundary and its headers.
+fn is_form(head: &[u8]) -> bool {
+    let named = |name: &[u8]| head.windows(name.len()).any(|window| window.eq_ignore_ascii_case(name));
+    head.starts_with(b"--") && named(b"\ncontent-disposition: form-data")
+}
+
+fn is_text(head: &[u8]) -> bool {
+    head.iter().all(|&byte| byte >= b' ' || matches!(byte, b'\n' | b'\r' | b'\t'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_mistakes_have_names() {
+        let form =
+            b"--------------------------d74496d66958873e\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nx";
+        for (head, word) in [
+            (&form[..], "form"),
+            (b"<!DOCTYPE html>", "web page"),
+            (b"{\"error\":\"denied\"}", "JSON"),
+            (b"\xfd7zXZ\0\0\0", "xz"),
+            (b"BZh91AY", "bzip2"),
+            (b"PK\x03\x04", "zip"),
+            (b"", "empty"),
+            (b"FROM x", "too short"),
+        ] {
+            assert!(looks(head).unwrap().contains(word), "{head:?}");
+        }
+        assert!(looks(&b"FROM python\n".repeat(50)).unwrap().contains("is text"));
+        assert!(looks(&[0x1f, 0x8b, 8]).is_none() && looks(&[0; 512]).is_none());
+    }
+}

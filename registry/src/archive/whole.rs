@@ -1,0 +1,99 @@
+//! Finds out whether an index of the archive can be pushed as it is: all that it names is there, is wanted, and fits into
+//! memory where it is no image. Its digest then stays what was signed. Changes no document.
+
+use bytes::Bytes;
+
+use super::documents::{Documents, Found};
+use super::json::{Manifest, parse};
+use super::paths::blob_path;
+use super::resolve::Resolved;
+use super::{ArchiveError, Skipped};
+use crate::digest::Digest;
+use crate::image::{StoredArtifact, StoredIndex, StoredManifest};
+
+/// An index that `index.json` names.
+#[derive(Debug, Clone)]
+pub(super) struct Nested {
+    pub index: StoredManifest,
+    /// The manifests that it names.
+    pub entries: Vec<Digest>,
+}
+
+/// A manifest of an index that is no image's.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub digest: Digest,
+    pub media_type: String,
+    pub why: String,
+    /// Its index, below `index.json`.
+    pub nested: Option<Digest>,
+}
+
+impl Resolved {
+    /// Decides about the index of the chosen images, and notes every artifact that is not pushed with it.
+    pub(super) fn settle(&mut self, documents: &mut dyn Documents) -> Result<(), ArchiveError> {
+        let own = self.candidates.first().and_then(|first| first.nested);
+        let own = own.filter(|_| self.candidates.iter().all(|candidate| candidate.nested == own));
+        let nested = own.and_then(|own| self.nested.iter().find(|nested| nested.index.digest == own).cloned());
+        self.index = match nested {
+            Some(nested) => self.complete(nested, documents)?,
+            None => None,
+        };
+        let pushed = |digest: &Digest| {
+            self.index.iter().flat_map(|index| &index.beside).any(|beside| beside.manifest.digest == *digest)
+        };
+        let left_out = self.beside.iter().filter(|beside| !pushed(&beside.digest));
+        let left_out = left_out.map(|beside| Skipped { what: beside.digest.to_string(), why: beside.why.clone() });
+        let left_out: Vec<Skipped> = left_out.collect();
+        self.skipped.extend(left_out);
+        if self.index.is_none() && own.is_some() && self.candidates.len() > 1 {
+            let remark = "the index is made anew, because not all that the archive's own one names is pushed; signatures \
+                          of that one do not match";
+            self.remarks.push(remark.to_owned());
+        }
+        Ok(())
+    }
+
+    /// `None` if the index names something that is not pushed.
+    fn complete(&self, nested: Nested, documents: &mut dyn Documents) -> Result<Option<StoredIndex>, ArchiveError> {
+        let mut beside = Vec::new();
+        for entry in &nested.entries {
+            if self.candidates.iter().any(|candidate| candidate.has_manifest(entry)) {
+                continue;
+            }
+            let own =
+                self.beside.iter().find(|beside| beside.digest == *entry && beside.nested == Some(nested.index.digest));
+            match own.map(|own| artifact(own, documents)).transpose()?.flatten() {
+                Some(artifact) => beside.push(artifact),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(StoredIndex { index: nested.index, beside }))
+    }
+}
+
+/// An artifact with all of its content; `None` if some is missing, too large for memory or no JSON.
+fn artifact(beside: &Beside, documents: &mut dyn Documents) -> Result<Option<StoredArtifact>, ArchiveError> {
+    let Some(bytes) = json(&beside.digest, documents)? else { return Ok(None) };
+    let path = blob_path(&beside.digest);
+    let Ok(manifest) = parse::<Manifest>("the manifest", &path, &bytes) else { return Ok(None) };
+    let mut blobs: Vec<(Digest, Bytes)> = Vec::new();
+    for descriptor in std::iter::once(&manifest.config).chain(&manifest.layers) {
+        let Some(bytes) = json(&descriptor.digest, documents)? else { return Ok(None) };
+        if !blobs.iter().any(|(known, _)| *known == descriptor.digest) {
+            blobs.push((descriptor.digest, bytes));
+        }
+    }
+    let media_type =
+        [manifest.media_type.as_str(), beside.media_type.as_str()].into_iter().find(|text| !text.is_empty());
+    let Some(media_type) = media_type.map(str::to_owned) else { return Ok(None) };
+    Ok(Some(StoredArtifact { manifest: StoredManifest { bytes, digest: beside.digest, media_type }, blobs }))
+}
+
+/// A blob that is a document. Its digest was checked when it was read.
+fn json(digest: &Digest, documents: &mut dyn Documents) -> Result<Option<Bytes>, ArchiveError> {
+    Ok(match documents.find(&blob_path(digest))? {
+        Found::Json(bytes) => Some(bytes),
+        Found::Missing | Found::TooLarge { .. } | Found::Other => None,
+    })
+}
