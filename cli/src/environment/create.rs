@@ -48,7 +48,7 @@ pub(super) fn settings(args: &Create) -> anyhow::Result<Map<String, Value>> {
     set("images_pull", text(&args.images_pull));
     set("username", text(&args.username));
     set("compression", text(&args.compression));
-    set("plain_http", args.plain_http.then(|| json!(true)));
+    set("plain_http", args.plain_http.then_some(json!(true)));
     set("image_pull_secrets", list(&args.image_pull_secrets));
     set("allow_in_images", list(&args.allow_in_images));
     let architecture = args.architecture.map(|architecture| match architecture {

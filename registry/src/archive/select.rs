@@ -92,7 +92,7 @@ fn called(candidates: Vec<Candidate>, wanted: &str) -> Result<Vec<Candidate>, Ar
         &|candidate| by_name && candidate.names.iter().any(|name| same(name)),
         &|candidate| by_name && candidate.names.iter().any(|name| is_called(name, wanted)),
     ];
-    let Some(rule) = rules.iter().find(|rule| candidates.iter().any(|candidate| rule(candidate))) else {
+    let Some(rule) = rules.iter().find(|rule| candidates.iter().any(rule)) else {
         let each = |one: &Candidate| match one.names.as_slice() {
             [] => vec![one.config_digest.to_string()],
             names => names.to_vec(),

@@ -353,8 +353,8 @@ fn upload(state: &mut State, request: &Request, repository: &str, id: &str, body
         }
         "GET" if quirks.keeps_quiet => return plain(404),
         "PATCH" => {
-            if quirks.one_patch.is_some() && !chunks.is_empty() {
-                return plain(quirks.one_patch.unwrap());
+            if let Some(status) = quirks.one_patch.filter(|_| !chunks.is_empty()) {
+                return plain(status);
             }
             if chunks.last().is_some_and(|last| *last < quirks.chunk_min) {
                 return said(400, "BLOB_UPLOAD_INVALID", "a part is smaller than the minimum");

@@ -78,7 +78,7 @@ async fn runs(testbed: Testbed) {
 
 async fn crashes(testbed: Testbed) {
     let cluster = testbed.cluster();
-    let workload = scripted(&testbed, "echo about to fail; echo KeyError: API_KEY >&2; exit 3");
+    let workload = scripted(&testbed, "echo about to fail; sleep 0.1; echo KeyError: API_KEY >&2; exit 3");
     let failure = failure(&testbed, &cluster, &workload).await;
     assert_eq!((failure.reason, failure.exit_code), (FailureReason::Exited, Some(3)), "{failure:?}");
     assert_eq!(failure.last_lines, ["about to fail", "KeyError: API_KEY"]);
