@@ -21,7 +21,8 @@ pub struct Environment {
 const HELP: &str = "\
 Examples:
   kubectl config view --raw --flatten --minify |
-    cofferdam environment create prod --kubeconfig - --namespace agents --images r.example/agents
+    cofferdam environment create prod --kubeconfig - --namespace agents \\
+      --images r.example/agents
   cofferdam environment test prod
   cofferdam agent create support --environment prod
   cofferdam environment list
