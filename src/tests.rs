@@ -22,5 +22,8 @@ fn what_is_laid_out_in_the_help_fits_80_columns() {
 fn the_commands_are_in_the_order_of_the_help() {
     let command = Cli::command();
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-    assert_eq!(names, ["serve", "run", "tool", "image", "secret", "deploy", "agent", "environment", "variable", "doctor", "internal"]);
+    assert_eq!(
+        names,
+        ["serve", "run", "tool", "image", "secret", "deploy", "agent", "environment", "variable", "doctor", "internal"]
+    );
 }
