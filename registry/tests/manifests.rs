@@ -181,3 +181,25 @@ async fn the_reason_for_reading_again_is_said_once() {
     assert!(error.contains("Push again"), "{error}");
     assert_eq!(said.lock().unwrap().len(), 1, "{said:?}");
 }
+
+/// buildkit#3776 and aws/containers-roadmap#2380 (immutable tags), kaniko#298 (a digest without its algorithm).
+#[tokio::test]
+async fn a_tag_that_has_the_image_already_is_no_failure() {
+    for quirks in [
+        Quirks { immutable: true, ..Quirks::default() },
+        Quirks { immutable: true, loses_answer: true, ..Quirks::default() },
+        Quirks { bare_digest: true, ..Quirks::default() },
+    ] {
+        let fake = Fake::like(quirks, Vec::new()).await;
+        let target = target(&fake.address, "team/agent:1.0");
+        let first = push(stream(saved(false, false, Stored::Gzip)), &target).await.unwrap();
+        assert_eq!(Some(first.digest), tagged(&fake, "1.0").map(|(_, _, digest)| digest));
+        let again = push(stream(saved(false, false, Stored::Gzip)), &target).await.unwrap();
+        assert_eq!(again.digest, first.digest);
+    }
+    let fake = Fake::like(Quirks { immutable: true, ..Quirks::default() }, Vec::new()).await;
+    let target = target(&fake.address, "team/agent:1.0");
+    push(stream(saved(false, false, Stored::Gzip)), &target).await.unwrap();
+    let other = push(stream(saved(false, true, Stored::Gzip)), &target).await.unwrap_err();
+    assert!(other.to_string().contains("immutable"), "{other}");
+}

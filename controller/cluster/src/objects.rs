@@ -157,6 +157,10 @@ pub(crate) fn network_policy(workload: &Workload, namespace: &str, options: &Opt
     }
 }
 
+/// The ends with 0 that a Job of several pods bears for each of them. A pod that is drained often ends so, and a Job counts
+/// that as completed: with one completion for each pod it would not replace it.
+pub(crate) const ENDS_PER_POD: i32 = 1_000_000;
+
 pub(crate) fn job(workload: &Workload, options: &Options) -> Job {
     let labels = asked::labels(workload);
     let replicas = i32::try_from(workload.pod.replicas.unwrap_or(1)).unwrap_or(1);
@@ -166,7 +170,7 @@ pub(crate) fn job(workload: &Workload, options: &Options) -> Job {
             // An agent serves until it is stopped. The kubelet restarts it, ever slower; the controller decides when it
             // has crashed too often, and has its logs by then.
             backoff_limit: Some(i32::MAX),
-            completions: Some(replicas),
+            completions: Some(if replicas > 1 { replicas.saturating_mul(ENDS_PER_POD) } else { replicas }),
             parallelism: Some(replicas),
             pod_replacement_policy: Some("Failed".to_owned()),
             ttl_seconds_after_finished: Some(i32::try_from(workload.ttl_after_finished_s).unwrap_or(i32::MAX)),

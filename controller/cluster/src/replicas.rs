@@ -5,20 +5,27 @@ use std::slice::from_ref;
 use k8s_openapi::api::core::v1::{Event, Pod};
 
 use crate::judge::{self, Facts, current, judge, phase};
-use crate::judge_end::{is_over, last_end};
+use crate::judge_end::{is_over, is_taken_away, last_end};
+use crate::objects::ENDS_PER_POD;
 use crate::{HeldBy, Seen, WorkloadFailure};
 
-/// The pods that the Job is to have.
+/// The pods that the Job is to have: its completions say so and cannot be changed, its parallelism can.
 fn wanted(facts: &Facts<'_>) -> usize {
-    let completions = facts.job.spec.as_ref().and_then(|spec| spec.completions);
-    completions.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
+    let completions = facts.job.spec.as_ref().and_then(|spec| spec.completions).unwrap_or(1);
+    let pods = if completions < ENDS_PER_POD { completions } else { completions / ENDS_PER_POD };
+    usize::try_from(pods).unwrap_or(1)
 }
 
-/// The pods that count, the newest first: those that the cluster has neither ended nor takes away.
+/// The pods that count, the newest first: those that the cluster has neither ended nor takes away. One that ended by itself
+/// comes before them, because the Job has replaced it.
 fn alive<'a>(pods: &'a [Pod], most: usize) -> Vec<&'a Pod> {
-    let lives = |pod: &&'a Pod| pod.metadata.deletion_timestamp.is_none() && phase(pod) != "Failed";
+    let lives = |pod: &&'a Pod| match phase(pod) {
+        "Failed" => false,
+        "Succeeded" => !is_taken_away(pod),
+        _ => pod.metadata.deletion_timestamp.is_none(),
+    };
     let mut alive: Vec<&Pod> = pods.iter().filter(lives).collect();
-    alive.sort_by_key(|pod| std::cmp::Reverse(pod.metadata.creation_timestamp.clone()));
+    alive.sort_by_key(|pod| (phase(pod) != "Succeeded", std::cmp::Reverse(pod.metadata.creation_timestamp.clone())));
     alive.truncate(most);
     alive
 }

@@ -17,6 +17,11 @@ const TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oc
                      application/vnd.docker.distribution.manifest.list.v2+json, \
                      application/vnd.docker.distribution.manifest.v2+json";
 
+/// The digest of a header. Some registries leave its algorithm out.
+fn read_digest(text: &str) -> Option<Digest> {
+    text.parse().or_else(|_| format!("sha256:{text}").parse()).ok()
+}
+
 /// A manifest or an index as the registry stores it.
 #[derive(Debug, Clone)]
 pub struct Manifest {
@@ -51,7 +56,7 @@ impl Client {
         let answer = self.read(ask, &self.pulling(), |status| status == StatusCode::OK).await?;
         let media_type = answer.header("content-type").unwrap_or_default();
         let media_type: String = media_type.split(';').next().unwrap_or_default().trim().chars().take(255).collect();
-        let named = answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
+        let named = answer.header("docker-content-digest").and_then(read_digest);
         let bytes = self.wire.body(answer, MAX_MANIFEST, "a manifest").await?;
         let digest = Digest::of(&bytes);
         let asked = which.parse::<Digest>().ok();
@@ -98,13 +103,26 @@ impl Client {
         let mut ask =
             Ask::new(Method::PUT, url, self.wire.patience.chunk, "the manifest").header(CONTENT_TYPE, media_type);
         ask.body = bytes;
-        let answer = self.persist(&ask, &self.pushing(), |status| status.is_success()).await?;
+        let answer = match self.persist(&ask, &self.pushing(), |status| status.is_success()).await {
+            Ok(answer) => answer,
+            // A tag that may not be moved, or an answer that was lost and a retry that is refused: it may be there already.
+            Err(error) if matches!(error.kind, Kind::Refused | Kind::Broken) => {
+                return match self.manifest(which).await {
+                    Ok(there) if there.digest == digest => Ok(digest),
+                    _ => Err(error),
+                };
+            }
+            Err(error) => return Err(error),
+        };
         let named = answer.header("docker-content-digest").map(str::to_owned);
         answer.done().await;
-        match named.map(|text| text.parse::<Digest>()) {
+        match named.map(|text| read_digest(&text)) {
             None => Ok(digest),
-            Some(Ok(theirs)) if theirs == digest => Ok(digest),
-            Some(_) => Err(self.wire.error(Kind::WrongContent, "it stored the manifest under another digest")),
+            Some(Some(theirs)) if theirs == digest => Ok(digest),
+            Some(_) => {
+                let error = self.wire.error(Kind::WrongContent, "it stored the manifest under another digest");
+                Err(error.advise("Something between us and its storage alters bytes; look at what its tag names now"))
+            }
         }
     }
 

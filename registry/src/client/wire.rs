@@ -262,7 +262,10 @@ impl Wire {
     pub(super) async fn refusal(&self, answer: Answer, secrets: &[zeroize::Zeroizing<String>]) -> ClientError {
         let (status, about) = (answer.status, answer.about);
         let wait = retry_after(&answer.headers);
+        let lacks_permission =
+            answer.header("www-authenticate").is_some_and(|text| text.contains("insufficient_scope"));
         let kind = match status.as_u16() {
+            401 if lacks_permission => Kind::Forbidden,
             401 => Kind::Unauthorized,
             403 => Kind::Forbidden,
             404 => Kind::NotFound,

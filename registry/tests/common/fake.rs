@@ -268,10 +268,21 @@ fn respond(state: &mut State, request: &Request, body: &[u8], other: bool) -> An
                 if reference.parse::<Digest>().is_ok_and(|named| named != digest) {
                     return plain(400);
                 }
+                let there = state.manifests.contains_key(&key);
+                if quirks.immutable && there {
+                    let body =
+                        r#"{"errors":[{"code":"TAG_INVALID","message":"the tag exists and tags are immutable"}]}"#;
+                    return (400, Vec::new(), body.as_bytes().to_vec());
+                }
                 let value = (request.header("content-type").to_owned(), body.to_vec());
                 state.manifests.insert((repository.to_owned(), digest.to_string()), value.clone());
                 state.manifests.insert(key, value);
-                with(201, &[("docker-content-digest", digest.to_string())])
+                if quirks.loses_answer && !there {
+                    return plain(502);
+                }
+                let shown = digest.to_string();
+                let shown = if quirks.bare_digest { shown.trim_start_matches("sha256:").to_owned() } else { shown };
+                with(201, &[("docker-content-digest", shown)])
             }
             _ => match state.manifests.get(&key) {
                 Some((kind, bytes)) => {

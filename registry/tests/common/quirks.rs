@@ -39,6 +39,12 @@ pub(crate) struct Quirks {
     /// It does not answer HEAD (405).
     pub no_head: bool,
     pub refuses: Option<Refuses>,
+    /// A tag that exists is not written again (400 `TAG_INVALID`).
+    pub immutable: bool,
+    /// The answer to a first manifest's PUT is lost: it is stored, and answered 502.
+    pub loses_answer: bool,
+    /// `Docker-Content-Digest` without its algorithm.
+    pub bare_digest: bool,
     /// A push through a pipe survives a connection that breaks in the middle of a large layer.
     pub resumes: bool,
 }

@@ -21,6 +21,7 @@ pub(super) const CASES: &[Case] = &[
     ("a crash is seen within ten seconds, twenty times of twenty", |testbed| crash_times(testbed).boxed()),
     ("a restart after it was ready is a crash, ready or not", |testbed| crashes_later(testbed).boxed()),
     ("an evicted pod that ends with 0 is replaced", |testbed| evicted(testbed).boxed()),
+    ("one of several pods that is evicted and ends with 0 is replaced", |testbed| one_evicted(testbed).boxed()),
     ("a Job that was suspended by hand", |testbed| suspended(testbed).boxed()),
     ("a readiness probe is waited for, a liveness probe kills", |testbed| probes(testbed).boxed()),
     ("the probe of the SDK means nothing where nothing listens", |testbed| sdk_probe(testbed).boxed()),
@@ -137,6 +138,20 @@ async fn evicted(testbed: Testbed) {
     cluster.apply(&workload).await.unwrap();
     let other = |seen: &Seen| matches!(seen, Seen::Ready { pod: name, .. } if *name != pod);
     testbed.until(&cluster, &workload.id, "ready again", other).await;
+    assert_eq!(cluster.mend(&workload).await.unwrap(), []);
+    cluster.remove(&workload.id).await.unwrap();
+}
+
+async fn one_evicted(testbed: Testbed) {
+    let cluster = testbed.cluster();
+    let mut workload = scripted(&testbed, "trap 'exit 0' TERM; while true; do sleep 0.1; done");
+    workload.pod.replicas = Some(2);
+    cluster.apply(&workload).await.unwrap();
+    testbed.until(&cluster, &workload.id, "ready", |seen| matches!(seen, Seen::Ready { .. })).await;
+    let pod = cluster.pods(&workload.id).await.unwrap().remove(0).pod;
+    testbed.objects::<Pod>().evict(&pod, &EvictParams::default()).await.unwrap();
+    testbed.until(&cluster, &workload.id, "one short", |seen| matches!(seen, Seen::Starting { .. })).await;
+    testbed.until(&cluster, &workload.id, "ready again", |seen| matches!(seen, Seen::Ready { .. })).await;
     assert_eq!(cluster.mend(&workload).await.unwrap(), []);
     cluster.remove(&workload.id).await.unwrap();
 }
