@@ -18,6 +18,10 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest answer: a list of many large objects.
 const MAX_ANSWER_BYTES: usize = 8 * 1_024 * 1_024;
 
+/// The most objects within an answer, counted by their opening braces. A list of a version's pods has some thousands; each
+/// becomes a value of up to 8 KiB here, whatever it has in it.
+const MAX_ANSWER_OBJECTS: usize = 16_384;
+
 /// A client of one API server.
 pub(crate) struct Wire {
     client: kube::Client,
@@ -50,6 +54,9 @@ impl Wire {
     /// Sends a request and parses the answer.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, request: http::Request<Vec<u8>>) -> Result<T, RequestError> {
         let bytes = self.in_time(async { self.whole(self.send(request).await?).await }).await?;
+        if bytes.iter().filter(|byte| **byte == b'{').count() > MAX_ANSWER_OBJECTS {
+            return Err(RequestError::Other(words::too_much(&self.server)));
+        }
         serde_json::from_slice(&bytes).map_err(|_| RequestError::Other(words::no_api(&self.server)))
     }
 
@@ -140,7 +147,11 @@ impl Wire {
             return Ok(response);
         }
         let bytes = self.whole(response).await?;
-        let status = serde_json::from_slice::<Status>(&bytes).ok().filter(|status| status.status.is_some());
+        let small = bytes.iter().filter(|byte| **byte == b'{').count() <= MAX_ANSWER_OBJECTS;
+        let status = small
+            .then(|| serde_json::from_slice::<Status>(&bytes).ok())
+            .flatten()
+            .filter(|status| status.status.is_some());
         let Some(mut status) = status else {
             return Err(RequestError::Other(words::not_of_an_api(code, &self.server)));
         };

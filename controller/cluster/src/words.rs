@@ -145,6 +145,11 @@ pub(crate) fn broke_off(server: &str) -> ClusterError {
     ClusterError::Unreachable(format!("The answer of the cluster at {server} broke off, or has no end"))
 }
 
+/// An answer with more objects than any that we ask for.
+pub(crate) fn too_much(server: &str) -> ClusterError {
+    ClusterError::Refused(format!("The cluster at {server} answered with more objects than were asked for"))
+}
+
 /// A request did not reach the API server.
 pub(crate) fn unreachable(error: &kube::Error, server: &str) -> ClusterError {
     if let kube::Error::Auth(error) = error {

@@ -177,7 +177,15 @@ fn failure(error: &PushError) -> PushFailure {
         // The library names the options of `cofferdam image push`; here the environment decides.
         PushError::Archive(ArchiveError::Secret(secrets)) => {
             let paths = secrets.patterns().iter().map(|path| format!("{path:?}")).collect::<Vec<_>>().join(", ");
-            format!("{}, or let the environment allow these paths (allow_in_images): {paths}", secrets.sentence())
+            match paths.is_empty() {
+                true => secrets.sentence(),
+                false => {
+                    format!(
+                        "{}, or let the environment allow these paths (allow_in_images): {paths}",
+                        secrets.sentence()
+                    )
+                }
+            }
         }
         error => error.to_string(),
     };

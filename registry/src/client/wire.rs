@@ -320,6 +320,7 @@ impl Answer {
 
     /// Drains a short rest so that the connection can be reused.
     pub(super) async fn done(self) {
-        let _ = self.bytes(MAX_ERROR_BODY, DRAIN_TIMEOUT).await;
+        // One time for all of it: a body that drips would hold up the next request for minutes.
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, self.bytes(MAX_ERROR_BODY, DRAIN_TIMEOUT)).await;
     }
 }

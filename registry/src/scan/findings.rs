@@ -26,22 +26,13 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// The pattern that allows this file. Characters that a shell or a terminal could take for its own become `*`.
-    pub fn pattern(&self) -> String {
+    /// The pattern that allows this file and no other. `None` for a path with characters that a pattern, a shell or a
+    /// terminal could take for their own: the archive's author would choose what the pattern allows.
+    pub fn pattern(&self) -> Option<String> {
         let plain = |c: char| c.is_alphanumeric() || "_./@%+=:,-".contains(c);
-        let mut pattern = String::new();
-        for c in String::from_utf8_lossy(&self.path).chars() {
-            match c {
-                c if plain(c) && !(pattern.is_empty() && c == '-') => pattern.push(c),
-                _ if pattern.ends_with('*') => {}
-                _ => pattern.push('*'),
-            }
-            if pattern.chars().count() >= MAX_PATTERN_CHARS {
-                pattern.push('*');
-                break;
-            }
-        }
-        pattern
+        let path = std::str::from_utf8(&self.path).ok()?;
+        let good = path.chars().all(plain) && !path.starts_with('-') && path.chars().count() <= MAX_PATTERN_CHARS;
+        good.then(|| path.to_owned())
     }
 }
 
@@ -77,7 +68,7 @@ impl Secrets {
     pub fn patterns(&self) -> Vec<String> {
         let mut patterns: Vec<String> = Vec::new();
         let mut chars = 0_usize;
-        for pattern in self.found.iter().map(Secret::pattern) {
+        for pattern in self.found.iter().filter_map(Secret::pattern) {
             chars = chars.saturating_add(pattern.len());
             if chars > MAX_LIST_CHARS {
                 break;
@@ -95,7 +86,10 @@ impl fmt::Display for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let them = if self.found.len() == 1 { "it" } else { "them" };
         let options: Vec<String> = self.patterns().iter().map(|pattern| format!("--allow '{pattern}'")).collect();
-        write!(f, "{}, or allow {them}: {}", self.sentence(), options.join(" "))
+        match options.as_slice() {
+            [] => f.write_str(&self.sentence()),
+            options => write!(f, "{}, or allow {them}: {}", self.sentence(), options.join(" ")),
+        }
     }
 }
 
@@ -152,17 +146,18 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_safe_to_paste() {
-        for (path, pattern) in [
-            ("usr/lib/a b.pem", "usr/lib/a*b.pem"),
-            ("a'$(reboot)'.pem", "a*reboot*.pem"),
-            ("-rf/key", "*rf/key"),
-            ("a\u{1b}[2J\n/key", "a*2J*/key"),
-            ("ü/key.pem", "ü/key.pem"),
-        ] {
-            assert_eq!(secret(path).pattern(), pattern, "{path:?}");
+    fn a_pattern_is_safe_to_paste_and_allows_one_file() {
+        for path in ["usr/lib/a.pem", "ü/key.pem", "app/.env"] {
+            assert_eq!(secret(path).pattern().as_deref(), Some(path));
         }
-        assert!(secret(&"x".repeat(4_000)).pattern().len() <= 301);
+        let long = "x".repeat(4_000);
+        for path in
+            ["usr/lib/a b.pem", "a'$(reboot)'.pem", "-rf/key", "a\u{1b}[2J\n/key", "*/.env", "\u{1b}/.env", &long]
+        {
+            assert_eq!(secret(path).pattern(), None, "{path:?}");
+        }
+        let one = Secrets { found: vec![secret("*/.env")], all: true };
+        assert!(!one.to_string().contains("--allow"), "{one}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ async fn a_pod_gets_what_it_asks_for_and_our_labels_win() {
     assert_eq!(template["metadata"]["annotations"]["example.com/note"], "x");
     let pod = &template["spec"];
     assert_eq!(pod["priorityClassName"], "low");
-    assert_eq!((&job["spec"]["parallelism"], &job["spec"]["completions"]), (&json!(3), &json!(3)));
+    assert_eq!((&job["spec"]["parallelism"], &job["spec"]["completions"]), (&json!(3), &json!(3_000_000)));
     assert_eq!(
         pod["tolerations"],
         json!([{"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"},

@@ -39,7 +39,7 @@ impl Step {
             let id = self.workload_id();
             let seen = self.call(&environment, |cluster| async move { cluster.see(&id).await }.boxed()).await;
             if let Err(error) = seen {
-                return self.cluster_failed(error).await;
+                return self.cluster_failed(&environment, error).await;
             }
             let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
             row.placed = true;
@@ -49,7 +49,7 @@ impl Step {
         let applied = self.call(&environment, |cluster| async move { cluster.apply(&workload).await }.boxed()).await;
         match applied {
             Ok(()) => self.to(State::Starting, "The Job was created.").await,
-            Err(error) => self.cluster_failed(error).await,
+            Err(error) => self.cluster_failed(&environment, error).await,
         }
     }
 
@@ -75,12 +75,13 @@ impl Step {
     }
 
     /// Handles a failed call to the cluster while the deployment was starting: tries again, or gives up.
-    pub(super) async fn cluster_failed(&self, error: ClusterError) -> Result<Next, Error> {
+    pub(super) async fn cluster_failed(&self, environment: &Environment, error: ClusterError) -> Result<Next, Error> {
+        let why = sentence(&self.refusal(environment, &error).await);
         let waited = now_ms().saturating_sub(self.row.since_ms);
         // A cluster that is unreachable, or refuses, does not end a version that served.
         let waits = self.serves() && !matches!(error, ClusterError::None(_));
         if waits || (error.is_retryable() && waited < millis(self.timing().patience)) {
-            return self.later(sentence(&error.to_string())).await;
+            return self.later(why).await;
         }
         let reason = match &error {
             ClusterError::None(_) => FailureReason::NoCluster,
@@ -89,6 +90,6 @@ impl Step {
             | ClusterError::Refused(_)
             | ClusterError::Conflict(_) => FailureReason::Cluster,
         };
-        self.fail(Failed::new(reason, sentence(&error.to_string()))).await
+        self.fail(Failed::new(reason, why)).await
     }
 }

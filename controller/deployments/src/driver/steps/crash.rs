@@ -107,10 +107,10 @@ impl Step {
             Ok(Seen::Starting { .. } | Seen::Failed(_) | Seen::Gone) => {
                 match self.remove_workload(&environment).await {
                     Ok(()) => self.to(State::Applying, "Restarting after it ended.").await,
-                    Err(error) => self.later(sentence(&error.to_string())).await,
+                    Err(error) => self.later(sentence(&self.refusal(&environment, &error).await)).await,
                 }
             }
-            Err(error) => self.later(sentence(&error.to_string())).await,
+            Err(error) => self.later(sentence(&self.refusal(&environment, &error).await)).await,
         }
     }
 }

@@ -77,9 +77,10 @@ impl Step {
             }
             // A cluster that does not answer does not shorten the time that a version has to come up.
             Err(error) if error.is_retryable() && waited < start => {
-                self.say(&error.to_string()).await.map(|()| Next::after(timing.retry.max(again)))
+                let why = self.refusal(&environment, &error).await;
+                self.say(&why).await.map(|()| Next::after(timing.retry.max(again)))
             }
-            Err(error) => self.cluster_failed(error).await,
+            Err(error) => self.cluster_failed(&environment, error).await,
         }
     }
 

@@ -13,6 +13,8 @@ use crate::values::{redactor, shown_lines};
 
 /// Stands for what a cluster says while it is not known which parts of it are secret.
 const NOT_SHOWN: &str = "[not shown, because this version's secrets cannot be read]";
+/// Events of a version after which restored objects are only logged.
+const MAX_MENDED_EVENTS: u64 = 100;
 
 impl Step {
     /// Asks the cluster. A crash that was dealt with before is not reported again.
@@ -47,6 +49,16 @@ impl Step {
         match self.redactor(environment).await {
             Some(redactor) => self.scrubbed(environment, &redactor, words),
             None => words.shown(|_| NOT_SHOWN.to_owned()),
+        }
+    }
+
+    /// A failed request in words. A refusal repeats what the cluster says, so the version's secrets are taken out of it.
+    pub(super) async fn refusal(&self, environment: &Environment, error: &ClusterError) -> String {
+        match error {
+            ClusterError::Refused(_) | ClusterError::Conflict(_) => {
+                self.words(environment, &Words::ours("").saying("", &error.to_string())).await.trim_start().to_owned()
+            }
+            ClusterError::None(_) | ClusterError::Settings(_) | ClusterError::Unreachable(_) => error.to_string(),
         }
     }
 
@@ -108,6 +120,10 @@ impl Step {
         tracing::warn!(organization = %self.agent.organization, agent = %self.agent.id, version = self.row.number, kind,
             "an object of a version was {how} outside Cofferdam, and was restored");
         self.deployments().metrics.mended(kind);
+        // Whoever changes it each time again must not use up the events of this version.
+        if self.row.events > MAX_MENDED_EVENTS {
+            return Ok(());
+        }
         let Some((mut change, row)) = self.take().await? else { return Ok(()) };
         // The event alone: the version's own detail stays.
         let mut told = row.clone();

@@ -50,7 +50,11 @@ impl Step {
     pub(super) async fn abandon(&self) -> Result<Next, Error> {
         let tried = async {
             let environment = self.environment().await.map_err(|error| chain(&error))?;
-            self.remove_workload(&environment).await.map_err(|error| error.to_string())
+            let removed = self.remove_workload(&environment).await;
+            match removed {
+                Ok(()) => Ok(()),
+                Err(error) => Err(self.refusal(&environment, &error).await),
+            }
         };
         if self.row.placed
             && let Err(error) = timeout(ABANDON_TIMEOUT, tried).await.unwrap_or_else(|_| Err("no answer".to_owned()))

@@ -21,7 +21,7 @@ impl Step {
         let environment = self.environment().await?;
         let seen = match self.see(&environment).await {
             Ok(seen) => seen,
-            Err(error) => return self.unreachable(&error).await,
+            Err(error) => return self.unreachable(&environment, &error).await,
         };
         match seen {
             Seen::Ready { for_s, pod, restarts } => {
@@ -113,15 +113,16 @@ impl Step {
     }
 
     /// The cluster does not answer, or refuses. The version may still serve.
-    async fn unreachable(&self, error: &ClusterError) -> Result<Next, Error> {
+    async fn unreachable(&self, environment: &Environment, error: &ClusterError) -> Result<Next, Error> {
         let timing = self.timing();
+        let error = self.refusal(environment, error).await;
         let Some(since) = self.missed_since else {
             // One lost answer is no news.
             return Ok(Next { missed_since: Some(now_ms()), ..Next::after(timing.retry.min(timing.watch)) });
         };
         let since = self.row.observed.unreachable_since_ms.unwrap_or(since);
         if self.row.observed.unreachable_since_ms.is_none() {
-            tracing::warn!(organization = %self.agent.organization, agent = %self.agent.id, version = self.row.number, %error,
+            tracing::warn!(organization = %self.agent.organization, agent = %self.agent.id, version = self.row.number, error,
                 "a serving version cannot be observed");
         }
         let observed = Observed { unreachable_since_ms: Some(since), ..self.row.observed.clone() };
