@@ -40,7 +40,7 @@ const DESCRIPTIVE_DOMAIN: &str = "app.kubernetes.io";
 /// Folders of a container that nothing is mounted over.
 const SYSTEM_FOLDERS: [&str; 5] = ["/proc", "/sys", "/dev", "/var/run/secrets", "/run/secrets"];
 
-/// What a deployment asks of its pod. The environment has to allow each part.
+/// Pod settings of a deployment. The environment has to allow each of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

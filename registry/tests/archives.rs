@@ -1,4 +1,4 @@
-//! What programs that are in use write: every case of `archives.toml` is read as a file, as a pipe and in small pieces, and
+//! Archives as programs in use write them: every case of `archives.toml` is read as a file, as a pipe and in small pieces, and
 //! compared with its right answer. Where skopeo is installed, its answer is compared with the one that the table has.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

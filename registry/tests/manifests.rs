@@ -1,4 +1,4 @@
-//! What is tagged: the form of manifest that the registry takes, and the digest that the reference asks for.
+//! The tagged manifest: the form that the registry takes, and the digest that the reference asks for.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -48,7 +48,7 @@ pub(super) async fn logs(server: &Server, args: &Logs) -> anyhow::Result<()> {
     }
 }
 
-/// How a stream ended.
+/// The end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shown {
     Ended,

@@ -16,7 +16,7 @@ fn number(value: Option<&Value>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| format!("v{number}"))
 }
 
-/// What is known against a state: the cluster does not answer, or the version is not ready now.
+/// Doubts about a state: the cluster does not answer, or the version is not ready now.
 fn doubt(deployment: Option<&Value>) -> &'static str {
     let since = |name: &str| deployment.and_then(|deployment| deployment.get(name)).is_some_and(Value::is_number);
     if since("unreachable_since_ms") {
@@ -88,7 +88,7 @@ fn write(out: &mut String, agent: &Value, versions: &Value) -> std::fmt::Result 
     Ok(())
 }
 
-/// How often a version was restarted, and why the last time.
+/// The number of a version's restarts, and the reason of the last one.
 fn restarts(out: &mut String, version: &Value) -> std::fmt::Result {
     let count = |name: &str| version.get(name).and_then(Value::as_u64).unwrap_or(0);
     // A node's restart that counts as a crash is in both.

@@ -22,7 +22,7 @@ pub(crate) enum Goal {
 }
 
 impl Goal {
-    /// How the wait ended, once a deployment is in this state.
+    /// The result of the wait, once a deployment is in this state.
     fn ended(self, state: &str, progress: Progress) -> Option<Ended> {
         let over = matches!(DeploymentState::parse(state), Some(DeploymentState::Stopped | DeploymentState::Failed));
         match (self, progress) {

@@ -117,7 +117,7 @@ pub(crate) struct Create {
     pub(crate) output: Json,
 }
 
-/// What deployments may ask of their pods.
+/// Pod settings that deployments may use.
 #[derive(Args)]
 pub(crate) struct Allow {
     /// A key of labels that deployments may set; a `*` at its end allows all that begin like it

@@ -19,7 +19,7 @@ pub enum Seen {
     Failed(WorkloadFailure),
 }
 
-/// Who keeps a workload from being ready.
+/// The party that keeps a workload from being ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldBy {
     /// The container, or nobody yet.

@@ -35,7 +35,7 @@ pub struct Workload {
     pub run_as: Option<u32>,
     pub image_pull_secrets: Vec<String>,
     pub runtime_class: Option<String>,
-    /// What the deployment asks of its pod. The caller has checked that the environment allows it.
+    /// The deployment's pod settings. The caller has checked that the environment allows them.
     pub pod: PodSettings,
     /// The container's probes. The caller has checked them.
     pub health: Health,

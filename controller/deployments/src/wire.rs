@@ -93,7 +93,7 @@ pub struct DeploymentInfo {
     /// The current step or the failure, and what to do about it.
     pub detail: String,
     pub exit_code: Option<i32>,
-    /// How often it ended after it had come up, without 10 quiet minutes in between.
+    /// Its crashes after it came up, without 10 quiet minutes in between.
     pub crashes: u64,
     /// The last lines of a failed container's log, oldest first, with secrets replaced.
     pub last_lines: Vec<String>,

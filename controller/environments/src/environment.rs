@@ -28,7 +28,7 @@ pub struct Environment {
     pub env: BTreeMap<String, Secret>,
     /// The resources of an agent that requests none.
     pub resources: Resources,
-    /// What deployments may ask of their pods.
+    /// Pod settings that deployments may use.
     pub pods: AllowedPods,
 }
 

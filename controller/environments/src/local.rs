@@ -30,7 +30,7 @@ pub struct LocalEnvironment {
     pub allow_in_images: Vec<String>,
     /// The compression of layers that arrive uncompressed.
     pub compression: ImageCompression,
-    /// What deployments may ask of their pods.
+    /// Pod settings that deployments may use.
     pub pods: AllowedPods,
     pub cluster: LocalCluster,
 }

@@ -97,7 +97,7 @@ pub struct Settings {
     /// The resources of an agent that requests none.
     #[serde(default)]
     pub resources: Resources,
-    /// What deployments may ask of their pods, beside empty folders.
+    /// Pod settings that deployments may use, besides empty folders.
     #[serde(default, skip_serializing_if = "AllowedPods::is_empty")]
     pub pods: AllowedPods,
     /// The bucket that images are uploaded to. For cloud environments only.

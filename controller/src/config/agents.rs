@@ -67,7 +67,7 @@ pub(super) fn local_environment(source: &Source<'_>, file: &ConfigFile) -> Resul
     })
 }
 
-/// What deployments into `local` may ask of their pods: nothing, unless a variable lists it.
+/// Pod settings that deployments into `local` may use: none, unless a variable lists them.
 fn allowed_pods(source: &Source<'_>) -> Result<AllowedPods, ConfigError> {
     let listed = |name: &str| source.list(name).unwrap_or_default();
     let replicas = source.number("COFFERDAM_AGENT_MAX_REPLICAS", None, 1)?;

@@ -42,7 +42,7 @@ impl Candidate {
         self.entry_point.entrypoint.iter().chain(&self.entry_point.cmd).all(String::is_empty)
     }
 
-    /// What is odd about it, for its owner.
+    /// Remarks on it, for its owner.
     pub(super) fn remarks(&self) -> Vec<String> {
         let idle = self.is_idle().then(|| {
             format!(

@@ -73,7 +73,7 @@ pub(super) fn artifact(descriptor: &Descriptor, layers: &[Descriptor]) -> Option
 const SIGNATURE: &str = "it is a signature";
 const ATTESTATION: &str = "it is an attestation";
 
-/// What follows the family of a layer's media type.
+/// The end of a layer's media type, after its family.
 fn layer_kind(media_type: &str) -> Option<&str> {
     media_type
         .strip_prefix("application/vnd.oci.image.layer.v1.")

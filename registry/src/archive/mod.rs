@@ -134,7 +134,7 @@ pub struct Archive {
     pub unreferenced: Vec<LayerEnd>,
     /// Parts of the archive that were ignored, with reasons.
     pub skipped: Vec<Skipped>,
-    /// What is odd about the images, for their owner.
+    /// Remarks on the images, for their owner.
     pub remarks: Vec<String>,
     /// Bytes read of the archive, as stored.
     pub bytes_read: u64,

@@ -321,7 +321,7 @@ fn index(file: &Arc<File>, intake: &mut Intake<'_>) -> Result<HashMap<String, Ra
 struct Places {
     paths: Paths,
     found: HashMap<String, Range>,
-    /// Of files whose name came a second time.
+    /// Digests of files whose name came a second time.
     digests: HashMap<String, Digest>,
     holes: Holes,
 }

@@ -103,7 +103,7 @@ fn is_legacy(path: &str) -> bool {
 #[derive(Default)]
 pub(super) struct Paths(HashSet<String>);
 
-/// What an entry is to the reader.
+/// The kind of an entry, to the reader.
 pub(super) enum Named {
     /// A regular file.
     New(String),

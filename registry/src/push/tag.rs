@@ -25,7 +25,7 @@ pub(super) struct Written {
 struct Documents<'a> {
     images: Vec<Made>,
     index: Option<Made>,
-    /// What an index of the archive's own names besides the images.
+    /// Artifacts that the archive's own index names besides the images.
     beside: &'a [StoredArtifact],
 }
 

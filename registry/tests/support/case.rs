@@ -36,7 +36,7 @@ pub(crate) struct Case {
 pub(crate) struct Judge {
     /// The transport: `docker-archive` or `oci-archive`.
     pub from: String,
-    /// What follows the path.
+    /// The part after the path.
     #[serde(default)]
     pub name: String,
     /// `ok`, or a part of its refusal.

@@ -1,4 +1,4 @@
-//! What a deployment asks of its pod, as the cluster gets it, and as a dry run shows it.
+//! Pod settings of a deployment, as the cluster gets them and as a dry run shows them.
 
 use cofferdam_cluster::{ClusterError, Clusters};
 use cofferdam_contract::PodSettings;

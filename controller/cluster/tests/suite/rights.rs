@@ -1,4 +1,4 @@
-//! What a cluster says about our credentials before anything is deployed, and what they are needed for when nothing was.
+//! Tests of a cluster's credentials before the first deployment, and of deletions where nothing was ever deployed.
 
 use cofferdam_cluster::ClusterError;
 use serde_json::json;

@@ -36,9 +36,9 @@ struct Expect {
     reason: Option<String>,
     exit_code: Option<i32>,
     restarts: Option<u32>,
-    /// Of what is starting: `itself` or `cluster`.
+    /// For `starting`: the party that holds it up, `itself` or `cluster`.
     held_by: Option<String>,
-    /// Of what crashed: `ready` or `starting`.
+    /// For a crash: the state since then, `ready` or `starting`.
     now: Option<String>,
     /// Ready for at least this long, and less than ten seconds longer.
     for_s: Option<u64>,

@@ -1,4 +1,4 @@
-//! What a deployment asks of its pod: allowed by the environment, kept with the version, shown by a dry run.
+//! Pod settings of a deployment: allowed by the environment, kept with the version, shown by a dry run.
 
 use cofferdam_contract::{DeploymentState as State, FailureReason, PodSettings};
 use cofferdam_deployments::{CreateAgent, DeployRequest, Once};

@@ -1,4 +1,4 @@
-//! What the driver last knew of a deployment in its cluster, beside its state. Stored as JSON; decides nothing.
+//! The driver's last knowledge of a deployment in its cluster, besides its state. Stored as JSON; decides nothing.
 
 use std::collections::BTreeMap;
 

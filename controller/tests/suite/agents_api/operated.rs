@@ -1,4 +1,4 @@
-//! What platform engineers ask for over HTTP: tests of environments, variables, deletions by force, dry runs, and logs that
+//! Calls for platform engineers: tests of environments, variables, deletions by force, dry runs, and logs that
 //! end with their agent.
 
 use std::time::Duration;

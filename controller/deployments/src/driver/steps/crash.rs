@@ -21,7 +21,7 @@ const MAX_CRASHES: u64 = 5;
 const MAX_COMEBACKS: usize = 2;
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
-/// Who starts a version again that ended.
+/// The party that restarts a version after its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Restart {
     /// Its node, in the same pod, at once and then ever slower.
