@@ -49,6 +49,14 @@ impl Digest {
     }
 }
 
+/// The beginnings of digests in JSON that are registered, but not read.
+const OTHERS: [&[u8]; 3] = [b"\"sha512:", b"\"sha384:", b"\"blake3:"];
+
+/// True if a document has digests that cannot be checked, which is why it could not be read.
+pub(crate) fn has_others(json: &[u8]) -> bool {
+    OTHERS.iter().any(|other| json.windows(other.len()).any(|window| window == *other))
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256:{}", self.hex())

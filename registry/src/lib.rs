@@ -4,6 +4,7 @@
 #![warn(unreachable_pub)]
 
 pub mod archive;
+mod buffers;
 pub mod client;
 pub mod compress;
 mod digest;
@@ -14,6 +15,7 @@ mod limits;
 pub mod push;
 mod reference;
 mod scan;
+mod shown;
 mod tar;
 
 pub use archive::{

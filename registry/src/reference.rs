@@ -11,6 +11,8 @@ const MAX_REFERENCE: usize = 512;
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
 const DOCKER_HUB: &str = "docker.io";
+/// The port that registries listen on.
+const USUAL_PORT: &str = "5000";
 
 /// The location of an image: registry, repository, and tag or digest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -141,6 +143,9 @@ fn parse(text: &str, familiar: bool) -> Result<Reference, &'static str> {
     if tag.is_some_and(|tag| !is_tag(tag)) {
         return Err("a tag is 1 to 128 letters, digits, `_`, `.` and `-`");
     }
+    if !name.contains('/') && is_a_registry(name, tag) {
+        return Err("it is a registry, and no repository of it");
+    }
     let (registry, path) = match name.split_once('/') {
         Some((host, path)) if looks_like_host(host) => (host, path.to_owned()),
         Some(_) if familiar => (DOCKER_HUB, name.to_owned()),
@@ -159,6 +164,14 @@ fn parse(text: &str, familiar: bool) -> Result<Reference, &'static str> {
         return Err("a repository's parts are lower-case letters and digits, separated by `.`, `_`, `__` or dashes");
     }
     Ok(Reference { registry: registry.to_ascii_lowercase(), repository: path, tag: tag.map(str::to_owned), digest })
+}
+
+/// True for `127.0.0.1:5000`, `registry.example` and `host:5000`, which by the grammar are images of Docker Hub and are
+/// never meant so. `app:7` and `my.app:1.0` are images.
+fn is_a_registry(name: &str, tag: Option<&str>) -> bool {
+    let port = tag.is_some_and(is_port);
+    let host = looks_like_host(name) && is_host(name);
+    (host && (tag.is_none() || port)) || tag == Some(USUAL_PORT)
 }
 
 fn looks_like_host(part: &str) -> bool {
@@ -274,6 +287,27 @@ mod tests {
             assert!(Reference::parse(text).is_err(), "{text}");
         }
         assert_eq!(Reference::parse_familiar("alpine").unwrap().host(), "registry-1.docker.io");
+    }
+
+    #[test]
+    fn a_registry_without_a_repository_is_no_image_of_docker_hub() {
+        for text in [
+            "127.0.0.1:5000",
+            "127.0.0.1",
+            "localhost",
+            "localhost:5000",
+            "registry.example",
+            "registry.example:443",
+            "Registry:8080",
+            "host:5000",
+            "docker.io",
+        ] {
+            let error = Reference::parse_familiar(text).unwrap_err().to_string();
+            assert!(error.contains("it is a registry, and no repository of it. Write REGISTRY/REPOSITORY"), "{error}");
+        }
+        for text in ["redis:7", "app:2024", "my.app:1.0", "app:50000", "localhost:5000/app", "team/app:5000"] {
+            Reference::parse_familiar(text).unwrap_or_else(|error| panic!("{error}"));
+        }
     }
 
     #[test]

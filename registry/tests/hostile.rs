@@ -88,7 +88,7 @@ async fn run(name: &str, case: Case) -> Result<(), String> {
         "wrong" => Credentials::basic(USER, "wrong-never-shown"),
         other => return Err(format!("no such credentials: {other}")),
     };
-    target.token_host = case.push.token_host.then(|| "127.0.0.2".to_owned());
+    target.token_host = case.push.token_host.then(|| fake.other.clone());
     let archive = archive_of(&case.push.layers_mib);
     let started = Instant::now();
     let done = tokio::time::timeout(CASE_TIMEOUT, push(stream(archive), &target)).await;

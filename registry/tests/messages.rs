@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use cofferdam_registry::client::Client;
+use cofferdam_registry::client::backoff::Patience;
 use cofferdam_registry::client::error::Kind;
 use cofferdam_registry::push::error::PushError;
-use cofferdam_registry::{Fault, Target};
+use cofferdam_registry::{Fault, Target, inspect};
 use common::archive::{docker_save, layer};
 use common::fake::Fake;
 use common::quirks::Quirks;
@@ -104,6 +106,24 @@ async fn a_name_without_an_address() {
     assert_eq!((kind, fault), (Kind::Unresolved, Fault::Network), "{text}");
     assert!(text.contains(name) && text.contains("no address") && text.contains("DNS"), "{text}");
     assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+/// With the usual patience, 34 s went by: the API check and the request that it was for were each tried five times.
+#[tokio::test]
+async fn a_port_where_nothing_listens() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let place = target(&format!("localhost:{port}"), "team/agent:1");
+    let place = Target { patience: Patience::default(), ..place };
+    let started = Instant::now();
+    let error = inspect::reference(&Client::new(&place).unwrap()).await.unwrap_err();
+    let looked = (error.kind, error.fault(), error.to_string(), started.elapsed());
+    for (kind, fault, text, took) in [looked, failing(&place).await] {
+        assert_eq!((kind, fault), (Kind::Unreachable, Fault::Network), "{text}");
+        assert!(text.contains("refused"), "{text}");
+        assert!(took < Duration::from_millis(2_500), "{took:?}");
+    }
 }
 
 #[tokio::test]

@@ -230,6 +230,39 @@ async fn passwords_and_private_cas() {
     assert!(kind == Kind::Tls && text.contains("--plain-http"), "{kind:?} {text}");
 }
 
+/// `openssl req -x509` marks what it makes as a CA's, and many use that for the server itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_that_is_the_servers_certificate() {
+    if !have("a_ca_that_is_the_servers_certificate", PROGRAMS) {
+        return;
+    }
+    let made = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let (certificate, key) = made("localhost");
+    let real = Real::start(&Setup { tls: Some((certificate.clone(), key)), ..Setup::default() });
+    let mut place = target(&real.address, "agent:1");
+    place.plain_http = false;
+    for ca in [None, Some(made("localhost").0)] {
+        place.ca = ca.map(Into::into);
+        let error = push(stream(docker_save(&layers())), &place).await.unwrap_err();
+        assert!(matches!(&error, PushError::Registry(error) if error.kind == Kind::Tls), "{error}");
+        assert!(error.to_string().contains("marked as a CA's") && error.to_string().contains("--ca-file"), "{error}");
+    }
+    place.ca = Some(certificate.into());
+    push(stream(docker_save(&layers())), &place).await.unwrap();
+    // Its names count.
+    let (certificate, key) = made("other.example");
+    let real = Real::start(&Setup { tls: Some((certificate.clone(), key)), ..Setup::default() });
+    let mut place = target(&real.address, "agent:1");
+    (place.plain_http, place.ca) = (false, Some(certificate.into()));
+    let error = push(stream(docker_save(&layers())), &place).await.unwrap_err();
+    assert!(error.to_string().contains("not valid for name"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_registry_gets_the_rest() {
     if !have("a_restarted_registry_gets_the_rest", PROGRAMS) {

@@ -84,7 +84,7 @@ async fn one(
     let fake = Fake::like(quirks, broken.map(cut).into_iter().collect()).await;
     let mut target = target(&fake.address, "team/agent:1.0");
     target.credentials = Credentials::basic(USER, PASSWORD);
-    target.token_host = Some("127.0.0.2".to_owned());
+    target.token_host = Some(fake.other.clone());
     let source = if piped { stream(archive.to_vec()) } else { file(&archive) };
     let about = format!("{name}, {}, break {broken:?}", if piped { "pipe" } else { "file" });
     let pushing = tokio::time::timeout(CASE_TIMEOUT, push(source, &target));

@@ -1,12 +1,25 @@
-//! An image as the documents of an archive describe it, before its layers are looked at.
+//! An image as the documents of an archive describe it: its manifest, if there is one, and its configuration. Does not look
+//! at its layers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 
+use super::ArchiveError;
+use super::json::{Config, Descriptor, Manifest, parse};
+use super::kinds::{artifact, is_foreign, is_image_config, is_name, layer_encoding};
+use super::paths::blob_path;
+use super::resolve::{Resolver, Waiting};
+use super::whole::Beside;
+use crate::client::documents::OCI_MANIFEST;
 use crate::compress::Encoding;
 use crate::digest::Digest;
 use crate::image::{EntryPoint, Platform, StoredManifest};
+use crate::shown::shown;
+
+/// Bounds of one image: its names, and the bytes of its entry point, environment, labels and annotations.
+const MAX_NAMES: usize = 64;
+const MAX_TEXT_BYTES: usize = 128 << 10;
 
 /// An image as its documents describe it.
 #[derive(Debug)]
@@ -21,8 +34,8 @@ pub(super) struct Candidate {
     pub names: Vec<String>,
     pub manifest: Option<StoredManifest>,
     pub annotations: BTreeMap<String, String>,
-    /// The index that names it, below `index.json`.
-    pub nested: Option<Digest>,
+    /// The indexes that lead to it, the outermost first, without `index.json`.
+    pub below: Vec<Digest>,
     /// Its entry point or its command is a text, where a list has to be.
     pub text_command: bool,
 }
@@ -30,7 +43,7 @@ pub(super) struct Candidate {
 impl Candidate {
     /// True if this is the digest of its manifest, its index or its configuration.
     pub(super) fn has_digest(&self, digest: &Digest) -> bool {
-        self.config_digest == *digest || self.nested == Some(*digest) || self.has_manifest(digest)
+        self.config_digest == *digest || self.below.contains(digest) || self.has_manifest(digest)
     }
 
     pub(super) fn has_manifest(&self, digest: &Digest) -> bool {
@@ -68,4 +81,135 @@ pub(super) struct Listed {
     pub blob: Option<Digest>,
     pub size: Option<u64>,
     pub encoding: Option<Encoding>,
+    /// Its owner does not let others pass it on; the manifest may have addresses of it instead.
+    pub foreign: bool,
+}
+
+impl Listed {
+    /// A layer of which nothing is known but its place.
+    pub(super) fn at(path: String) -> Self {
+        Self { path, blob: None, size: None, encoding: None, foreign: false }
+    }
+
+    /// A layer as a manifest of a layout describes it.
+    fn by(layer: &Descriptor) -> Result<Self, ArchiveError> {
+        let encoding = layer_encoding(&layer.media_type).ok_or_else(|| {
+            let kind = shown(layer.media_type.as_bytes());
+            ArchiveError::Bad(format!(
+                "the layer {} has the media type {kind}, which no container can use; save the image again",
+                layer.digest
+            ))
+        })?;
+        Ok(Self {
+            path: blob_path(&layer.digest),
+            blob: Some(layer.digest),
+            size: Some(layer.size),
+            encoding: Some(encoding),
+            foreign: is_foreign(&layer.media_type) || !layer.urls.is_empty(),
+        })
+    }
+}
+
+impl Resolver<'_> {
+    /// Reads a manifest: an image's, or an artifact's that lies beside one.
+    pub(super) fn manifest(
+        &mut self,
+        path: &str,
+        named: Waiting,
+        bytes: Bytes,
+        missing: &mut Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
+        let Waiting { descriptor, names, below } = named;
+        let manifest: Manifest = parse("the manifest", path, &bytes)?;
+        let config_type = manifest.config.media_type;
+        let media_type = [manifest.media_type, descriptor.media_type.clone(), OCI_MANIFEST.to_owned()];
+        let media_type = media_type.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+        let why = match artifact(&descriptor, &manifest.layers) {
+            None if !is_image_config(&config_type) => Some("it is no container image".to_owned()),
+            why => why,
+        };
+        if let Some(why) = why {
+            self.beside.push(Beside { digest: descriptor.digest, media_type, why, nested: below.last().copied() });
+            return Ok(());
+        }
+        self.few_layers(path, manifest.layers.len())?;
+        let config_path = blob_path(&manifest.config.digest);
+        let config = self.listed("the configuration", &descriptor.digest, &config_path, missing)?;
+        let Some(config) = config else { return Ok(()) };
+        let layers = manifest.layers.iter().map(Listed::by).collect::<Result<_, ArchiveError>>()?;
+        let candidate = self.candidate(&config_path, config, manifest.config.digest, layers, names)?;
+        let claimed = descriptor.platform.as_ref().filter(|claimed| !claimed.architecture.is_empty());
+        if let Some(platform) = claimed.map(|c| c.platform()).filter(|platform| !platform.takes(&candidate.platform)) {
+            return Err(ArchiveError::Bad(format!(
+                "the index says that {} is for {platform}, its configuration says {}; build the image again with the \
+                 platform it is for",
+                descriptor.digest, candidate.platform
+            )));
+        }
+        candidate.config_media_type = Some(config_type);
+        // Longer annotations stay in the manifest only.
+        let length = |(key, value): (&String, &String)| key.len().saturating_add(value.len());
+        if manifest.annotations.iter().map(length).sum::<usize>() <= MAX_TEXT_BYTES {
+            candidate.annotations = manifest.annotations;
+        }
+        candidate.manifest = Some(StoredManifest { bytes, digest: descriptor.digest, media_type });
+        candidate.below = below;
+        Ok(())
+    }
+
+    /// Adds an image by its configuration.
+    pub(super) fn candidate(
+        &mut self,
+        path: &str,
+        bytes: Bytes,
+        config_digest: Digest,
+        layers: Vec<Listed>,
+        names: Vec<String>,
+    ) -> Result<&mut Candidate, ArchiveError> {
+        let config: Config = parse("the configuration", path, &bytes)?;
+        let diff_ids = config.rootfs.diff_ids;
+        self.few_layers(path, layers.len())?;
+        let path = shown(path.as_bytes());
+        if diff_ids.len() != layers.len() {
+            self.lacks |= layers.len() < diff_ids.len();
+            return Err(ArchiveError::Bad(format!(
+                "the manifest lists {} layers, the configuration {path} {}; save the image again",
+                layers.len(),
+                diff_ids.len()
+            )));
+        }
+        let run = config.config;
+        let entry_point = EntryPoint {
+            entrypoint: run.entrypoint.list,
+            cmd: run.cmd.list,
+            user: run.user,
+            working_dir: run.working_dir,
+        };
+        let words = entry_point.entrypoint.iter().chain(&entry_point.cmd).map(String::len).sum::<usize>();
+        if words > MAX_TEXT_BYTES || entry_point.user.len().max(entry_point.working_dir.len()) > self.limits.path_bytes
+        {
+            return Err(ArchiveError::Bad(format!(
+                "the configuration {path} has an entry point, user or working folder longer than any system takes; build it \
+                 again with shorter ones"
+            )));
+        }
+        let mut known = HashSet::new();
+        let names = names.into_iter().filter(|name| is_name(name) && known.insert(name.clone()));
+        let platform = Platform::claimed(&config.os, &config.architecture, config.variant.as_deref());
+        let candidate = Candidate {
+            config: bytes,
+            config_digest,
+            config_media_type: None,
+            platform,
+            entry_point,
+            diff_ids,
+            layers,
+            names: names.take(MAX_NAMES).collect(),
+            manifest: None,
+            annotations: BTreeMap::new(),
+            below: Vec::new(),
+            text_command: run.entrypoint.text || run.cmd.text,
+        };
+        Ok(self.found.push_mut(candidate))
+    }
 }

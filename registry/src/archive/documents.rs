@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::ArchiveError;
-use super::layer::{check, size};
+use super::layer::check;
 use super::paths::blob_digest;
 use crate::digest::Digest;
 use crate::limits::ArchiveLimits;
-use crate::tar::shown;
+use crate::shown::{shown, size};
 
 /// The result of looking up a path.
 #[derive(Debug, Clone)]
@@ -60,11 +60,6 @@ fn check_blob(path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
         Some(expected) => check(path, Some(expected), Digest::of(bytes)),
         None => Ok(()),
     }
-}
-
-/// True if the bytes may start a JSON document that a manifest refers to.
-pub(super) fn looks_like_json(head: &[u8]) -> bool {
-    matches!(head.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
 /// The documents of a stream, and the kind of everything else in it.

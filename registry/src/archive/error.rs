@@ -14,7 +14,7 @@ pub enum ArchiveFault {
     Archive,
     /// A limit set by the operator.
     Limit,
-    /// The archive broke off or could not be read. Sending it again may help.
+    /// The archive could not be read. Sending it again may help.
     Transfer,
     /// The registry.
     Sink,
@@ -26,6 +26,11 @@ pub enum ArchiveError {
         "this is not an image archive: it {looks}; send what `docker save` or `podman save` writes, or an OCI layout"
     )]
     NotAnArchive { looks: &'static str },
+    #[error(
+        "the archive is compressed with {with}, and only gzip and zstd are read; unpack it on the way, `{command} FILE | \
+         cofferdam image push - REFERENCE`, or send it uncompressed"
+    )]
+    Compressed { with: &'static str, command: &'static str },
     #[error("the archive cannot be read: {0}")]
     Read(#[source] io::Error),
     #[error("the archive ends in the middle of {within}: it was cut off after {at} bytes; send it again in full")]
@@ -47,9 +52,15 @@ pub enum ArchiveError {
 impl ArchiveError {
     pub fn fault(&self) -> ArchiveFault {
         match self {
-            Self::NotAnArchive { .. } | Self::Bad(_) | Self::Digest { .. } | Self::Secret(_) => ArchiveFault::Archive,
+            // Its end did arrive, so that a part of it is all there is.
+            Self::Truncated { .. } => ArchiveFault::Archive,
+            Self::NotAnArchive { .. }
+            | Self::Compressed { .. }
+            | Self::Bad(_)
+            | Self::Digest { .. }
+            | Self::Secret(_) => ArchiveFault::Archive,
             Self::TooMuch { .. } => ArchiveFault::Limit,
-            Self::Read(_) | Self::Truncated { .. } => ArchiveFault::Transfer,
+            Self::Read(_) => ArchiveFault::Transfer,
             Self::Sink(_) => ArchiveFault::Sink,
         }
     }

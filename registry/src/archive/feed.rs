@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use bytes::Bytes;
 
 use super::ArchiveError;
-use super::buffers::Buffers;
-use super::layer::size;
-use super::looks::{HEAD_BYTES, looks};
+use super::looks::{HEAD_BYTES, looks, packed};
+use crate::buffers::Buffers;
 use crate::compress::{DecodeError, DecodeLimits, Decoder, Encoding, Seen, sniff};
 use crate::limits::ArchiveLimits;
+use crate::shown::size;
 use crate::tar::looks_like_tar;
 
 /// The most pieces in the queue.
@@ -84,6 +84,9 @@ fn pump<R: Read>(decoder: &mut Decoder<R>, pieces: &SyncSender<Result<Bytes, Arc
 
 /// Refuses common mistakes early, by name.
 pub(super) fn recognize(head: &[u8]) -> Result<(), ArchiveError> {
+    if let Some((with, command)) = packed(head) {
+        return Err(ArchiveError::Compressed { with, command });
+    }
     looks(head).map_or(Ok(()), |looks| Err(ArchiveError::NotAnArchive { looks }))
 }
 

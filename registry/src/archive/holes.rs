@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::ArchiveError;
-use super::layer::size;
 use crate::limits::ArchiveLimits;
+use crate::shown::size;
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 

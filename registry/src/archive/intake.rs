@@ -27,6 +27,8 @@ pub(super) trait Pieces {
     fn piece(&mut self) -> Result<Option<Bytes>, ArchiveError>;
     /// Skips the unread rest.
     fn skip(&mut self) -> Result<(), ArchiveError>;
+    /// True if the bytes at this place are those that were read, and no change of them could go unnoticed.
+    fn are_still_at(&self, place: &str) -> bool;
 }
 
 pub(super) struct Intake<'a> {
@@ -80,7 +82,7 @@ impl<'a> Intake<'a> {
             });
         }
         let (name, size, encoding) = (start.name.clone(), start.size, start.encoding);
-        let claimed = start.blob;
+        let (claimed, place) = (start.blob, start.place.clone());
         // Reports a layer that is too large before the sink starts anything.
         let mut layer = Layer::new(start.clone(), &self.budget)?;
         let findings = self.findings();
@@ -106,7 +108,8 @@ impl<'a> Intake<'a> {
                 return Err(enough());
             }
         }
-        let end = layer.finish(&mut self.budget)?;
+        let mut end = layer.finish(&mut self.budget)?;
+        end.place = place.filter(|place| pieces.are_still_at(place));
         // A blob in an OCI layout must match its name. Other names were only hints.
         check(&name, blob_digest(&name), end.blob)?;
         if findings.is_empty() {

@@ -3,7 +3,7 @@
 
 use super::json::Descriptor;
 use crate::compress::Encoding;
-use crate::tar::shown;
+use crate::shown::shown;
 
 /// BuildKit's mark on what belongs to an image of the same index.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
@@ -80,6 +80,11 @@ fn layer_kind(media_type: &str) -> Option<&str> {
         .or_else(|| media_type.strip_prefix("application/vnd.oci.image.layer.nondistributable.v1."))
         .or_else(|| media_type.strip_prefix("application/vnd.docker.image.rootfs.diff."))
         .or_else(|| media_type.strip_prefix("application/vnd.docker.image.rootfs.foreign.diff."))
+}
+
+/// True for a layer that its owner does not let others pass on, such as those of Windows.
+pub(super) fn is_foreign(media_type: &str) -> bool {
+    media_type.contains(".nondistributable.") || media_type.contains(".foreign.")
 }
 
 fn is_layer(media_type: &str) -> bool {

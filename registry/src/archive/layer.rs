@@ -12,7 +12,8 @@ use crate::compress::{DecodeError, DecodeLimits, Decoder, Encoding};
 use crate::digest::{Digest, Hasher};
 use crate::limits::{Allow, ArchiveLimits};
 use crate::scan::{Findings, Scan, ScanError};
-use crate::tar::{TarError, TarLimits, shown};
+use crate::shown::{shown, size};
+use crate::tar::{TarError, TarLimits};
 
 /// The most pieces in the queue for inflating.
 const MAX_QUEUED_PIECES: usize = 4;
@@ -173,7 +174,7 @@ impl Layer {
         let diff_bytes = content.hasher.bytes();
         let diff_id = content.hasher.finish();
         let (size, blob) = stored.map_or((diff_bytes, diff_id), |stored| (stored.bytes(), stored.finish()));
-        Ok(LayerEnd { name: start.name, diff_id, diff_bytes, blob, size, encoding: start.encoding })
+        Ok(LayerEnd { name: start.name, diff_id, diff_bytes, blob, size, encoding: start.encoding, place: None })
     }
 }
 
@@ -256,14 +257,6 @@ fn failure(name: &str, most: u64, fault: LayerFault) -> ArchiveError {
         LayerFault::Decode(error) => ArchiveError::Bad(format!("{layer}: {error}; build and save the image again")),
         LayerFault::Thread(error) => ArchiveError::Read(error),
     }
-}
-
-/// A size in the largest unit that divides it.
-pub(super) fn size(bytes: u64) -> String {
-    [(30, "GiB"), (20, "MiB"), (10, "KiB")]
-        .iter()
-        .find(|(shift, _)| bytes >> shift > 0 && bytes.trailing_zeros() >= *shift)
-        .map_or_else(|| format!("{bytes} bytes"), |(shift, unit)| format!("{} {unit}", bytes >> shift))
 }
 
 /// Compares a claimed digest with the actual one.

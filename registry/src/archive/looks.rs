@@ -1,12 +1,26 @@
 //! Tells by its first bytes what something is that is neither a tar archive nor compressed by gzip or zstd. Only for
 //! messages; nothing is decided by it.
 
-use super::documents::looks_like_json;
+use super::json::looks_like_json;
 use crate::compress::{Encoding, sniff};
 use crate::tar::looks_like_tar;
 
 /// Bytes needed to recognize something.
 pub(super) const HEAD_BYTES: usize = 512;
+
+/// The name of a compression that is not read, and the command that undoes it.
+pub(super) fn packed(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    Some(match head {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => ("xz", "xz -dc"),
+        [b'B', b'Z', b'h', ..] => ("bzip2", "bzip2 -dc"),
+        [4, 0x22, 0x4d, 0x18, ..] => ("lz4", "lz4 -dc"),
+        [b'L', b'Z', b'I', b'P', ..] => ("lzip", "lzip -dc"),
+        [0x1f, 0x9d, ..] => ("compress", "gzip -dc"),
+        // Weaker than the others, and no header of a tar archive.
+        [0x5d, 0, 0, ..] if !looks_like_tar(head) => ("lzma", "xz --format=lzma -dc"),
+        _ => return None,
+    })
+}
 
 /// A phrase that completes "it ..."; `None` for what can be read.
 pub(super) fn looks(head: &[u8]) -> Option<&'static str> {
@@ -14,10 +28,9 @@ pub(super) fn looks(head: &[u8]) -> Option<&'static str> {
         [] => "is empty",
         _ if sniff(head) != Encoding::Plain || looks_like_tar(head) => return None,
         [b'P', b'K', 3 | 5, 4 | 6, ..] => "is a zip file",
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "is compressed with xz; only gzip and zstd are supported",
-        [b'B', b'Z', b'h', ..] => "is compressed with bzip2; only gzip and zstd are supported",
-        [4, 0x22, 0x4d, 0x18, ..] => "is compressed with lz4; only gzip and zstd are supported",
-        [0x5d, 0, 0, ..] => "is compressed with lzma; only gzip and zstd are supported",
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "is compressed with xz",
+        [b'B', b'Z', b'h', ..] => "is compressed with bzip2",
+        _ if packed(head).is_some() => "is compressed in a way that no container runtime reads",
         [b'7', b'z', 0xbc, 0xaf, ..] => "is a 7z archive",
         [0x7f, b'E', b'L', b'F', ..] => "is a program",
         [b'h', b's' | b'q', b's' | b'f', ..] => "is a disk image",

@@ -13,8 +13,8 @@ use crate::compress::{Encoding, sniff};
 use crate::digest::Digest;
 use crate::image::{Image, StoredIndex};
 use crate::limits::{ArchiveLimits, Rules};
+use crate::shown::shown;
 
-mod buffers;
 mod candidate;
 mod documents;
 mod error;
@@ -26,6 +26,7 @@ mod kinds;
 mod layer;
 mod looks;
 mod paths;
+mod range;
 mod resolve;
 mod seekable;
 mod select;
@@ -45,7 +46,7 @@ pub enum ArchiveSource {
     /// A pipe or a request. A thread reads it and ends when the stream does, so a stream that may hang needs its own
     /// timeout.
     Stream(Box<dyn Read + Send>),
-    /// A file. An uncompressed one is indexed first, so layers that the sink already has are not read.
+    /// A file. An uncompressed one is indexed first, so that layers that the sink has read before are skipped.
     File(File),
     /// A folder with an OCI layout.
     Directory(PathBuf),
@@ -80,8 +81,9 @@ pub struct LayerStart {
     pub blob: Option<Digest>,
     /// The first bytes, at most 64 KiB, by which a cache can recognize a layer without claimed digests.
     pub head: Bytes,
-    /// The archive is seekable, so `Want::Nothing` skips the layer at no cost.
-    pub seekable: bool,
+    /// The stored bytes of a seekable archive: the file, its times, and the range in it. Whoever has read them once may
+    /// answer `Want::Nothing`, which skips the layer at no cost.
+    pub place: Option<String>,
 }
 
 /// The part of a layer that a sink needs.
@@ -91,8 +93,8 @@ pub enum Want {
     Bytes,
     /// Read, check and scan it, but deliver nothing: the sink has it already, if the final digest is the expected one.
     HashOnly,
-    /// Neither bytes nor checks: the sink vouches for a layer in the registry, and the image uses that one. `diff_id`
-    /// is the digest of that layer, uncompressed.
+    /// Neither bytes nor checks: the sink has read these very bytes before, and the image uses the layer that it has of
+    /// them. `diff_id` is the digest of that layer, uncompressed.
     Nothing { diff_id: Digest },
 }
 
@@ -109,6 +111,8 @@ pub struct LayerEnd {
     /// Bytes as stored in the archive.
     pub size: u64,
     pub encoding: Encoding,
+    /// The layer's `place`, if the file did not change while it was read and cannot have changed unnoticed.
+    pub place: Option<String>,
 }
 
 /// The reason why a sink stops: the push failed or was cancelled.
@@ -144,7 +148,8 @@ impl Archive {
     /// Everything that the owner of the archive should know: what was ignored and what is odd.
     pub fn notes(&self) -> Vec<String> {
         let skipped = self.skipped.iter().map(|skipped| format!("{}: {}", skipped.what, skipped.why));
-        let unused = self.unreferenced.iter().map(|layer| format!("{}: no image uses this layer", layer.name));
+        let unused =
+            self.unreferenced.iter().map(|layer| format!("{}: no image uses this layer", shown(layer.name.as_bytes())));
         let all = self.remarks.len().saturating_add(self.skipped.len()).saturating_add(self.unreferenced.len());
         let more = all.checked_sub(MAX_NOTES).filter(|&more| more > 0).map(|more| format!("and {more} more notes"));
         self.remarks.iter().cloned().chain(skipped).chain(unused).take(MAX_NOTES).chain(more).collect()

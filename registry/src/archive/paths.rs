@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::ArchiveError;
 use crate::digest::Digest;
-use crate::tar::shown;
+use crate::shown::shown;
 
 /// The most links to follow in a chain.
 const MAX_LINKS: usize = 40;

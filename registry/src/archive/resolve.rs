@@ -1,27 +1,24 @@
 //! Turns the documents of an archive into the images that it declares. Does not look at layers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 
 use super::candidate::{Candidate, Listed};
 use super::documents::{Documents, Found, need};
-use super::json::{Config, Descriptor, Index, Manifest, Saved, parse};
-use super::kinds::{artifact, is_image_config, is_index, is_name, layer_encoding, own_names};
+use super::json::{Descriptor, Index, Saved, parse};
+use super::kinds::{artifact, is_index, own_names};
 use super::paths::{Links, blob_path, clean, config_digest};
 use super::whole::{Beside, Nested};
 use super::{ArchiveError, Form, Skipped, layer};
-use crate::client::documents::{OCI_INDEX, OCI_MANIFEST};
+use crate::client::documents::OCI_INDEX;
 use crate::digest::Digest;
-use crate::image::{EntryPoint, Platform, StoredIndex, StoredManifest};
+use crate::image::{StoredIndex, StoredManifest};
 use crate::limits::{ArchiveLimits, Rules};
-use crate::tar::shown;
+use crate::shown::shown;
 
 /// The deepest nesting of indexes.
 const MAX_DEPTH: usize = 4;
-/// Bounds of one image: its names, and the bytes of its entry point, environment, labels and annotations.
-const MAX_NAMES: usize = 64;
-const MAX_TEXT_BYTES: usize = 128 << 10;
 
 #[derive(Debug)]
 pub(super) struct Resolved {
@@ -31,7 +28,7 @@ pub(super) struct Resolved {
     pub remarks: Vec<String>,
     /// The index that is pushed as it is.
     pub index: Option<StoredIndex>,
-    /// The indexes below `index.json`, and the manifests in all indexes that are no images.
+    /// All indexes but `index.json`, and the manifests in them that are no images.
     pub nested: Vec<Nested>,
     pub beside: Vec<Beside>,
 }
@@ -86,27 +83,28 @@ fn nothing(documents: &mut dyn Documents) -> Result<ArchiveError, ArchiveError> 
     Ok(ArchiveError::NotAnArchive { looks })
 }
 
-struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     documents: &'a mut dyn Documents,
     links: &'a Links,
-    limits: &'a ArchiveLimits,
+    pub limits: &'a ArchiveLimits,
     rules: &'a Rules,
-    found: Vec<Candidate>,
+    pub found: Vec<Candidate>,
     skipped: Vec<Skipped>,
     nested: Vec<Nested>,
-    beside: Vec<Beside>,
+    pub beside: Vec<Beside>,
     /// Manifests and indexes read so far.
     read: usize,
     /// The layout lacks a document, or layers that its configuration has.
-    lacks: bool,
+    pub lacks: bool,
 }
 
 /// A descriptor that was not looked at yet.
-struct Waiting {
-    descriptor: Descriptor,
-    names: Vec<String>,
-    depth: usize,
-    nested: Option<Digest>,
+pub(super) struct Waiting {
+    pub descriptor: Descriptor,
+    /// Its own, and those of the indexes above it.
+    pub names: Vec<String>,
+    /// The indexes that lead to it, the outermost first.
+    pub below: Vec<Digest>,
 }
 
 impl<'a> Resolver<'a> {
@@ -152,7 +150,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn few_layers(&self, path: &str, layers: usize) -> Result<(), ArchiveError> {
+    pub(super) fn few_layers(&self, path: &str, layers: usize) -> Result<(), ArchiveError> {
         if layers <= self.limits.layers {
             return Ok(());
         }
@@ -169,7 +167,7 @@ impl<'a> Resolver<'a> {
 
     /// A document that an index names, or `None` if the archive leaves it out: an index may list platforms that were not
     /// saved. `missing` gets the error, in case that nothing else is there.
-    fn listed(
+    pub(super) fn listed(
         &mut self,
         what: &str,
         of: &Digest,
@@ -198,8 +196,7 @@ impl<'a> Resolver<'a> {
             let digest = Digest::of(&config);
             layer::check(&path, config_digest(&path), digest)?;
             self.few_layers(&path, saved.layers.len())?;
-            let listed =
-                |name: &String| Ok(Listed { path: clean(name.as_bytes())?, blob: None, size: None, encoding: None });
+            let listed = |name: &String| Ok(Listed::at(clean(name.as_bytes())?));
             let layers = saved.layers.iter().map(listed).collect::<Result<_, ArchiveError>>()?;
             self.candidate(&path, config, digest, layers, saved.repo_tags)?;
         }
@@ -207,6 +204,20 @@ impl<'a> Resolver<'a> {
     }
 
     fn layout(&mut self) -> Result<(), ArchiveError> {
+        let mut waiting = self.top()?;
+        let mut seen = HashSet::new();
+        let mut missing = Ok(());
+        while let Some(next) = waiting.pop() {
+            let inner = self.look(next, &mut seen, &mut missing)?;
+            // The stack is reversed so that images keep the order of the index.
+            waiting.extend(inner.into_iter().rev());
+        }
+        // A missing one is ignored only if there are others.
+        if self.found.is_empty() { missing } else { Ok(()) }
+    }
+
+    /// The descriptors of `index.json`, the first one last. One that is there twice has the names of both.
+    fn top(&mut self) -> Result<Vec<Waiting>, ArchiveError> {
         let bytes = self.need("the index", "index.json")?;
         let top: Index = parse("the index", "index.json", &bytes)?;
         let mut first: Vec<Waiting> = Vec::new();
@@ -214,171 +225,58 @@ impl<'a> Resolver<'a> {
             let names = own_names(&descriptor);
             match first.iter_mut().find(|same| same.descriptor.digest == descriptor.digest) {
                 Some(same) => same.names.extend(names),
-                None => first.push(Waiting { descriptor, names, depth: 0, nested: None }),
+                None => first.push(Waiting { descriptor, names, below: Vec::new() }),
             }
         }
-        // The stack is reversed so that images keep the order of the index.
-        let mut waiting: Vec<_> = first.into_iter().rev().collect();
-        let mut seen = HashSet::new();
-        let mut missing = Ok(());
-        while let Some(next) = waiting.pop() {
-            let Waiting { descriptor, mut names, depth, nested } = next;
-            if depth > 0 {
-                names.extend(own_names(&descriptor));
-            }
-            if let Some(why) = artifact(&descriptor, &[]) {
-                self.beside.push(Beside { digest: descriptor.digest, media_type: descriptor.media_type, why, nested });
-                continue;
-            }
-            let claimed = descriptor.platform.as_ref().filter(|claimed| !claimed.architecture.is_empty());
-            if let Some(platform) = claimed.map(|c| c.platform()).filter(|platform| !self.rules.wants(platform)) {
-                self.skip(descriptor.digest.to_string(), &format!("it is for {platform}"));
-                continue;
-            }
-            if !seen.insert(descriptor.digest) {
-                continue;
-            }
-            self.count()?;
-            let path = blob_path(&descriptor.digest);
-            let Some(bytes) = self.listed("the manifest", &descriptor.digest, &path, &mut missing)? else { continue };
-            if !is_index(&descriptor.media_type, &bytes) {
-                self.manifest(&path, descriptor, bytes, names, nested, &mut missing)?;
-                continue;
-            }
-            if depth >= MAX_DEPTH {
-                return Err(ArchiveError::Bad(format!(
-                    "the indexes of the archive refer to each other more than {MAX_DEPTH} deep; save the image alone"
-                )));
-            }
-            let index: Index = parse("the index", &path, &bytes)?;
-            let media_type = [&index.media_type, &descriptor.media_type].into_iter().find(|text| !text.is_empty());
-            let media_type = media_type.map_or(OCI_INDEX, String::as_str).to_owned();
-            let inner = self.few(index)?;
-            let own = (depth == 0).then_some(descriptor.digest);
-            if depth == 0 {
-                let index = StoredManifest { bytes, digest: descriptor.digest, media_type };
-                self.nested.push(Nested { index, entries: inner.iter().map(|inner| inner.digest).collect() });
-            }
-            waiting.extend(inner.into_iter().rev().map(|descriptor| Waiting {
-                descriptor,
-                names: names.clone(),
-                depth: depth.saturating_add(1),
-                nested: own,
-            }));
-        }
-        // A missing one is ignored only if there are others.
-        if self.found.is_empty() { missing } else { Ok(()) }
+        first.reverse();
+        Ok(first)
     }
 
-    fn manifest(
+    /// Reads what a descriptor names. Returns the descriptors of an index.
+    fn look(
         &mut self,
-        path: &str,
-        descriptor: Descriptor,
-        bytes: Bytes,
-        names: Vec<String>,
-        nested: Option<Digest>,
+        next: Waiting,
+        seen: &mut HashSet<Digest>,
         missing: &mut Result<(), ArchiveError>,
-    ) -> Result<(), ArchiveError> {
-        let manifest: Manifest = parse("the manifest", path, &bytes)?;
-        let config_type = manifest.config.media_type;
-        let media_type = [manifest.media_type, descriptor.media_type.clone(), OCI_MANIFEST.to_owned()];
-        let media_type = media_type.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
-        let why = match artifact(&descriptor, &manifest.layers) {
-            None if !is_image_config(&config_type) => Some("it is no container image".to_owned()),
-            why => why,
-        };
-        if let Some(why) = why {
-            self.beside.push(Beside { digest: descriptor.digest, media_type, why, nested });
-            return Ok(());
+    ) -> Result<Vec<Waiting>, ArchiveError> {
+        let Waiting { descriptor, names, below } = next;
+        let digest = descriptor.digest;
+        if let Some(why) = artifact(&descriptor, &[]) {
+            let nested = below.last().copied();
+            self.beside.push(Beside { digest, media_type: descriptor.media_type, why, nested });
+            return Ok(Vec::new());
         }
-        self.few_layers(path, manifest.layers.len())?;
-        let config_path = blob_path(&manifest.config.digest);
-        let config = self.listed("the configuration", &descriptor.digest, &config_path, missing)?;
-        let Some(config) = config else { return Ok(()) };
-        let listed = |layer: &Descriptor| {
-            let encoding = layer_encoding(&layer.media_type).ok_or_else(|| {
-                let kind = shown(layer.media_type.as_bytes());
-                ArchiveError::Bad(format!(
-                    "the layer {} has the media type {kind}, which no container can use; save the image again",
-                    layer.digest
-                ))
-            })?;
-            let path = blob_path(&layer.digest);
-            Ok(Listed { path, blob: Some(layer.digest), size: Some(layer.size), encoding: Some(encoding) })
-        };
-        let layers = manifest.layers.iter().map(listed).collect::<Result<_, ArchiveError>>()?;
-        let candidate = self.candidate(&config_path, config, manifest.config.digest, layers, names)?;
         let claimed = descriptor.platform.as_ref().filter(|claimed| !claimed.architecture.is_empty());
-        if let Some(platform) = claimed.map(|c| c.platform()).filter(|platform| !platform.takes(&candidate.platform)) {
+        if let Some(platform) = claimed.map(|c| c.platform()).filter(|platform| !self.rules.wants(platform)) {
+            self.skip(digest.to_string(), &format!("it is for {platform}"));
+            return Ok(Vec::new());
+        }
+        if !seen.insert(digest) {
+            return Ok(Vec::new());
+        }
+        self.count()?;
+        let path = blob_path(&digest);
+        let Some(bytes) = self.listed("the manifest", &digest, &path, missing)? else { return Ok(Vec::new()) };
+        if !is_index(&descriptor.media_type, &bytes) {
+            self.manifest(&path, Waiting { descriptor, names, below }, bytes, missing)?;
+            return Ok(Vec::new());
+        }
+        if below.len() >= MAX_DEPTH {
             return Err(ArchiveError::Bad(format!(
-                "the index says that {} is for {platform}, its configuration says {}; build the image again with the \
-                 platform it is for",
-                descriptor.digest, candidate.platform
+                "the indexes of the archive refer to each other more than {MAX_DEPTH} deep; save the image alone"
             )));
         }
-        candidate.config_media_type = Some(config_type);
-        // Longer annotations stay in the manifest only.
-        let length = |(key, value): (&String, &String)| key.len().saturating_add(value.len());
-        if manifest.annotations.iter().map(length).sum::<usize>() <= MAX_TEXT_BYTES {
-            candidate.annotations = manifest.annotations;
-        }
-        candidate.manifest = Some(StoredManifest { bytes, digest: descriptor.digest, media_type });
-        candidate.nested = nested;
-        Ok(())
-    }
-
-    fn candidate(
-        &mut self,
-        path: &str,
-        bytes: Bytes,
-        config_digest: Digest,
-        layers: Vec<Listed>,
-        names: Vec<String>,
-    ) -> Result<&mut Candidate, ArchiveError> {
-        let config: Config = parse("the configuration", path, &bytes)?;
-        let diff_ids = config.rootfs.diff_ids;
-        self.few_layers(path, layers.len())?;
-        let path = shown(path.as_bytes());
-        if diff_ids.len() != layers.len() {
-            self.lacks |= layers.len() < diff_ids.len();
-            return Err(ArchiveError::Bad(format!(
-                "the manifest lists {} layers, the configuration {path} {}; save the image again",
-                layers.len(),
-                diff_ids.len()
-            )));
-        }
-        let run = config.config;
-        let entry_point = EntryPoint {
-            entrypoint: run.entrypoint.list,
-            cmd: run.cmd.list,
-            user: run.user,
-            working_dir: run.working_dir,
+        let index: Index = parse("the index", &path, &bytes)?;
+        let media_type = [&index.media_type, &descriptor.media_type].into_iter().find(|text| !text.is_empty());
+        let media_type = media_type.map_or(OCI_INDEX, String::as_str).to_owned();
+        let inner = self.few(index)?;
+        let entries = inner.iter().map(|inner| inner.digest).collect();
+        self.nested.push(Nested { index: StoredManifest { bytes, digest, media_type }, entries });
+        let below: Vec<Digest> = below.into_iter().chain([digest]).collect();
+        let waiting = |descriptor: Descriptor| {
+            let names = names.iter().cloned().chain(own_names(&descriptor)).collect();
+            Waiting { descriptor, names, below: below.clone() }
         };
-        let words = entry_point.entrypoint.iter().chain(&entry_point.cmd).map(String::len).sum::<usize>();
-        if words > MAX_TEXT_BYTES || entry_point.user.len().max(entry_point.working_dir.len()) > self.limits.path_bytes
-        {
-            return Err(ArchiveError::Bad(format!(
-                "the configuration {path} has an entry point, user or working folder longer than any system takes; build it \
-                 again with shorter ones"
-            )));
-        }
-        let mut known = HashSet::new();
-        let names = names.into_iter().filter(|name| is_name(name) && known.insert(name.clone()));
-        let platform = Platform::claimed(&config.os, &config.architecture, config.variant.as_deref());
-        let candidate = Candidate {
-            config: bytes,
-            config_digest,
-            config_media_type: None,
-            platform,
-            entry_point,
-            diff_ids,
-            layers,
-            names: names.take(MAX_NAMES).collect(),
-            manifest: None,
-            annotations: BTreeMap::new(),
-            nested: None,
-            text_command: run.entrypoint.text || run.cmd.text,
-        };
-        Ok(self.found.push_mut(candidate))
+        Ok(inner.into_iter().map(waiting).collect())
     }
 }

@@ -4,23 +4,23 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-
-use super::buffers::{Buffers, PIECE};
-use super::documents::{Documents, Found, Kept, in_a_folder, looks_like_json};
-use super::holes::{Holes, zeros};
-use super::intake::{Intake, Pieces};
+use super::documents::{Documents, Found, Kept, in_a_folder};
+use super::holes::Holes;
+use super::intake::Intake;
+use super::json::looks_like_json;
 use super::looks::looks;
-use super::stream::{Named, Paths, damaged, tar_limits, two_entries};
+use super::range::{Range, RangePieces, read_at};
+use super::stream::{HEAD_BYTES, Named, Paths, damaged, tar_limits, two_entries};
 use super::{Archive, ArchiveError, LayerStart};
+use crate::buffers::Buffers;
 use crate::compress::{Encoding, sniff};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::limits::ArchiveLimits;
-use crate::tar::{Entry, Run, Runs, Sparse, Step, Tar, looks_like_tar, shown};
+use crate::shown::shown;
+use crate::tar::{Entry, Step, Tar, looks_like_tar};
 
 const BLOCK: usize = 512;
 
@@ -75,7 +75,7 @@ fn layer(
     seekable: &mut Seekable,
     intake: &mut Intake<'_>,
 ) -> Result<(), ArchiveError> {
-    let head = range.head(BLOCK, &path, buffers)?;
+    let head = range.head(HEAD_BYTES, &path, buffers)?;
     let encoding = sniff(&head);
     if encoding == Encoding::Plain && range.left > 0 && !looks_like_tar(&head) {
         // Reported when the image is assembled, with the layer's number.
@@ -90,117 +90,10 @@ fn layer(
         diff_id: Some(diff_id),
         blob,
         head,
-        seekable: true,
+        place: range.place(),
     };
-    let mut pieces = RangePieces { range, path, buffers, read: &mut seekable.read };
+    let mut pieces = RangePieces { whole: range.clone(), range, path, buffers, read: &mut seekable.read };
     intake.layer(start, &mut pieces).map(drop)
-}
-
-/// A section of a file, which may stand for a larger one.
-#[derive(Clone)]
-struct Range {
-    file: Arc<File>,
-    at: u64,
-    /// Bytes that are left, zeros of a sparse file included.
-    left: u64,
-    runs: Option<Runs>,
-    /// The rest of the current stretch of a sparse file.
-    run: Option<Run>,
-}
-
-impl Range {
-    fn new(file: Arc<File>, at: u64, left: u64, sparse: Option<Sparse>) -> Self {
-        Self { file, at, left, runs: sparse.map(Sparse::into_runs), run: None }
-    }
-
-    /// The next piece, at most `PIECE` bytes.
-    fn piece(&mut self, path: &str, buffers: &Buffers) -> Result<Option<Bytes>, ArchiveError> {
-        let stored = match &mut self.runs {
-            None => self.left,
-            Some(runs) => {
-                let run = match self.run.take() {
-                    Some(Run::Zeros(left) | Run::Stored(left)) if left == 0 => runs.next(),
-                    Some(run) => Some(run),
-                    None => runs.next(),
-                };
-                match run {
-                    Some(Run::Zeros(left)) => {
-                        let (piece, count) = zeros(left);
-                        self.run = Some(Run::Zeros(left.saturating_sub(count)));
-                        self.left = self.left.saturating_sub(count);
-                        return Ok(Some(piece));
-                    }
-                    Some(Run::Stored(left)) => left,
-                    None => 0,
-                }
-            }
-        };
-        let length = PIECE.min(usize::try_from(stored).unwrap_or(PIECE));
-        if length == 0 {
-            return Ok(None);
-        }
-        let mut buffer = buffers.take();
-        read_at(&self.file, buffer.get_mut(..length).unwrap_or_default(), self.at, path)?;
-        let count = length as u64;
-        self.at = self.at.saturating_add(count);
-        self.left = self.left.saturating_sub(count);
-        if self.runs.is_some() {
-            self.run = Some(Run::Stored(stored.saturating_sub(count)));
-        }
-        Ok(Some(buffers.share(buffer, length)))
-    }
-
-    /// The first bytes, which stay.
-    fn head(&self, most: usize, path: &str, buffers: &Buffers) -> Result<Bytes, ArchiveError> {
-        if self.runs.is_none() {
-            let mut head = vec![0; most.min(usize::try_from(self.left).unwrap_or(most))];
-            read_at(&self.file, &mut head, self.at, path)?;
-            return Ok(head.into());
-        }
-        let (mut range, mut head) = (self.clone(), BytesMut::new());
-        while head.len() < most {
-            let Some(piece) = range.piece(path, buffers)? else { break };
-            head.extend_from_slice(piece.get(..most).unwrap_or(&piece));
-        }
-        head.truncate(most);
-        Ok(head.freeze())
-    }
-
-    fn digest(mut self, path: &str) -> Result<Digest, ArchiveError> {
-        let (mut hasher, buffers) = (Hasher::new(), Buffers::default());
-        while let Some(piece) = self.piece(path, &buffers)? {
-            hasher.update(&piece);
-        }
-        Ok(hasher.finish())
-    }
-}
-
-struct RangePieces<'a> {
-    range: Range,
-    path: String,
-    buffers: &'a Buffers,
-    read: &'a mut u64,
-}
-
-impl Pieces for RangePieces<'_> {
-    fn piece(&mut self) -> Result<Option<Bytes>, ArchiveError> {
-        let piece = self.range.piece(&self.path, self.buffers)?;
-        *self.read = self.read.saturating_add(piece.as_ref().map_or(0, |piece| piece.len() as u64));
-        Ok(piece)
-    }
-
-    fn skip(&mut self) -> Result<(), ArchiveError> {
-        self.range.left = 0;
-        self.range.runs = None;
-        Ok(())
-    }
-}
-
-fn read_at(file: &File, buffer: &mut [u8], at: u64, path: &str) -> Result<(), ArchiveError> {
-    file.read_exact_at(buffer, at).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => ArchiveError::Truncated { within: shown(path.as_bytes()), at },
-        _ => ArchiveError::Read(error),
-    })
 }
 
 struct Seekable {

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::image::{Image, LayerRef, Platform};
 use crate::limits::Rules;
 use crate::reference::Reference;
-use crate::tar::shown;
+use crate::shown::shown;
 
 /// A layer that arrived, or that the sink vouches for.
 #[derive(Debug, Clone)]
@@ -207,6 +207,11 @@ pub(super) fn assemble(
         let Some(layer) = came.get(path) else {
             let what = match strange.get(path) {
                 Some(looks) => format!("{looks}, and has to be a tar archive, plain or compressed by gzip or zstd;"),
+                None if listed.foreign => {
+                    "may not be passed on by its owner's terms, and the archive has only its address: push it with a tool that \
+                     keeps addresses (skopeo), or"
+                        .to_owned()
+                }
                 None => "is missing from the archive;".to_owned(),
             };
             return Err(ArchiveError::Bad(format!(

@@ -5,21 +5,22 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::{Bytes, BytesMut};
 
-use super::documents::{Found, Kept, looks_like_json, need};
+use super::documents::{Found, Kept, need};
 use super::feed::ReadAhead;
 use super::holes::{Holes, zeros};
 use super::intake::{Intake, Pieces};
-use super::layer::size;
+use super::json::looks_like_json;
 use super::looks::looks;
 use super::paths::{blob_digest, clean, hints};
 use super::{Archive, ArchiveError, LayerStart};
 use crate::compress::{Encoding, sniff};
 use crate::digest::{Digest, Hasher};
 use crate::limits::ArchiveLimits;
-use crate::tar::{Entry, Kind, Run, Runs, Sparse, Step, Tar, TarError, TarLimits, looks_like_tar, shown};
+use crate::shown::shown;
+use crate::tar::{Entry, Kind, Run, Runs, Sparse, Step, Tar, TarError, TarLimits, looks_like_tar};
 
 /// The bytes by which a cache can recognize a layer.
-const HEAD_BYTES: usize = 64 << 10;
+pub(super) const HEAD_BYTES: usize = 64 << 10;
 /// The most padding after the end marker: some programs fill their last record.
 const MAX_PADDING_BYTES: u64 = 16 << 20;
 
@@ -72,7 +73,7 @@ fn file(
         }
         let blob = blob.or(diff_id.filter(|_| encoding == Encoding::Plain));
         kept.note(path.clone(), Found::Other);
-        let start = LayerStart { name: path, size: bytes, encoding, diff_id, blob, head, seekable: false };
+        let start = LayerStart { name: path, size: bytes, encoding, diff_id, blob, head, place: None };
         return intake.layer(start, entries);
     }
     intake.strange(&path, looks(&head));
@@ -327,6 +328,10 @@ impl Pieces for Entries {
         while self.piece()?.is_some() {}
         Ok(())
     }
+
+    fn are_still_at(&self, _: &str) -> bool {
+        false
+    }
 }
 
 pub(super) fn tar_limits(limits: &ArchiveLimits) -> TarLimits {
@@ -343,7 +348,7 @@ pub(super) fn damaged(error: TarError) -> ArchiveError {
         TarError::Damaged { .. } => ArchiveError::Bad(format!("the archive {error}; save or send it again")),
         TarError::TooMuch { what, limit, .. } => ArchiveError::TooMuch {
             what: format!("the archive has {what}, which"),
-            limit: if limit >= 4_096 && limit.is_power_of_two() { size(limit) } else { limit.to_string() },
+            limit: limit.to_string(),
             advice: "; send an archive that `docker save` wrote",
         },
     }

@@ -11,7 +11,7 @@ use super::{ArchiveError, Skipped};
 use crate::digest::Digest;
 use crate::image::{StoredArtifact, StoredIndex, StoredManifest};
 
-/// An index that `index.json` names.
+/// An index that `index.json` names, or another index.
 #[derive(Debug, Clone)]
 pub(super) struct Nested {
     pub index: StoredManifest,
@@ -25,15 +25,14 @@ pub(super) struct Beside {
     pub digest: Digest,
     pub media_type: String,
     pub why: String,
-    /// Its index, below `index.json`.
+    /// Its index, unless that is `index.json`.
     pub nested: Option<Digest>,
 }
 
 impl Resolved {
     /// Decides about the index of the chosen images, and notes every artifact that is not pushed with it.
     pub(super) fn settle(&mut self, documents: &mut dyn Documents) -> Result<(), ArchiveError> {
-        let own = self.candidates.first().and_then(|first| first.nested);
-        let own = own.filter(|_| self.candidates.iter().all(|candidate| candidate.nested == own));
+        let own = self.innermost();
         let nested = own.and_then(|own| self.nested.iter().find(|nested| nested.index.digest == own).cloned());
         self.index = match nested {
             Some(nested) => self.complete(nested, documents)?,
@@ -46,12 +45,28 @@ impl Resolved {
         let left_out = left_out.map(|beside| Skipped { what: beside.digest.to_string(), why: beside.why.clone() });
         let left_out: Vec<Skipped> = left_out.collect();
         self.skipped.extend(left_out);
+        if let Some(outer) = own.and_then(|own| self.above(own)) {
+            self.remarks.push(format!(
+                "the archive's index {outer} names another index, and is not pushed: signatures of it do not match"
+            ));
+        }
         if self.index.is_none() && own.is_some() && self.candidates.len() > 1 {
             let remark = "the index is made anew, because not all that the archive's own one names is pushed; signatures \
                           of that one do not match";
             self.remarks.push(remark.to_owned());
         }
         Ok(())
+    }
+
+    /// The innermost index that leads to all chosen images.
+    fn innermost(&self) -> Option<Digest> {
+        let leads = |index: &&Digest| self.candidates.iter().all(|candidate| candidate.below.contains(index));
+        self.candidates.first()?.below.iter().rev().find(leads).copied()
+    }
+
+    /// The outermost index above this one.
+    fn above(&self, index: Digest) -> Option<Digest> {
+        self.candidates.first()?.below.first().copied().filter(|outer| *outer != index)
     }
 
     /// `None` if the index names something that is not pushed.

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use tokio::sync::Mutex;
-use url::Url;
 use zeroize::Zeroizing;
 
-use super::backoff::Backoff;
 use super::challenge::{Challenge, best};
 use super::credentials::{Credentials, Hidden};
 use super::error::{ClientError, Kind};
+use super::location::place;
+use super::trust::may_have_credentials;
 use super::wire::{Ask, Wire};
 
 const MAX_TOKEN_ANSWER: usize = 64 << 10;
@@ -25,7 +25,7 @@ const LONGEST_LIFE: Duration = Duration::from_secs(12 * 3600);
 
 pub(super) struct Auth {
     credentials: Credentials,
-    /// A host outside the registry's domain that is its token service.
+    /// A token service that the registry may name although it is not evidently its own: `HOST` or `HOST:PORT`.
     token_host: Option<String>,
     state: Mutex<State>,
 }
@@ -110,7 +110,7 @@ impl Auth {
     }
 
     async fn ping(&self, wire: &Wire) -> Result<Option<Challenge>, ClientError> {
-        let mut backoff = Backoff::new(&wire.patience);
+        let mut backoff = wire.backoff();
         let ask = Ask::new(Method::GET, wire.base.clone(), wire.patience.answer, "the API check (/v2/)");
         // TLS is tried at most once.
         let mut tried = false;
@@ -180,11 +180,14 @@ impl Auth {
             .join(realm)
             .map_err(|_| wire.error(Kind::Protocol, "its challenge names a token service with an invalid URL"))?;
         wire.check(&url)?;
-        if !self.credentials.is_anonymous() && !self.may_ask(wire, &url) {
-            let host: String = url.host_str().unwrap_or_default().chars().take(255).collect();
+        let may_ask = || may_have_credentials(&wire.base, &url, self.token_host.as_deref());
+        if !self.credentials.is_anonymous() && !may_ask() {
+            let place = place(&url);
             return Err(wire.error(
                 Kind::Elsewhere,
-                format!("its challenge names a token service on {host}, another domain, which gets no credentials"),
+                format!(
+                    "its challenge names a token service on {place}, which is not its owner's and gets no credentials"
+                ),
             ));
         }
         let about = "the token request";
@@ -207,7 +210,7 @@ impl Auth {
             ask.url = url;
             authorization = self.credentials.basic_header().and_then(|text| HeaderValue::from_str(&text).ok());
         }
-        let mut backoff = Backoff::new(&wire.patience);
+        let mut backoff = wire.backoff();
         loop {
             let error = match wire.send(&ask, authorization.clone()).await {
                 Ok(answer) if answer.status.is_success() => {
@@ -221,24 +224,6 @@ impl Auth {
             };
             backoff.wait(error).await?;
         }
-    }
-
-    /// True for the registry's own host, one in the same domain, or the configured one. The registry sees our
-    /// credentials anyway; this protects against a registry that is made to forward them to someone else.
-    fn may_ask(&self, wire: &Wire, realm: &Url) -> bool {
-        let (Some(own), Some(theirs)) = (wire.base.host_str(), realm.host_str()) else { return false };
-        let domain = |host: &str| {
-            let mut labels = host.rsplit('.');
-            match (labels.next(), labels.next()) {
-                (Some(last), Some(before)) if host.parse::<std::net::IpAddr>().is_err() => {
-                    Some(format!("{before}.{last}"))
-                }
-                _ => None,
-            }
-        };
-        own == theirs
-            || domain(own).is_some_and(|domain_of| Some(domain_of) == domain(theirs))
-            || self.token_host.as_deref().is_some_and(|named| named.eq_ignore_ascii_case(theirs))
     }
 }
 

@@ -1,14 +1,13 @@
-//! Retry counts, pauses and timeouts of requests.
+//! Retry counts, pauses and timeouts of requests, and the time that all waits of a client for a busy registry may take
+//! together.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
+use parking_lot::Mutex;
 
 use super::error::{ClientError, Kind};
-
-/// A name that was not found is not looked up more often, because it seldom appears within seconds.
-const MAX_LOOKUPS: u32 = 2;
 
 /// Timeouts and retries of a client.
 #[derive(Debug, Clone)]
@@ -18,8 +17,8 @@ pub struct Patience {
     /// The pause before the second attempt. Doubles each time, with jitter.
     pub first: Duration,
     pub longest: Duration,
-    /// A registry that asks for a longer wait is not retried.
-    pub longest_retry_after: Duration,
+    /// All waits of a client together that a registry asks for: by 429, or by `Retry-After`. Not retried after that.
+    pub limited: Duration,
     pub connect: Duration,
     /// Timeout for an answer without a large body.
     pub answer: Duration,
@@ -36,7 +35,7 @@ impl Default for Patience {
             attempts: 5,
             first: Duration::from_millis(500),
             longest: seconds(20),
-            longest_retry_after: seconds(120),
+            limited: seconds(120),
             connect: seconds(10),
             answer: seconds(60),
             chunk: seconds(300),
@@ -45,37 +44,70 @@ impl Default for Patience {
     }
 }
 
-pub(super) struct Backoff<'a> {
+/// The time that a client has waited because the registry asked it to. Waits at the same time count once.
+#[derive(Debug, Default)]
+pub(super) struct Waited(Mutex<Spent>);
+
+#[derive(Debug, Default)]
+struct Spent {
+    all: Duration,
+    until: Option<Instant>,
+}
+
+impl Waited {
+    /// Takes a wait that begins now. False if it would be too much.
+    fn take(&self, wait: Duration, most: Duration) -> bool {
+        let now = Instant::now();
+        let Some(end) = now.checked_add(wait) else { return false };
+        let mut spent = self.0.lock();
+        let from = spent.until.map_or(now, |until| until.max(now));
+        let all = spent.all.saturating_add(end.saturating_duration_since(from));
+        if all > most {
+            return false;
+        }
+        *spent = Spent { all, until: Some(end.max(from)) };
+        true
+    }
+}
+
+/// The retries of one request.
+pub(crate) struct Backoff<'a> {
     patience: &'a Patience,
+    waited: &'a Waited,
     tried: u32,
     /// The last refusal in the registry's own words.
     refusal: Option<ClientError>,
 }
 
 impl<'a> Backoff<'a> {
-    pub(super) fn new(patience: &'a Patience) -> Self {
-        Self { patience, tried: 0, refusal: None }
+    pub(super) fn new(patience: &'a Patience, waited: &'a Waited) -> Self {
+        Self { patience, waited, tried: 0, refusal: None }
     }
 
     /// Waits, or returns the error if a retry is not worthwhile.
-    pub(super) async fn wait(&mut self, error: ClientError) -> Result<(), ClientError> {
-        self.tried += 1;
-        let attempts = if error.kind == Kind::Unresolved { MAX_LOOKUPS } else { self.patience.attempts };
+    pub(crate) async fn wait(&mut self, error: ClientError) -> Result<(), ClientError> {
+        self.tried = self.tried.saturating_add(1);
+        let attempts = match error.kind {
+            // Its time is bounded instead.
+            Kind::Limited => u32::MAX,
+            _ => error.attempts.unwrap_or(self.patience.attempts).min(self.patience.attempts),
+        };
         if !error.is_retriable() || self.tried >= attempts {
             // A server that answers before it has the whole request often breaks the connection, and with it its answer.
             // What it said the time before is more helpful.
-            return Err(self.refusal.take().filter(|_| error.kind == Kind::Dropped).unwrap_or(error));
+            let error = self.refusal.take().filter(|_| error.kind == Kind::Dropped).unwrap_or(error);
+            // A request that this one was part of is not made again for the same reason.
+            return Err(ClientError { attempts: Some(1), ..error });
         }
         if error.status.is_some() {
             self.refusal = Some(error.clone());
         }
-        let pause = match error.retry_after {
-            Some(asked) if asked > self.patience.longest_retry_after => return Err(error),
-            Some(asked) => asked,
-            None => {
-                jitter(self.patience.first.saturating_mul(1 << (self.tried - 1).min(16)).min(self.patience.longest))
-            }
-        };
+        // A registry that asks for no pause gets our own, so that it cannot make us ask without end.
+        let pause = self.pause().max(error.retry_after.unwrap_or_default());
+        let asked = error.kind == Kind::Limited || error.retry_after.is_some();
+        if asked && !self.waited.take(pause, self.patience.limited) {
+            return Err(error);
+        }
         tracing::debug!(
             registry = error.registry,
             what = error.what,
@@ -85,6 +117,11 @@ impl<'a> Backoff<'a> {
         );
         tokio::time::sleep(pause).await;
         Ok(())
+    }
+
+    fn pause(&self) -> Duration {
+        let doubled = self.patience.first.saturating_mul(1 << (self.tried.saturating_sub(1)).min(16));
+        jitter(doubled.min(self.patience.longest))
     }
 }
 
@@ -156,23 +193,68 @@ mod tests {
     #[tokio::test]
     async fn it_gives_up_and_does_not_wait_too_long() {
         let patience = Patience { first: Duration::from_millis(1), ..Patience::default() };
+        let waited = Waited::default();
+        let new = || Backoff::new(&patience, &waited);
         let error = |kind| ClientError::new(kind, "r", "x");
-        let mut backoff = Backoff::new(&patience);
+        let mut backoff = new();
         for _ in 1..patience.attempts {
             backoff.wait(error(Kind::Broken)).await.unwrap();
         }
         assert!(backoff.wait(error(Kind::Broken)).await.is_err());
-        assert!(Backoff::new(&patience).wait(error(Kind::Forbidden)).await.is_err());
-        let mut backoff = Backoff::new(&patience);
-        assert!(backoff.wait(error(Kind::Unresolved)).await.is_ok());
-        assert!(backoff.wait(error(Kind::Unresolved)).await.is_err());
-        let mut backoff = Backoff::new(&patience);
+        assert!(new().wait(error(Kind::Forbidden)).await.is_err());
+        // Whoever gets the error of another loop does not begin it anew.
+        let mut inner = new();
+        let tried = loop {
+            if let Err(error) = inner.wait(error(Kind::Broken)).await {
+                break error;
+            }
+        };
+        assert!(new().wait(tried).await.is_err());
+        let mut backoff = new();
+        let few = || ClientError { attempts: Some(2), ..error(Kind::Unresolved) };
+        assert!(backoff.wait(few()).await.is_ok());
+        assert!(backoff.wait(few()).await.is_err());
+        let mut backoff = new();
         for kind in [Kind::Broken, Kind::Dropped, Kind::Dropped, Kind::Dropped] {
             let status = Some(500).filter(|_| kind == Kind::Broken);
             backoff.wait(ClientError { status, ..error(kind) }).await.unwrap();
         }
         assert_eq!(backoff.wait(error(Kind::Dropped)).await.unwrap_err().status, Some(500));
-        let hour = ClientError { retry_after: Some(Duration::from_secs(3_600)), ..error(Kind::Limited) };
-        assert!(Backoff::new(&patience).wait(hour).await.is_err());
+        for seconds in [3_600, u64::MAX] {
+            let long = ClientError { retry_after: Some(Duration::from_secs(seconds)), ..error(Kind::Limited) };
+            assert!(new().wait(long).await.is_err());
+        }
+    }
+
+    /// Each request had the whole time for itself, so that a registry could hold up a push for as long as it liked.
+    #[tokio::test]
+    async fn all_requests_share_the_time_that_a_registry_may_ask_for() {
+        let patience =
+            Patience { first: Duration::from_millis(1), limited: Duration::from_millis(100), ..Patience::default() };
+        let waited = Waited::default();
+        let busy = |ms| {
+            let retry_after = Some(Duration::from_millis(ms));
+            ClientError { retry_after, ..ClientError::new(Kind::Limited, "r", "x") }
+        };
+        for _ in 0..2 {
+            Backoff::new(&patience, &waited).wait(busy(30)).await.unwrap();
+        }
+        assert!(Backoff::new(&patience, &waited).wait(busy(60)).await.is_err());
+        // More often than other failures, as long as there is time; and not without a pause.
+        let mut backoff = Backoff::new(&patience, &waited);
+        let mut times = 0;
+        while backoff.wait(busy(0)).await.is_ok() {
+            times += 1;
+        }
+        assert!((4..40).contains(&times), "{times}");
+    }
+
+    #[test]
+    fn waits_at_the_same_time_count_once() {
+        let (waited, second) = (Waited::default(), Duration::from_secs(1));
+        for _ in 0..10 {
+            assert!(waited.take(second, second * 2));
+        }
+        assert!(!waited.take(second * 3, second * 2) && waited.take(second + second / 2, second * 2));
     }
 }

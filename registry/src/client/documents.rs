@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, has_others};
 use crate::go::{or_default, texts};
 
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -88,8 +88,11 @@ impl Document {
     /// # Errors
     /// A phrase that completes "this is ...".
     pub fn read(bytes: &[u8], media_type: &str) -> Result<Self, String> {
-        let loose: Loose = serde_json::from_slice(bytes)
-            .map_err(|error| format!("no manifest (line {}, column {})", error.line(), error.column()))?;
+        let loose: Loose =
+            serde_json::from_slice(bytes).map_err(|error| match error.is_data() && has_others(bytes) {
+                true => "a manifest with digests other than SHA-256, which cannot be checked".to_owned(),
+                false => format!("no manifest (line {}, column {})", error.line(), error.column()),
+            })?;
         if loose.schema_version != 2 {
             return Err(format!("a manifest of schema {}, which is not supported", loose.schema_version));
         }
@@ -175,6 +178,8 @@ mod tests {
         ] {
             assert!(Document::read(bad.as_bytes(), "").is_err(), "{bad}");
         }
+        let sha512 = r#"{"schemaVersion":2,"manifests":[{"digest":"sha512:ab"}]}"#;
+        assert!(Document::read(sha512.as_bytes(), "").unwrap_err().contains("other than SHA-256"));
         let entry = format!(r#"{{"mediaType":"m","digest":"{HEX}","size":3}}"#);
         let many = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, vec![entry; 200].join(","));
         assert!(Document::read(many.as_bytes(), "").unwrap_err().contains("more than"));

@@ -69,17 +69,24 @@ pub struct ClientError {
     pub retry_after: Option<Duration>,
     /// The remedy, if it is a better one than the kind's.
     pub(crate) advice: Option<&'static str>,
+    /// Attempts that are worthwhile, if they are fewer than usual.
+    pub(crate) attempts: Option<u32>,
 }
 
 impl ClientError {
-    pub(crate) fn new(kind: Kind, registry: &str, what: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, registry: &str, what: impl Into<String>) -> Self {
         let (registry, what) = (registry.to_owned(), what.into());
-        Self { kind, registry, what, status: None, code: None, retry_after: None, advice: None }
+        Self { kind, registry, what, status: None, code: None, retry_after: None, advice: None, attempts: None }
     }
 
     #[must_use]
     pub(super) fn advise(self, advice: &'static str) -> Self {
         Self { advice: Some(advice), ..self }
+    }
+
+    /// The error with another remedy: the usual ones name options of `cofferdam image push`.
+    pub fn with_remedy(&self, remedy: &str) -> String {
+        format!("{}{}. {remedy}", prefix(&self.kind, &self.registry), self.what)
     }
 
     pub fn fault(&self) -> Fault {
@@ -153,40 +160,17 @@ fn remedy(kind: &Kind) -> &'static str {
         Kind::Dropped => "Push again: layers that it already has are not sent again",
         Kind::Timeout => "It may be overloaded, or the network too slow",
         Kind::Tls => "Pass a private CA's certificate with --ca-file; use --plain-http for a registry without TLS",
-        Kind::Elsewhere => "If that host is right and the registry's token service, name it with --token-host",
+        Kind::Elsewhere => {
+            "If that host is right and the registry's token service, name it with --token-host: HOST, or HOST:PORT for another port \
+             than the usual one"
+        }
         Kind::Settings => "Correct it and try again",
     }
-}
-
-/// A server's text made safe for display: one short printable line. `None` if it contains a secret.
-pub(crate) fn shown<'a>(text: &str, mut secrets: impl Iterator<Item = &'a str>) -> Option<String> {
-    const MAX_CHARS: usize = 200;
-    // Searched before cutting: a cut-off part of a secret is still secret, and the search would miss it.
-    if secrets.any(|secret| !secret.is_empty() && text.contains(secret)) {
-        return None;
-    }
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut short: String = words.chars().take(MAX_CHARS).collect();
-    if short.len() < words.len() {
-        short.push('…');
-    }
-    (!short.is_empty()).then_some(short)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_servers_words_are_tamed() {
-        let none = || std::iter::empty::<&str>();
-        assert_eq!(shown(" denied\r\n\x1b[31m now ", none()).as_deref(), Some("denied [31m now"));
-        assert_eq!(shown(&"x".repeat(10_000), none()).unwrap().chars().count(), 201);
-        assert_eq!(shown("", none()), None);
-        assert_eq!(shown("you sent hunter2!", ["hunter2"].into_iter()), None);
-        assert_eq!(shown("fine", ["", "hunter2"].into_iter()).as_deref(), Some("fine"));
-    }
 
     #[test]
     fn every_error_says_what_and_what_to_do() {

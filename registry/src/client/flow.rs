@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Client;
-use super::backoff::Backoff;
 use super::error::{ClientError, Kind};
 use super::upload::{ABOUT, OCTETS, Upload};
 use super::wire::Ask;
@@ -52,7 +51,7 @@ impl Client {
         bytes: &Bytes,
         mut anew: bool,
     ) -> Result<(), ClientError> {
-        let mut backoff = Backoff::new(&self.wire.patience);
+        let mut backoff = self.backoff();
         loop {
             if anew {
                 self.abandon(upload).await;

@@ -11,8 +11,11 @@ pub mod docker_config;
 pub mod documents;
 pub mod error;
 mod flow;
+mod given;
+mod location;
 mod manifests;
 mod tls;
+mod trust;
 mod upload;
 mod ways;
 mod wire;
@@ -46,7 +49,7 @@ pub struct Target {
     pub plain_http: bool,
     /// Certificates (PEM) to trust besides the system's.
     pub ca: Option<Bytes>,
-    /// The registry's token service, if it is in another domain.
+    /// The registry's token service, if it is another owner's or on a port of its own: `HOST` or `HOST:PORT`.
     pub token_host: Option<String>,
     pub patience: Patience,
 }
@@ -95,6 +98,11 @@ impl Client {
         self.auth.header(&self.wire, &self.pushing()).await.map(drop)
     }
 
+    /// The retries of one request. All of a client's share the time that the registry may ask to wait for.
+    pub(crate) fn backoff(&self) -> Backoff<'_> {
+        self.wire.backoff()
+    }
+
     fn pushing(&self) -> String {
         auth::scope(self.reference.repository(), "pull,push")
     }
@@ -140,7 +148,7 @@ impl Client {
         scope: &str,
         wanted: impl Fn(StatusCode) -> bool,
     ) -> Result<Answer, ClientError> {
-        let mut backoff = Backoff::new(&self.wire.patience);
+        let mut backoff = self.backoff();
         loop {
             let error = match self.ask(ask, scope).await {
                 Ok(answer) if wanted(answer.status) => return Ok(answer),

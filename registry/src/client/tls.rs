@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -15,13 +16,14 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::causes::NoAddress;
 use super::error::{ClientError, Kind};
+use super::given::Given;
 
 const MAX_CA: usize = 1 << 20;
 const MAX_CERTIFICATES: usize = 1_000;
 
 pub(super) fn config(registry: &str, plain_http: bool, ca: Option<&[u8]>) -> Result<ClientConfig, ClientError> {
     let wrong = |what: String| ClientError::new(Kind::Settings, registry, what);
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut given) = (RootCertStore::empty(), Vec::new());
     if !plain_http {
         for certificate in rustls_native_certs::load_native_certs().certs {
             // The system's store may contain certificates that rustls rejects. The others count.
@@ -32,19 +34,27 @@ pub(super) fn config(registry: &str, plain_http: bool, ca: Option<&[u8]>) -> Res
         if pem.len() > MAX_CA {
             return Err(wrong("The CA file is larger than 1 MiB".to_owned()));
         }
-        let before = roots.len();
         for certificate in CertificateDer::pem_slice_iter(pem).take(MAX_CERTIFICATES) {
             let certificate = certificate.map_err(|_| wrong("The CA file is not a valid PEM file".to_owned()))?;
-            roots.add(certificate).map_err(|_| wrong("The CA file has an unusable certificate".to_owned()))?;
+            let added = roots.add(certificate.clone());
+            added.map_err(|_| wrong("The CA file has an unusable certificate".to_owned()))?;
+            given.push(certificate);
         }
-        if roots.len() == before {
+        if given.is_empty() {
             return Err(wrong("The CA file holds no certificate (PEM, `-----BEGIN CERTIFICATE-----`)".to_owned()));
         }
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let failed = || wrong("TLS could not be set up".to_owned());
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|_| wrong("TLS could not be set up".to_owned()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        .map_err(|_| failed())?;
+    if given.is_empty() {
+        return Ok(builder.with_root_certificates(roots).with_no_client_auth());
+    }
+    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|_| failed())?;
+    let verifier = Arc::new(Given::new(usual, given));
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 pub(super) fn http(

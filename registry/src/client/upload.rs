@@ -8,7 +8,6 @@ use http::{Method, StatusCode};
 use url::Url;
 
 use super::Client;
-use super::backoff::Backoff;
 use super::error::{ClientError, Kind};
 use super::ways::{Ranges, bytes_of};
 use super::wire::{Answer, Ask};
@@ -113,7 +112,7 @@ impl Client {
     pub async fn send_chunk(&self, upload: &mut Upload, chunk: &Bytes) -> Result<Sent, ClientError> {
         let start = upload.offset;
         let end = start + chunk.len() as u64;
-        let mut backoff = Backoff::new(&self.wire.patience);
+        let mut backoff = self.backoff();
         // The registry may have the part that is sent, because the last answer was lost.
         let (mut unsure, mut breaks) = (false, 0);
         for _ in 0..MAX_ROUNDS {
@@ -245,7 +244,7 @@ impl Client {
     /// Ends the upload, with all of its bytes or after them.
     async fn put(&self, upload: &mut Upload, all: &Bytes, digest: &Digest) -> Result<(), ClientError> {
         let size = upload.offset + all.len() as u64;
-        let mut backoff = Backoff::new(&self.wire.patience);
+        let mut backoff = self.backoff();
         loop {
             let mut url = upload.location.clone();
             url.query_pairs_mut().append_pair("digest", &digest.to_string());

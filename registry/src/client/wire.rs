@@ -1,24 +1,31 @@
 //! One request to a registry: chooses the HTTP client, applies timeouts and bounds, and classifies failures. Does not
 //! retry and does not know credentials.
 
-use std::net::IpAddr;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use url::{Host, Url};
 
-use super::backoff::{Patience, retry_after};
+use super::backoff::{Backoff, Patience, Waited, retry_after};
 use super::causes::{Causes, Tunnel};
-use super::error::{ClientError, Kind, shown};
+use super::error::{ClientError, Kind};
+use super::given::is_ca_of_its_own;
+use super::location::place;
 use super::words::{Words, words};
 use super::{Target, tls};
+use crate::shown::sentence;
 
 const MAX_ERROR_BODY: usize = 16 << 10;
 /// The time to drain the rest of an unwanted answer.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-const MAX_LOCATION: usize = 8 << 10;
+/// A name that was not found is not looked up more often, because it seldom appears within seconds.
+const MAX_LOOKUPS: u32 = 2;
+/// Attempts to reach a registry that never answered and where nothing listens. It may be about to start.
+const MAX_KNOCKS: u32 = 3;
 /// The time to find out whether a port speaks TLS.
 const TLS_TRIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -29,8 +36,11 @@ pub(super) struct Wire {
     pub patience: Patience,
     own: reqwest::Client,
     foreign: reqwest::Client,
-    plain_http: bool,
-    near: bool,
+    pub plain_http: bool,
+    pub near: bool,
+    waited: Waited,
+    /// The registry has answered a request.
+    answered: AtomicBool,
 }
 
 /// A request. `about` names its purpose, such as "the upload of a layer".
@@ -61,6 +71,8 @@ pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub about: &'static str,
+    /// The host that answered, if it is not the registry's own.
+    elsewhere: Option<String>,
     response: reqwest::Response,
 }
 
@@ -89,7 +101,12 @@ impl Wire {
         let own = tls::http(&registry, tls.clone(), connect, true, near)?;
         let foreign = tls::http(&registry, tls, connect, false, near)?;
         let patience = target.patience.clone();
-        Ok(Self { registry, base, patience, own, foreign, plain_http: target.plain_http, near })
+        let (waited, answered) = (Waited::default(), AtomicBool::new(false));
+        Ok(Self { registry, base, patience, own, foreign, plain_http: target.plain_http, near, waited, answered })
+    }
+
+    pub(super) fn backoff(&self) -> Backoff<'_> {
+        Backoff::new(&self.patience, &self.waited)
     }
 
     pub(super) fn error(&self, kind: Kind, what: impl Into<String>) -> ClientError {
@@ -100,60 +117,13 @@ impl Wire {
         self.base.join(path).map_err(|_| self.error(Kind::Settings, "The repository's name does not form a valid URL"))
     }
 
-    /// True if the URL is on the registry's own host, which may see credentials.
-    pub(super) fn is_own(&self, url: &Url) -> bool {
-        url.origin() == self.base.origin()
-    }
-
-    /// The `Location` of an answer. Plain HTTP on the same host means HTTPS: a proxy in front forgot to say so.
-    pub(super) fn location(&self, from: &Url, headers: &HeaderMap, about: &str) -> Result<Url, ClientError> {
-        let text =
-            headers.get(LOCATION).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= MAX_LOCATION);
-        let text =
-            text.ok_or_else(|| self.error(Kind::Protocol, format!("its answer to {about} has no Location header")))?;
-        let wrong = || self.error(Kind::Protocol, format!("its answer to {about} has an invalid location"));
-        let mut url = from.join(text).map_err(|_| wrong())?;
-        url.set_fragment(None);
-        url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| wrong())?;
-        if url.scheme() == "http" && !self.plain_http && url.host() == self.base.host() {
-            url.set_scheme("https").map_err(|()| wrong())?;
-            if url.port() == Some(80) {
-                url.set_port(self.base.port()).map_err(|()| wrong())?;
-            }
-        }
-        self.check(&url)?;
-        Ok(url)
-    }
-
-    /// Refuses URLs that no request of ours may go to, wherever they came from.
-    pub(super) fn check(&self, url: &Url) -> Result<(), ClientError> {
-        if self.is_own(url) {
-            return Ok(());
-        }
-        let host = url.host_str().unwrap_or_default();
-        let host: String = host.chars().take(255).collect();
-        if url.scheme() != "https" && !(self.plain_http && url.scheme() == "http") {
-            return Err(self.error(Kind::Elsewhere, format!("it redirects to {host} without TLS, which is refused")));
-        }
-        let address = match url.host() {
-            Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
-            Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
-            Some(Host::Domain(_)) => None,
-            None => return Err(self.error(Kind::Elsewhere, "it redirects to a URL without a host")),
-        };
-        if address.is_some_and(|address| !tls::may_dial(address, self.near)) {
-            return Err(self.error(Kind::Elsewhere, format!("it redirects to {host}, which is refused")));
-        }
-        Ok(())
-    }
-
     /// Sends the request once.
     pub(super) async fn send(&self, ask: &Ask, authorization: Option<HeaderValue>) -> Result<Answer, ClientError> {
         let mut request = self.request(ask, authorization)?.timeout(ask.wait);
         if !ask.body.is_empty() || [Method::PUT, Method::POST, Method::PATCH].contains(&ask.method) {
             request = request.header(CONTENT_LENGTH, ask.body.len()).body(ask.body.clone());
         }
-        self.answer(request, ask.about).await
+        self.answer(request, ask).await
     }
 
     /// Sends the request once, with a body that arrives bit by bit. The caller bounds the time.
@@ -168,7 +138,7 @@ impl Wire {
         if let Some(length) = length {
             request = request.header(CONTENT_LENGTH, length);
         }
-        self.answer(request, ask.about).await
+        self.answer(request, ask).await
     }
 
     fn request(&self, ask: &Ask, authorization: Option<HeaderValue>) -> Result<reqwest::RequestBuilder, ClientError> {
@@ -185,10 +155,17 @@ impl Wire {
         Ok(request)
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder, about: &'static str) -> Result<Answer, ClientError> {
-        let response = request.send().await.map_err(|error| self.failure(&error, about))?;
+    async fn answer(&self, request: reqwest::RequestBuilder, ask: &Ask) -> Result<Answer, ClientError> {
+        let elsewhere = (!self.is_own(&ask.url)).then(|| place(&ask.url));
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.failure(&error, ask.about, elsewhere)),
+        };
+        if elsewhere.is_none() {
+            self.answered.store(true, Ordering::Relaxed);
+        }
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Answer { status, headers, about, response })
+        Ok(Answer { status, headers, about: ask.about, elsewhere, response })
     }
 
     /// True if plain HTTP was to be spoken to a port that speaks TLS. Sends no credentials.
@@ -210,7 +187,7 @@ impl Wire {
 
     /// The error for a port that speaks TLS where plain HTTP was to be spoken.
     pub(super) fn wants_tls(&self) -> ClientError {
-        self.error(Kind::Tls, "it speaks TLS, and --plain-http was given").advise("Leave --plain-http out")
+        self.error(Kind::Tls, "it speaks TLS, and plain HTTP was asked for").advise("Leave --plain-http out")
     }
 
     /// An answer's body of at most `most` bytes. `what` names it, such as "a manifest".
@@ -222,10 +199,15 @@ impl Wire {
         })
     }
 
-    /// Rewords a library's error, which would repeat URLs with a registry's upload tokens.
-    fn failure(&self, error: &reqwest::Error, about: &str) -> ClientError {
+    /// Rewords a library's error, which would repeat URLs with a registry's upload tokens. `elsewhere`: the place that was
+    /// asked, if it is not the registry's own.
+    fn failure(&self, error: &reqwest::Error, about: &str, elsewhere: Option<String>) -> ClientError {
         let causes = Causes::of(error);
         let io = causes.io.map(|kind| format!(" ({kind})")).unwrap_or_default();
+        let (it, its) = match &elsewhere {
+            None => ("it".to_owned(), "its".to_owned()),
+            Some(place) => (format!("{place}, where it sent us for {about},"), format!("{place}'s")),
+        };
         if let Some(tunnel) = causes.tunnel {
             return self.error(
                 Kind::Proxy,
@@ -237,30 +219,41 @@ impl Wire {
             );
         }
         if let Some(why) = &causes.no_address {
-            let why = shown(why, std::iter::empty()).map(|why| format!(" ({why})")).unwrap_or_default();
-            return self.error(Kind::Unresolved, format!("its name has no address{why}"));
+            let why = sentence(why, std::iter::empty()).map(|why| format!(" ({why})")).unwrap_or_default();
+            let error = self.error(Kind::Unresolved, format!("{its} name has no address{why}"));
+            return ClientError { attempts: Some(MAX_LOOKUPS), ..error };
         }
         if causes.is_no_tls() {
-            return self.error(Kind::Tls, "it does not speak TLS").advise(
+            return self.error(Kind::Tls, format!("{it} does not speak TLS")).advise(
                 "If it is meant to be without TLS, pass --plain-http: then the password goes unencrypted, too",
             );
         }
         if let Some(tls) = causes.tls {
-            let why = shown(&tls.to_string(), std::iter::empty()).unwrap_or_default();
-            return self.error(Kind::Tls, format!("no TLS connection: {why}"));
+            let why = match is_ca_of_its_own(&tls) {
+                true => "its certificate is marked as a CA's, and is accepted only if the CA file has that very one"
+                    .to_owned(),
+                false => sentence(&tls.to_string(), std::iter::empty()).unwrap_or_default(),
+            };
+            let at = elsewhere.map(|place| format!(" to {place}")).unwrap_or_default();
+            return self.error(Kind::Tls, format!("no TLS connection{at}: {why}"));
         }
         if error.is_connect() && !error.is_timeout() {
-            return self.error(Kind::Unreachable, format!("it cannot be reached{io}"));
+            let nobody = causes.io == Some(io::ErrorKind::ConnectionRefused) && !self.answered.load(Ordering::Relaxed);
+            let attempts = nobody.then_some(MAX_KNOCKS);
+            return ClientError { attempts, ..self.error(Kind::Unreachable, format!("{it} cannot be reached{io}")) };
         }
+        let from = elsewhere.map(|place| format!(" to {place}")).unwrap_or_default();
         if error.is_timeout() {
-            return self.error(Kind::Timeout, format!("it did not answer {about} in time"));
+            return self.error(Kind::Timeout, format!("{it} did not answer {about} in time"));
         }
-        self.error(Kind::Dropped, format!("the connection broke off during {about}{io}"))
+        self.error(Kind::Dropped, format!("the connection{from} broke off during {about}{io}"))
     }
 
     /// Classifies an unexpected answer. `secrets` are never shown, even if the server repeats them.
     pub(super) async fn refusal(&self, answer: Answer, secrets: &[zeroize::Zeroizing<String>]) -> ClientError {
         let (status, about) = (answer.status, answer.about);
+        let it =
+            answer.elsewhere.as_ref().map_or_else(|| "it".to_owned(), |place| format!("{place}, where it sent us,"));
         let wait = retry_after(&answer.headers);
         let lacks_permission =
             answer.header("www-authenticate").is_some_and(|text| text.contains("insufficient_scope"));
@@ -277,9 +270,9 @@ impl Wire {
             _ => Kind::Protocol,
         };
         let Words { code, text } = words(&answer.first(MAX_ERROR_BODY, self.patience.silence).await);
-        let said = text.and_then(|text| shown(&text, secrets.iter().map(|secret| secret.as_str())));
+        let said = text.and_then(|text| sentence(&text, secrets.iter().map(|secret| secret.as_str())));
         let said = said.map(|text| format!(" ({text})")).unwrap_or_default();
-        let what = format!("it answered {} to {about}{said}", status.as_u16());
+        let what = format!("{it} answered {} to {about}{said}", status.as_u16());
         ClientError { status: Some(status.as_u16()), code, retry_after: wait, ..self.error(kind, what) }
     }
 }

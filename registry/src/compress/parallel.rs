@@ -5,16 +5,23 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::error::CompressError;
 use super::{Compression, Encoding};
 use crate::archive::SinkError;
+use crate::buffers::Buffers;
 use crate::digest::{Digest, Hasher};
 
 /// Bytes per block. Larger blocks compress slightly better but need more memory per thread.
 const BLOCK: usize = 1 << 20;
+
+/// Bytes per piece of output, at most.
+const PIECE: usize = 1 << 20;
+
+/// Idle buffers of each kind.
+const MAX_KEPT_BUFFERS: usize = 24;
 
 type Output = Box<dyn FnMut(Bytes) -> Result<(), SinkError> + Send>;
 type Packed = Result<Bytes, CompressError>;
@@ -34,6 +41,7 @@ const MAX_THREADS: usize = 16;
 pub struct Pool {
     jobs: SyncSender<Job>,
     threads: usize,
+    buffers: Buffers,
 }
 
 impl Pool {
@@ -41,14 +49,15 @@ impl Pool {
         let threads = threads.clamp(1, MAX_THREADS);
         let (jobs, queue) = sync_channel::<Job>(threads);
         let queue = Arc::new(Mutex::new(queue));
+        let packed = Buffers::new(0, MAX_KEPT_BUFFERS);
         for number in 0..threads {
-            let queue = Arc::clone(&queue);
+            let (queue, packed) = (Arc::clone(&queue), packed.clone());
             std::thread::Builder::new()
                 .name(format!("compress-{number}"))
-                .spawn(move || work(&queue))
+                .spawn(move || work(&queue, packed))
                 .map_err(CompressError::Start)?;
         }
-        Ok(Self { jobs, threads })
+        Ok(Self { jobs, threads, buffers: Buffers::new(BLOCK, MAX_KEPT_BUFFERS) })
     }
 
     /// Starts a layer. `output` gets the compressed bytes in order on its own thread. If it fails, so does the next
@@ -63,11 +72,13 @@ impl Pool {
         // One more finished block may be queued than there are threads.
         let (order, ordered) = sync_channel(self.threads.saturating_add(1));
         let output: Output = Box::new(output);
+        let pieces = self.buffers.clone();
         let collector = std::thread::Builder::new()
             .name("compressed".to_owned())
-            .spawn(move || collect(&ordered, output))
+            .spawn(move || collect(&ordered, output, &pieces))
             .map_err(CompressError::Start)?;
-        Ok(Compressor { jobs, order, collector, compression, block: BytesMut::new(), read: 0, blocks: 0 })
+        let blocks = self.buffers.clone();
+        Ok(Compressor { jobs, order, collector, compression, blocks, block: Vec::new(), read: 0, sent: 0 })
     }
 }
 
@@ -78,9 +89,11 @@ pub struct Compressor {
     order: SyncSender<Receiver<Packed>>,
     collector: JoinHandle<Result<Compressed, CompressError>>,
     compression: Compression,
-    block: BytesMut,
+    blocks: Buffers,
+    block: Vec<u8>,
     read: u64,
-    blocks: u64,
+    /// Blocks.
+    sent: u64,
 }
 
 /// The result for a layer.
@@ -100,7 +113,7 @@ impl Compressor {
         let mut rest = piece;
         while !rest.is_empty() {
             if self.block.capacity() == 0 {
-                self.block.reserve(BLOCK);
+                self.block = self.blocks.take_empty();
             }
             let (now, later) = rest.split_at(rest.len().min(BLOCK.saturating_sub(self.block.len())));
             self.block.extend_from_slice(now);
@@ -113,9 +126,11 @@ impl Compressor {
     }
 
     fn send(&mut self) -> Result<(), CompressError> {
-        let block = std::mem::take(&mut self.block).freeze();
+        let block = std::mem::take(&mut self.block);
+        let length = block.len();
+        let block = self.blocks.share(block, length);
         let (done, packed) = sync_channel(1);
-        self.blocks = self.blocks.saturating_add(1);
+        self.sent = self.sent.saturating_add(1);
         // The order first: back pressure then stops this caller, not the threads.
         self.order.send(packed).map_err(|_| CompressError::Gone)?;
         self.jobs.send(Job { block, compression: self.compression, done }).map_err(|_| CompressError::Gone)
@@ -124,7 +139,7 @@ impl Compressor {
     /// Ends the layer and waits until all output was written. Returns the error that stopped `write`.
     pub fn finish(mut self) -> Result<Compressed, CompressError> {
         // An empty layer is still one member.
-        let sent = if self.block.is_empty() && self.blocks > 0 { Ok(()) } else { self.send() };
+        let sent = if self.block.is_empty() && self.sent > 0 { Ok(()) } else { self.send() };
         let Self { jobs, order, collector, compression, read, .. } = self;
         drop((jobs, order));
         let collected = collector.join().map_err(|_| CompressError::Gone)??;
@@ -133,20 +148,36 @@ impl Compressor {
     }
 }
 
-fn collect(ordered: &Receiver<Receiver<Packed>>, mut output: Output) -> Result<Compressed, CompressError> {
+/// Joins what the blocks became to pieces of one size: what waits to be sent takes only the memory that it needs.
+fn collect(
+    ordered: &Receiver<Receiver<Packed>>,
+    mut output: Output,
+    pieces: &Buffers,
+) -> Result<Compressed, CompressError> {
     let mut hasher = Hasher::new();
+    let mut piece = pieces.take_empty();
     while let Ok(packed) = ordered.recv() {
         let bytes = packed.recv().map_err(|_| CompressError::Gone)??;
         hasher.update(&bytes);
-        if !bytes.is_empty() {
-            output(bytes)?;
+        let mut rest = bytes.as_ref();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(PIECE.saturating_sub(piece.len())));
+            piece.extend_from_slice(now);
+            rest = later;
+            if piece.len() >= PIECE {
+                output(pieces.share(std::mem::replace(&mut piece, pieces.take_empty()), PIECE))?;
+            }
         }
+    }
+    if !piece.is_empty() {
+        let length = piece.len();
+        output(pieces.share(piece, length))?;
     }
     Ok(Compressed { size: hasher.bytes(), digest: hasher.finish(), encoding: Encoding::Plain, read: 0 })
 }
 
-fn work(queue: &Mutex<Receiver<Job>>) {
-    let mut packer = Packer::default();
+fn work(queue: &Mutex<Receiver<Job>>, packed: Buffers) {
+    let mut packer = Packer { gzip: None, zstd: None, packed };
     loop {
         let job = queue.lock().recv();
         let Ok(Job { block, compression, done }) = job else { return };
@@ -156,11 +187,10 @@ fn work(queue: &Mutex<Receiver<Job>>) {
 }
 
 /// The compressors of one thread, created on first use.
-#[derive(Default)]
 struct Packer {
     gzip: Option<(i32, libdeflater::Compressor)>,
     zstd: Option<(i32, zstd::bulk::Compressor<'static>)>,
-    out: Vec<u8>,
+    packed: Buffers,
 }
 
 impl Packer {
@@ -181,13 +211,11 @@ impl Packer {
                 &mut other.insert((level, libdeflater::Compressor::new(level_of))).1
             }
         };
-        let bound = compressor.gzip_compress_bound(block.len());
-        if self.out.len() < bound {
-            self.out.resize(bound, 0);
-        }
+        let mut out = self.packed.take_empty();
+        out.resize(compressor.gzip_compress_bound(block.len()), 0);
         let size =
-            compressor.gzip_compress(block, &mut self.out).map_err(|error| CompressError::Block(error.to_string()))?;
-        Ok(Bytes::copy_from_slice(self.out.get(..size).unwrap_or_default()))
+            compressor.gzip_compress(block, &mut out).map_err(|error| CompressError::Block(error.to_string()))?;
+        Ok(self.packed.share(out, size))
     }
 
     fn zstd(&mut self, block: &[u8], level: i32) -> Packed {
@@ -200,10 +228,10 @@ impl Packer {
                 &mut other.insert((level, made)).1
             }
         };
-        self.out.clear();
-        self.out.reserve(zstd::zstd_safe::compress_bound(block.len()));
-        let size = compressor.compress_to_buffer(block, &mut self.out).map_err(failed)?;
-        Ok(Bytes::copy_from_slice(self.out.get(..size).unwrap_or_default()))
+        let mut out = self.packed.take_empty();
+        out.reserve(zstd::zstd_safe::compress_bound(block.len()));
+        let size = compressor.compress_to_buffer(block, &mut out).map_err(failed)?;
+        Ok(self.packed.share(out, size))
     }
 }
 

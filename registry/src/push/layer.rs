@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -15,6 +15,7 @@ use super::cache::Memo;
 use super::error::PushError;
 use super::progress::{Event, Progress};
 use super::whole::Beginning;
+use crate::buffers::Buffers;
 use crate::client::error::{ClientError, Kind};
 use crate::client::{CHUNK, Client, Sent, Upload};
 use crate::digest::Digest;
@@ -23,7 +24,7 @@ use crate::digest::Digest;
 const MAX_STARTS: u32 = 3;
 
 /// Larger pieces are cut, because a piece must fit into the memory shared by all layers.
-const MAX_PIECE: usize = 1 << 20;
+pub(super) const MAX_PIECE: usize = 1 << 20;
 
 pub(super) enum Piece {
     /// With its permit from the memory budget of all layers.
@@ -57,6 +58,7 @@ pub(super) struct Shipment {
     pub client: Arc<Client>,
     pub progress: Progress,
     pub sent: Arc<AtomicU64>,
+    pub chunks: Buffers,
     pub layer: usize,
     /// The layer's bytes, if they are sent as they come.
     pub length: Option<u64>,
@@ -82,7 +84,7 @@ impl Shipment {
     }
 
     async fn work(&mut self, pieces: &mut mpsc::Receiver<Piece>) -> Result<Carried, PushError> {
-        let mut held = Held::default();
+        let mut held = Held::new(self.chunks.clone());
         // The layer's first chunk, until the registry has shown that it takes a second one. Larger chunks are not kept:
         // two of them do not fit into the memory of all layers.
         let mut beginning = None;
@@ -266,10 +268,10 @@ pub(super) struct Carried {
 }
 
 /// Bytes gathered for the next chunk.
-#[derive(Default)]
 struct Held {
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     permits: Vec<OwnedSemaphorePermit>,
+    chunks: Buffers,
 }
 
 /// Bytes with their permits, ready to be sent.
@@ -285,9 +287,13 @@ impl Ready {
 }
 
 impl Held {
+    fn new(chunks: Buffers) -> Self {
+        Self { bytes: Vec::new(), permits: Vec::new(), chunks }
+    }
+
     fn take(&mut self, bytes: &Bytes, permit: OwnedSemaphorePermit) {
         if self.bytes.capacity() == 0 {
-            self.bytes.reserve(CHUNK + bytes.len());
+            self.bytes = self.chunks.take_empty();
         }
         self.bytes.extend_from_slice(bytes);
         self.permits.push(permit);
@@ -295,16 +301,16 @@ impl Held {
 
     /// At most the first `size` bytes. The permit of the last piece stays with what is left of it.
     fn give(&mut self, size: usize) -> Ready {
-        let rest = self.bytes.split_off(size.min(self.bytes.len()));
-        let mut ready = Ready { bytes: std::mem::take(&mut self.bytes).freeze(), _permits: Vec::new() };
+        let bytes = std::mem::take(&mut self.bytes);
         let mut permits = std::mem::take(&mut self.permits);
-        if !rest.is_empty() {
-            self.bytes.reserve(CHUNK + MAX_PIECE);
-            self.bytes.extend_from_slice(&rest);
+        if let Some(rest) = bytes.get(size..).filter(|rest| !rest.is_empty()) {
+            self.bytes = self.chunks.take_empty();
+            self.bytes.extend_from_slice(rest);
             self.permits.extend(permits.pop());
         }
-        ready._permits = permits;
-        ready
+        let size = size.min(bytes.len());
+        let bytes = if size == 0 { Bytes::new() } else { self.chunks.share(bytes, size) };
+        Ready { bytes, _permits: permits }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod error;
 mod layer;
 mod manifest;
 mod pipe;
+mod plan;
 pub mod progress;
 mod report;
 mod sink;
@@ -126,6 +127,18 @@ fn copy(source: &ArchiveSource) -> Option<ArchiveSource> {
     }
 }
 
+/// Goes back to a file's start. Returns a second handle, which shares its position.
+fn from_the_start(source: &mut ArchiveSource) -> Option<std::fs::File> {
+    match source {
+        ArchiveSource::File(file) => {
+            // A pipe opened as a file has no other position.
+            let _ = file.rewind();
+            file.try_clone().ok()
+        }
+        ArchiveSource::Stream(_) | ArchiveSource::Directory(_) => None,
+    }
+}
+
 async fn once(
     mut source: ArchiveSource,
     client: &Arc<Client>,
@@ -135,14 +148,7 @@ async fn once(
 ) -> Result<PushReport, PushError> {
     let cancel = CancellationToken::new();
     let _ended_with_us = cancel.clone().drop_guard();
-    let position = match &mut source {
-        ArchiveSource::File(file) => {
-            // Both handles share one position, which the first reading may have moved.
-            let _ = file.rewind();
-            file.try_clone().ok()
-        }
-        ArchiveSource::Stream(_) | ArchiveSource::Directory(_) => None,
-    };
+    let position = from_the_start(&mut source);
     let source = match source {
         ArchiveSource::Stream(stream) => {
             ArchiveSource::Stream(Box::new(pipe::ProgressReader::new(stream, progress.clone(), cancel.clone())))

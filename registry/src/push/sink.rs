@@ -10,20 +10,25 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::cache::{Known, LayerCache, Memo, Stored, head_key, layer_key};
+use super::cache::{LayerCache, Memo, Read, Start, Stored, layer_key};
 use super::error::PushError;
-use super::layer::{Carried, End, Failure, Piece, Pipe, Shipment};
+use super::layer::{Carried, End, Failure, MAX_PIECE, Piece, Pipe, Shipment};
+use super::plan::Claim;
 use super::progress::{Event, Progress};
 use crate::archive::{ArchiveError, LayerEnd, LayerStart, Sink, SinkError, Want};
-use crate::client::{Client, Mounted, Upload};
+use crate::buffers::Buffers;
+use crate::client::{CHUNK, Client, Upload};
 use crate::compress::{Compression, Compressor, Encoding, Pool};
 use crate::digest::Digest;
+use crate::shown::shown;
 
 /// Bytes of all layers in memory at once, queued or being sent. The layer that is read needs up to 17 MiB for itself: its
 /// first chunk, the next one and a piece, or the beginning that `whole.rs` keeps.
 const BUDGET: usize = 18 << 20;
 /// Layers whose last bytes are being sent while the next one is read.
 const SHIPMENTS: usize = 3;
+/// Idle buffers for chunks.
+const MAX_KEPT_CHUNKS: usize = 2;
 
 /// The way a layer got into the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -43,7 +48,7 @@ pub(super) struct Arrived {
     pub size: u64,
     pub encoding: Encoding,
     pub how: How,
-    key: String,
+    pub key: String,
     pub shipment: Option<oneshot::Receiver<Option<Carried>>>,
 }
 
@@ -68,24 +73,27 @@ pub(super) struct PushSink {
     sent: Arc<AtomicU64>,
     budget: Arc<Semaphore>,
     slots: Arc<Semaphore>,
+    chunks: Buffers,
     count: usize,
 }
 
 /// The layer that is being read.
-struct Now {
-    layer: usize,
-    key: Option<String>,
-    head: Option<String>,
-    work: Work,
+pub(super) struct Now {
+    pub layer: usize,
+    pub key: Option<String>,
+    pub head: Option<String>,
+    pub start: Start,
+    pub work: Work,
 }
 
-enum Work {
+pub(super) enum Work {
     /// The registry has it, if it is what it claims to be.
     Has {
-        diff_id: Option<Digest>,
+        claim: Claim,
         blob: Digest,
         size: u64,
         how: How,
+        /// The claim came from the cache, by the layer's first bytes.
         forget: bool,
     },
     Send {
@@ -94,7 +102,7 @@ enum Work {
     },
 }
 
-enum Output {
+pub(super) enum Output {
     Packed(Box<Compressor>, mpsc::Sender<Piece>),
     AsIs(mpsc::Sender<Piece>),
 }
@@ -129,13 +137,14 @@ impl PushSink {
             sent: Arc::default(),
             budget: Arc::new(Semaphore::new(BUDGET)),
             slots: Arc::new(Semaphore::new(SHIPMENTS)),
+            chunks: Buffers::new(CHUNK + MAX_PIECE, MAX_KEPT_CHUNKS),
             now: None,
             count: 0,
         }
     }
 
     /// Blocks on the network, unless the push is cancelled.
-    fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, PushError> {
+    pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, PushError> {
         self.runtime.block_on(async {
             tokio::select! {
                 () = self.cancel.cancelled() => Err(PushError::Cancelled),
@@ -144,92 +153,15 @@ impl PushSink {
         })
     }
 
-    fn get(&self, key: &str) -> Result<Option<String>, PushError> {
-        self.wait(self.cache.get(&self.scope, key))
-    }
-
-    fn stored(&self, encoding: Encoding) -> Stored {
-        if encoding == Encoding::Plain { Stored::Packed(self.compression) } else { Stored::AsIs(encoding) }
-    }
-
-    /// Decides what to do with a layer, from what is known before it is read.
-    fn plan(&self, layer: &LayerStart, number: usize) -> Result<(Want, Now), PushError> {
-        let head = layer.diff_id.is_none().then(|| head_key(&layer.name, layer.size, &layer.head));
-        let hinted = match &head {
-            Some(key) => self.get(key)?.and_then(|text| text.parse::<Digest>().ok()),
-            None => None,
-        };
-        let diff_id = layer.diff_id.or(hinted);
-        let stored = self.stored(layer.encoding);
-        let as_is = matches!(stored, Stored::AsIs(_) | Stored::Packed(Compression::None));
-        let key = diff_id.map(|diff_id| layer_key(&diff_id, stored));
-        let known = match &key {
-            Some(key) => self.get(key)?.and_then(|text| serde_json::from_str::<Known>(&text).ok()),
-            None => None,
-        };
-        // The same layer may appear twice in one image.
-        let before =
-            diff_id.and_then(|id| self.arrived.iter().find(|a| a.diff_id == id && Some(&a.key) == key.as_ref()));
-        let target = match (&before, as_is, layer.blob, &known) {
-            (Some(before), ..) => Some((before.digest, before.size, None)),
-            (None, true, Some(blob), Some(known)) if known.digest == blob => {
-                Some((blob, layer.size, Some(known.repository.clone())))
-            }
-            (None, true, Some(blob), _) => Some((blob, layer.size, None)),
-            (None, false, _, Some(known)) => Some((known.digest, known.size, Some(known.repository.clone()))),
-            _ => None,
-        };
-        let mut upload = None;
-        if let Some((blob, size, sibling)) = target {
-            let how = match before {
-                Some(_) => Some(How::Skipped),
-                None => self.there(&blob, sibling.as_deref(), &mut upload)?,
-            };
-            if let Some(how) = how {
-                let clean = before.is_some() || known.is_some_and(|known| known.clean && known.digest == blob);
-                let want = match layer.diff_id {
-                    Some(diff_id) if layer.seekable && clean => Want::Nothing { diff_id },
-                    _ => Want::HashOnly,
-                };
-                let forget = hinted.is_some();
-                let work = Work::Has { diff_id, blob, size, how, forget };
-                return Ok((want, Now { layer: number, key, head, work }));
-            }
-        }
-        let work = self.ship(number, as_is.then_some(layer.size), upload)?;
-        Ok((Want::Bytes, Now { layer: number, key, head, work }))
-    }
-
-    /// True if the registry has a blob or mounts it from a sibling.
-    fn there(
-        &self,
-        blob: &Digest,
-        sibling: Option<&str>,
-        upload: &mut Option<Upload>,
-    ) -> Result<Option<How>, PushError> {
-        if self.wait(self.client.blob_size(blob))??.is_some() {
-            return Ok(Some(How::Skipped));
-        }
-        let Some(from) = sibling.filter(|from| *from != self.client.reference().repository()) else { return Ok(None) };
-        match self.wait(self.client.mount(blob, from))?? {
-            Mounted::Yes => Ok(Some(How::Mounted)),
-            Mounted::Send(begun) => {
-                *upload = Some(begun);
-                Ok(None)
-            }
-            Mounted::No => Ok(None),
-        }
-    }
-
     /// `length`: the bytes of a layer that is sent as it comes.
-    fn ship(&self, layer: usize, length: Option<u64>, upload: Option<Upload>) -> Result<Work, PushError> {
+    pub(super) fn ship(&self, layer: usize, length: Option<u64>, upload: Option<Upload>) -> Result<Work, PushError> {
         let slot = self.wait(Arc::clone(&self.slots).acquire_owned())?.map_err(|_| PushError::Cancelled)?;
         let (pieces, taken) = mpsc::channel(64);
         let (done, shipment) = oneshot::channel();
         let (client, progress, sent) = (Arc::clone(&self.client), self.progress.clone(), Arc::clone(&self.sent));
-        let (cancel, failure) = (self.cancel.clone(), self.failure.clone());
+        let (cancel, failure, chunks) = (self.cancel.clone(), self.failure.clone(), self.chunks.clone());
         self.runtime.spawn(async move {
-            let carrying = Shipment { failure, client, progress, sent, layer, length, upload }.carry(taken);
+            let carrying = Shipment { failure, client, progress, sent, chunks, layer, length, upload }.carry(taken);
             let carried = tokio::select! {
                 () = cancel.cancelled() => None,
                 carried = carrying => carried,
@@ -282,19 +214,24 @@ impl PushSink {
             scope: self.scope.clone(),
             key: layer_key(&end.diff_id, stored),
             head: now.head,
-            diff_id: end.diff_id,
+            place: end.place.clone(),
+            read: Read { diff_id: end.diff_id, blob: end.blob },
+            start: now.start,
             repository: self.client.reference().repository().to_owned(),
             clean: self.strict,
         };
         let key = memo.key.clone();
         let (digest, size, how, shipment) = match now.work {
-            Work::Has { diff_id, blob, size, how, forget } => {
-                if diff_id.map_or(end.blob != blob, |diff_id| diff_id != end.diff_id) {
+            Work::Has { claim, blob, size, how, forget } => {
+                if let Some((expected, found)) = claim.is_not(end) {
                     if let Some(head) = memo.head.filter(|_| forget) {
                         self.wait(self.cache.forget(&self.scope, &head))?;
                     }
-                    let name = end.name.clone();
-                    return Err(if forget { PushError::OtherLayer(name) } else { other_than_claimed(&name) });
+                    let name = shown(end.name.as_bytes());
+                    return Err(match forget {
+                        true => PushError::OtherLayer(name),
+                        false => PushError::Archive(ArchiveError::Digest { name, expected, found }),
+                    });
                 }
                 self.read(end.size);
                 self.say(now.layer, how, blob);
@@ -326,12 +263,6 @@ impl PushSink {
             How::Skipped | How::Sent => Event::LayerSkipped { layer, digest },
         });
     }
-}
-
-fn other_than_claimed(name: &str) -> PushError {
-    PushError::Archive(ArchiveError::Bad(format!(
-        "{name} is not the layer that the archive says it is; save the image again"
-    )))
 }
 
 fn encoding(stored: Stored) -> Encoding {

@@ -9,6 +9,7 @@ use super::sink::Arrived;
 use crate::archive::Archive;
 use crate::client::Client;
 use crate::client::error::ClientError;
+use crate::compress::Encoding;
 use crate::digest::Digest;
 use crate::image::{Image, StoredArtifact};
 
@@ -52,7 +53,7 @@ pub(super) async fn write(
         return documents.written(Vec::new());
     };
     if wanted.is_some() || !error.refuses_the_form() {
-        return Err(explained(error, wanted.is_some()).into());
+        return Err(explained(error, wanted.is_some(), arrived).into());
     }
     let had_one = archive.images.iter().any(|image| image.manifest.is_some());
     let changed = if had_one { ". The digest is not the archive's, so signatures of it do not match" } else { "" };
@@ -73,19 +74,20 @@ pub(super) async fn write(
         }
     }
     // The first refusal is the one that matters, if every form is refused.
-    Err(explained(error, false).into())
+    Err(explained(error, false, arrived).into())
 }
 
 /// Says why a refused manifest was not made again.
-fn explained(error: ClientError, digest_asked: bool) -> ClientError {
+fn explained(error: ClientError, digest_asked: bool, arrived: &[Arrived]) -> ClientError {
     if !error.refuses_the_form() {
         return error;
     }
     let why = if digest_asked {
         "in the other form, OCI or docker, it would have another digest than the reference asks for"
+    } else if arrived.iter().any(|layer| layer.encoding == Encoding::Zstd) {
+        "docker's form has no layers compressed by zstd: --compression gzip helps"
     } else {
-        "nor does it take the other form, OCI or docker, if there is one: docker's has no layers compressed by zstd, for \
-         which --compression gzip helps"
+        "nor does it take the other form, OCI or docker"
     };
     ClientError { what: format!("{}; {why}", error.what), ..error }
 }

@@ -2,7 +2,6 @@
 //! much of it, so that a request that fails early is made again without reading the archive again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -14,9 +13,6 @@ use crate::client::error::{ClientError, Kind};
 
 /// Bytes of a layer that are kept for another request.
 const MAX_BEGINNING: usize = 16 << 20;
-/// Requests for one layer, as long as its beginning is at hand.
-const MAX_TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// A layer's bytes from its start.
 pub(super) struct Beginning {
@@ -52,10 +48,10 @@ impl Shipment {
         pieces: &mut mpsc::Receiver<Piece>,
         mut end: Option<Box<End>>,
     ) -> Result<Carried, PushError> {
-        self.client.never_in_chunks();
-        let mut tries = 0;
+        let client = Arc::clone(&self.client);
+        client.never_in_chunks();
+        let mut backoff = client.backoff();
         loop {
-            tries += 1;
             let error = match self.flow(&mut beginning, pieces, &mut end).await? {
                 Ok(()) => break,
                 Err(error) => error,
@@ -65,13 +61,9 @@ impl Shipment {
                 let kind = if error.is_retriable() { Kind::Lost } else { error.kind };
                 return Err(ClientError { kind, ..error }.into());
             }
-            if !error.is_retriable() || tries >= MAX_TRIES {
-                return Err(error.into());
-            }
-            tokio::time::sleep(error.retry_after.unwrap_or(PAUSE).min(PAUSE * 20)).await;
+            backoff.wait(error).await?;
         }
         let (Some(end), Some(mut upload)) = (end, self.upload.take()) else { return Err(PushError::Thread) };
-        let client = Arc::clone(&self.client);
         let closed = client.close_upload(&mut upload, &end.digest).await;
         self.upload = Some(upload);
         closed?;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use parking_lot::Mutex;
 
-use crate::tar::shown;
+use crate::shown::shown;
 
 /// The most files that are collected. After that the archive is read no further.
 const MAX_SECRETS: usize = 64;

@@ -11,7 +11,8 @@ pub(crate) use findings::Findings;
 pub use findings::{Secret, Secrets};
 
 use crate::limits::Allow;
-use crate::tar::{Entry, Kind, Step, Tar, TarError, TarLimits, shown};
+use crate::shown::shown;
+use crate::tar::{Entry, Kind, Step, Tar, TarError, TarLimits};
 
 /// The reasons for refusing a layer.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use super::header::{BLOCK, sparse_parts};
 use super::sparse::{Lines, LinesError, Sparse};
-use super::{Entry, State, Step, Tar, TarError};
+use super::{Bound, Entry, State, Step, Tar, TarError};
 
 /// The most parts of all sparse files of an archive together. 16 bytes each are kept.
 const MAX_SPARSE_PARTS: u64 = 1 << 18;
@@ -77,6 +77,6 @@ impl Tar {
     }
 
     fn too_many_parts(&self) -> TarError {
-        self.too_much("sparse files with too many parts", MAX_SPARSE_PARTS)
+        self.too_much("sparse files with too many parts", Bound::Count(MAX_SPARSE_PARTS))
     }
 }

@@ -6,11 +6,15 @@ mod map;
 mod pax;
 mod sparse;
 
+use std::fmt;
+
 pub(crate) use header::Kind;
 use header::{BLOCK, Header};
 use map::Mapped;
 use sparse::{Lines, Map};
 pub(crate) use sparse::{Run, Runs, Sparse};
+
+use crate::shown::size;
 
 /// The reason why a tar archive cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +22,23 @@ pub(crate) enum TarError {
     #[error("is damaged: {what} at byte {at}")]
     Damaged { what: &'static str, at: u64 },
     #[error("has {what} at byte {at}")]
-    TooMuch { what: &'static str, limit: u64, at: u64 },
+    TooMuch { what: &'static str, limit: Bound, at: u64 },
+}
+
+/// A limit, for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    Bytes(u64),
+    Count(u64),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => f.write_str(&size(*bytes)),
+            Self::Count(count) => write!(f, "{count}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,7 +256,7 @@ impl Tar {
 
     fn begin_extension(&mut self, header: Header, limit: usize) -> Result<Step, TarError> {
         if header.size > limit as u64 {
-            return Err(self.too_much("an extended header that is too large", limit as u64));
+            return Err(self.too_much("an extended header that is too large", Bound::Bytes(limit as u64)));
         }
         self.state = match header.size {
             0 => State::Header,
@@ -280,7 +300,7 @@ impl Tar {
         let size = self.size.take().unwrap_or(header.size);
         let records = self.sparse.take().filter(|_| header.kind == Kind::File);
         if name.len() > self.limits.path_bytes || link.len() > self.limits.path_bytes {
-            return Err(self.too_much("a path that is too long", self.limits.path_bytes as u64));
+            return Err(self.too_much("a path that is too long", Bound::Bytes(self.limits.path_bytes as u64)));
         }
         if name.contains(&0) || link.contains(&0) {
             return Err(self.damaged("a path with a NUL character"));
@@ -321,7 +341,7 @@ impl Tar {
     fn count(&mut self) -> Result<(), TarError> {
         self.entries = self.entries.saturating_add(1);
         if self.entries > self.limits.entries {
-            return Err(self.too_much("too many entries", self.limits.entries));
+            return Err(self.too_much("too many entries", Bound::Count(self.limits.entries)));
         }
         Ok(())
     }
@@ -330,7 +350,7 @@ impl Tar {
         TarError::Damaged { what, at: self.at }
     }
 
-    fn too_much(&self, what: &'static str, limit: u64) -> TarError {
+    fn too_much(&self, what: &'static str, limit: Bound) -> TarError {
         TarError::TooMuch { what, limit, at: self.at }
     }
 }
@@ -361,15 +381,4 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
         bytes.truncate(end);
     }
     bytes
-}
-
-/// A path for messages: short, without characters that control a terminal.
-pub(crate) fn shown(path: &[u8]) -> String {
-    const MAX_CHARS: usize = 200;
-    let text = String::from_utf8_lossy(path);
-    let mut shown: String = text.chars().take(MAX_CHARS).flat_map(char::escape_debug).collect();
-    if text.chars().nth(MAX_CHARS).is_some() {
-        shown.push('…');
-    }
-    format!("`{shown}`")
 }

@@ -8,7 +8,8 @@ use cofferdam_registry::Digest;
 use serde::Deserialize;
 
 use super::http::{Handled, Request, serve};
-use super::quirks::{Broken, Quirks, Ranges};
+use super::quirks::{Broken, Quirks};
+use super::uploads::{place, upload};
 
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "hunter2-never-shown";
@@ -68,7 +69,7 @@ pub(crate) struct State {
     pub manifests: HashMap<(String, String), (String, Vec<u8>)>,
     pub uploads: HashMap<String, Vec<u8>>,
     /// The sizes of each upload's chunks.
-    chunks: HashMap<String, Vec<usize>>,
+    pub chunks: HashMap<String, Vec<usize>>,
     /// `METHOD path?query`, in order of arrival.
     pub log: Vec<String>,
     /// Authorization headers that the other server received.
@@ -77,7 +78,7 @@ pub(crate) struct State {
     pub received: usize,
     pub most_uploads: usize,
     next: usize,
-    own: String,
+    pub own: String,
     other: String,
 }
 
@@ -117,7 +118,7 @@ fn boxed(state: Arc<Mutex<State>>, request: Request, other: bool) -> Handled {
     Box::pin(handle(state, request, other))
 }
 
-type Answer = (u16, Vec<(String, String)>, Vec<u8>);
+pub(crate) type Answer = (u16, Vec<(String, String)>, Vec<u8>);
 
 async fn handle(state: Arc<Mutex<State>>, mut request: Request, other: bool) -> Option<Request> {
     let query = request.query.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("&");
@@ -326,79 +327,6 @@ fn respond(state: &mut State, request: &Request, body: &[u8], other: bool) -> An
         Some(bytes) => (200, Vec::new(), bytes.clone()),
         None => plain(404),
     }
-}
-
-/// The place for the next request of an upload.
-fn place(state: &State, repository: &str, id: &str) -> String {
-    let host = if state.quirks.absolute { format!("http://{}", state.own) } else { String::new() };
-    let step = if state.quirks.moves { format!("?_state={}", state.uploads[id].len()) } else { String::new() };
-    format!("{host}/v2/{repository}/blobs/uploads/{id}{step}")
-}
-
-fn upload(state: &mut State, request: &Request, repository: &str, id: &str, body: &[u8]) -> Answer {
-    let plain = |status| (status, Vec::new(), Vec::new());
-    let said = |status, code: &str, message: &str| {
-        let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
-        (status, Vec::new(), body.into_bytes())
-    };
-    let quirks = state.quirks.clone();
-    let Some(has) = state.uploads.get(id).map(Vec::len) else {
-        return said(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry");
-    };
-    if quirks.moves && request.query.get("_state") != Some(&has.to_string()) {
-        return said(404, "BLOB_UPLOAD_INVALID", "upload resumed at wrong offset");
-    }
-    let ranged = request.header("content-range").split('-').next().and_then(|text| text.parse::<usize>().ok());
-    if quirks.range_max.is_some_and(|most| ranged.is_some() && body.len() > most) {
-        let text = "the request body is too large and exceeds the maximum permissible limit of 4.00MiB";
-        return (416, Vec::new(), text.as_bytes().to_vec());
-    }
-    if ranged.is_some_and(|start| start != has) {
-        return plain(416);
-    }
-    let chunks = state.chunks.entry(id.to_owned()).or_default();
-    match request.method.as_str() {
-        "DELETE" => {
-            state.uploads.remove(id);
-            return plain(204);
-        }
-        "GET" if quirks.keeps_quiet => return plain(404),
-        "PATCH" => {
-            if let Some(status) = quirks.one_patch.filter(|_| !chunks.is_empty()) {
-                return plain(status);
-            }
-            if chunks.last().is_some_and(|last| *last < quirks.chunk_min) {
-                return said(400, "BLOB_UPLOAD_INVALID", "a part is smaller than the minimum");
-            }
-            chunks.push(body.len());
-        }
-        _ => {}
-    }
-    let chunks = chunks.clone();
-    let stored: &[u8] = if request.method == "PUT" && quirks.only_patch { b"" } else { body };
-    state.uploads.get_mut(id).unwrap().extend_from_slice(stored);
-    if request.method != "PUT" {
-        let size = state.uploads[id].len();
-        let end = match quirks.ranges {
-            Ranges::LastChunk if request.method == "PATCH" => chunks.last().map_or(0, |last| last - 1),
-            Ranges::Exact | Ranges::None | Ranges::LastChunk => size.saturating_sub(1),
-            Ranges::OneTooMany => size,
-            Ranges::Stuck => chunks.first().map_or(0, |first| first - 1),
-        };
-        let mut headers = vec![("location".to_owned(), place(state, repository, id))];
-        if quirks.ranges != Ranges::None {
-            headers.push(("range".to_owned(), format!("0-{end}")));
-        }
-        let status = if request.method == "PATCH" { quirks.patch_status.unwrap_or(202) } else { 204 };
-        return (status, headers, Vec::new());
-    }
-    let digest: Digest = request.query["digest"].parse().unwrap();
-    let bytes = state.uploads.remove(id).unwrap();
-    if Digest::of(&bytes) != digest {
-        return said(400, "DIGEST_INVALID", "provided digest did not match");
-    }
-    state.blobs.insert((repository.to_owned(), digest), bytes);
-    (201, vec![("docker-content-digest".to_owned(), digest.to_string())], Vec::new())
 }
 
 fn base64_of(text: &str) -> String {

@@ -6,6 +6,7 @@ pub(crate) mod fake;
 pub(crate) mod http;
 pub(crate) mod quirks;
 pub(crate) mod real;
+pub(crate) mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub(crate) fn quick() -> Patience {
         attempts: 4,
         first: Duration::from_millis(5),
         longest: Duration::from_millis(20),
-        longest_retry_after: Duration::from_secs(2),
+        limited: Duration::from_secs(2),
         connect: Duration::from_secs(2),
         answer: Duration::from_secs(5),
         chunk: Duration::from_secs(8),

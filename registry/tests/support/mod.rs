@@ -5,6 +5,7 @@ pub(crate) mod archive;
 pub(crate) mod case;
 #[path = "../../../tests/support/generate.rs"]
 pub(crate) mod generate;
+pub(crate) mod pack;
 pub(crate) mod sink;
 pub(crate) mod tar;
 

@@ -1,7 +1,7 @@
 //! Says where credentials came from, for the error of a registry that refused them. Never shows one.
 
 use super::{Found, Missing, Searched, Source};
-use crate::client::error::shown;
+use crate::shown::sentence;
 
 const VARIABLES: &str = "COFFERDAM_REGISTRY_USERNAME and COFFERDAM_REGISTRY_PASSWORD";
 
@@ -45,5 +45,5 @@ fn nowhere(registry: &str, searched: &[Searched]) -> String {
 
 /// A text of a file, fit for one line.
 fn short(text: &str) -> String {
-    shown(text, std::iter::empty()).unwrap_or_default()
+    sentence(text, std::iter::empty()).unwrap_or_default()
 }

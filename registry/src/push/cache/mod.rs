@@ -1,5 +1,5 @@
-//! Remembers pushed layers: the blob that a layer became, and its repository. Entries are hints: the registry is asked
-//! each time, and a layer that is read is checked. Scopes are kept apart, so that no organization gets another one's
+//! Remembers pushed layers: the blob that a layer became, and its repository. Keys are digests of bytes that were read here,
+//! never claims. Entries are hints: the registry is asked each time, and a layer that is read is checked. Scopes are kept apart, so that no organization gets another one's
 //! layer by claiming its digest.
 
 mod file;
@@ -32,6 +32,31 @@ pub(super) struct Known {
     pub repository: String,
     /// It was scanned with no exceptions to the rules, and nothing was found.
     pub clean: bool,
+    /// Of its size and first bytes: see [`Start`].
+    #[serde(default)]
+    pub start: Option<Start>,
+}
+
+/// The digest of a layer's size and first bytes, as an archive stores them. An archive that has the same start as the layer
+/// that we pushed is likely to have the rest, too. Without that proof, whoever knows the digest of a layer in one repository
+/// could have it mounted into another one by claiming to have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Start(Digest);
+
+impl Start {
+    pub(super) fn of(size: u64, head: &[u8]) -> Self {
+        let mut hasher = Hasher::new();
+        hasher.update(&size.to_le_bytes());
+        hasher.update(head);
+        Self(hasher.finish())
+    }
+}
+
+/// The digests of bytes that we have read ourselves, at a place that has not changed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Read {
+    pub diff_id: Digest,
+    pub blob: Digest,
 }
 
 /// The key of a layer pushed in this form.
@@ -61,6 +86,11 @@ pub(super) fn head_key(name: &str, size: u64, head: &[u8]) -> String {
     format!("head {}", hasher.finish().hex())
 }
 
+/// The key of bytes at a place of this machine.
+pub(super) fn place_key(place: &str) -> String {
+    format!("place {}", Digest::of(place.as_bytes()).hex())
+}
+
 /// The entry to record once a layer has arrived.
 #[derive(Clone)]
 pub(super) struct Memo {
@@ -68,19 +98,25 @@ pub(super) struct Memo {
     pub scope: String,
     pub key: String,
     pub head: Option<String>,
-    pub diff_id: Digest,
+    /// The place of the layer that was read, if it has one.
+    pub place: Option<String>,
+    pub read: Read,
+    pub start: Start,
     pub repository: String,
     pub clean: bool,
 }
 
 impl Memo {
     pub(super) async fn keep(self, digest: Digest, size: u64) {
-        let known = Known { digest, size, repository: self.repository, clean: self.clean };
+        let known = Known { digest, size, repository: self.repository, clean: self.clean, start: Some(self.start) };
         if let Ok(text) = serde_json::to_string(&known) {
             self.cache.put(&self.scope, &self.key, text).await;
         }
         if let Some(head) = self.head {
-            self.cache.put(&self.scope, &head, self.diff_id.to_string()).await;
+            self.cache.put(&self.scope, &head, self.read.diff_id.to_string()).await;
+        }
+        if let (Some(place), Ok(text)) = (self.place, serde_json::to_string(&self.read)) {
+            self.cache.put(&self.scope, &place_key(&place), text).await;
         }
     }
 }
