@@ -1,8 +1,20 @@
 //! Arguments that several commands share.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use cofferdam_contract::AgentId;
+use serde_json::{Map, Value, json};
+
+use crate::assignments;
+
+/// The exit statuses of commands that ask a server, for their help.
+pub(crate) const STATUSES: &str = "\
+Exit status: 0 if it was done, 1 if it was refused, 2 for a wrong command line,
+5 if the server could not be reached.
+
+";
 
 #[derive(Args)]
 pub(crate) struct Json {
@@ -13,8 +25,85 @@ pub(crate) struct Json {
 
 #[derive(Args)]
 pub(crate) struct Name {
+    /// Its name
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+}
+
+/// Something that is shown by its name, as text or as JSON.
+#[derive(Args)]
+pub(crate) struct Named {
+    #[command(flatten)]
+    pub(crate) which: Name,
+    #[command(flatten)]
+    pub(crate) output: Json,
+}
+
+/// An agent that exists.
+#[derive(Args)]
+pub(crate) struct Which {
+    /// The agent's id, from `cofferdam agent list`
+    #[arg(value_name = "ID", value_parser = agent)]
+    pub(crate) id: String,
+}
+
+/// The wait for what was asked for.
+#[derive(Args)]
+pub(crate) struct Waits {
+    /// Wait until it is up or has failed; for `stop`, until nothing of it runs
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// With --wait: the longest time to wait
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration, requires = "wait")]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: Json,
+}
+
+/// Environment variables from flags and a file.
+#[derive(Args)]
+pub(crate) struct Variables {
+    /// An environment variable of what runs; stored encrypted, never shown again
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub(crate) variables: Vec<String>,
+    /// A file of environment variables, one NAME=VALUE per line; as in Docker's, quotes and `$` are kept
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Option<PathBuf>,
+}
+
+impl Variables {
+    /// # Errors
+    /// A line or flag without a name.
+    pub(crate) fn read(&self) -> anyhow::Result<Map<String, Value>> {
+        assignments::read(self.env_file.as_deref(), "--env", &self.variables)
+    }
+}
+
+/// CPU and memory of a container.
+#[derive(Args)]
+pub(crate) struct Amounts {
+    /// CPU as a Kubernetes quantity, such as 500m
+    #[arg(long, value_name = "QUANTITY")]
+    pub(crate) cpu: Option<String>,
+    /// Memory as a Kubernetes quantity, such as 512Mi
+    #[arg(long, value_name = "QUANTITY")]
+    pub(crate) memory: Option<String>,
+}
+
+impl Amounts {
+    /// The fields that are given, by the API's names.
+    pub(crate) fn fields(&self) -> [(&'static str, Option<Value>); 2] {
+        [("cpu", &self.cpu), ("memory", &self.memory)]
+            .map(|(name, given)| (name, given.as_ref().map(|text| json!(text))))
+    }
+}
+
+/// The id of an agent.
+pub(crate) fn agent(text: &str) -> Result<String, String> {
+    match AgentId::parse(text) {
+        Ok(id) => Ok(id.as_str().to_owned()),
+        Err(_) => Err("an agent's id is 1 to 64 of a-z, 0-9 and `-`, with a letter or digit first and last".to_owned()),
+    }
 }
 
 /// Splits a number from the unit after it.
@@ -55,6 +144,14 @@ pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agents_id_says_what_it_may_be() {
+        assert_eq!(agent("support-2").as_deref(), Ok("support-2"));
+        for bad in ["a b", "Support", "-a", "a/b", ""] {
+            assert!(agent(bad).unwrap_err().contains("a-z, 0-9"), "{bad:?}");
+        }
+    }
 
     #[test]
     fn times_and_sizes_have_units() {

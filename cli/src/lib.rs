@@ -19,8 +19,10 @@ mod machine;
 mod progress;
 mod run;
 mod secret;
+mod stdin;
 mod table;
 mod terminal;
+mod times;
 mod tool;
 mod variable;
 
@@ -59,5 +61,5 @@ pub fn main(command: Command, machine: &dyn Machine) -> ExitCode {
         Command::Variable(args) => variable::main(args.command, machine),
         Command::Doctor(args) => doctor::main(&args, machine),
     };
-    done.unwrap_or_else(|error| terminal::failed(&error, 1))
+    done.unwrap_or_else(|error| deploy::status(Err(error)))
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::is_invisible;
+
 /// The port on which an agent built on the published SDK answers, unless `XPANDER_STREAMING_PORT` names another.
 pub const SDK_PORT: u16 = 59_321;
 /// The path that the published SDK answers on its port.
@@ -146,7 +148,7 @@ impl Probe {
         match &self.exec {
             Some(exec) if !is_command(&exec.command) => Err(format!(
                 "health.{field}.exec.command: 1 to {MAX_COMMAND_WORDS} words of at most {MAX_COMMAND_BYTES} bytes together, the first \
-                 not empty, none with a NUL"
+                 a program's name in visible text, none with a NUL"
             )),
             _ => Ok(()),
         }
@@ -162,8 +164,12 @@ fn is_command(command: &[String]) -> bool {
     let bytes: usize = command.iter().map(String::len).sum();
     command.len() <= MAX_COMMAND_WORDS
         && bytes <= MAX_COMMAND_BYTES
-        && command.first().is_some_and(|program| !program.is_empty())
+        && command.first().is_some_and(|program| !program.trim().is_empty() && !program.contains(is_hidden))
         && !command.iter().any(|word| word.contains('\0'))
+}
+
+fn is_hidden(c: char) -> bool {
+    c.is_control() || is_invisible(c)
 }
 
 #[cfg(test)]
@@ -184,8 +190,26 @@ mod tests {
             json!({"readiness": {"http": {"port": 8080, "path": "/healthz?full=1"}, "period_s": 5}}),
             json!({"readiness": {"tcp": {"port": 1}}, "liveness": {"exec": {"command": ["/bin/check", ""]}, "failures": 1}}),
             json!({"readiness": {"none": true}, "min_ready_s": 0, "start_s": 3600}),
+            json!({"liveness": {"exec": {"command": ["sh", "-c", "echo \u{fc}\n\ttrue"]}, "period_s": 300, "timeout_s": 300, "failures": 100}}),
+            json!({"readiness": {"http": {"port": 65535, "path": format!("/{}", "x".repeat(1_023))}}}),
         ] {
             assert!(checked(good.clone()).is_ok(), "{good}: {:?}", checked(good.clone()));
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_these_bounds() {
+        let document = include_str!("../../docs/agents.md");
+        let thousands = format!("{},{:03}", MAX_TIME_S / 1_000, MAX_TIME_S % 1_000);
+        for says in [
+            format!("| `min_ready_s` | {DEFAULT_MIN_READY_S} | 0 to {thousands}:"),
+            format!("| `start_s` | `COFFERDAM_AGENT_START_S` | 1 to {thousands}:"),
+            format!("`period_s` (1 to {MAX_PROBE_TIME_S};"),
+            format!("`timeout_s` (1 to {MAX_PROBE_TIME_S};"),
+            format!("(1 to {MAX_FAILURES}; default 3)"),
+            format!("({SDK_PORT}, or the one"),
+        ] {
+            assert!(document.contains(&says), "{says}");
         }
     }
 
@@ -209,6 +233,21 @@ mod tests {
             (json!({"liveness": {"exec": {"command": []}}}), "exec.command"),
             (json!({"liveness": {"exec": {"command": ["a", long]}}}), "exec.command"),
             (json!({"liveness": {"exec": {"command": ["a\u{0}b"]}}}), "exec.command"),
+            (json!({"liveness": {"exec": {"command": [" "]}}}), "exec.command"),
+            (json!({"liveness": {"exec": {"command": ["/bin/x\n"]}}}), "exec.command"),
+            (json!({"liveness": {"exec": {"command": ["/bin/\u{202e}x"]}}}), "exec.command"),
+            (json!({"liveness": {"exec": {"command": ["a", "b\u{0}"]}}}), "exec.command"),
+            (json!({"liveness": {"exec": {"command": vec!["a"; 33]}}}), "exec.command"),
+            (json!({"readiness": {"http": {"port": 0}}}), "1 to 65535"),
+            (json!({"readiness": {"http": {"port": -1}}}), "-1"),
+            (json!({"readiness": {"http": {"port": 1, "path": ""}}}), "http.path"),
+            (json!({"readiness": {"http": {"port": 1, "path": "/\u{200b}"}}}), "http.path"),
+            (json!({"readiness": {"http": {"port": 1, "path": format!("/{}", "x".repeat(1_024))}}}), "http.path"),
+            (json!({"min_ready_s": -1}), "-1"),
+            (json!({"start_s": 1.5}), "1.5"),
+            (json!({"start_s": 4_294_967_296_u64}), "4294967296"),
+            (json!({"liveness": {"tcp": {"port": 1}, "period_s": 0}}), "liveness.period_s"),
+            (json!({"liveness": {"tcp": {"port": 1}, "failures": 0}}), "liveness.failures"),
             (json!({"liveness": {"tcp": {"port": 1}, "period_s": 301}}), "liveness.period_s"),
             (json!({"liveness": {"tcp": {"port": 1}, "timeout_s": 0}}), "liveness.timeout_s"),
             (json!({"liveness": {"tcp": {"port": 1}, "failures": 101}}), "liveness.failures"),

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::is_quantity;
+use crate::quantity::Kind;
+use crate::text::is_invisible;
 
 pub use allowed::AllowedPods;
 
@@ -136,9 +137,12 @@ impl PodSettings {
                  with a letter or digit first and last"
             ));
         }
-        let bad = |text: &str| text.len() > MAX_ANNOTATION_BYTES || text.contains('\0');
+        let hidden = |c: char| is_invisible(c) || (c.is_control() && !matches!(c, '\n' | '\t'));
+        let bad = |text: &str| text.len() > MAX_ANNOTATION_BYTES || text.contains(hidden);
         if let Some((key, _)) = self.annotations.iter().find(|(_, value)| bad(value)) {
-            return Err(format!("pod.annotations: the value of {key:?} is longer than {MAX_ANNOTATION_BYTES} bytes"));
+            return Err(format!(
+                "pod.annotations: the value of {key:?} must be at most {MAX_ANNOTATION_BYTES} bytes of visible text in lines"
+            ));
         }
         if self.replicas.is_some_and(|replicas| !(1..=MAX_REPLICAS).contains(&replicas)) {
             return Err(format!("pod.replicas: 1 to {MAX_REPLICAS}"));
@@ -174,13 +178,17 @@ impl PodSettings {
             }
             if !is_mount_path(&volume.mount_path) || !paths.insert(&volume.mount_path) {
                 return Err(format!(
-                    "pod.volumes: the mount_path of {name:?} must be an absolute path of its own, without `..`, `:` or \
-                     a `/` at its end, and not in a folder of the system"
+                    "pod.volumes: the mount_path of {name:?} must be an absolute path of its own of at most \
+                     {MAX_MOUNT_PATH_BYTES} bytes of visible text, without `..`, `:`, a `/` at its end or a space at the end of \
+                     a part, and not in a folder of the system"
                 ));
             }
             match (&volume.claim, &volume.size) {
                 (Some(claim), None) if is_name(claim) => {}
-                (None, Some(size)) if is_quantity(size) && !volume.read_only => {}
+                (None, Some(size)) if !Kind::Disk.takes(size) => {
+                    return Err(format!("pod.volumes: the size of {name:?} {}", Kind::Disk.form()));
+                }
+                (None, Some(_)) if !volume.read_only => {}
                 _ => {
                     return Err(format!(
                         "pod.volumes: {name:?} needs either `claim`, the name of a PersistentVolumeClaim, or `size`, \
@@ -251,10 +259,12 @@ fn is_mount_path(path: &str) -> bool {
     let parts = path.strip_prefix('/').unwrap_or_default();
     path.len() <= MAX_MOUNT_PATH_BYTES
         && !parts.is_empty()
-        && parts.split('/').all(|part| !matches!(part, "" | "." | ".."))
-        && !path.chars().any(|c| c.is_control() || c == ':')
+        && parts.split('/').all(|part| !matches!(part, "" | "." | "..") && part.trim() == part)
+        && !path.chars().any(|c| c.is_control() || is_invisible(c) || c == ':' || (c.is_whitespace() && c != ' '))
         && !SYSTEM_FOLDERS.iter().any(|folder| is_in(folder))
 }
 
+#[cfg(test)]
+mod tables;
 #[cfg(test)]
 mod tests;

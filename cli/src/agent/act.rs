@@ -1,31 +1,48 @@
 //! `cofferdam agent start|stop|restart|rollback`: asks, and with --wait shows how it comes up or ends, as
 //! `cofferdam deploy --wait` does and with its exit statuses.
 
-use std::time::Instant;
-
 use http::Method;
 use serde_json::{Value, json};
 
-use super::args::Waits;
 use super::show::word;
-use crate::client::{Server, read};
-use crate::deploy::{Deployment, Ended, Goal, wait};
+use crate::args::Waits;
+use crate::client::{ClientError, Server, read};
+use crate::deploy::{Deployment, Ended, Goal, Wait, cancellable};
 use crate::terminal::{json as print_json, note, say};
 
-/// One action of the deploy-agent post.
-pub(super) async fn act(
-    server: &Server,
-    agent: &str,
-    action: &str,
-    mut body: Value,
-    args: &Waits,
-) -> anyhow::Result<Ended> {
-    if let Some(body) = body.as_object_mut() {
-        body.insert("agent_id".to_owned(), json!(agent));
-        body.insert("action".to_owned(), json!(action));
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Start,
+    Stop,
+    Restart,
+    /// To a version, or to the one that served before.
+    Rollback(Option<u64>),
+}
+
+impl Action {
+    /// The action's name in the API and on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Rollback(_) => "rollback",
+        }
     }
-    let mut answer: Value = read(&server.send(Method::POST, "/api/deploy-agent", serde_json::to_vec(&body)?).await?)?;
-    let stops = action == "stop";
+
+    fn goal(self) -> Goal {
+        if self == Self::Stop { Goal::Stopped } else { Goal::Up }
+    }
+}
+
+/// One action of the deploy-agent post.
+pub(super) async fn act(server: &Server, agent: &str, action: Action, args: &Waits) -> anyhow::Result<Ended> {
+    let mut body = json!({ "agent_id": agent, "action": action.name() });
+    if let (Action::Rollback(Some(version)), Some(body)) = (action, body.as_object_mut()) {
+        body.insert("version".to_owned(), json!(version));
+    }
+    let asked = server.send(Method::POST, "/api/deploy-agent", serde_json::to_vec(&body)?).await;
+    let mut answer: Value = read(&asked.map_err(|error| advised(error, agent, action))?)?;
     let deployment = answer.get("deployment").filter(|deployment| deployment.is_object()).cloned();
     let Some(deployment) = deployment.map(Deployment::read).transpose()? else {
         if args.output.json {
@@ -36,9 +53,9 @@ pub(super) async fn act(
         }
         return Ok(Ended::Done);
     };
-    let nothing_ran = stops && deployment.state == "Failed";
+    let nothing_ran = action == Action::Stop && deployment.state == "Failed";
     if !args.output.json {
-        say!("{agent}: version {} is {}", deployment.number, deployment.state)?;
+        say!("{agent}: version {} is {}{}", deployment.number, deployment.state, origin(&deployment))?;
         if nothing_ran {
             note!("{agent}: no version was running, so nothing was stopped");
         }
@@ -49,8 +66,13 @@ pub(super) async fn act(
         }
         return Ok(Ended::Done);
     }
-    let goal = if stops { Goal::Stopped } else { Goal::Up };
-    let (ended, deployment) = wait(server, deployment, Instant::now() + args.timeout, goal).await?;
+    let waiting =
+        Wait { command: action.name(), goal: action.goal(), timeout: args.timeout, after: deployment.last_event };
+    let goes_on = || format!("the {} goes on: cofferdam agent show {agent}", action.name());
+    let (ended, deployment) = match cancellable(waiting.end(server, deployment), goes_on).await? {
+        Ok(done) => done,
+        Err(cancelled) => return Ok(cancelled),
+    };
     if args.output.json {
         // The answer of the action, with the deployment as it is now.
         if let Some(answer) = answer.as_object_mut() {
@@ -60,4 +82,21 @@ pub(super) async fn act(
         print_json(&answer)?;
     }
     Ok(ended)
+}
+
+/// The version that this one repeats, for a sentence.
+fn origin(deployment: &Deployment) -> String {
+    let number = deployment.whole.pointer("/source/number").and_then(Value::as_u64);
+    number.map(|number| format!(" (version {number} again)")).unwrap_or_default()
+}
+
+/// A refusal, with the command that names a version where one is to be named.
+fn advised(error: ClientError, agent: &str, action: Action) -> anyhow::Error {
+    if action == Action::Rollback(None) && error.is_conflict() {
+        let hint = format!(
+            "name a version: `cofferdam agent rollback {agent} VERSION`; `cofferdam agent show {agent}` lists them"
+        );
+        return anyhow::Error::new(error).context(hint);
+    }
+    error.into()
 }

@@ -1,10 +1,8 @@
 //! The arguments of `cofferdam agent`.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 
-use crate::args::{Json, duration};
+use crate::args::{Json, Waits, Which, agent};
 
 /// Manage container agents: list, start, stop, logs, roll back.
 ///
@@ -27,35 +25,31 @@ Examples:
   cofferdam agent rollback support --wait
   cofferdam agent delete support
 
-Exit status of start, stop, restart and rollback: 0 if it was done (with --wait:
-if it is up, or stopped), 1 if it was refused, 2 for a wrong command line, 3 if
-it failed to come up, 4 if --timeout ended the wait, 5 if the server could not
-be reached.";
+Exit status: 0 if it was done (with --wait: if it is up, or stopped), 1 if it
+was refused, 2 for a wrong command line, 3 if it failed to come up, 4 if
+--timeout ended the wait, 5 if the server could not be reached, 130 if a wait
+was cancelled.";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Create an agent; nothing runs until an image is deployed
     Create(Create),
     /// List the agents
     List(Json),
     /// Show an agent: the serving version, all deployments, restarts and the cause of a failure
     Show(One),
-    /// Start the stopped version
-    Start(Act),
-    /// Stop the running version
-    Stop(Act),
-    /// Restart the running version, with the current variables and secrets
-    Restart(Act),
-    /// Show its log
+    Start(Start),
+    Stop(Stop),
+    Restart(Restart),
     Logs(Logs),
-    /// Go back to the previous version, or to a given one
     Rollback(Rollback),
     Delete(Delete),
 }
 
+/// Create an agent; nothing runs until an image is deployed.
 #[derive(Args)]
 pub(crate) struct Create {
-    #[arg(value_name = "ID")]
+    /// 1 to 64 of a-z, 0-9 and `-`, with a letter or digit first and last
+    #[arg(value_name = "ID", value_parser = agent)]
     pub(crate) id: String,
     /// A display name
     #[arg(long, value_name = "NAME")]
@@ -69,63 +63,129 @@ pub(crate) struct Create {
 
 #[derive(Args)]
 pub(crate) struct One {
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) which: Which,
     #[command(flatten)]
     pub(crate) output: Json,
 }
 
-/// The wait for what was asked for.
-#[derive(Args)]
-pub(crate) struct Waits {
-    /// Wait until it is up or has failed; for `stop`, until nothing of it runs
-    #[arg(long)]
-    pub(crate) wait: bool,
-    /// With --wait: the longest time to wait
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
-    pub(crate) timeout: Duration,
-    #[command(flatten)]
-    pub(crate) output: Json,
-}
-
+/// An action on an agent that may be waited for.
 #[derive(Args)]
 pub(crate) struct Act {
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) which: Which,
     #[command(flatten)]
     pub(crate) waits: Waits,
 }
 
+/// Start an agent that was stopped, with the version that ran last.
+///
+/// It runs as a new version with the same image and settings and the current variables of the organization. An agent that
+/// runs already, or is on its way up, is left as it is.
+#[derive(Args)]
+#[command(after_long_help = START_HELP)]
+pub(crate) struct Start {
+    #[command(flatten)]
+    pub(crate) act: Act,
+}
+
+const START_HELP: &str = "\
+Examples:
+  cofferdam agent start support --wait
+  cofferdam agent logs support -f          # its log as it comes up";
+
+/// Stop an agent: what runs of it is ended, and it does not answer until it is started again.
+///
+/// Its container gets SIGTERM and has the cluster's grace period (30 seconds) to finish the requests that it is
+/// answering; new ones find nobody. Images, versions and logs are kept, and `start` runs it again.
+#[derive(Args)]
+#[command(after_long_help = STOP_HELP)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    pub(crate) act: Act,
+}
+
+const STOP_HELP: &str = "\
+Examples:
+  cofferdam agent stop support --wait      # until nothing of it runs
+  cofferdam agent start support";
+
+/// Restart an agent, with the current variables and secrets.
+///
+/// A new version of the same image comes up beside the running one, which answers until the new one is ready and keeps
+/// answering if it is not.
+#[derive(Args)]
+#[command(after_long_help = RESTART_HELP)]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    pub(crate) act: Act,
+}
+
+const RESTART_HELP: &str = "\
+Examples:
+  cofferdam variable set LOG_LEVEL=debug
+  cofferdam agent restart support --wait";
+
+/// Go back to the version that served before the running one, or to a given one.
+///
+/// Without VERSION it is the newest earlier version that served and did not crash; repeating the command goes back
+/// further. The old image runs as a new version, with the settings and variables of its own deployment. The running
+/// version answers until the new one is ready, and keeps answering if it is not.
+#[derive(Args)]
+#[command(after_long_help = ROLLBACK_HELP)]
+pub(crate) struct Rollback {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// A number from `cofferdam agent show`, such as 3 or v3 [default: the version that served before]
+    #[arg(value_name = "VERSION", value_parser = version)]
+    pub(crate) version: Option<u64>,
+    #[command(flatten)]
+    pub(crate) waits: Waits,
+}
+
+const ROLLBACK_HELP: &str = "\
+Examples:
+  cofferdam agent show support             # its versions
+  cofferdam agent rollback support --wait
+  cofferdam agent rollback support 3";
+
+/// A version's number, as `agent show` writes it or without the `v`.
+fn version(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix('v').unwrap_or(text);
+    let number = digits.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a version's number from `cofferdam agent show`, such as 3 or v3".to_owned())
+}
+
 /// Delete an agent, all its versions and its logs.
 ///
-/// It disappears once nothing of it runs. With --force it disappears after one attempt to remove its Jobs, also where the
-/// cluster is gone or refuses our credentials; what may stay in the cluster is printed.
+/// Its containers are stopped, and the agent disappears from `agent list` once the cluster has removed all of it. If the
+/// cluster is gone, or refuses the credentials, that does not happen: --force tries to remove it once, deletes the agent
+/// whatever comes of it, and prints the `kubectl` command for what may be left in the cluster and may still run there.
 #[derive(Args)]
+#[command(after_long_help = DELETE_HELP)]
 pub(crate) struct Delete {
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
-    /// Leave behind what the cluster does not let go of
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Delete it even if its containers cannot be removed now: they may go on running
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) output: Json,
 }
 
-#[derive(Args)]
-pub(crate) struct Rollback {
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
-    /// A number from `cofferdam agent show` [default: the previous version]
-    #[arg(value_name = "VERSION")]
-    pub(crate) version: Option<u64>,
-    #[command(flatten)]
-    pub(crate) waits: Waits,
-}
+const DELETE_HELP: &str = "\
+Examples:
+  cofferdam agent delete support
+  cofferdam agent delete support --force   # its cluster is gone";
 
+/// Show an agent's log, also of versions that are gone.
+///
+/// Characters that a terminal would obey, other than colours, are written as `\u{1b}`; --json has each line as the server
+/// keeps it.
 #[derive(Args)]
 pub(crate) struct Logs {
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) which: Which,
     /// Follow the log as it is written
     #[arg(short, long)]
     pub(crate) follow: bool,
@@ -139,7 +199,7 @@ pub(crate) struct Logs {
     #[arg(long, value_name = "REGEX")]
     pub(crate) grep: Option<String>,
     /// Only this version's lines
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
     pub(crate) version: Option<u64>,
     /// Show each line's time, version and pod
     #[arg(long)]

@@ -11,7 +11,7 @@ use sse_stream::Sse;
 use super::args::Logs;
 use super::path;
 use crate::client::{ClientError, Server, events, segment};
-use crate::terminal::{Closed, note, plain, say};
+use crate::terminal::{Closed, Colours, note, plain, print};
 
 /// The longest row of attempts without a line.
 const MAX_ATTEMPTS: u32 = 10;
@@ -19,7 +19,7 @@ const MAX_ATTEMPTS: u32 = 10;
 const DEFAULT_TAIL: u64 = 200;
 
 pub(super) async fn logs(server: &Server, args: &Logs) -> anyhow::Result<()> {
-    let agent = path(&args.id);
+    let agent = path(&args.which.id);
     let agent = agent.strip_prefix("/v1").unwrap_or(&agent);
     let mut last = None;
     let mut in_vain = 0;
@@ -27,7 +27,7 @@ pub(super) async fn logs(server: &Server, args: &Logs) -> anyhow::Result<()> {
         let before = last.clone();
         match stream(server, agent, args, &mut last).await {
             Ok(Shown::Deleted) => {
-                note!("{}: the agent was deleted, and its log ends here", args.id);
+                note!("{}: the agent was deleted, and its log ends here", args.which.id);
                 return Ok(());
             }
             Ok(Shown::Ended) if !args.follow => return Ok(()),
@@ -35,7 +35,7 @@ pub(super) async fn logs(server: &Server, args: &Logs) -> anyhow::Result<()> {
             Ok(Shown::Ended) => {}
             // It was deleted while the connection was away.
             Err(error) if last.is_some() && error.downcast_ref().is_some_and(ClientError::is_not_found) => {
-                note!("{}: the agent was deleted, and its log ends here", args.id);
+                note!("{}: the agent was deleted, and its log ends here", args.which.id);
                 return Ok(());
             }
             Err(error) if !args.follow || last.is_none() || error.is::<Closed>() => return Err(error),
@@ -104,18 +104,21 @@ fn show(event: &Sse, args: &Logs) -> anyhow::Result<()> {
     match event.event.as_deref().unwrap_or_default() {
         "log" => {}
         "" if !data.is_empty() => {}
-        "failed" => bail!("the server: {}", plain(data)),
+        "failed" => bail!("the server: {data}"),
         "end" | "" => return Ok(()),
         // A gap, shown beside the lines.
         other => {
-            note!("[{other}] {}", plain(data));
+            note!("[{other}] {data}");
             return Ok(());
         }
     }
     if args.json {
-        return say!("{data}");
+        return print(&format!("{data}\n"));
     }
     let line: LogLine = serde_json::from_str(data).context("a line of the log")?;
-    let text = plain(&line.line);
-    if args.timestamps { say!("{} v{} {} {text}", line.time, line.version, line.pod) } else { say!("{text}") }
+    let text = Colours::line(&line.line);
+    if args.timestamps {
+        return print(&format!("{} v{} {} {text}\n", plain(&line.time), line.version, plain(&line.pod)));
+    }
+    print(&format!("{text}\n"))
 }

@@ -10,24 +10,25 @@ use std::process::ExitCode;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::args::{Waits, Which};
 use crate::client::{Server, block_on, call, find, read, segment};
 use crate::deploy::status;
-use crate::terminal::{json as print_json, note, print, say};
+use crate::terminal::{json as print_json, note, say};
+use crate::times::now_ms;
 use crate::{Machine, table};
-use act::act;
-use args::{Command, Create, Delete, One, Waits};
+use act::{Action, act};
+use args::{Command, Create, Delete, One};
 
 pub(crate) fn main(command: Command, machine: &dyn Machine) -> anyhow::Result<ExitCode> {
     match command {
         Command::Create(args) => block_on(create(&find(machine)?, &args))?,
         Command::List(output) => block_on(list(&find(machine)?, output.json))?,
         Command::Show(one) => block_on(show_one(&find(machine)?, &one))?,
-        Command::Start(args) => return Ok(change(machine, &args.id, "start", json!({}), &args.waits)),
-        Command::Stop(args) => return Ok(change(machine, &args.id, "stop", json!({}), &args.waits)),
-        Command::Restart(args) => return Ok(change(machine, &args.id, "restart", json!({}), &args.waits)),
+        Command::Start(args) => return Ok(change(machine, Action::Start, &args.act.which, &args.act.waits)),
+        Command::Stop(args) => return Ok(change(machine, Action::Stop, &args.act.which, &args.act.waits)),
+        Command::Restart(args) => return Ok(change(machine, Action::Restart, &args.act.which, &args.act.waits)),
         Command::Rollback(args) => {
-            let body = args.version.map_or_else(|| json!({}), |version| json!({ "version": version }));
-            return Ok(change(machine, &args.id, "rollback", body, &args.waits));
+            return Ok(change(machine, Action::Rollback(args.version), &args.which, &args.waits));
         }
         Command::Logs(args) => block_on(logs::logs(&find(machine)?, &args))?,
         Command::Delete(args) => block_on(delete(&find(machine)?, &args))?,
@@ -36,8 +37,8 @@ pub(crate) fn main(command: Command, machine: &dyn Machine) -> anyhow::Result<Ex
 }
 
 /// Carries out an action that may wait for a deployment, with the exit statuses of `cofferdam deploy`.
-fn change(machine: &dyn Machine, agent: &str, action: &str, body: Value, waits: &Waits) -> ExitCode {
-    status(find(machine).and_then(|server| block_on(act(&server, agent, action, body, waits))))
+fn change(machine: &dyn Machine, action: Action, agent: &Which, waits: &Waits) -> ExitCode {
+    status(find(machine).and_then(|server| block_on(act(&server, &agent.id, action, waits))))
 }
 
 fn path(agent: &str) -> String {
@@ -80,8 +81,8 @@ async fn list(server: &Server, as_json: bool) -> anyhow::Result<()> {
 }
 
 async fn show_one(server: &Server, one: &One) -> anyhow::Result<()> {
-    let agent: Value = server.get(&path(&one.id)).await?;
-    let versions: Value = server.get(&format!("{}/deployments", path(&one.id))).await?;
+    let agent: Value = server.get(&path(&one.which.id)).await?;
+    let versions: Value = server.get(&format!("{}/deployments", path(&one.which.id))).await?;
     if one.output.json {
         let mut whole = agent;
         if let (Some(whole), Some(versions)) = (whole.as_object_mut(), versions.get("deployments")) {
@@ -89,11 +90,11 @@ async fn show_one(server: &Server, one: &One) -> anyhow::Result<()> {
         }
         return print_json(&whole);
     }
-    print(&show::text(&agent, &versions))
+    show::page(&agent, &versions, now_ms()).print()
 }
 
 async fn delete(server: &Server, args: &Delete) -> anyhow::Result<()> {
-    let id = &args.id;
+    let id = &args.which.id;
     let url = format!("{}?force={}", path(id), args.force);
     let answer: Value = read(&call(server.request(Method::DELETE, &url)).await?)?;
     if args.output.json {

@@ -1,11 +1,10 @@
 //! Agents as text: the serving version, all versions, the cause of a failure.
 
-use std::fmt::Write as _;
-
 use cofferdam_contract::{DeploymentState, Progress};
 use serde_json::Value;
 
-use crate::terminal::plain;
+use crate::terminal::{Page, put};
+use crate::times::since;
 
 pub(super) fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -16,23 +15,21 @@ fn number(value: Option<&Value>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| format!("v{number}"))
 }
 
-/// Doubts about a state: the cluster does not answer, or the version is not ready now.
-fn doubt(deployment: Option<&Value>) -> &'static str {
-    let since = |name: &str| deployment.and_then(|deployment| deployment.get(name)).is_some_and(Value::is_number);
-    if since("unreachable_since_ms") {
-        " (unreachable)"
-    } else if since("not_ready_since_ms") {
-        " (not ready)"
-    } else {
-        ""
-    }
+/// Doubts about a state, with the time since when: the cluster does not answer, or the version is not ready now.
+fn doubt(deployment: Option<&Value>) -> Option<(&'static str, i64)> {
+    let since = |name: &str| deployment.and_then(|deployment| deployment.get(name)).and_then(Value::as_i64);
+    let unreachable = since("unreachable_since_ms").map(|at| ("unreachable", at));
+    unreachable.or_else(|| since("not_ready_since_ms").map(|at| ("not ready", at)))
 }
 
 pub(super) fn row(agent: &Value) -> Vec<String> {
     let state = match word(agent, "state") {
-        _ if agent.get("deleting").and_then(Value::as_bool) == Some(true) => "deleting".to_owned(),
+        _ if is_deleting(agent) => "deleting".to_owned(),
         "" => "-".to_owned(),
-        state => format!("{state}{}", doubt(agent.get("serving").or_else(|| agent.get("latest")))),
+        state => match doubt(serving_or_latest(agent)) {
+            Some((doubt, _)) => format!("{state} ({doubt})"),
+            None => state.to_owned(),
+        },
     };
     vec![
         word(agent, "id").to_owned(),
@@ -43,70 +40,107 @@ pub(super) fn row(agent: &Value) -> Vec<String> {
     ]
 }
 
-pub(super) fn text(agent: &Value, versions: &Value) -> String {
-    let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = write(&mut out, agent, versions);
-    out
+fn serving_or_latest(agent: &Value) -> Option<&Value> {
+    let shown = |name: &str| agent.get(name).filter(|deployment| deployment.is_object());
+    shown("serving").or_else(|| shown("latest"))
 }
 
-fn write(out: &mut String, agent: &Value, versions: &Value) -> std::fmt::Result {
-    let [id, state, serves, ..] = row(agent).try_into().unwrap_or_else(|_| <[String; 5]>::default());
-    writeln!(out, "{id}  {state}  in {}", word(agent, "environment"))?;
-    if let Some(serving) = agent.get("serving").filter(|serving| serving.is_object()) {
-        writeln!(out, "  serves {serves}: {}", word(serving, "image"))?;
+/// An agent with its versions, as of `now_ms`.
+pub(super) fn page(agent: &Value, versions: &Value, now_ms: i64) -> Page {
+    let mut out = Page::default();
+    let [id, mut state, serves, ..] = row(agent).try_into().unwrap_or_else(|_| <[String; 5]>::default());
+    if let (Some((doubt, at)), false) = (doubt(serving_or_latest(agent)), is_deleting(agent)) {
+        state = format!("{}, {doubt} since {}", word(agent, "state"), since(at, now_ms));
     }
-    if agent.get("deleting").and_then(Value::as_bool) == Some(true) {
-        writeln!(out, "  it is being deleted; if its cluster is gone: cofferdam agent delete {id} --force")?;
+    put!(out, "{id}  {state}  in {}", word(agent, "environment"));
+    if let Some(serving) = agent.get("serving").filter(|serving| serving.is_object()) {
+        put!(out, "  serves {serves}: {}", word(serving, "image"));
+    }
+    if is_deleting(agent) {
+        put!(out, "  it is being deleted; if its cluster is gone: cofferdam agent delete {id} --force");
     }
     let versions = versions.get("deployments").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    put!(out);
     if versions.is_empty() {
-        return writeln!(out, "\nnothing is deployed yet: cofferdam deploy IMAGE --agent {id}");
+        put!(out, "nothing is deployed yet: cofferdam deploy IMAGE --agent {id}");
+        return out;
     }
-    writeln!(out, "\nversions")?;
+    put!(out, "versions");
     for version in versions {
         let digest = word(version, "digest").strip_prefix("sha256:").unwrap_or_default();
         let digest: String = digest.chars().take(12).collect();
-        writeln!(
-            out,
-            "  {:>5}  {:<9}  {digest:<12}  {}",
-            number(Some(version)),
-            word(version, "state"),
-            plain(word(version, "detail"))
-        )?;
-        restarts(out, version)?;
+        let (number, state) = (number(Some(version)), word(version, "state"));
+        put!(out, "  {number:>5}  {state:<9}  {digest:<12}  {}", word(version, "detail"));
+        if let Some((doubt, at)) = doubt(Some(version)) {
+            put!(out, "  {:>5}  {doubt} since {}", "", since(at, now_ms));
+        }
+        restarts(&mut out, version);
     }
     let progress = |version: &Value| DeploymentState::parse(word(version, "state")).map(DeploymentState::progress);
     let failed = agent.get("latest").filter(|latest| progress(latest) == Some(Progress::Failed));
     let lines = failed.and_then(|latest| latest.get("last_lines")).and_then(Value::as_array);
     if let Some(lines) = lines.filter(|lines| !lines.is_empty()) {
-        writeln!(out, "\nlast lines of {}", number(failed))?;
+        put!(out);
+        put!(out, "last lines of {}", number(failed));
         for line in lines.iter().filter_map(Value::as_str) {
-            writeln!(out, "  {}", plain(line))?;
+            put!(out, "  {line}");
         }
     }
-    Ok(())
+    out
+}
+
+fn is_deleting(agent: &Value) -> bool {
+    agent.get("deleting").and_then(Value::as_bool) == Some(true)
 }
 
 /// The number of a version's restarts, and the reason of the last one.
-fn restarts(out: &mut String, version: &Value) -> std::fmt::Result {
+fn restarts(out: &mut Page, version: &Value) {
     let count = |name: &str| version.get(name).and_then(Value::as_u64).unwrap_or(0);
     // A node's restart that counts as a crash is in both.
     let times = count("restarts").max(count("crashes"));
     if times == 0 {
-        return Ok(());
+        return;
     }
-    write!(out, "  {:>5}  restarted {times} {}", "", if times == 1 { "time" } else { "times" })?;
-    match version.get("last_crash").filter(|last| last.is_object()) {
-        Some(last) => writeln!(out, "; last: {}: {}", plain(word(last, "reason")), plain(word(last, "detail"))),
-        None => writeln!(out),
-    }
+    let last = match version.get("last_crash").filter(|last| last.is_object()) {
+        Some(last) => format!("; last: {}: {}", word(last, "reason"), word(last, "detail")),
+        None => String::new(),
+    };
+    put!(out, "  {:>5}  restarted {times} {}{last}", "", if times == 1 { "time" } else { "times" });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// 2026-11-30 12:03:04 UTC.
+    const AT_MS: i64 = 1_796_040_184_000;
+
+    fn text(agent: &Value, versions: &Value) -> String {
+        page(agent, versions, AT_MS + 185_000).as_str().to_owned()
+    }
+
+    #[test]
+    fn a_doubt_is_told_with_its_time() {
+        let up = |field: &str| json!({"number": 3, "state": "Up", "detail": "Its node is away.", field: AT_MS});
+        for (field, told) in [("not_ready_since_ms", "not ready"), ("unreachable_since_ms", "unreachable")] {
+            let agent = json!({"id": "a", "state": "Up", "environment": "local", "serving": up(field), "latest": null});
+            let shown = text(&agent, &json!({"deployments": [up(field)]}));
+            let told = format!("{told} since 12:03:04 UTC (3 min)");
+            assert!(shown.starts_with(&format!("a  Up, {told}  in local\n")), "{shown}");
+            assert_eq!(shown.matches(&told).count(), 2, "{shown}");
+        }
+    }
+
+    #[test]
+    fn foreign_text_begins_no_line_and_reorders_none() {
+        let up = json!({"number": 1, "state": "Up", "image": "r.example/a\n  serves v9: evil", "detail": "a\u{202e}b"});
+        let agent = json!({"id": "a", "state": "Up", "environment": "lo\u{200b}cal", "serving": up, "latest": up});
+        let shown = text(&agent, &json!({"deployments": [up]}));
+        for part in ["r.example/a\\n  serves", "a\\u{202e}b", "lo\\u{200b}cal"] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+    }
 
     #[test]
     fn restarts_are_counted_with_the_last_reason() {
@@ -127,7 +161,7 @@ mod tests {
         let agent = json!({"id": "a", "state": "Up", "environment": "local", "serving": up, "latest": failed});
         let shown = text(&agent, &json!({"deployments": [failed, up]}));
         for part in
-            ["a  Up  in local", "serves v1: r.example", "v2  Failed     abcdefabcdef  exit code 3", "boom\u{fffd}[2J"]
+            ["a  Up  in local", "serves v1: r.example", "v2  Failed     abcdefabcdef  exit code 3", "boom\\u{1b}[2J"]
         {
             assert!(shown.contains(part), "{part:?} in {shown}");
         }

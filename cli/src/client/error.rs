@@ -8,6 +8,9 @@ use cofferdam_contract::Problem;
 use http::StatusCode;
 use tokio_rustls::rustls;
 
+const UNTRUSTED: &str = "its certificate is of an authority that this machine does not know; SSL_CERT_FILE names a file (PEM) \
+    with the certificates of a private one";
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error("reaching {host}: {cause}")]
@@ -53,7 +56,15 @@ impl ClientError {
     }
 
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused(problem) if problem.status == StatusCode::NOT_FOUND.as_u16())
+        self.is(StatusCode::NOT_FOUND)
+    }
+
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.is(StatusCode::CONFLICT)
+    }
+
+    fn is(&self, status: StatusCode) -> bool {
+        matches!(self, Self::Refused(problem) if problem.status == status.as_u16())
     }
 }
 
@@ -63,12 +74,18 @@ fn wrong_scheme(error: &reqwest::Error, host: &str) -> Option<String> {
     let no_tls = |cause: &rustls::Error| matches!(cause, rustls::Error::InvalidMessage(_));
     match scheme {
         "https" if has_cause(error, &no_tls) => Some(format!("the server there does not speak TLS: try http://{host}")),
+        "https" if has_cause(error, &untrusted) => Some(UNTRUSTED.to_owned()),
         // Such as the alert of a server that expects TLS.
         "http" if has_cause(error, &hyper::Error::is_parse) => {
             Some(format!("the answer is not HTTP: if the server speaks TLS, try https://{host}"))
         }
         _ => None,
     }
+}
+
+/// The server's certificate is not one that this machine trusts.
+fn untrusted(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
 }
 
 /// Looks for a cause, also inside errors of I/O, which skip what they wrap when they are asked for their source.
@@ -89,4 +106,17 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 /// The innermost error: those around it only name layers of the HTTP library.
 fn root(error: &(dyn Error + 'static)) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_unknown_authority_is_mended_by_a_file() {
+        let of = rustls::Error::InvalidCertificate;
+        assert!(untrusted(&of(rustls::CertificateError::UnknownIssuer)));
+        assert!(!untrusted(&of(rustls::CertificateError::Expired)));
+        assert!(UNTRUSTED.contains("SSL_CERT_FILE"));
+    }
 }

@@ -1,9 +1,9 @@
 //! The arguments of `cofferdam deploy`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::args::duration;
+use super::health::HealthArgs;
+use crate::args::{Amounts, Variables, Waits, agent};
 
 /// Deploy a container image as an agent.
 ///
@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long = "image", value_name = "NAME")]
     pub(crate) archive_image: Option<String>,
     /// The agent; see `cofferdam agent create`
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = agent)]
     pub(crate) agent: String,
     /// Create the agent if it does not exist
     #[arg(long)]
@@ -29,21 +29,13 @@ pub struct Args {
     /// With --create: the environment to run it in [default: local]
     #[arg(long, value_name = "NAME", requires = "create")]
     pub(crate) environment: Option<String>,
-    /// An environment variable of the agent; stored encrypted, never shown again
-    #[arg(long = "env", value_name = "NAME=VALUE")]
-    pub(crate) variables: Vec<String>,
-    /// A file of environment variables, one NAME=VALUE per line; as in Docker's, quotes and `$` are kept
-    #[arg(long, value_name = "FILE")]
-    pub(crate) env_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) variables: Variables,
     /// A secret of the organization, passed as an environment variable of the same name
     #[arg(long = "secret", value_name = "NAME")]
     pub(crate) secrets: Vec<String>,
-    /// CPU as a Kubernetes quantity, such as 500m
-    #[arg(long, value_name = "QUANTITY")]
-    pub(crate) cpu: Option<String>,
-    /// Memory as a Kubernetes quantity, such as 512Mi
-    #[arg(long, value_name = "QUANTITY")]
-    pub(crate) memory: Option<String>,
+    #[command(flatten)]
+    pub(crate) amounts: Amounts,
     /// A label of its Job and pod, as far as the environment allows it
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<String>,
@@ -57,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub(crate) priority_class: Option<String>,
     /// A PersistentVolumeClaim that the environment allows, mounted at a path
-    #[arg(long = "volume", value_name = "CLAIM:/PATH[:ro]")]
+    #[arg(long = "volume", value_name = "CLAIM:/PATH[:ro|:rw]")]
     pub(crate) volumes: Vec<String>,
     /// An empty folder of at most this size that ends with the pod
     #[arg(long = "scratch", value_name = "SIZE:/PATH")]
@@ -71,15 +63,11 @@ pub struct Args {
     /// Only print the Kubernetes objects that would be applied, without the values of variables
     #[arg(long, conflicts_with_all = ["wait", "create"])]
     pub(crate) dry_run: bool,
-    /// Wait until it is up or has failed, and show its first lines
-    #[arg(long)]
-    pub(crate) wait: bool,
-    /// With --wait: the longest time to wait
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
-    pub(crate) timeout: Duration,
-    /// Print the deployment as JSON at the end
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) waits: Waits,
+    // The last, because a heading stays for all that follows it.
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
 }
 
 const HELP: &str = "\
@@ -88,9 +76,18 @@ the agent or the request was refused, 2 for a wrong command line, 3 if it
 failed to come up, 4 if --timeout ended the wait, 5 if the server could not be
 reached, 130 when cancelled, 143 when terminated.
 
+A version serves once it is ready: by default when its container has run for
+3 seconds. An agent that takes time to start names what to ask:
+  http:8080/ready   a status from 200 to 399 on port 8080 of the container
+  tcp:5432          the port accepts a connection
+  exec:/bin/check   the command, in the container, exits with 0. No shell reads
+                    it; exec:[\"/bin/sh\", \"-c\", \"...\"] starts one
+
 Examples:
   docker save my-agent | gzip | cofferdam deploy - --agent support --wait
   cofferdam deploy my-agent.tar.gz --agent support --env MODE=live --wait
   cofferdam deploy r.example/team/my-agent:1.4 --agent support
+  cofferdam deploy my-agent.tar.gz --agent support \\
+    --readiness http:8080/ready --min-ready 10s --start-time 10m --wait
   cofferdam deploy my-agent.tar.gz --agent support --spec agent.yaml --dry-run
   cofferdam agent logs support -f";

@@ -7,7 +7,7 @@ use cofferdam_contract::{DeploymentState, LogLine, Progress};
 use super::wire::{Deployment, Event};
 use super::{Ended, look, path};
 use crate::client::{Server, segment};
-use crate::terminal::{note, plain, say};
+use crate::terminal::{Colours, note, print};
 
 /// The longest wait for the first lines.
 const FIRST_LINES_WAIT: Duration = Duration::from_secs(3);
@@ -34,63 +34,89 @@ impl Goal {
     }
 }
 
-/// Waits until it has reached the goal, cannot reach it any more, or the time is over.
-pub(crate) async fn wait(
-    server: &Server,
-    deployment: Deployment,
-    until: Instant,
-    goal: Goal,
-) -> anyhow::Result<(Ended, Deployment)> {
-    let place = path(&deployment.agent, deployment.number);
-    let (mut last, mut shown) = (String::new(), String::new());
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        // A stream that ends early is opened again after the last event.
-        let _ = tokio::time::timeout(left, events(server, &place, &mut last, &mut shown, goal)).await;
-        match look(server, &deployment.agent, deployment.number).await {
-            Ok(deployment) => match goal.ended(&deployment.state, deployment.progress()) {
-                Some(ended) => {
-                    if ended == Ended::NotUp {
-                        explain(&deployment, &shown);
-                    }
-                    return Ok((ended, deployment));
-                }
-                None if Instant::now() >= until => {
-                    note!(
-                        "still {} after --timeout; the deployment continues: cofferdam agent show {}",
-                        deployment.state,
-                        deployment.agent
-                    );
-                    return Ok((Ended::Waited, deployment));
-                }
-                None => {}
-            },
-            Err(error) if Instant::now() >= until => return Err(error),
-            Err(_) => {}
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+/// A wait for a deployment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait {
+    /// The command that asked for it: `deploy`, `stop`.
+    pub(crate) command: &'static str,
+    pub(crate) goal: Goal,
+    pub(crate) timeout: Duration,
+    /// Events up to this one are not shown: they were there before the command.
+    pub(crate) after: u64,
 }
 
-/// Shows changes as they happen, until the deployment settles or the stream ends.
-async fn events(server: &Server, place: &str, last: &mut String, shown: &mut String, goal: Goal) -> anyhow::Result<()> {
-    let from = if last.is_empty() { String::new() } else { format!("?after={last}") };
-    let path = format!("{place}/events{from}");
-    let mut events = server.events(&path).await?;
-    while let Some(sent) = events.next().await? {
-        if let Some(id) = sent.id.filter(|id| !id.is_empty()) {
-            *last = id;
+impl Wait {
+    /// Waits until it has reached the goal, cannot reach it any more, or the time is over.
+    pub(crate) async fn end(self, server: &Server, deployment: Deployment) -> anyhow::Result<(Ended, Deployment)> {
+        let until = Instant::now() + self.timeout;
+        let place = path(&deployment.agent, deployment.number);
+        if let Some(ended) = self.ended(&deployment, "") {
+            return Ok((ended, deployment));
         }
-        let Ok(event) = serde_json::from_str::<Event>(&sent.data.unwrap_or_default()) else { continue };
-        let detail = if event.detail.is_empty() { String::new() } else { format!("  {}", event.detail) };
-        note!("{:<10}{detail}", event.state);
-        let is_last = goal.ended(&event.state, event.progress()).is_some();
-        *shown = event.detail;
-        if is_last {
-            return Ok(());
+        let (mut last, mut shown) = (self.after.to_string(), String::new());
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // A stream that ends early is opened again after the last event.
+            let _ = tokio::time::timeout(left, self.events(server, &place, &mut last, &mut shown)).await;
+            match look(server, &deployment.agent, deployment.number).await {
+                Ok(deployment) => match self.ended(&deployment, &shown) {
+                    Some(ended) => return Ok((ended, deployment)),
+                    None if Instant::now() >= until => {
+                        note!("{}", self.unfinished(&deployment));
+                        return Ok((Ended::Waited, deployment));
+                    }
+                    None => {}
+                },
+                Err(error) if Instant::now() >= until => return Err(error),
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
-    Ok(())
+
+    /// The end, if it is there; a failure is explained, except for `shown`, which is on the terminal.
+    fn ended(self, deployment: &Deployment, shown: &str) -> Option<Ended> {
+        let ended = self.goal.ended(&deployment.state, deployment.progress())?;
+        if ended == Ended::NotUp {
+            explain(deployment, shown);
+        }
+        Some(ended)
+    }
+
+    /// The sentence after the longest time.
+    fn unfinished(self, deployment: &Deployment) -> String {
+        let (agent, state) = (&deployment.agent, &deployment.state);
+        let time = self.timeout.as_secs();
+        let what = if self.command == "deploy" { "deployment" } else { self.command };
+        let mut text = format!(
+            "still {state} after {time} s (--timeout); the {what} goes on without this command. Look again with \
+             `cofferdam agent show {agent}`"
+        );
+        if self.goal == Goal::Up {
+            text.push_str(&format!(", or at its log: `cofferdam agent logs {agent} -f`"));
+        }
+        text
+    }
+
+    /// Shows changes as they happen, until the deployment settles or the stream ends.
+    async fn events(self, server: &Server, place: &str, last: &mut String, shown: &mut String) -> anyhow::Result<()> {
+        let path = format!("{place}/events?after={last}");
+        let mut events = server.events(&path).await?;
+        while let Some(sent) = events.next().await? {
+            if let Some(id) = sent.id.filter(|id| !id.is_empty()) {
+                *last = id;
+            }
+            let Ok(event) = serde_json::from_str::<Event>(&sent.data.unwrap_or_default()) else { continue };
+            let detail = if event.detail.is_empty() { String::new() } else { format!("  {}", event.detail) };
+            note!("{:<10}{detail}", event.state);
+            let is_last = self.goal.ended(&event.state, event.progress()).is_some();
+            *shown = event.detail;
+            if is_last {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Shows why it did not come up. `shown` is already on the terminal.
@@ -105,7 +131,7 @@ fn explain(deployment: &Deployment, shown: &str) {
         note!("its last lines:");
     }
     for line in &deployment.last_lines {
-        note!("  {}", plain(line));
+        note!("  {line}");
     }
 }
 
@@ -124,7 +150,7 @@ pub(super) async fn first_lines(server: &Server, deployment: &Deployment) -> any
         let Ok(mut events) = server.events(&path).await else { return Ok(()) };
         while let Ok(Some(sent)) = events.next().await {
             let Ok(line) = serde_json::from_str::<LogLine>(&sent.data.unwrap_or_default()) else { continue };
-            say!("{}", plain(&line.line))?;
+            print(&format!("{}\n", Colours::line(&line.line)))?;
             shown += 1;
             if shown >= MAX_FIRST_LINES {
                 break;

@@ -2,21 +2,22 @@
 
 pub(crate) mod args;
 mod follow;
+mod health;
 mod layout;
 mod source;
-mod spec;
+pub(crate) mod spec;
 mod upload;
 mod wire;
 
 use std::cell::Cell;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::bail;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::Machine;
+use crate::args::Waits;
 use crate::client::{ClientError, Server, block_on, exchange, find, json as with_json, read, refusal, segment};
 use crate::interrupt::{Interrupt, interrupted};
 use crate::terminal::{failed, json as print_json, note, say};
@@ -24,7 +25,7 @@ use args::Args;
 use source::DeploySource;
 use wire::Link;
 
-pub(crate) use follow::{Goal, wait};
+pub(crate) use follow::{Goal, Wait};
 pub(crate) use wire::Deployment;
 
 /// The exit statuses, as `cofferdam deploy --help` lists them.
@@ -56,24 +57,33 @@ pub(crate) fn status(ended: anyhow::Result<Ended>) -> ExitCode {
 
 fn run(args: &Args, machine: &dyn Machine) -> anyhow::Result<Ended> {
     let spec = spec::spec(args)?;
-    let source = DeploySource::find(&args.image)?;
+    let mut source = DeploySource::find(&args.image)?;
+    source.check(!args.dry_run)?;
     if args.archive_image.is_some() && matches!(source, DeploySource::Reference(_)) {
         bail!("--image names an image in an archive, and {} is in a registry", args.image);
     }
     let server = find(machine)?;
     let stage = Stage::default();
-    block_on(async {
-        tokio::select! {
-            done = deploy(&server, args, source, spec, &stage) => done,
-            signal = interrupted() => {
-                note!("cofferdam: cancelled; {}", stage.outcome(&args.agent));
-                Ok(match signal {
-                    Interrupt::Interrupted => Ended::Cancelled,
-                    Interrupt::Terminated => Ended::Terminated,
-                })
-            }
+    let work = deploy(&server, args, source, spec, &stage);
+    let done = block_on(cancellable(work, || stage.outcome(&args.agent)))?;
+    Ok(done.unwrap_or_else(|cancelled| cancelled))
+}
+
+/// Work that a signal may end. `outcome` says what has become of it then; the error is the exit status.
+pub(crate) async fn cancellable<T>(
+    work: impl Future<Output = anyhow::Result<T>>,
+    outcome: impl Fn() -> String,
+) -> anyhow::Result<Result<T, Ended>> {
+    tokio::select! {
+        done = work => done.map(Ok),
+        signal = interrupted() => {
+            note!("cofferdam: cancelled; {}", outcome());
+            Ok(Err(match signal {
+                Interrupt::Interrupted => Ended::Cancelled,
+                Interrupt::Terminated => Ended::Terminated,
+            }))
         }
-    })
+    }
 }
 
 /// The progress of a deployment, for whoever cancels it.
@@ -117,7 +127,9 @@ async fn deploy(
             spec.insert("image".to_owned(), json!(image));
         }
         source => {
-            let wanted = args.archive_image.iter().map(|name| ("archive_image".to_owned(), json!(name))).collect();
+            // The settings go along so that they are judged before anything is sent.
+            let mut wanted = spec.clone();
+            wanted.extend(args.archive_image.iter().map(|name| ("archive_image".to_owned(), json!(name))));
             let link: Link = ask(server, &args.agent, "upload", wanted).await?;
             let id = link.deployment_id.clone();
             upload::upload(server, &args.agent, link, source).await?;
@@ -129,15 +141,18 @@ async fn deploy(
     stage.0.set(Step::Asked);
     let deployment = Deployment::read(answer.get_mut("deployment").map(Value::take).unwrap_or_default())?;
     note!("{}: version {} is {}", args.agent, deployment.number, deployment.state);
-    let (ended, deployment) = if args.wait {
-        wait(server, deployment, Instant::now() + args.timeout, Goal::Up).await?
+    let Waits { wait, timeout, output } = &args.waits;
+    let (ended, deployment) = if *wait {
+        // From its upload on: all of it is this command's.
+        let waiting = Wait { command: "deploy", goal: Goal::Up, timeout: *timeout, after: 0 };
+        waiting.end(server, deployment).await?
     } else {
         (Ended::Done, deployment)
     };
-    if args.json {
+    if output.json {
         print_json(&deployment.whole)?;
     }
-    if ended == Ended::Done && args.wait && !args.json {
+    if ended == Ended::Done && *wait && !output.json {
         follow::first_lines(server, &deployment).await?;
     }
     Ok(ended)
@@ -157,7 +172,7 @@ async fn dry_run(
     }
     spec.insert("dry_run".to_owned(), json!(true));
     let answer: Value = ask(server, &args.agent, "deploy", spec).await?;
-    if args.json {
+    if args.waits.output.json {
         print_json(&answer)?;
         return Ok(Ended::Done);
     }
@@ -180,12 +195,18 @@ async fn ask<T: serde::de::DeserializeOwned>(
     body.insert("action".to_owned(), json!(action));
     match server.send(Method::POST, "/api/deploy-agent", serde_json::to_vec(&body)?).await {
         Ok(answer) => read(&answer),
-        Err(error) if error.is_not_found() => {
+        Err(error) if error.is_not_found() && !exists(server, agent).await => {
             let hint = format!("create it with `cofferdam agent create {agent}`, or add --create");
             Err(anyhow::Error::new(error).context(hint))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns false only if the server says that there is no such agent: an image or a secret may be missing, too.
+async fn exists(server: &Server, agent: &str) -> bool {
+    let found = server.get::<Value>(&format!("/v1/agents/{}", segment(agent))).await;
+    !found.is_err_and(|error| error.downcast_ref().is_some_and(ClientError::is_not_found))
 }
 
 /// Creates the agent if it does not exist.

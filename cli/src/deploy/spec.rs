@@ -1,82 +1,144 @@
-//! The settings of a deployment from `--spec FILE` and flags: variables, secrets, resources and what it asks of its pod.
+//! The settings of a deployment from `--spec FILE` and flags: variables, secrets, resources, probes and what it asks of
+//! its pod. Errors name file, line and field, or the flag, before anything is sent.
 
-use std::io::Read;
-use std::path::Path;
+mod fields;
+pub(crate) mod node;
 
-use anyhow::{Context, bail};
-use cofferdam_contract::{PodSettings, Resources, TaintEffect, Toleration, Volume};
+use anyhow::bail;
+use cofferdam_contract::{Health, PodSettings, Resources, TaintEffect, Toleration, Volume};
 use serde_json::{Map, Value, json};
 
 use super::args::Args;
-use crate::assignments;
+use node::Node;
 
-/// The longest file of settings.
-const MAX_SPEC_BYTES: u64 = 1 << 20;
-/// The fields of a deployment that a file may set.
-const FIELDS: [&str; 5] = ["env", "secrets", "resources", "pod", "health"];
+/// The flags that set the fields of these names.
+const FLAGS: [(&str, &str); 12] = [
+    ("resources.cpu", "--cpu"),
+    ("resources.memory", "--memory"),
+    ("pod.labels", "--label"),
+    ("pod.annotations", "--annotation"),
+    ("pod.tolerations", "--toleration"),
+    ("pod.priority_class", "--priority-class"),
+    ("pod.volumes", "--volume, --scratch"),
+    ("pod.replicas", "--replicas"),
+    ("health.readiness", "--readiness"),
+    ("health.liveness", "--liveness"),
+    ("health.min_ready_s", "--min-ready"),
+    ("health.start_s", "--start-time"),
+];
+
+/// The settings of a file or of the flags, besides the variables.
+#[derive(Default)]
+struct Asked {
+    secrets: Vec<String>,
+    resources: Resources,
+    pod: PodSettings,
+    health: Health,
+}
+
+impl Asked {
+    /// Takes its fields out of the file's settings, whose kinds have been checked.
+    fn take(settings: &mut Map<String, Value>) -> Result<Self, String> {
+        Ok(Self {
+            secrets: take(settings, "secrets")?,
+            resources: take(settings, "resources")?,
+            pod: take(settings, "pod")?,
+            health: take(settings, "health")?,
+        })
+    }
+
+    /// The first invalid field, as `PATH: SENTENCE`. The server checks the same.
+    fn check(&self) -> Result<(), String> {
+        self.resources.check()?;
+        self.pod.check()?;
+        self.health.check()
+    }
+}
 
 /// Everything but the image. Flags add to the file's lists and override its values.
 pub(super) fn spec(args: &Args) -> anyhow::Result<Map<String, Value>> {
-    let mut spec = match &args.spec {
-        Some(file) => read(file).with_context(|| format!("--spec {}", file.display()))?,
-        None => Map::new(),
+    let (mut spec, asked) = match &args.spec {
+        Some(file) => {
+            let name = format!("--spec {}", file.display());
+            let tree = node::read(file, &name)?;
+            let mut spec = fields::settings(&tree, &name).map_err(|found| anyhow::Error::msg(found.join("\n")))?;
+            let checked = Asked::take(&mut spec).and_then(|asked| asked.check().map(|()| asked));
+            let asked = checked.map_err(|why| anyhow::Error::msg(in_file(&tree, &name, &why)))?;
+            (spec, asked)
+        }
+        None => (Map::new(), Asked::default()),
     };
-    let variables = assignments::read(args.env_file.as_deref(), "--env", &args.variables)?;
-    merge(&mut spec, "env", variables)?;
-    let mut secrets: Vec<String> = take(&mut spec, "secrets")?;
-    secrets.extend(args.secrets.iter().cloned());
-    if !secrets.is_empty() {
-        spec.insert("secrets".to_owned(), json!(secrets));
-    }
-    let given: Resources = take(&mut spec, "resources")?;
-    let resources = Resources {
-        cpu: args.cpu.clone().or(given.cpu),
-        memory: args.memory.clone().or(given.memory),
-        ephemeral_storage: given.ephemeral_storage,
-    };
-    // The server checks the same, but after the upload.
-    resources.check().map_err(anyhow::Error::msg)?;
-    if resources != Resources::default() {
-        spec.insert("resources".to_owned(), json!(resources));
-    }
-    let pod = pod(args, take(&mut spec, "pod")?)?;
-    pod.check().map_err(anyhow::Error::msg)?;
-    if !pod.is_empty() {
-        spec.insert("pod".to_owned(), json!(pod));
+    let asked = with_flags(args, asked)?;
+    asked.check().map_err(|why| anyhow::Error::msg(of_flag(&why)))?;
+    variables(args, &mut spec)?;
+    let Asked { secrets, resources, pod, health } = asked;
+    for (name, value, given) in [
+        ("secrets", json!(secrets), !secrets.is_empty()),
+        ("resources", json!(resources), resources != Resources::default()),
+        ("pod", json!(pod), !pod.is_empty()),
+        ("health", json!(health), !health.is_empty()),
+    ] {
+        if given {
+            spec.insert(name.to_owned(), value);
+        }
     }
     Ok(spec)
 }
 
-fn read(file: &Path) -> anyhow::Result<Map<String, Value>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)?.take(MAX_SPEC_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_SPEC_BYTES {
-        bail!("longer than {MAX_SPEC_BYTES} bytes");
+fn with_flags(args: &Args, file: Asked) -> anyhow::Result<Asked> {
+    let Asked { mut secrets, resources, pod: of_file, health } = file;
+    secrets.extend(args.secrets.iter().cloned());
+    let resources = Resources {
+        cpu: args.amounts.cpu.clone().or(resources.cpu),
+        memory: args.amounts.memory.clone().or(resources.memory),
+        ephemeral_storage: resources.ephemeral_storage,
+    };
+    let health = args.health.over(health).map_err(anyhow::Error::msg)?;
+    Ok(Asked { secrets, resources, pod: pod(args, of_file)?, health })
+}
+
+/// Adds the variables of flags and of `--env-file` to the file's.
+fn variables(args: &Args, spec: &mut Map<String, Value>) -> anyhow::Result<()> {
+    let given = args.variables.read()?;
+    if given.is_empty() {
+        return Ok(());
     }
-    let text = std::str::from_utf8(&bytes).context("expected YAML or JSON")?;
-    let spec: Map<String, Value> = serde_saphyr::from_str(text).context("expected an object in YAML or JSON")?;
-    match spec.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        Some(name) => bail!("unknown field `{name}`: expected {}", FIELDS.join(", ")),
-        None => Ok(spec),
+    // The file's are an object: its kinds have been checked.
+    if let Some(all) = spec.entry("env").or_insert_with(|| json!({})).as_object_mut() {
+        all.extend(given);
     }
+    Ok(())
 }
 
 /// Takes a field out of the file's settings.
-fn take<T: serde::de::DeserializeOwned + Default>(spec: &mut Map<String, Value>, name: &str) -> anyhow::Result<T> {
+fn take<T: serde::de::DeserializeOwned + Default>(spec: &mut Map<String, Value>, name: &str) -> Result<T, String> {
     match spec.remove(name) {
-        Some(value) => serde_json::from_value(value).with_context(|| format!("--spec: `{name}`")),
+        // A required field of an item is missing, such as a toleration's key.
+        Some(value) => serde_json::from_value(value).map_err(|error| {
+            let why = error.to_string();
+            let field = why.split('`').nth(1).unwrap_or_default();
+            if why.starts_with("missing field") {
+                format!("{name}: an entry lacks the field `{field}`")
+            } else {
+                format!("{name}: not what this field takes")
+            }
+        }),
         None => Ok(T::default()),
     }
 }
 
-fn merge(spec: &mut Map<String, Value>, name: &str, values: Map<String, Value>) -> anyhow::Result<()> {
-    if values.is_empty() {
-        return Ok(());
+/// An error of a field, with the line where the file sets it.
+fn in_file(tree: &Node, name: &str, why: &str) -> String {
+    let path = why.split(':').next().unwrap_or_default();
+    format!("{name}, line {}: {why}", fields::line_of(tree, path))
+}
+
+/// An error of a field, with the flag that sets it.
+fn of_flag(why: &str) -> String {
+    match FLAGS.iter().find(|(path, _)| why.starts_with(path)) {
+        Some((_, flag)) => format!("{flag}: {why}"),
+        None => why.to_owned(),
     }
-    let object = spec.entry(name).or_insert_with(|| json!({}));
-    let Some(object) = object.as_object_mut() else { bail!("--spec: `{name}` must be an object") };
-    object.extend(values);
-    Ok(())
 }
 
 fn pod(args: &Args, mut pod: PodSettings) -> anyhow::Result<PodSettings> {
@@ -121,14 +183,23 @@ fn toleration(text: &str) -> anyhow::Result<Toleration> {
 /// Reads `CLAIM:PATH[:ro]` or `SIZE:PATH`. The volume's name is made of its path.
 fn volume(flag: &str, text: &str) -> anyhow::Result<Volume> {
     let scratch = flag == "--scratch";
-    let (rest, read_only) = match text.strip_suffix(":ro") {
-        Some(rest) if !scratch => (rest, true),
-        _ => (text, false),
+    let (rest, read_only) = match (text.strip_suffix(":ro"), text.strip_suffix(":rw")) {
+        (Some(_), _) if scratch => bail!("{flag} {text}: a new folder that is read-only stays empty: leave `:ro` out"),
+        (Some(rest), _) => (rest, true),
+        // As in `docker run`; it is the default.
+        (None, Some(rest)) => (rest, false),
+        (None, None) => (text, false),
     };
     let Some((what, path)) = rest.split_once(':').filter(|(what, path)| !what.is_empty() && path.starts_with('/'))
     else {
-        bail!("{flag} {text}: expected {}:/PATH", if scratch { "SIZE" } else { "CLAIM" });
+        bail!(
+            "{flag} {text}: expected {}",
+            if scratch { "SIZE:/PATH" } else { "CLAIM:/PATH, with `:ro` for read-only" }
+        );
     };
+    if let Some((_, mode)) = path.rsplit_once(':') {
+        bail!("{flag} {text}: `:{mode}` is no mode: `:ro` mounts it read-only, and nothing or `:rw` also for writing");
+    }
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let name: String = path.chars().map(plain).collect();
     let name: String = name.trim_matches('-').chars().take(63).collect();
@@ -190,12 +261,16 @@ mod tests {
             "agent-data:/data:ro",
             "--scratch",
             "1Gi:/var/Cache",
+            "--readiness",
+            "http:8080/ready",
+            "--start-time",
+            "2m",
         ]);
         assert_eq!(
             made.unwrap(),
             json!({
                 "env": {"A": "1", "B": "3"}, "secrets": ["ONE", "TWO"], "resources": {"cpu": "1", "memory": "2Gi"},
-                "health": {"min_ready_s": 9},
+                "health": {"min_ready_s": 9, "start_s": 120, "readiness": {"http": {"port": 8080, "path": "/ready"}}},
                 "pod": {
                     "labels": {"team": "x", "a/b": "c"}, "annotations": {"note": "x=y"},
                     "tolerations": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}, {"key": "spot"}],
@@ -210,7 +285,34 @@ mod tests {
         assert_eq!(of(&["--spec", file.to_str().unwrap()]).unwrap(), json!({"pod": {"labels": {"team": "007"}}}));
         std::fs::write(&file, r#"{"image": "x"}"#).unwrap();
         let said = format!("{:#}", of(&["--spec", file.to_str().unwrap()]).unwrap_err());
-        assert!(said.contains("`image`") && said.contains("health"), "{said}");
+        assert!(said.contains("spec.json, line 1: image: ") && said.contains("health"), "{said}");
+        let rw = of(&["--volume", "data:/data:rw"]).unwrap();
+        assert_eq!(rw["pod"]["volumes"][0], json!({"name": "data", "mount_path": "/data", "claim": "data"}));
+    }
+
+    #[test]
+    fn a_file_is_refused_with_line_and_field_and_no_library() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.yaml");
+        let name = file.to_str().unwrap();
+        for (text, part) in [
+            ("resources:\n  cpu: much\n", "agent.yaml, line 2: resources.cpu: must be a Kubernetes quantity"),
+            ("pod:\n  replicas: 99\n", "line 2: pod.replicas: 1 to 16"),
+            ("pod:\n  tolerations:\n    - effect: NoSchedule\n", "line 1: pod: an entry lacks the field `key`"),
+            ("pod:\n  labels:\n    cofferdam.dev/agent: x\n", "line 2: pod.labels"),
+            ("health: {min_ready_s: 60, start_s: 60}\n", "line 1: health.min_ready_s"),
+            ("env: {A: 1}\n", "line 1: env.A: expected a text"),
+            ("env: [\n", "neither valid YAML nor JSON"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let said = format!("{:#}", of(&["--spec", name]).unwrap_err());
+            assert!(said.contains(part) && said.contains("agent.yaml"), "{text}: {said}");
+            for library in ["serde", "invalid type", "expected struct", "at line", "saphyr"] {
+                assert!(!said.contains(library), "{text}: {said}");
+            }
+        }
+        std::fs::write(&file, "resources: {cpu: 1}\n").unwrap();
+        assert_eq!(of(&["--spec", name]).unwrap(), json!({"resources": {"cpu": "1"}}));
     }
 
     #[test]
@@ -223,8 +325,12 @@ mod tests {
             (["--volume", "data:/a/../b"], "mount_path"),
             (["--volume", "data:/"], "pod.volumes"),
             (["--scratch", "much:/a"], "size"),
-            (["--scratch", "1Gi:/a:ro"], "mount_path"),
-            (["--memory", "lots"], "memory"),
+            (["--scratch", "1Gi:/a:ro"], "leave `:ro` out"),
+            (["--volume", "data:/a:rx"], "`:rx` is no mode"),
+            (["--memory", "lots"], "--memory: resources.memory"),
+            (["--replicas", "99"], "--replicas: pod.replicas: 1 to 16"),
+            (["--min-ready", "2h"], "--min-ready: health.min_ready_s"),
+            (["--liveness", "none"], "health.liveness"),
         ] {
             let said = format!("{:#}", of(&args).unwrap_err());
             assert!(said.contains(part), "{args:?}: {said}");

@@ -28,6 +28,9 @@ pub(crate) struct Deployment {
     pub(crate) exit_code: Option<i32>,
     #[serde(default)]
     pub(crate) last_lines: Vec<String>,
+    /// The number of its newest event.
+    #[serde(default)]
+    pub(crate) last_event: u64,
     /// The whole answer.
     #[serde(skip)]
     pub(crate) whole: Value,

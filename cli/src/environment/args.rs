@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::args::{Json, Name};
+use crate::args::{Amounts, Json, Named, STATUSES, Variables};
+use crate::image::args::Compression;
 
 /// Manage environments: the clusters that agents run in, and the registries of their images.
 ///
@@ -12,7 +13,7 @@ use crate::args::{Json, Name};
 /// number of clusters at once. Talks to the server that COFFERDAM_URL names (with COFFERDAM_API_KEY, a key with the scope
 /// admin), or to the one on this machine.
 #[derive(Args)]
-#[command(after_long_help = HELP)]
+#[command(after_long_help = STATUSES.to_owned() + HELP)]
 pub struct Environment {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -34,7 +35,7 @@ pub(crate) enum Command {
     /// List the environments
     List(Json),
     /// Show an environment's settings, without its secrets
-    Show(Show),
+    Show(Named),
     Test(Test),
     Delete(Delete),
 }
@@ -55,7 +56,7 @@ pub(crate) struct Create {
     /// Replace all settings of an environment that exists; what is not given is unset
     #[arg(long)]
     pub(crate) replace: bool,
-    /// A file with the settings as JSON, as `PUT /v1/environments/NAME` takes them, or `-`; the other flags override it
+    /// A file with the settings as JSON, see docs/agents.md, or `-`; the other flags override it
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// The cluster: a kubeconfig that names no files and no programs, or `-`
@@ -78,9 +79,9 @@ pub(crate) struct Create {
     /// The same registry as the nodes name it, if that differs
     #[arg(long, value_name = "HOST[:PORT][/PREFIX]")]
     pub(crate) images_pull: Option<String>,
-    /// The compression of layers that arrive uncompressed: auto, gzip, zstd or none [default: auto]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) compression: Option<String>,
+    /// The compression of layers that arrive uncompressed [default: auto]
+    #[arg(long, value_enum)]
+    pub(crate) compression: Option<Compression>,
     /// The registry speaks plain HTTP
     #[arg(long)]
     pub(crate) plain_http: bool,
@@ -99,22 +100,15 @@ pub(crate) struct Create {
     /// A path in images at which `.env` files and private keys are accepted
     #[arg(long = "allow-in-images", value_name = "PATH")]
     pub(crate) allow_in_images: Vec<String>,
-    /// CPU of an agent that requests none, such as 500m
-    #[arg(long, value_name = "QUANTITY")]
-    pub(crate) cpu: Option<String>,
-    /// Memory of an agent that requests none, such as 512Mi
-    #[arg(long, value_name = "QUANTITY")]
-    pub(crate) memory: Option<String>,
-    /// A variable of every agent in the environment; stored encrypted, never shown again
-    #[arg(long = "env", value_name = "NAME=VALUE")]
-    pub(crate) variables: Vec<String>,
-    /// A file of such variables, one NAME=VALUE per line
-    #[arg(long, value_name = "FILE")]
-    pub(crate) env_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) pods: Allow,
     #[command(flatten)]
     pub(crate) output: Json,
+    // The headings are the last, because one stays for all that follows it.
+    #[command(flatten, next_help_heading = "Agents that ask for none of their own get")]
+    pub(crate) amounts: Amounts,
+    #[command(flatten, next_help_heading = "All agents in it get")]
+    pub(crate) variables: Variables,
+    #[command(flatten, next_help_heading = "Deployments may ask for")]
+    pub(crate) pods: Allow,
 }
 
 /// Pod settings that deployments may use.
@@ -148,14 +142,6 @@ For S3 and ECR (`kind` is `cloud`), give `bucket`, `region`, `ecr` and the keys 
   {\"kind\": \"cloud\", \"images\": \"1.dkr.ecr.eu-west-1.amazonaws.com/x\", \"bucket\": \"images\",
    \"region\": \"eu-west-1\", \"ecr\": true}";
 
-#[derive(Args)]
-pub(crate) struct Show {
-    #[command(flatten)]
-    pub(crate) which: Name,
-    #[command(flatten)]
-    pub(crate) output: Json,
-}
-
 /// Test an environment: the cluster's answer, the rights of the credentials, the registry.
 ///
 /// Asks the cluster which rights the credentials have, tries by a dry run if the namespace takes objects, and begins an
@@ -163,9 +149,7 @@ pub(crate) struct Show {
 #[derive(Args)]
 pub(crate) struct Test {
     #[command(flatten)]
-    pub(crate) which: Name,
-    #[command(flatten)]
-    pub(crate) output: Json,
+    pub(crate) asked: Named,
 }
 
 /// Delete an environment that no agent uses.
@@ -175,10 +159,8 @@ pub(crate) struct Test {
 #[derive(Args)]
 pub(crate) struct Delete {
     #[command(flatten)]
-    pub(crate) which: Name,
+    pub(crate) asked: Named,
     /// Delete its agents too, and leave behind what the cluster does not let go of
     #[arg(long)]
     pub(crate) force: bool,
-    #[command(flatten)]
-    pub(crate) output: Json,
 }

@@ -12,25 +12,30 @@ use serde_json::{Map, Value, json};
 
 use super::args::{Allow, Architecture, Create};
 use super::path;
-use crate::assignments;
 use crate::client::{Server, exchange, read, refusal};
+use crate::deploy::spec::node;
 use crate::secret::value;
+use crate::stdin;
 use crate::terminal::{json as print_json, note, say};
 
+const UNCHECKED: &str = "warning: the kubeconfig has insecure-skip-tls-verify: whoever is between the server and the cluster \
+    can read its credentials and the agents' variables. certificate-authority-data in its place is the cluster's certificate";
 /// The server refuses larger settings.
 const MAX_INPUT_BYTES: u64 = 1 << 20;
 
 /// The body of the request.
 pub(super) fn settings(args: &Create) -> anyhow::Result<Map<String, Value>> {
-    let stdin = |file: &Option<std::path::PathBuf>| file.as_deref() == Some(Path::new("-"));
-    let readers = [stdin(&args.settings), stdin(&args.kubeconfig), args.password_stdin];
+    let from_stdin = |file: &Option<std::path::PathBuf>| file.as_deref() == Some(Path::new("-"));
+    let readers = [from_stdin(&args.settings), from_stdin(&args.kubeconfig), args.password_stdin];
     if readers.into_iter().filter(|reads| *reads).count() > 1 {
         bail!("only one of --settings, --kubeconfig and the password can come from standard input");
     }
     let mut all = match &args.settings {
         Some(file) => {
             let bytes = contents(file)?;
-            serde_json::from_slice(&bytes).with_context(|| format!("--settings {}", file.display()))?
+            let name = format!("--settings {}", file.display());
+            let Ok(text) = std::str::from_utf8(&bytes) else { bail!("{name}: not text") };
+            node::parse(text, &name)?.object(&name)?
         }
         None => Map::new(),
     };
@@ -47,7 +52,7 @@ pub(super) fn settings(args: &Create) -> anyhow::Result<Map<String, Value>> {
     set("images", text(&args.images));
     set("images_pull", text(&args.images_pull));
     set("username", text(&args.username));
-    set("compression", text(&args.compression));
+    set("compression", args.compression.map(|compression| json!(compression.name())));
     set("plain_http", args.plain_http.then_some(json!(true)));
     set("image_pull_secrets", list(&args.image_pull_secrets));
     set("allow_in_images", list(&args.allow_in_images));
@@ -60,13 +65,17 @@ pub(super) fn settings(args: &Create) -> anyhow::Result<Map<String, Value>> {
         set("ca", Some(json!(String::from_utf8_lossy(&contents(file)?))));
     }
     if let Some(file) = &args.kubeconfig {
-        set("kubeconfig", Some(json!(BASE64_STANDARD.encode(contents(file)?))));
+        let kubeconfig = contents(file)?;
+        if trusts_anyone(&kubeconfig) {
+            note!("{UNCHECKED}");
+        }
+        set("kubeconfig", Some(json!(BASE64_STANDARD.encode(kubeconfig))));
     }
     if args.password_stdin {
         set("password", Some(json!(value()?)));
     }
-    merge(&mut all, "resources", [("cpu", text(&args.cpu)), ("memory", text(&args.memory))])?;
-    let variables = assignments::read(args.env_file.as_deref(), "--env", &args.variables)?;
+    merge(&mut all, "resources", args.amounts.fields())?;
+    let variables = args.variables.read()?;
     merge(&mut all, "env", variables.iter().map(|(name, value)| (name.as_str(), Some(value.clone()))))?;
     let Allow { labels, annotations, tolerations, priority_classes, claims, max_replicas } = &args.pods;
     let pods = [
@@ -79,6 +88,13 @@ pub(super) fn settings(args: &Create) -> anyhow::Result<Map<String, Value>> {
     ];
     merge(&mut all, "pods", pods)?;
     Ok(all)
+}
+
+/// The kubeconfig, in YAML or JSON, turns off the check of its cluster's certificate.
+pub(super) fn trusts_anyone(kubeconfig: &[u8]) -> bool {
+    let text: String =
+        String::from_utf8_lossy(kubeconfig).chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
+    text.contains("insecure-skip-tls-verify:true")
 }
 
 /// Adds values to an object of the settings.
@@ -107,6 +123,12 @@ fn contents(file: &Path) -> anyhow::Result<Vec<u8>> {
     input.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes).with_context(|| file.display().to_string())?;
     if bytes.len() as u64 > MAX_INPUT_BYTES {
         bail!("{}: longer than {MAX_INPUT_BYTES} bytes", file.display());
+    }
+    if bytes.is_empty() {
+        match file == Path::new("-") {
+            true => bail!(stdin::EMPTY),
+            false => bail!("{}: the file is empty", file.display()),
+        }
     }
     Ok(bytes)
 }

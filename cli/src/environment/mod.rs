@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::agent::left_behind;
 use crate::client::{Server, block_on, call, find, read, segment};
-use crate::terminal::{json as print_json, note, print, say};
+use crate::terminal::{json as print_json, note, say};
 use crate::{Machine, table};
 use args::{Command, Delete, Test};
 
@@ -47,14 +47,14 @@ async fn list(server: &Server, as_json: bool) -> anyhow::Result<()> {
 
 async fn show_one(server: &Server, name: &str, as_json: bool) -> anyhow::Result<()> {
     let environment: Value = server.get(&path(name)).await?;
-    if as_json { print_json(&environment) } else { print(&show::text(&environment)) }
+    if as_json { print_json(&environment) } else { show::page(&environment).print() }
 }
 
 async fn test(server: &Server, args: &Test) -> anyhow::Result<ExitCode> {
-    let url = format!("{}/test", path(&args.which.name));
+    let url = format!("{}/test", path(&args.asked.which.name));
     let answer: Value = read(&call(server.request(Method::POST, &url)).await?)?;
     let good = answer.get("ok").and_then(Value::as_bool) == Some(true);
-    if args.output.json {
+    if args.asked.output.json {
         print_json(&answer)?;
     } else {
         for line in show::checks(&answer) {
@@ -62,13 +62,13 @@ async fn test(server: &Server, args: &Test) -> anyhow::Result<ExitCode> {
         }
     }
     if !good {
-        note!("{}: not everything is as agents need it", args.which.name);
+        note!("{}: not everything is as agents need it", args.asked.which.name);
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn delete(server: &Server, args: &Delete) -> anyhow::Result<()> {
-    let name = &args.which.name;
+    let name = &args.asked.which.name;
     if !args.force {
         server.delete(&path(name)).await?;
         note!("{name}: deleted");
@@ -77,7 +77,7 @@ async fn delete(server: &Server, args: &Delete) -> anyhow::Result<()> {
     // Without force it may have no body.
     let answer = call(server.request(Method::DELETE, &format!("{}?force=true", path(name)))).await?;
     let answer: Value = read(&answer)?;
-    if args.output.json {
+    if args.asked.output.json {
         return print_json(&answer);
     }
     note!("{name}: deleted by force");

@@ -1,10 +1,8 @@
 //! Environments as text.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
-use crate::terminal::plain;
+use crate::terminal::{Page, put};
 
 fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -21,7 +19,13 @@ fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
 pub(super) fn row(environment: &Value) -> Vec<String> {
     vec![
         word(environment, "name").to_owned(),
-        if is(environment, "has_cluster") { "yes" } else { "none" }.to_owned(),
+        // One that does not open is neither.
+        match word(environment, "state") {
+            "" | "usable" if is(environment, "has_cluster") => "yes",
+            "" | "usable" => "none",
+            state => state,
+        }
+        .to_owned(),
         or(word(environment, "namespace"), "cofferdam-agents").to_owned(),
         or(word(environment, "architecture"), "amd64").to_owned(),
         or(word(environment, "images"), "-").to_owned(),
@@ -29,14 +33,11 @@ pub(super) fn row(environment: &Value) -> Vec<String> {
 }
 
 /// Every setting on a line of its own. Secrets are shown as set or not.
-pub(super) fn text(environment: &Value) -> String {
-    let mut out = String::new();
+pub(super) fn page(environment: &Value) -> Page {
+    let mut out = Page::default();
     let from = if is(environment, "built_in") { "  from the server's own settings" } else { "" };
-    // Writing to a string cannot fail.
-    let _ = writeln!(out, "{}{from}", plain(word(environment, "name")));
-    let mut line = |name: &str, value: &str| {
-        let _ = writeln!(out, "  {name:<20}  {}", plain(value));
-    };
+    put!(out, "{}{from}", word(environment, "name"));
+    let mut line = |name: &str, value: &str| put!(out, "  {name:<20}  {value}");
     for (name, set) in [("cluster", "has_cluster"), ("password", "has_password")] {
         line(name, if is(environment, set) { "set" } else { "none" });
     }
@@ -77,8 +78,8 @@ pub(super) fn checks(answer: &Value) -> Vec<String> {
     let all = answer.get("checks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let width = all.iter().map(|check| word(check, "about").chars().count()).max().unwrap_or(0);
     let line = |check: &Value| {
-        let (outcome, about) = (plain(word(check, "outcome")), plain(word(check, "about")));
-        format!("{outcome:<7}  {about:<width$}  {}", plain(word(check, "detail")))
+        let (outcome, about) = (word(check, "outcome"), word(check, "about"));
+        format!("{outcome:<7}  {about:<width$}  {}", word(check, "detail"))
     };
     all.iter().map(line).collect()
 }

@@ -74,11 +74,23 @@ fn what_cannot_be_is_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn a_kubeconfig_that_trusts_anyone_is_told() {
+    for (kubeconfig, told) in [
+        ("clusters:\n- cluster:\n    insecure-skip-tls-verify: true\n", true),
+        ("{\"clusters\": [{\"cluster\": {\"insecure-skip-tls-verify\": true}}]}", true),
+        ("clusters:\n- cluster:\n    insecure-skip-tls-verify: false\n", false),
+        ("clusters: []", false),
+    ] {
+        assert_eq!(create::trusts_anyone(kubeconfig.as_bytes()), told, "{kubeconfig}");
+    }
+}
+
+#[test]
 fn an_environment_is_shown_setting_by_setting() {
     let environment = json!({"name": "prod", "kind": "self_deployed", "images": "r.example/x", "has_cluster": true,
         "has_password": false, "ca": "-----BEGIN\nx\n", "resources": {"memory": "1Gi", "cpu": null}, "env": ["A", "B"],
         "plain_http": false, "pods": {"labels": ["team", "a/*"]}, "built_in": false, "namespace": "evil\u{1b}[2J"});
-    let shown = show::text(&environment);
+    let shown = show::page(&environment).as_str().to_owned();
     for part in [
         "cluster               set",
         "password              none",
@@ -86,12 +98,17 @@ fn an_environment_is_shown_setting_by_setting() {
         "memory=1Gi",
         "env                   A B",
         "labels=team,a/*",
-        "evil\u{fffd}[2J",
+        "evil\\u{1b}[2J",
     ] {
         assert!(shown.contains(part), "{part:?} in {shown}");
     }
     assert!(!shown.contains("plain_http") && !shown.contains("cpu"), "{shown}");
     assert_eq!(show::row(&environment)[..2], ["prod", "yes"]);
+    // One that does not open is listed with the others, and says so.
+    for (state, shown) in [("usable", "none"), ("sealed", "sealed"), ("unreadable", "unreadable")] {
+        let environment = json!({"name": "b", "state": state, "has_cluster": false});
+        assert_eq!(show::row(&environment)[..2], ["b", shown]);
+    }
     let checks = json!({"checks": [{"about": "jobs", "outcome": "bad", "detail": "The credentials may not list."},
         {"about": "registry", "outcome": "good", "detail": "It takes uploads."}]});
     assert_eq!(

@@ -21,7 +21,8 @@ pub struct Image {
 const HELP: &str = "\
 Exit status:
     0  done; standard output has the reference with its digest
-    1  the image is not valid; standard error says what to change
+    1  the image is not valid or not whole, or a file is missing; standard
+       error says what to change
     2  the command line is wrong
   126  the registry, the connection or the credentials failed; pushing again
        sends only what is missing
@@ -50,8 +51,8 @@ pub(crate) struct Registry {
     /// Certificates (PEM) of a private CA, in addition to those of this machine
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// The host of the registry's token service, if its domain is not the registry's
-    #[arg(long, value_name = "HOST")]
+    /// The registry's token service, if it is not evidently its owner's
+    #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) token_host: Option<String>,
 }
 
@@ -61,7 +62,7 @@ pub(crate) struct Push {
     #[arg(value_name = "PATH|-")]
     pub(crate) path: PathBuf,
     /// REGISTRY/REPOSITORY:TAG
-    #[arg(value_name = "REF", value_parser = Reference::parse_familiar)]
+    #[arg(value_name = "REF", value_parser = super::reference)]
     pub(crate) reference: Reference,
     #[command(flatten)]
     pub(crate) registry: Registry,
@@ -74,7 +75,7 @@ pub(crate) struct Push {
     /// Compression of layers that are not compressed yet; `auto`: none for a registry on this machine, else gzip
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) compression: Compression,
-    /// 1 (fast) to 12 (small) for gzip, to 19 for zstd [default: 3]
+    /// 1 (fast) to 12 (small) for gzip, to 19 for zstd [default: 1 for gzip, 3 for zstd]
     #[arg(long, value_name = "N")]
     pub(crate) level: Option<i32>,
     /// Allow `.env` files and private keys at these paths of a layer, such as 'app/test/*'
@@ -115,6 +116,16 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
+    /// The name in an environment's settings.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::None => "none",
+        }
+    }
+
     pub(crate) fn choice(self) -> Choice {
         match self {
             Self::Auto => Choice::Auto,

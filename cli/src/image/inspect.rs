@@ -4,12 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use cofferdam_registry::archive::ArchiveFault;
 use cofferdam_registry::inspect::{self, Inspection};
-use cofferdam_registry::{ArchiveError, ArchiveLimits, Client, Fault, Reference, Rules};
+use cofferdam_registry::{ArchiveError, ArchiveLimits, Client, Rules};
 
 use super::args::Inspect;
-use super::{Failure, Place, layers, source};
+use super::{Failure, Place, archive_fault, layers, reference, source};
 use crate::progress::bytes;
 use crate::table;
 use crate::terminal::{json as print_json, say};
@@ -26,7 +25,7 @@ pub(super) async fn inspect(args: &Inspect) -> anyhow::Result<ExitCode> {
     } else if args.image.is_some() {
         bail!("--image names an image in an archive, and {} is in a registry", args.what);
     } else {
-        let place = match Place::find(Reference::parse_familiar(&args.what)?, &args.registry)? {
+        let place = match Place::find(reference(&args.what).map_err(anyhow::Error::msg)?, &args.registry)? {
             Ok(place) => place,
             Err(failure) => return failure.report(args.json, None),
         };
@@ -61,12 +60,7 @@ fn names_a_file(text: &str) -> bool {
 }
 
 fn archive_failure(error: &ArchiveError) -> Failure {
-    let fault = match error.fault() {
-        ArchiveFault::Archive | ArchiveFault::Limit => Fault::Archive,
-        ArchiveFault::Transfer => Fault::Network,
-        ArchiveFault::Sink => Fault::Us,
-    };
-    Failure { fault, text: error.to_string(), retriable: false }
+    Failure { fault: archive_fault(error), text: error.to_string(), retriable: false }
 }
 
 fn show(inspection: &Inspection) -> anyhow::Result<()> {

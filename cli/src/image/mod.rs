@@ -6,16 +6,18 @@ mod progress;
 mod push;
 
 use std::fs::File;
-use std::os::unix::fs::FileTypeExt;
+use std::io::{Cursor, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use cofferdam_registry::archive::ArchiveFault;
 use cofferdam_registry::client::docker_config;
-use cofferdam_registry::{ArchiveSource, Fault, Reference, Target};
+use cofferdam_registry::{ArchiveError, ArchiveSource, Fault, Reference, Target};
 
 use crate::folders::env;
-use crate::terminal::{json as print_json, note};
+use crate::stdin;
+use crate::terminal::{complain, json as print_json};
 use args::{Command, Registry};
 
 /// The exit status if the image is valid but the registry, the connection or the credentials failed.
@@ -46,12 +48,20 @@ impl Failure {
         if let (Some(place), Fault::Credentials) = (place, self.fault) {
             text.push_str(&format!(". {}", place.explanation));
         }
-        note!("cofferdam: {text}");
+        complain(&text);
         if json {
             let problem = serde_json::json!({ "error": text, "fault": self.fault, "retriable": self.retriable });
             print_json(&problem)?;
         }
         Ok(if self.fault == Fault::Archive { ExitCode::FAILURE } else { ExitCode::from(NOT_DONE) })
+    }
+}
+
+/// The party at fault for an archive. It is read here: one that breaks off is not whole, and the connection did not break.
+fn archive_fault(error: &ArchiveError) -> Fault {
+    match error.fault() {
+        ArchiveFault::Archive | ArchiveFault::Limit | ArchiveFault::Transfer => Fault::Archive,
+        ArchiveFault::Sink => Fault::Us,
     }
 }
 
@@ -72,7 +82,7 @@ impl Place {
         };
         let explanation = found.explain(reference.registry());
         let ca = match &registry.ca_file {
-            Some(path) => Some(std::fs::read(path).with_context(|| path.display().to_string())?.into()),
+            Some(path) => Some(std::fs::read(path).with_context(|| format!("--ca-file {}", path.display()))?.into()),
             None => None,
         };
         let (plain_http, token_host) = (registry.plain_http, registry.token_host.clone());
@@ -89,7 +99,7 @@ fn variable(name: &str) -> Option<String> {
 
 /// An archive's source, and its size if known.
 fn source(path: &Path) -> anyhow::Result<(ArchiveSource, Option<u64>)> {
-    let file = if path.as_os_str() == "-" {
+    let mut file = if path.as_os_str() == "-" {
         // A redirected file can be read at any position, as the file itself.
         File::from(rustix::io::dup(std::io::stdin()).context("standard input")?)
     } else {
@@ -102,12 +112,53 @@ fn source(path: &Path) -> anyhow::Result<(ArchiveSource, Option<u64>)> {
     if about.is_file() {
         return Ok((ArchiveSource::File(file), Some(about.len())));
     }
-    if about.file_type().is_char_device() && std::io::IsTerminal::is_terminal(&file) {
-        bail!("standard input is a terminal: pipe an archive into it, for example from `docker save`");
+    if path.as_os_str() != "-" {
+        return Ok((ArchiveSource::Stream(Box::new(file)), None));
     }
-    Ok((ArchiveSource::Stream(Box::new(file)), None))
+    let head = stdin::head(&mut file, 1)?;
+    Ok((ArchiveSource::Stream(Box::new(Cursor::new(head).chain(file))), None))
+}
+
+/// Returns true for a registry's address without a repository, such as `127.0.0.1:5000`. Docker takes that for the tag 5000
+/// of an image at Docker Hub.
+pub(crate) fn is_registry(text: &str) -> bool {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    !text.contains(['/', '@']) && (address || host == "localhost" || (number && host.contains('.')))
+}
+
+/// The error for such an address.
+pub(crate) fn without_repository(text: &str) -> String {
+    format!(
+        "{text} is a registry, and the image in it is missing: {text}/REPOSITORY:TAG, such as {text}/team/agent:1.0"
+    )
+}
+
+/// A reference as typed at a terminal.
+pub(crate) fn reference(text: &str) -> Result<Reference, String> {
+    if is_registry(text) {
+        return Err(without_repository(text));
+    }
+    Reference::parse_familiar(text).map_err(|error| error.to_string())
 }
 
 fn layers(count: usize) -> String {
     if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_alone_is_no_image() {
+        for alone in ["127.0.0.1:5000", "localhost:5000", "localhost", "10.0.0.7", "[::1]:5000", "r.example:443"] {
+            let said = reference(alone).unwrap_err();
+            assert!(said.contains("is a registry") && said.contains("REPOSITORY:TAG"), "{said}");
+        }
+        for image in ["busybox", "busybox:1.36", "team/agent:5000", "localhost:5000/a", "a.b/c", "foo.bar:latest"] {
+            assert!(reference(image).is_ok(), "{image}");
+        }
+    }
 }

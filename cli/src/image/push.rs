@@ -12,7 +12,7 @@ use cofferdam_registry::{Allow, PushOptions, PushReport, Rules};
 
 use super::args::Push;
 use super::progress::Shown;
-use super::{Failure, Place, layers, source};
+use super::{Failure, Place, archive_fault, layers, source};
 use crate::folders::set;
 use crate::interrupt::interrupted;
 use crate::progress::bytes;
@@ -58,7 +58,11 @@ pub(super) async fn push(args: &Push) -> anyhow::Result<ExitCode> {
 }
 
 fn failure(error: &PushError) -> Failure {
-    Failure { fault: error.fault(), text: error.to_string(), retriable: error.is_retriable() }
+    let (fault, retriable) = match error {
+        PushError::Archive(archive) => (archive_fault(archive), false),
+        error => (error.fault(), error.is_retriable()),
+    };
+    Failure { fault, text: error.to_string(), retriable }
 }
 
 fn options(args: &Push) -> Result<PushOptions, CompressError> {

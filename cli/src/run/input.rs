@@ -15,7 +15,7 @@ use super::args::Args;
 /// The advice for a request that is too large.
 pub(super) const TOO_MUCH: &str = "a run takes at most 32 MiB of source, input and files together (files that are not text \
     count for a third more). Send less, or compress it; a session of a server takes more, file by file: \
-    PUT /v1/sessions/ID/files/NAME, then --session ID";
+    see docs/sessions.md, then --session ID";
 
 /// The request, without code for a REPL.
 pub(super) fn request(args: &Args) -> anyhow::Result<RunRequest> {

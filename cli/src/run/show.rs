@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::places::{Places, below, save};
 use super::target::Target;
-use crate::terminal::{note, print, print_error};
+use crate::terminal::{Output, note};
 
 /// Media types of figures, with their extensions; true for those in base64.
 const FIGURES: [(&str, &str, bool); 3] =
@@ -19,27 +19,32 @@ pub(super) struct Show {
     explained: bool,
     /// A REPL shows the last expression's value.
     show_value: bool,
+    out: Output,
+    err: Output,
 }
 
 impl Show {
     pub(super) fn new(places: Places, svg: bool, show_value: bool) -> Self {
-        Self { places, svg, explained: false, show_value }
+        Self { places, svg, explained: false, show_value, out: Output::stdout(), err: Output::stderr() }
     }
 
     pub(super) fn event(&mut self, event: &Event) -> anyhow::Result<()> {
         match event {
-            Event::Stdout(chunk) => print(&chunk.text)?,
-            Event::Stderr(chunk) => print_error(&chunk.text)?,
+            Event::Stdout(chunk) => self.out.write(&chunk.text)?,
+            Event::Stderr(chunk) => self.err.write(&chunk.text)?,
             Event::Result(result) => self.result(result)?,
             Event::Error(error) => {
                 // `sys.exit(3)` is told by the exit status alone.
                 if error.name != "SystemExit" || !error.traceback.is_empty() {
-                    note!("{}", explanation(error));
+                    // Closed standard error is no failure of the run.
+                    let _ = Output::stderr().whole(&explanation(error));
                 }
                 self.explained = true;
             }
             Event::Problem(problem) => anyhow::bail!("{}: {}", problem.title, problem.detail),
             Event::End(outcome) => {
+                self.out.end()?;
+                let _ = self.err.end();
                 if !std::mem::take(&mut self.explained) {
                     ended(outcome);
                 }
@@ -53,7 +58,7 @@ impl Show {
             return Ok(());
         }
         if let Some(Value::String(text)) = result.data.get("text/plain") {
-            print(&format!("{text}\n"))?;
+            Output::stdout().whole(text)?;
         }
         Ok(())
     }

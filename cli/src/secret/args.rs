@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use crate::args::{Json, Name};
+use crate::args::{Json, Name, STATUSES};
 
 /// Store secrets that tools and runs use without seeing them.
 ///
@@ -10,7 +10,7 @@ use crate::args::{Json, Name};
 /// the secret is bound to, and nowhere else. Talks to the server that COFFERDAM_URL names (with COFFERDAM_API_KEY, a key
 /// with the scope admin), or to the one on this machine.
 #[derive(Args)]
-#[command(after_long_help = HELP)]
+#[command(after_long_help = STATUSES.to_owned() + HELP)]
 pub struct Secret {
     #[command(subcommand)]
     pub(crate) command: Command,

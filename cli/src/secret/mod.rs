@@ -76,7 +76,8 @@ pub(crate) fn value() -> anyhow::Result<String> {
     // A line's end comes from an editor, not from the secret.
     let value = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     if value.is_empty() {
-        bail!("the value is empty");
+        let piped = if stdin().is_terminal() { "" } else { ": the command before the pipe wrote nothing" };
+        bail!("the value is empty{piped}");
     }
     Ok(value.to_owned())
 }

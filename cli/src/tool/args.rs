@@ -5,19 +5,21 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::grants::GrantArgs;
-use crate::args::{Json, Name};
+use crate::args::{Json, Name, Named, STATUSES};
 
 /// Deploy WebAssembly components as tools, call them, roll them back.
 ///
 /// Talks to the server that COFFERDAM_URL names (with COFFERDAM_API_KEY), or to the one on this machine.
 #[derive(Args)]
-#[command(after_long_help = HELP)]
+#[command(after_long_help = STATUSES.to_owned() + HELP)]
 pub struct Tool {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 const HELP: &str = "\
+`call` has statuses of its own: `cofferdam tool call --help`.
+
 Examples:
   cofferdam tool wrap hash.core.wasm --wit wit --output hash.wasm
   cofferdam tool deploy hash hash.wasm
@@ -60,14 +62,6 @@ pub(crate) struct Wrap {
     pub(crate) world: Option<String>,
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-}
-
-#[derive(Args)]
-pub(crate) struct Named {
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) output: Json,
 }
 
 #[derive(Args)]

@@ -1,7 +1,7 @@
 //! `cofferdam tool call`: shows the result on standard output and the tool's log on standard error; the exit status says how
 //! the call ended.
 
-use std::io::{IsTerminal, Read, stderr};
+use std::io::Read;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -14,7 +14,7 @@ use super::arguments::{arguments, function};
 use super::path;
 use super::wire::ToolInfo;
 use crate::client::{Server, read, segment};
-use crate::terminal::{json, note, print_error, say};
+use crate::terminal::{Output, json, note};
 
 pub(super) async fn call(server: &Server, args: &Call) -> anyhow::Result<ExitCode> {
     let info: ToolInfo = server.get(&path(&args.name)).await?;
@@ -49,29 +49,21 @@ pub(super) async fn call(server: &Server, args: &Call) -> anyhow::Result<ExitCod
 
 fn show(outcome: &ToolOutcome) -> anyhow::Result<()> {
     if !outcome.logs.is_empty() {
-        let end = if outcome.logs.ends_with('\n') { "" } else { "\n" };
-        print_error(&format!("{}{end}", printable(&outcome.logs)))?;
+        Output::stderr().whole(&outcome.logs)?;
     }
     if let Some(result) = &outcome.result {
         match serde_json::from_str(result.get()).context("the result")? {
-            Value::String(text) => say!("{text}")?,
+            Value::String(text) => Output::stdout().whole(&text)?,
             // Printed unchanged: numbers keep all their digits.
-            _ => say!("{}", result.get())?,
+            _ => Output::stdout().whole(result.get())?,
         }
     }
     if let Some(error) = &outcome.error {
-        note!("{}", printable(&format!("{}: {}", error.name, error.message)));
+        // Closed standard error is no failure of the call.
+        let _ = Output::stderr().whole(&format!("{}: {}", error.name, error.message));
         if !error.traceback.is_empty() {
-            note!("{}", printable(error.traceback.trim_end()));
+            let _ = Output::stderr().whole(error.traceback.trim_end());
         }
     }
     Ok(())
-}
-
-/// Removes the characters that control a terminal, if standard error is one.
-fn printable(text: &str) -> String {
-    if !stderr().is_terminal() {
-        return text.to_owned();
-    }
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }

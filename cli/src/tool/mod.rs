@@ -15,7 +15,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::client::{self, Server, block_on, find, read, segment};
-use crate::terminal::{failed, json as print_json, print as print_text, say};
+use crate::terminal::{failed, json as print_json, say};
 use crate::{Machine, table};
 use args::{Command, Push, Rollback, Wrap};
 use wire::ToolInfo;
@@ -33,7 +33,7 @@ pub(crate) fn main(command: Command, machine: &dyn Machine) -> anyhow::Result<Ex
         Command::Wrap(_) => {}
         Command::Deploy(args) => block_on(deploy::deploy(&server, &args))?,
         Command::List(output) => block_on(list(&server, output.json))?,
-        Command::Show(args) => block_on(show_one(&server, &args.name, args.output.json))?,
+        Command::Show(args) => block_on(show_one(&server, &args.which.name, args.output.json))?,
         Command::Call(args) => {
             return Ok(block_on(call::call(&server, &args)).unwrap_or_else(|error| failed(&error, REFUSED)));
         }
@@ -60,7 +60,7 @@ fn print(answer: &[u8], as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return print_json(&read::<Value>(answer)?);
     }
-    print_text(&show::text(&read::<ToolInfo>(answer)?))
+    show::page(&read::<ToolInfo>(answer)?).print()
 }
 
 async fn show_one(server: &Server, name: &str, as_json: bool) -> anyhow::Result<()> {

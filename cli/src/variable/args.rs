@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::args::Json;
+use crate::args::{Json, STATUSES};
 
 /// Manage the environment variables that every agent of the organization gets.
 ///
@@ -12,7 +12,7 @@ use crate::args::Json;
 /// their next start. A deployment's own variables override them. Talks to the server that COFFERDAM_URL names (with
 /// COFFERDAM_API_KEY, a key with the scope admin), or to the one on this machine.
 #[derive(Args)]
-#[command(after_long_help = HELP)]
+#[command(after_long_help = STATUSES.to_owned() + HELP)]
 pub struct Variable {
     #[command(subcommand)]
     pub(crate) command: Command,

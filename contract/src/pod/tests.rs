@@ -37,7 +37,7 @@ fn what_would_give_more_than_it_says_is_refused() {
         (json!({"annotations": {"container.apparmor.security.beta.kubernetes.io/agent": "unconfined"}}), "reserved"),
         (json!({"annotations": {"k8s.v1.cni.cncf.io/ networks": "x"}}), "not a key"),
         (json!({"annotations": {"cni.k8s.io/networks": "x"}}), "reserved"),
-        (json!({"annotations": {"note": "x".repeat(5_000)}}), "longer"),
+        (json!({"annotations": {"note": "x".repeat(5_000)}}), "4096 bytes"),
         (json!({"labels": {"a": "not a value"}}), "value"),
         (json!({"labels": {"-a": "x"}}), "key"),
         (json!({"labels": {"a/b/c": "x"}}), "key"),
@@ -76,6 +76,24 @@ fn what_would_give_more_than_it_says_is_refused() {
     }
     let many: BTreeMap<String, String> = (0..=MAX_LABELS).map(|n| (format!("l{n}"), String::new())).collect();
     assert!(PodSettings { labels: many, ..PodSettings::default() }.check().unwrap_err().contains("at most"));
+}
+
+#[test]
+fn the_documentation_has_these_bounds() {
+    let document = include_str!("../../../docs/agents.md");
+    let row = |field: &str| {
+        let begin = format!("| `{field}` |");
+        document.lines().find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("no row of {field}"))
+    };
+    for (field, says) in [
+        ("labels", format!("up to {MAX_LABELS},")),
+        ("annotations", format!("up to {MAX_LABELS} of {} KiB", MAX_ANNOTATION_BYTES >> 10)),
+        ("tolerations", format!("up to {MAX_TOLERATIONS} ")),
+        ("volumes", format!("up to {MAX_VOLUMES} ")),
+        ("replicas", format!("up to {MAX_REPLICAS} ")),
+    ] {
+        assert!(row(field).contains(&says), "{field} does not say {says:?}: {}", row(field));
+    }
 }
 
 #[test]

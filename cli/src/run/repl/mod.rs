@@ -19,7 +19,7 @@ use super::target::Target;
 use super::{places, until_ctrl_c};
 use crate::Machine;
 use crate::folders::data_dir;
-use crate::terminal::{Closed, note, say};
+use crate::terminal::{Closed, complain, say};
 
 const HELP: &str = "\
 :help        show this text
@@ -82,7 +82,7 @@ pub(super) fn talk(
         editor.add_history_entry(line.trim_end())?;
         match line.trim() {
             ":quit" | ":q" | ":exit" => break,
-            ":help" | ":h" => say!("{HELP}")?,
+            ":help" | ":h" => HELP.lines().try_for_each(|line| say!("{line}"))?,
             ":session" => say!("{session}")?,
             ":reset" => {
                 session = begin(first.limits)?;
@@ -92,7 +92,7 @@ pub(super) fn talk(
                 next.code = line;
                 match runtime.block_on(until_ctrl_c(once(target, &next, &mut show))) {
                     Err(error) if error.is::<Closed>() => return Err(error),
-                    Err(error) => note!("cofferdam: {error:#}"),
+                    Err(error) => complain(&format!("{error:#}")),
                     Ok(_) => next.files = cofferdam_contract::FilesInput::default(),
                 }
             }
