@@ -8,8 +8,10 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::DeleteParams;
+use serde::de::IgnoredAny;
 use tokio::time::sleep;
 
+use crate::answers;
 use crate::kubernetes::Kubernetes;
 use crate::names::{self, workload_name};
 use crate::objects;
@@ -33,13 +35,13 @@ impl Kubernetes {
         let mut there = self.job(wire, &name).await?;
         if let Some(job) = &there {
             if names::read(job.metadata.annotations.as_ref()).as_ref() != Some(&workload.id) {
-                return Err(ClusterError::Refused(format!(
+                return Err(ClusterError::refused(format!(
                     "A Job {name} in namespace {} exists and is not this agent's",
                     self.namespace
                 )));
             }
             if job.metadata.deletion_timestamp.is_some() {
-                return Err(ClusterError::Conflict(format!("The Job {name} is still being deleted")));
+                return Err(ClusterError::conflict(format!("The Job {name} is still being deleted")));
             }
             if judge_end::is_over(job) {
                 self.delete_job(wire, &name).await?;
@@ -49,12 +51,12 @@ impl Kubernetes {
         let owner = there.as_ref().and_then(objects::owned_by);
         let policy = async {
             let policy = objects::network_policy(workload, &self.namespace, &self.options);
-            let applied = wire.apply(&self.path::<NetworkPolicy>(), &name, &policy).await;
-            applied.map(drop).map_err(|e| self.refused(wire, e, "apply", "NetworkPolicy", workload))
+            let applied = wire.apply::<IgnoredAny>(&self.path::<NetworkPolicy>(), &name, &policy).await;
+            applied.map(drop).map_err(|e| self.explained(wire, e, "apply", "NetworkPolicy"))
         };
         tokio::try_join!(policy, self.apply_beside(wire, workload, owner.as_ref(), there.is_some()))?;
         let job = wire.apply(&self.path::<Job>(), &name, &objects::job(workload, &self.options)).await;
-        let job = job.map_err(|e| self.refused(wire, e, "apply", "Job", workload))?;
+        let job = job.map_err(|e| self.explained(wire, e, "apply", "Job"))?;
         match (owner, objects::owned_by(&job)) {
             (None, Some(owner)) => self.apply_beside(wire, workload, Some(&owner), true).await,
             _ => Ok(()),
@@ -71,7 +73,7 @@ impl Kubernetes {
             }
             sleep(GONE_PAUSE).await;
         }
-        Err(ClusterError::Conflict(format!("The Job {name} is still being deleted")))
+        Err(ClusterError::conflict(format!("The Job {name} is still being deleted")))
     }
 
     /// Writes the objects that the cluster deletes with the Job.
@@ -85,45 +87,30 @@ impl Kubernetes {
         let name = workload_name(&workload.id);
         let account = async {
             let account = objects::service_account(workload, owner.cloned());
-            let applied = wire.apply(&self.path::<ServiceAccount>(), &name, &account).await;
-            applied.map(drop).map_err(|e| self.refused(wire, e, "apply", "ServiceAccount", workload))
+            let applied = wire.apply::<IgnoredAny>(&self.path::<ServiceAccount>(), &name, &account).await;
+            applied.map(drop).map_err(|e| self.explained(wire, e, "apply", "ServiceAccount"))
         };
         let secret = async {
             let secret = objects::secret(workload, owner.cloned());
             let path = self.path::<Secret>();
-            let mut applied = wire.apply(&path, &name, &secret).await;
-            if let Err(RequestError::Api(status)) = &applied
-                && status.code == 422
-                && !in_use
-            {
+            let mut applied = wire.apply::<IgnoredAny>(&path, &name, &secret).await;
+            if applied.as_ref().is_err_and(|failure| failure.has_code(422)) && !in_use {
                 // Left over from a Job that is gone, with other values; a Secret of ours is immutable.
                 let deleted = wire.delete(&path, &name, &DeleteParams::default()).await;
-                deleted.map_err(|e| self.refused(wire, e, "delete", "Secret", workload))?;
+                deleted.map_err(|e| self.explained(wire, e, "delete", "Secret"))?;
                 applied = wire.apply(&path, &name, &secret).await;
             }
-            applied.map(drop).map_err(|e| self.refused(wire, e, "apply", "Secret", workload))
+            applied.map(drop).map_err(|e| self.explained(wire, e, "apply", "Secret"))
         };
         tokio::try_join!(account, secret).map(drop)
     }
 
-    pub(crate) async fn job(&self, wire: &Wire, name: &str) -> Result<Option<Job>, ClusterError> {
+    pub(crate) async fn job(&self, wire: &Wire, name: &str) -> Result<Option<answers::Job>, ClusterError> {
         wire.get(&self.path::<Job>(), name).await.map_err(|e| self.explained(wire, e, "get", "Job"))
     }
 
     /// A failed request as this crate's error.
     pub(crate) fn explained(&self, wire: &Wire, failure: RequestError, verb: &str, kind: &str) -> ClusterError {
-        wire.explain(failure, &Asked { verb, kind, namespace: &self.namespace, workload: None })
-    }
-
-    /// A failed request about this workload.
-    pub(crate) fn refused(
-        &self,
-        wire: &Wire,
-        failure: RequestError,
-        verb: &str,
-        kind: &str,
-        of: &Workload,
-    ) -> ClusterError {
-        wire.explain(failure, &Asked { verb, kind, namespace: &self.namespace, workload: Some(of) })
+        wire.explain(failure, &Asked { verb, kind, namespace: &self.namespace })
     }
 }

@@ -36,12 +36,20 @@ pub trait Cluster: Send + Sync {
     /// Reports a workload's state.
     fn see<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<Seen, ClusterError>>;
 
+    /// Reports at once what [`Self::see`] would of those workloads that are ready and have been for a while. A survey says
+    /// nothing of the others, nor how a container ended.
+    fn survey(&self) -> BoxFuture<'_, Result<Vec<(WorkloadId, Seen)>, ClusterError>>;
+
     /// Deletes a workload's objects and waits until its pods are gone. Succeeds when there is nothing to delete.
     fn remove<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<(), ClusterError>>;
 
     /// Asks whether the cluster accepts our credentials and gives them the rights that the other calls need. Changes
     /// nothing. An error says that the cluster could not be asked at all.
     fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>, ClusterError>>;
+
+    /// Lists the container runtimes of the nodes, such as `containerd://2.1.9`; an empty one for a node that does not report
+    /// it. Needs a right that agents do without: to list nodes.
+    fn runtimes(&self) -> BoxFuture<'_, Result<Vec<String>, ClusterError>>;
 
     /// Lists our workloads, to find drift.
     fn list(&self) -> BoxFuture<'_, Result<Vec<WorkloadId>, ClusterError>>;

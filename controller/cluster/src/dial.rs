@@ -8,15 +8,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cofferdam_policy::{Cidr, is_public};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use kube::client::{ClientBuilder, ConfigExt};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tower::util::option_layer;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
+use crate::pinned::Pinned;
 use crate::{ClusterError, words};
 
 /// The timeout from a name to a connection, including TLS.
@@ -89,7 +92,7 @@ pub(crate) fn client(config: kube::Config, guard: Option<Arc<[Cidr]>>) -> Result
     connector.set_keepalive(Some(KEEP_ALIVE_INTERVAL));
     connector.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL / 3));
     connector.set_keepalive_retries(Some(3));
-    let connector = config.rustls_https_connector_with_connector(connector).map_err(|e| words::unbuilt(&e))?;
+    let connector = with_tls(&config, connector)?;
     let timed = service_fn(move |address: http::Uri| {
         let connecting = connector.clone().oneshot(address);
         Box::pin(async move {
@@ -105,6 +108,26 @@ pub(crate) fn client(config: kube::Config, guard: Option<Arc<[Cidr]>>) -> Result
     let http = option_layer(config.auth_layer().map_err(|e| words::unbuilt(&e))?).layer(http);
     let http = config.base_uri_layer().layer(http);
     Ok(ClientBuilder::new(http, config.default_namespace.clone()).build())
+}
+
+/// TLS as kube sets it up, but for a server whose certificate is the kubeconfig's own. HTTP/1.1 only.
+fn with_tls(
+    config: &kube::Config,
+    connector: HttpConnector<Resolver>,
+) -> Result<HttpsConnector<HttpConnector<Resolver>>, ClusterError> {
+    let mut tls = config.rustls_client_config().map_err(|e| words::unbuilt(&e))?;
+    // A pod's own authority is read again by kube when it changes.
+    let pinned =
+        config.root_cert.as_deref().filter(|_| config.root_cert_file.is_none() && !config.accept_invalid_certs);
+    if let Some(verifier) = pinned.and_then(Pinned::new) {
+        tls.dangerous().set_certificate_verifier(Arc::new(verifier));
+    }
+    let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    if let Some(name) = &config.tls_server_name {
+        let name = ServerName::try_from(name.clone()).map_err(|_| words::no_server_name())?;
+        builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
+    }
+    Ok(builder.enable_http1().wrap_connector(connector))
 }
 
 #[derive(Clone)]

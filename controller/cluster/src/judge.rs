@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use cofferdam_contract::FailureReason;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStateWaiting, ContainerStatus, Event, Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 
+use crate::answers::{Condition, ContainerStatus, Event, Job, Pod, Waiting};
 use crate::judge_end as end;
-use crate::names::{CONTAINER, DEFAULT_PROBE};
-use crate::words::clean;
 use crate::{HeldBy, Seen, Words, WorkloadFailure};
 use crate::{judge_words as say, pull};
 
@@ -25,6 +22,9 @@ pub(crate) const FRESH_END: Duration = Duration::from_secs(120);
 /// runtime is slow. If that never passes, the deployment's start timeout ends it.
 const TRANSIENT: [&str; 4] =
     ["failed to sync secret cache", "failed to sync configmap cache", "context deadline exceeded", "is reserved for"];
+
+/// Processors of nodes. A name that a cluster made up is not repeated.
+const ARCHITECTURES: [&str; 7] = ["amd64", "arm64", "arm", "386", "ppc64le", "riscv64", "s390x"];
 
 pub(crate) struct Facts<'a> {
     pub job: &'a Job,
@@ -42,8 +42,7 @@ pub(crate) fn current(pods: &[Pod]) -> Option<&Pod> {
 
 /// The agent's container.
 pub(crate) fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    let all = pod.status.as_ref()?.container_statuses.as_deref()?;
-    all.iter().find(|status| status.name == CONTAINER)
+    pod.status.as_ref()?.container_statuses.first()
 }
 
 /// Events can tell more than the objects do.
@@ -80,7 +79,7 @@ pub(crate) fn judge(facts: &Facts<'_>) -> Seen {
             Seen::Starting { waits_for: say::being_replaced(pod), held_by: HeldBy::Cluster }
         }
         "Succeeded" => Seen::Failed(end::of_container(pod, end::last_end(pod))),
-        "Unknown" => starting(format!("node {} does not answer", node(pod)), HeldBy::Cluster),
+        "Unknown" => starting(on(pod).and(" does not answer"), HeldBy::Cluster),
         _ => unscheduled(facts, pod).unwrap_or_else(|| started(facts, pod)),
     }
 }
@@ -109,7 +108,7 @@ pub(crate) fn failed_with(
     detail: Words,
     exit_code: Option<i32>,
 ) -> WorkloadFailure {
-    let restarts = pod.and_then(container).map_or(0, |status| u32::try_from(status.restart_count).unwrap_or(0));
+    let restarts = pod.and_then(container).map_or(0, ContainerStatus::restarts);
     WorkloadFailure { reason, detail, exit_code, restarts, end: String::new(), last_lines: Vec::new() }
 }
 
@@ -120,24 +119,24 @@ fn without_pod(facts: &Facts<'_>, held: Option<&'static str>) -> Seen {
     let Some(event) = newest(facts.events, &["FailedCreate"]) else {
         return starting("the cluster has not created the pod yet", HeldBy::Cluster);
     };
-    let said = clean(event.message.as_deref().unwrap_or_default());
-    match say::no_pod(&said) {
+    let said = event.message.as_deref().unwrap_or_default();
+    match say::no_pod(said) {
         Some(words) => failed(FailureReason::Cluster, words),
-        None => starting(Words::ours("the cluster cannot create the pod yet").saying(":", &said), HeldBy::Cluster),
+        None => starting(Words::ours("the cluster cannot create the pod yet").saying(":", said), HeldBy::Cluster),
     }
 }
 
 fn unscheduled(facts: &Facts<'_>, pod: &Pod) -> Option<Seen> {
     let condition = condition(pod, "PodScheduled").filter(|condition| condition.status == "False")?;
-    let said = clean(condition.message.as_deref().unwrap_or_default());
+    let said = condition.message.as_deref().unwrap_or_default();
     if condition.reason.as_deref() == Some("SchedulingGated") {
-        let words = Words::ours("a scheduling gate of the cluster holds the pod back").saying(":", &said);
+        let words = Words::ours("a scheduling gate of the cluster holds the pod back").saying(":", said);
         return Some(starting(words, HeldBy::Cluster));
     }
     let scaling = newest(facts.events, &["TriggeredScaleUp", "Nominated"]).is_some();
     let patience = if scaling { NEW_NODE } else { facts.unschedulable_after };
     let since = pod.metadata.creation_timestamp.as_ref().map_or(facts.now, |time| time.0);
-    let words = say::unschedulable(&said, architecture(pod));
+    let words = say::unschedulable(said, architecture(pod));
     if seconds(since, facts.now) < patience.as_secs() {
         return Some(starting(words.after("waiting for a node: "), HeldBy::Cluster));
     }
@@ -147,18 +146,19 @@ fn unscheduled(facts: &Facts<'_>, pod: &Pod) -> Option<Seen> {
 /// Judges a pod that has a node.
 fn started(facts: &Facts<'_>, pod: &Pod) -> Seen {
     let Some(status) = container(pod) else { return prepared(facts, pod) };
-    let state = status.state.clone().unwrap_or_default();
-    if let Some(end) = state.terminated.as_ref().filter(|end| end.exit_code == 0) {
+    let state = status.state.as_ref();
+    let terminated = state.and_then(|state| state.terminated.as_ref());
+    if let Some(end) = terminated.filter(|end| end.exit_code == 0) {
         // Nothing restarts it.
         return Seen::Failed(end::of_container(pod, Some(end)));
     }
-    let now = if let Some(running) = state.running {
-        runs(facts, pod, status, running.started_at.map_or(facts.now, |time| time.0))
-    } else if let Some(end) = state.terminated {
+    let now = if let Some(running) = state.and_then(|state| state.running.as_ref()) {
+        runs(facts, pod, status, running.started_at.as_ref().map_or(facts.now, |time| time.0))
+    } else if let Some(end) = terminated {
         let words = format!("the container ended with exit code {} and is being restarted", end.exit_code);
         starting(words, HeldBy::Itself)
     } else {
-        waits(facts, pod, &state.waiting.unwrap_or_default())
+        waits(facts, pod, state.and_then(|state| state.waiting.as_ref()).unwrap_or(&Waiting::default()))
     };
     match (end::crash(facts, pod), now) {
         (Some(failure), now @ (Seen::Ready { .. } | Seen::Starting { .. })) => {
@@ -172,14 +172,14 @@ fn started(facts: &Facts<'_>, pod: &Pod) -> Seen {
 fn runs(facts: &Facts<'_>, pod: &Pod, status: &ContainerStatus, since: Timestamp) -> Seen {
     let ready = condition(pod, "Ready");
     let name = pod.metadata.name.clone().unwrap_or_default();
-    let restarts = u32::try_from(status.restart_count).unwrap_or(0);
+    let restarts = status.restarts();
     if is_ready(pod) {
         // A container without a probe is ready when it starts.
         let turned = ready.and_then(|condition| condition.last_transition_time.as_ref()).map_or(since, |time| time.0);
         return Seen::Ready { pod: name, for_s: seconds(since.max(turned), facts.now), restarts };
     }
     // A kubelet always says why its pod is not ready. A cluster that misses the kubelet does not, and leaves the container ready.
-    let by_cluster = |c: &PodCondition| status.ready && c.reason.as_deref().unwrap_or_default().is_empty();
+    let by_cluster = |c: &Condition| status.ready && c.reason.as_deref().unwrap_or_default().is_empty();
     let lost =
         ready.is_some_and(|c| c.status == "Unknown" || c.reason.as_deref() == Some("NodeNotReady") || by_cluster(c));
     let unhealthy = facts.events.iter().filter(|event| {
@@ -195,10 +195,10 @@ fn runs(facts: &Facts<'_>, pod: &Pod, status: &ContainerStatus, since: Timestamp
     let held_by = if lost { HeldBy::Cluster } else { HeldBy::Itself };
     let said = unhealthy.filter(|_| !lost).or_else(|| ready.and_then(|c| c.message.as_deref().or(c.reason.as_deref())));
     let words = match lost {
-        true => format!("node {} does not answer, so it is not known if the container still runs", node(pod)),
-        false => format!("the container runs on node {} and is not ready", node(pod)),
+        true => on(pod).and(" does not answer, so it is not known if the container still runs"),
+        false => on(pod).after("the container runs on ").and(" and is not ready"),
     };
-    starting(Words::ours(words).saying(":", &said.map(clean).unwrap_or_default()), held_by)
+    starting(words.saying(":", said.unwrap_or_default()), held_by)
 }
 
 /// The container and its pod are ready.
@@ -209,11 +209,11 @@ fn is_ready(pod: &Pod) -> bool {
 
 /// Its readiness probe is ours, and the agent may know nothing of it.
 fn has_default_probe(pod: &Pod) -> bool {
-    pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(DEFAULT_PROBE))
+    pod.metadata.annotations.as_ref().is_some_and(|marks| marks.default_probe.is_some())
 }
 
 /// Judges a container that waits to be started.
-fn waits(facts: &Facts<'_>, pod: &Pod, waiting: &ContainerStateWaiting) -> Seen {
+fn waits(facts: &Facts<'_>, pod: &Pod, waiting: &Waiting) -> Seen {
     let reason = waiting.reason.as_deref().unwrap_or_default();
     let said = waiting.message.as_deref().unwrap_or_default();
     match reason {
@@ -240,8 +240,7 @@ fn waits(facts: &Facts<'_>, pod: &Pod, waiting: &ContainerStateWaiting) -> Seen 
             let before = end::last_end(pod).and_then(|end| end.message.as_deref()).unwrap_or_default();
             let said = if said.is_empty() { before } else { said };
             if TRANSIENT.iter().any(|words| said.contains(words)) {
-                let words = Words::ours(format!("{} is creating the container", on(pod)));
-                return starting(words.saying(":", &clean(said)), HeldBy::Itself);
+                return starting(on(pod).and(" is creating the container").saying(":", said), HeldBy::Itself);
             }
             let words = say::cannot_run(said, architecture(pod));
             let code = end::last_end(pod).map(|end| end.exit_code);
@@ -266,30 +265,24 @@ fn not_pulled(facts: &Facts<'_>, pod: &Pod, reason: &str, said: &str) -> Seen {
 
 /// Judges a pod whose container is not created yet.
 fn prepared(facts: &Facts<'_>, pod: &Pod) -> Seen {
-    let inits = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_deref()).unwrap_or_default();
-    for init in inits {
+    if let Some(init) = pod.status.as_ref().and_then(|status| status.init_container_statuses.first()) {
         let waiting = init.state.as_ref().and_then(|state| state.waiting.as_ref());
-        let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
-        if reason.ends_with("BackOff") || reason.ends_with("Error") {
-            let said = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
-            let words = format!(
-                "The container {:?}, which the cluster adds to every pod, does not start ({})",
-                clean(&init.name),
-                clean(reason)
-            );
-            return failed(FailureReason::CannotStart, Words::ours(words).saying(":", &clean(said)));
-        }
+        let of = |field: fn(&Waiting) -> Option<&str>| waiting.and_then(field).unwrap_or_default();
+        let words = Words::ours("The container \"").theirs(&init.name);
+        let words = words.and("\", which the cluster adds to every pod, does not start (");
+        let words = words.theirs(of(|waiting| waiting.reason.as_deref())).and(")");
+        return failed(FailureReason::CannotStart, words.saying(":", of(|waiting| waiting.message.as_deref())));
     }
     let Some(event) = newest(facts.events, &["FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume"]) else {
-        return starting(format!("{} is creating the container or pulling the image", on(pod)), HeldBy::Itself);
+        return starting(on(pod).and(" is creating the container or pulling the image"), HeldBy::Itself);
     };
-    let said = clean(event.message.as_deref().unwrap_or_default());
+    let said = event.message.as_deref().unwrap_or_default();
     let age = pod.metadata.creation_timestamp.as_ref().map_or(0, |time| seconds(time.0, facts.now));
     let no_runtime = said.contains("no runtime for") || said.contains("unknown runtime handler");
     if no_runtime || age >= SANDBOX_GRACE.as_secs() {
-        return failed(FailureReason::CannotStart, say::no_sandbox(&said, node(pod), no_runtime));
+        return failed(FailureReason::CannotStart, say::no_sandbox(said, node(pod), no_runtime));
     }
-    starting(Words::ours(format!("{} is creating the pod", on(pod))).saying(":", &said), HeldBy::Itself)
+    starting(on(pod).and(" is creating the pod").saying(":", said), HeldBy::Itself)
 }
 
 pub(crate) fn newest<'a>(events: &'a [Event], reasons: &[&str]) -> Option<&'a Event> {
@@ -307,9 +300,8 @@ pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
 }
 
-pub(crate) fn condition<'a>(pod: &'a Pod, name: &str) -> Option<&'a PodCondition> {
-    let all = pod.status.as_ref()?.conditions.as_deref()?;
-    all.iter().find(|condition| condition.type_ == name)
+pub(crate) fn condition<'a>(pod: &'a Pod, name: &str) -> Option<&'a Condition> {
+    pod.status.as_ref()?.conditions.iter().find(|condition| condition.kind == name)
 }
 
 pub(crate) fn node(pod: &Pod) -> &str {
@@ -317,16 +309,18 @@ pub(crate) fn node(pod: &Pod) -> &str {
 }
 
 /// The node, as the subject of a sentence.
-fn on(pod: &Pod) -> String {
+fn on(pod: &Pod) -> Words {
     match pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
-        Some(name) => format!("node {name}"),
-        None => "a node".to_owned(),
+        Some(name) => Words::ours("node ").theirs(name),
+        None => Words::ours("a node"),
     }
 }
 
-pub(crate) fn architecture(pod: &Pod) -> &str {
+/// The processor that the pod asks for, if it is a known one.
+pub(crate) fn architecture(pod: &Pod) -> &'static str {
     let selector = pod.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
-    selector.and_then(|labels| labels.get("kubernetes.io/arch")).map_or("?", String::as_str)
+    let asked = selector.and_then(|labels| labels.architecture.as_deref());
+    ARCHITECTURES.into_iter().find(|known| Some(*known) == asked).unwrap_or("?")
 }
 
 pub(crate) fn seconds(since: Timestamp, now: Timestamp) -> u64 {

@@ -2,12 +2,10 @@
 //! cluster made. Pure.
 
 use cofferdam_contract::FailureReason;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
+use crate::answers::{ContainerStatus, Job, Pod, Terminated};
 use crate::judge::{Facts, architecture, condition, container, current, failed_with, newest, phase, seconds, starting};
 use crate::judge_words as say;
-use crate::words::clean;
 use crate::{HeldBy, Seen, WorkloadFailure};
 
 /// Once the cluster has ended this many pods of one Job within [`RECENT`], the workload counts as failed.
@@ -25,15 +23,15 @@ pub(crate) fn is_taken_away(pod: &Pod) -> bool {
 
 /// The Job has ended, and no pod of it will be created.
 pub(crate) fn is_over(job: &Job) -> bool {
-    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let mut conditions = job.status.iter().flat_map(|status| status.conditions.iter());
     let ends = ["Complete", "SuccessCriteriaMet", "Failed", "FailureTarget"];
-    conditions.iter().any(|condition| condition.status == "True" && ends.contains(&condition.type_.as_str()))
+    conditions.any(|condition| condition.status == "True" && ends.contains(&condition.kind.as_str()))
 }
 
 /// Judges a Job that is over.
 pub(crate) fn of_job(facts: &Facts<'_>) -> Option<Seen> {
-    let conditions = facts.job.status.as_ref()?.conditions.as_deref().unwrap_or_default();
-    let holds = |names: &[&str]| conditions.iter().find(|c| c.status == "True" && names.contains(&c.type_.as_str()));
+    let conditions = &facts.job.status.as_ref()?.conditions;
+    let holds = |names: &[&str]| conditions.iter().find(|c| c.status == "True" && names.contains(&c.kind.as_str()));
     let pod = current(facts.pods);
     if holds(&["Complete", "SuccessCriteriaMet"]).is_some() {
         // An agent that is asked to end exits with 0, which completes its Job: only a pod that nobody took away ended by
@@ -59,7 +57,7 @@ pub(crate) fn of_job(facts: &Facts<'_>) -> Option<Seen> {
 pub(crate) fn of_pod(facts: &Facts<'_>, pod: &Pod) -> Seen {
     let status = pod.status.as_ref();
     let reason = status.and_then(|status| status.reason.as_deref()).unwrap_or("Failed");
-    let said = clean(status.and_then(|status| status.message.as_deref()).unwrap_or_default());
+    let said = status.and_then(|status| status.message.as_deref()).unwrap_or_default();
     let recent = |pod: &&Pod| {
         let created = pod.metadata.creation_timestamp.as_ref().map_or(facts.now, |time| time.0);
         phase(pod) == "Failed" && seconds(created, facts.now) < RECENT
@@ -67,7 +65,7 @@ pub(crate) fn of_pod(facts: &Facts<'_>, pod: &Pod) -> Seen {
     let many = facts.pods.iter().filter(recent).count();
     let own = reason == "Evicted" && (said.contains("exceeds the") || said.contains("exceeded its"));
     if own || many >= MAX_ENDED_PODS {
-        let words = say::ended_by_cluster(reason, &said, many);
+        let words = say::ended_by_cluster(reason, said, many);
         let code = last_end(pod).map(|end| end.exit_code);
         return Seen::Failed(failed_with(Some(pod), FailureReason::Exited, words, code));
     }
@@ -77,7 +75,7 @@ pub(crate) fn of_pod(facts: &Facts<'_>, pod: &Pod) -> Seen {
             let now = Box::new(starting(words, HeldBy::Itself));
             Seen::Crashed { failure: of_container(pod, Some(end)), now }
         }
-        _ => Seen::Starting { waits_for: say::pod_was_ended(reason, &said), held_by: HeldBy::Cluster },
+        _ => Seen::Starting { waits_for: say::pod_was_ended(reason, said), held_by: HeldBy::Cluster },
     }
 }
 
@@ -89,34 +87,41 @@ pub(crate) fn crash(facts: &Facts<'_>, pod: &Pod) -> Option<WorkloadFailure> {
     }
     let mut failure = of_container(pod, Some(end));
     let killed = newest(facts.events, &["Killing"]).and_then(|event| event.message.as_deref());
-    let by_probe = killed.is_some_and(|said| said.contains("failed liveness probe"));
-    let before = format!("{}{}", say::restarted(failure.restarts), if by_probe { say::KILLED_BY_PROBE } else { "" });
-    failure.detail = failure.detail.after(&before);
+    let by_probe = |probe: &str| killed.is_some_and(|said| said.contains(probe));
+    // A container that ran out of memory or could not be started says more by its end.
+    if failure.reason == FailureReason::Exited {
+        if by_probe("failed liveness probe") {
+            failure.detail = say::killed_by_probe(pod, end.exit_code, "");
+        } else if by_probe("failed startup probe") {
+            failure.detail = say::killed_by_probe(pod, end.exit_code, " while it started");
+        }
+    }
+    failure.detail = failure.detail.after(&say::restarted(failure.restarts));
     Some(failure)
 }
 
 /// Judges a container that ended.
-pub(crate) fn of_container(pod: &Pod, end: Option<&ContainerStateTerminated>) -> WorkloadFailure {
+pub(crate) fn of_container(pod: &Pod, end: Option<&Terminated>) -> WorkloadFailure {
     let Some(end) = end else {
         return failed_with(Some(pod), FailureReason::Exited, say::exited(0, None).into(), Some(0));
     };
     let code = Some(end.exit_code);
     let failure = match end.reason.as_deref() {
-        Some("OOMKilled") => failed_with(Some(pod), FailureReason::OutOfMemory, say::out_of_memory(pod).into(), code),
+        Some("OOMKilled") => failed_with(Some(pod), FailureReason::OutOfMemory, say::out_of_memory(pod), code),
         Some("StartError" | "ContainerCannotRun") => {
             let said = end.message.as_deref().unwrap_or_default();
             failed_with(Some(pod), FailureReason::CannotStart, say::cannot_run(said, architecture(pod)), code)
         }
         _ => failed_with(Some(pod), FailureReason::Exited, say::exited(end.exit_code, end.signal).into(), code),
     };
-    let restarts = container(pod).map_or(0, |status| status.restart_count);
+    let restarts = container(pod).map_or(0, ContainerStatus::restarts);
     let when = end.finished_at.as_ref().map_or_else(|| restarts.to_string(), |time| time.0.to_string());
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     WorkloadFailure { end: format!("{name}/{when}"), ..failure }
 }
 
 /// The container's last end: the current one, or the one before its restart.
-pub(crate) fn last_end(pod: &Pod) -> Option<&ContainerStateTerminated> {
+pub(crate) fn last_end(pod: &Pod) -> Option<&Terminated> {
     let status = container(pod)?;
     [&status.state, &status.last_state].into_iter().flatten().find_map(|state| state.terminated.as_ref())
 }

@@ -1,9 +1,8 @@
 //! Sentences about a pod: what happened, and what to do. Pure.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::names::CONTAINER;
-use crate::words::clean;
+use crate::answers::{Pod, Probe, ProbePlace};
 use crate::{Words, judge};
 
 pub(crate) const POD_IS_GONE: &str =
@@ -11,11 +10,9 @@ pub(crate) const POD_IS_GONE: &str =
 
 /// A pod is being deleted while its Job is not.
 pub(crate) fn being_replaced(pod: &Pod) -> Words {
-    let all = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let why = all.iter().find(|condition| condition.type_ == "DisruptionTarget");
-    let why = why.and_then(|condition| condition.message.as_deref()).map(clean);
-    let words = format!("the pod on node {} is being deleted; another one replaces it", judge::node(pod));
-    Words::ours(words).saying(". The cluster says:", why.as_deref().unwrap_or_default())
+    let why = judge::condition(pod, "DisruptionTarget").and_then(|condition| condition.message.as_deref());
+    let words = Words::ours("the pod on node ").theirs(judge::node(pod));
+    words.and(" is being deleted; another one replaces it").saying(". The cluster says:", why.unwrap_or_default())
 }
 
 /// A container ended; `signal` is what the cluster reports, or follows from the exit code.
@@ -48,26 +45,60 @@ pub(crate) fn restarted(restarts: u32) -> String {
     }
 }
 
-pub(crate) const KILLED_BY_PROBE: &str = "It did not answer its liveness probe and was killed. ";
+/// The node killed the container because its liveness probe failed; `when` is in its words.
+pub(crate) fn killed_by_probe(pod: &Pod, code: i32, when: &str) -> Words {
+    let ours = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+    let probe = ours.and_then(|container| container.liveness.as_ref());
+    let words = match probe {
+        Some(probe) => question(Words::ours("Its liveness probe ("), probe).and(format!(") failed{when}")),
+        None => Words::ours(format!("Its liveness probe failed{when}")),
+    };
+    // The times of a container that has started: while it starts, it gets its own.
+    let words = match probe.filter(|_| when.is_empty()).and_then(|probe| probe.failure_threshold) {
+        Some(1) => words.and(" once"),
+        Some(times) => words.and(format!(" {times} times in a row")),
+        None => words,
+    };
+    words.and(format!(
+        ", so its node killed it (exit code {code}). See why it did not answer in time, or change the probe (`health.liveness`)"
+    ))
+}
+
+/// The question of a probe: its kind, where it is asked, and how often.
+fn question(words: Words, probe: &Probe) -> Words {
+    let port = |place: &ProbePlace| match &place.port {
+        Some(IntOrString::Int(port)) => port.to_string(),
+        Some(IntOrString::String(_)) | None => "?".to_owned(),
+    };
+    let words = match (&probe.http_get, &probe.tcp_socket, &probe.exec) {
+        (Some(place), ..) => {
+            let path = place.path.as_deref().unwrap_or("/");
+            words.and("HTTP GET of ").theirs(path).and(format!(" at port {}", port(place)))
+        }
+        (None, Some(place), _) => words.and(format!("TCP connection to port {}", port(place))),
+        (None, None, Some(exec)) => words.and("command ").theirs(exec.command.first().map_or("?", String::as_str)),
+        (None, None, None) => words.and("of an unknown kind"),
+    };
+    let seconds = |value: Option<i32>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
+    words.and(format!(", every {} s, within {} s", seconds(probe.period_seconds), seconds(probe.timeout_seconds)))
+}
 
 pub(crate) const SUSPENDED: &str = "the Job is suspended, by hand or by one of the cluster's queues, and has no pod";
 pub(crate) const SCALED_TO_ZERO: &str = "the Job's parallelism was set to 0, by hand or by a tool, so it has no pod";
 
-pub(crate) fn out_of_memory(pod: &Pod) -> String {
-    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    let ours = containers.iter().find(|container| container.name == CONTAINER);
+pub(crate) fn out_of_memory(pod: &Pod) -> Words {
+    let ours = pod.spec.as_ref().and_then(|spec| spec.containers.first());
     let limits = ours.and_then(|container| container.resources.as_ref()?.limits.as_ref());
-    let limit = limits.and_then(|limits| limits.get("memory")).map(|memory| format!(" of {}", clean(&memory.0)));
-    format!(
-        "The container used more memory than its limit{} and was killed (OOMKilled). Raise the limit (resources.memory), or \
-         make it use less",
-        limit.unwrap_or_default()
-    )
+    let words = Words::ours("The container used more memory than its limit");
+    let words = match limits.and_then(|limits| limits.memory.as_deref()) {
+        Some(limit) => words.and(" of ").theirs(limit),
+        None => words,
+    };
+    words.and(" and was killed (OOMKilled). Raise the limit (resources.memory), or make it use less")
 }
 
 /// A container was created, or nearly, and did not start.
 pub(crate) fn cannot_run(said: &str, architecture: &str) -> Words {
-    let said = clean(said);
     let has = |text: &str| said.contains(text);
     let todo = if has("exec format error") {
         format!(
@@ -85,7 +116,7 @@ pub(crate) fn cannot_run(said: &str, architecture: &str) -> Words {
     } else {
         "see what the node says".to_owned()
     };
-    Words::ours(format!("The container cannot be started: {todo}")).saying(". The node says:", &said)
+    Words::ours(format!("The container cannot be started: {todo}")).saying(". The node says:", said)
 }
 
 pub(crate) fn wrong_processor(architecture: &str) -> String {
@@ -145,19 +176,19 @@ pub(crate) fn no_pod(said: &str) -> Option<Words> {
 }
 
 pub(crate) fn job_failed(reason: Option<&str>, said: Option<&str>) -> Words {
-    let said = clean(said.unwrap_or_default());
+    let said = said.unwrap_or_default();
     match reason {
         Some("DeadlineExceeded") => Words::ours("The Job exceeded the deadline that was set on it."),
         Some("BackoffLimitExceeded") => Words::ours("The Job's container ended too often."),
-        Some(reason) => Words::ours(format!("The Job failed ({}).", clean(reason))).saying(" The cluster says:", &said),
-        None => Words::ours("The Job failed.").saying(" The cluster says:", &said),
+        Some(reason) => Words::ours("The Job failed (").theirs(reason).and(").").saying(" The cluster says:", said),
+        None => Words::ours("The Job failed.").saying(" The cluster says:", said),
     }
 }
 
 /// The cluster ended a pod, and the Job creates another one.
 pub(crate) fn pod_was_ended(reason: &str, said: &str) -> Words {
-    let words = format!("the cluster ended the pod ({}) and is creating another", clean(reason));
-    Words::ours(words).saying(". It says:", said)
+    let words = Words::ours("the cluster ended the pod (").theirs(reason).and(") and is creating another");
+    words.saying(". It says:", said)
 }
 
 pub(crate) fn ended_by_cluster(reason: &str, said: &str, many: usize) -> Words {
@@ -172,7 +203,8 @@ pub(crate) fn ended_by_cluster(reason: &str, said: &str, many: usize) -> Words {
         _ => "see what the node says",
     };
     let times = if many > 1 { format!(", {many} times by now") } else { String::new() };
-    Words::ours(format!("The cluster ended the pod ({}{times}): {todo}", clean(reason))).saying(". It says:", said)
+    let words = Words::ours("The cluster ended the pod (").theirs(reason).and(format!("{times}): {todo}"));
+    words.saying(". It says:", said)
 }
 
 pub(crate) fn no_sandbox(said: &str, node: &str, no_runtime: bool) -> Words {
@@ -181,5 +213,6 @@ pub(crate) fn no_sandbox(said: &str, node: &str, no_runtime: bool) -> Words {
     } else {
         "the node cannot create pods: its network plugin or storage may be at fault"
     };
-    Words::ours(format!("The pod cannot be created on node {node}: {todo}")).saying(". The node says:", said)
+    let words = Words::ours("The pod cannot be created on node ").theirs(node).and(format!(": {todo}"));
+    words.saying(". The node says:", said)
 }

@@ -97,12 +97,20 @@ impl Cluster for Kubernetes {
         Box::pin(self.see_workload(id))
     }
 
+    fn survey(&self) -> BoxFuture<'_, Result<Vec<(WorkloadId, Seen)>, ClusterError>> {
+        Box::pin(self.survey_workloads())
+    }
+
     fn remove<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(self.remove_workload(id))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>, ClusterError>> {
         Box::pin(self.check_rights())
+    }
+
+    fn runtimes(&self) -> BoxFuture<'_, Result<Vec<String>, ClusterError>> {
+        Box::pin(self.node_runtimes())
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<WorkloadId>, ClusterError>> {

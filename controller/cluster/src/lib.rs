@@ -3,12 +3,14 @@
 //! Never touches the database or the HTTP API, and is the only crate that knows kube. Start reading at `cluster.rs` and
 //! `connect.rs`.
 
+mod answers;
 mod apply;
 mod asked;
 mod cluster;
 mod connect;
 mod dial;
 mod error;
+mod few;
 mod judge;
 mod judge_end;
 mod judge_words;
@@ -20,14 +22,18 @@ mod mend;
 mod names;
 mod none;
 mod objects;
+mod pinned;
 mod place;
 mod probes;
 mod pull;
 mod remove;
 mod replicas;
 mod rights;
+mod runtimes;
 mod see;
 mod seen;
+mod survey;
+mod text;
 mod wire;
 mod words;
 mod workload;
@@ -38,5 +44,6 @@ pub use error::ClusterError;
 pub use kubeconfig::decode as decode_kubeconfig;
 pub use names::workload_name;
 pub use place::{Access, Place};
-pub use seen::{HeldBy, Mended, Seen, Words, WorkloadFailure};
+pub use seen::{HeldBy, Mended, Seen, WorkloadFailure};
+pub use text::Words;
 pub use workload::{NOBODY, PodName, RawLine, Workload, WorkloadId};

@@ -1,23 +1,25 @@
 //! Follows a container's log: lines with their times, bounded in length. Stores nothing.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http_body_util::BodyExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::LogParams;
-use kube::client::Body;
 use kube::core::Request;
+use tokio::time::Instant;
 
+use crate::answers::{self, ContainerStatus, Terminated};
 use crate::kubernetes::Kubernetes;
 use crate::names::CONTAINER;
 use crate::remove::is_pod_name;
-use crate::wire::RequestError;
-use crate::words::clean;
-use crate::{ClusterError, Lines, PodName, RawLine, judge};
+use crate::wire::{RequestError, Wire};
+use crate::{ClusterError, Lines, PodName, RawLine, Words, judge};
 
 /// Longer lines are cut.
 const MAX_LINE: usize = 64 * 1_024;
@@ -32,22 +34,22 @@ impl Kubernetes {
             None => None,
             Some(Ok(time)) => Some(time),
             Some(Err(_)) => {
-                return Err(ClusterError::Refused("The time to read the log from is not RFC 3339".to_owned()));
+                return Err(ClusterError::refused("The time to read the log from is not RFC 3339"));
             }
         };
         if !is_pod_name(&pod.pod) {
             return Ok(stream::empty().boxed());
         }
         let wire = self.wire().await?;
-        let there: Option<Pod> =
-            wire.get(&self.path::<Pod>(), &pod.pod).await.map_err(|e| self.explained(wire, e, "get", "Pod"))?;
+        let there = wire.get::<answers::Pod>(&self.path::<v1::Pod>(), &pod.pod).await;
+        let there = there.map_err(|e| self.explained(wire, e, "get", "Pod"))?;
         let Some(there) = there else { return Ok(stream::empty().boxed()) };
-        let restarts = judge::container(&there).map_or(0, |status| u32::try_from(status.restart_count).unwrap_or(0));
-        let previous = pod.restarts.checked_add(1) == Some(restarts);
-        if pod.restarts != restarts && !previous {
-            // The cluster keeps the previous container's log only; a container of a later restart has none yet.
-            return if pod.restarts < restarts { Ok(stream::empty().boxed()) } else { Err(not_yet(&pod.pod, "")) };
-        }
+        let previous = match way_to(judge::container(&there), pod.restarts) {
+            WayTo::This => false,
+            WayTo::Previous => true,
+            WayTo::Gone => return Ok(stream::empty().boxed()),
+            WayTo::Later => return Err(not_yet(wire, &pod.pod, "")),
+        };
         let which = LogParams {
             container: Some(CONTAINER.to_owned()),
             follow: !previous,
@@ -57,40 +59,81 @@ impl Kubernetes {
             since_time: since.and_then(|time| Timestamp::from_second(time.as_second()).ok()),
             ..LogParams::default()
         };
-        let asked = wire.built(Request::new(self.path::<Pod>()).logs(&pod.pod, &which));
-        let opened = match asked {
-            Ok(request) => wire.open(request).await,
-            Err(failure) => Err(failure),
-        };
-        match opened {
-            Ok(body) => Ok(lines_of(body, since)),
+        match wire.open(Request::new(self.path::<v1::Pod>()).logs(&pod.pod, &which)).await {
+            Ok(body) => Ok(lines_of(body.into_data_stream().map_err(drop).boxed(), since, MAX_SILENCE)),
             Err(failure) if failure.is_gone() => Ok(stream::empty().boxed()),
-            Err(RequestError::Api(status)) if status.code == 400 => {
-                let said = clean(&status.message);
-                let never = previous || said.contains("not found") || said.contains("terminated");
-                if never { Ok(stream::empty().boxed()) } else { Err(not_yet(&pod.pod, &said)) }
+            Err(RequestError::Api(refusal)) if refusal.code == 400 => {
+                let says = |words: &str| refusal.message.contains(words);
+                let never = previous || says("not found") || says("terminated");
+                if never { Ok(stream::empty().boxed()) } else { Err(not_yet(wire, &pod.pod, &refusal.message)) }
             }
             Err(failure) => Err(self.explained(wire, failure, "read the log of", "Pod")),
         }
     }
 }
 
-fn not_yet(pod: &str, said: &str) -> ClusterError {
-    ClusterError::Conflict(format!("The container of pod {pod} has no log yet. {said}").trim_end().to_owned())
+/// The way to the log of one run of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WayTo {
+    /// The log that a node gives.
+    This,
+    /// The log of the previous run.
+    Previous,
+    /// The node does not keep it any more.
+    Gone,
+    /// It has not begun.
+    Later,
 }
+
+/// A node has the logs of at most two runs. While a container waits to be started or restarted, it gives the log of the run
+/// that ended last, whichever of the two is asked for.
+fn way_to(status: Option<&ContainerStatus>, run: u32) -> WayTo {
+    let newest = status.map_or(0, ContainerStatus::restarts);
+    let state = status.and_then(|status| status.state.as_ref());
+    let has_log = |end: &&Terminated| end.container_id.as_deref().is_some_and(|id| !id.is_empty());
+    let ends = status.and_then(|status| status.last_state.as_ref()).and_then(|last| last.terminated.as_ref());
+    let waits = state.is_some_and(|state| state.waiting.is_some());
+    match ends.filter(has_log).filter(|_| waits) {
+        Some(end) => {
+            // A container that was made anew and has not started yet is no run.
+            let is_newest = status.is_some_and(|status| status.container_id == end.container_id);
+            let last = if is_newest { newest } else { newest.saturating_sub(1) };
+            match run.cmp(&last) {
+                Ordering::Less => WayTo::Gone,
+                Ordering::Equal => WayTo::This,
+                Ordering::Greater => WayTo::Later,
+            }
+        }
+        None if run == newest => WayTo::This,
+        None if run.checked_add(1) == Some(newest) => WayTo::Previous,
+        None if run < newest => WayTo::Gone,
+        None => WayTo::Later,
+    }
+}
+
+fn not_yet(wire: &Wire, pod: &str, said: &str) -> ClusterError {
+    let words = Words::ours(format!("The container of pod {pod} has no log yet")).saying(". The cluster says:", said);
+    ClusterError::conflict(words.scrubbed(|said| wire.scrub(said)))
+}
+
+/// A log as it arrives; an error has no more to tell than that it broke off.
+type Pieces = BoxStream<'static, Result<Bytes, ()>>;
 
 /// The state of a log that is being read.
 struct Reading {
-    body: Body,
+    pieces: Pieces,
     cut: Cutter,
     ready: VecDeque<RawLine>,
     since: Option<Timestamp>,
     over: bool,
 }
 
-fn lines_of(body: Body, since: Option<Timestamp>) -> Lines {
-    let reading = Reading { body, cut: Cutter::default(), ready: VecDeque::new(), since, over: false };
-    stream::unfold(reading, |mut reading| async move {
+/// `silence` is the longest time without a line.
+fn lines_of(pieces: Pieces, since: Option<Timestamp>, silence: Duration) -> Lines {
+    let reading = Reading { pieces, cut: Cutter::default(), ready: VecDeque::new(), since, over: false };
+    stream::unfold(reading, move |mut reading| async move {
+        // One deadline for a whole line: a byte now and then is no line.
+        let until = Instant::now() + silence;
         loop {
             if let Some(line) = reading.ready.pop_front() {
                 return Some((Ok(line), reading));
@@ -98,9 +141,8 @@ fn lines_of(body: Body, since: Option<Timestamp>) -> Lines {
             if reading.over {
                 return None;
             }
-            match tokio::time::timeout(MAX_SILENCE, reading.body.frame()).await {
-                Ok(Some(Ok(frame))) => {
-                    let piece: Bytes = frame.into_data().unwrap_or_default();
+            match tokio::time::timeout_at(until, reading.pieces.next()).await {
+                Ok(Some(Ok(piece))) => {
                     reading.take(|cut, each| cut.push(&piece, each));
                 }
                 Ok(None) => {
@@ -113,7 +155,7 @@ fn lines_of(body: Body, since: Option<Timestamp>) -> Lines {
                         Ok(_) => "The log broke off",
                         Err(_) => "No log line arrived for ten minutes",
                     };
-                    return Some((Err(ClusterError::Unreachable(why.to_owned())), reading));
+                    return Some((Err(ClusterError::unreachable(why)), reading));
                 }
             }
         }
@@ -215,6 +257,51 @@ mod tests {
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].1.len(), MAX_LINE);
         assert_eq!(lines[0].0.1, "2026-11-22T01:02:03.000000004Z");
+    }
+
+    #[test]
+    fn each_run_is_asked_for_where_its_log_is() {
+        use WayTo::{Gone, Later, Previous, This};
+        let ended = |id: &str| serde_json::json!({"terminated": {"exitCode": 3, "containerID": id}});
+        let runs = serde_json::json!({"running": {}});
+        let waits = serde_json::json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let of = |state: &serde_json::Value, last: &serde_json::Value, id: &str| -> ContainerStatus {
+            serde_json::from_value(serde_json::json!({"name": "agent", "image": "x", "imageID": "", "ready": false,
+                "restartCount": 2, "state": state, "lastState": last, "containerID": id}))
+            .unwrap()
+        };
+        for (status, ways) in [
+            (of(&runs, &ended("c1"), "c2"), [Gone, Previous, This, Later]),
+            (of(&ended("c2"), &ended("c1"), "c2"), [Gone, Previous, This, Later]),
+            // Between two restarts, both logs are the last run's.
+            (of(&waits, &ended("c2"), "c2"), [Gone, Gone, This, Later]),
+            // The next container was made, and has not started.
+            (of(&waits, &ended("c1"), "c2"), [Gone, This, Later, Later]),
+            (of(&waits, &serde_json::json!({}), ""), [Gone, Previous, This, Later]),
+        ] {
+            assert_eq!([0, 1, 2, 3].map(|run| way_to(Some(&status), run)), ways, "{status:?}");
+        }
+        assert_eq!([0, 1].map(|run| way_to(None, run)), [This, Later]);
+    }
+
+    /// A byte now and then, for hours, is no line; neither is silence.
+    #[tokio::test]
+    async fn a_line_has_one_deadline_however_its_bytes_drip() {
+        let silence = Duration::from_millis(400);
+        let drip = stream::repeat(()).then(move |()| async move {
+            tokio::time::sleep(silence / 4).await;
+            Ok(Bytes::from_static(b"x"))
+        });
+        for rest in [drip.boxed(), stream::pending().boxed()] {
+            let first = stream::iter([Ok(Bytes::from_static(b"2026-11-22T01:02:03Z one\n"))]);
+            let mut lines = lines_of(first.chain(rest).boxed(), None, silence);
+            assert_eq!(lines.next().await.unwrap().unwrap().text, "one");
+            let begun = Instant::now();
+            let error = lines.next().await.unwrap().unwrap_err();
+            assert!(error.is_retryable() && error.to_string().contains("ten minutes"), "{error}");
+            assert!(begun.elapsed() >= silence && begun.elapsed() <= silence * 10, "{:?}", begun.elapsed());
+            assert!(lines.next().await.is_none());
+        }
     }
 
     #[test]

@@ -3,13 +3,13 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::DeleteParams;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
+use crate::answers::{self, Versioned};
 use crate::kubernetes::Kubernetes;
 use crate::names::{self, MANAGER, workload_name};
 use crate::wire::Wire;
@@ -45,16 +45,15 @@ impl Kubernetes {
         object: &K,
     ) -> Result<Option<Mended>, ClusterError>
     where
-        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = ()> + Serialize,
     {
         let (path, name) = (self.path::<K>(), workload_name(&workload.id));
-        let before: Option<K> =
-            wire.get(&path, &name).await.map_err(|e| self.refused(wire, e, "get", kind, workload))?;
-        let after =
-            wire.apply(&path, &name, object).await.map_err(|e| self.refused(wire, e, "apply", kind, workload))?;
+        let before = wire.get::<Versioned>(&path, &name).await.map_err(|e| self.explained(wire, e, "get", kind))?;
+        let after = wire.apply::<Versioned>(&path, &name, object).await;
+        let after = after.map_err(|e| self.explained(wire, e, "apply", kind))?;
         Ok(match before {
             None => Some(Mended { kind, was_missing: true }),
-            Some(before) if version(before.meta()) != version(after.meta()) => {
+            Some(before) if before.metadata.resource_version != after.metadata.resource_version => {
                 Some(Mended { kind, was_missing: false })
             }
             Some(_) => None,
@@ -71,42 +70,40 @@ impl Kubernetes {
     ) -> Result<Option<Mended>, ClusterError> {
         const KIND: &str = "Secret";
         let (path, name) = (self.path::<Secret>(), workload_name(&workload.id));
-        let before: Option<Secret> =
-            wire.get(&path, &name).await.map_err(|e| self.refused(wire, e, "get", KIND, workload))?;
+        let before = wire.get::<answers::Secret>(&path, &name).await;
+        let before = before.map_err(|e| self.explained(wire, e, "get", KIND))?;
         let Some(before) = before else { return self.restore(wire, workload, KIND, &secret).await };
-        let applied = |fields: &[_]| fields.iter().any(|one: &Managed| one.manager.as_deref() == Some(MANAGER));
-        if before.immutable == Some(true) && before.metadata.managed_fields.as_deref().is_some_and(applied) {
-            secret.data = before.data;
+        let applied = before.metadata.managed_fields.iter().any(|one| one.manager.as_deref() == Some(MANAGER));
+        if before.immutable == Some(true) && applied {
+            secret.data = Some(before.data.into_vec().into_iter().collect());
             return self.restore(wire, workload, KIND, &secret).await;
         }
         let deleted = wire.delete(&path, &name, &DeleteParams::default()).await;
-        deleted.map_err(|e| self.refused(wire, e, "delete", KIND, workload))?;
-        let applied = wire.apply(&path, &name, &secret).await;
-        applied.map_err(|e| self.refused(wire, e, "apply", KIND, workload))?;
+        deleted.map_err(|e| self.explained(wire, e, "delete", KIND))?;
+        let applied = wire.apply::<IgnoredAny>(&path, &name, &secret).await;
+        applied.map_err(|e| self.explained(wire, e, "apply", KIND))?;
         Ok(Some(Mended { kind: KIND, was_missing: false }))
     }
 
     /// A Job's template cannot be changed, and an older release may have made it: only labels and size are looked at.
-    async fn restore_job(&self, wire: &Wire, workload: &Workload, there: &Job) -> Result<Option<Mended>, ClusterError> {
+    async fn restore_job(
+        &self,
+        wire: &Wire,
+        workload: &Workload,
+        there: &answers::Job,
+    ) -> Result<Option<Mended>, ClusterError> {
         let wanted = objects::job(workload, &self.options);
         let parallelism = wanted.spec.as_ref().and_then(|spec| spec.parallelism);
         let same = there.spec.as_ref().and_then(|spec| spec.parallelism) == parallelism;
         let labels = wanted.metadata.labels.unwrap_or_default();
-        let has = |(key, value): (&String, &String)| {
-            there.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value)
-        };
+        let before = there.metadata.labels().unwrap_or_default();
+        let has = |(key, value): (&String, &String)| before.get(key) == Some(value);
         if same && labels.iter().all(has) {
             return Ok(None);
         }
         let patch = json!({"metadata": {"labels": labels}, "spec": {"parallelism": parallelism}});
-        let merged = wire.merge::<Job>(&self.path::<Job>(), &workload_name(&workload.id), &patch).await;
-        merged.map_err(|e| self.refused(wire, e, "patch", "Job", workload))?;
+        let merged = wire.merge(&self.path::<Job>(), &workload_name(&workload.id), &patch).await;
+        merged.map_err(|e| self.explained(wire, e, "patch", "Job"))?;
         Ok(Some(Mended { kind: "Job", was_missing: false }))
     }
-}
-
-type Managed = k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-
-fn version(meta: &ObjectMeta) -> Option<&str> {
-    meta.resource_version.as_deref()
 }

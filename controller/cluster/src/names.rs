@@ -6,6 +6,7 @@ use cofferdam_contract::{AgentId, OrganizationId};
 use sha2::{Digest, Sha256};
 
 use crate::WorkloadId;
+use crate::answers::Marks;
 
 pub(crate) const MANAGER: &str = "cofferdam";
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -60,12 +61,12 @@ pub(crate) fn annotations(id: &WorkloadId) -> BTreeMap<String, String> {
 }
 
 /// Reads the workload's id from an object's annotations.
-pub(crate) fn read(annotations: Option<&BTreeMap<String, String>>) -> Option<WorkloadId> {
-    let annotations = annotations?;
+pub(crate) fn read(marks: Option<&Marks>) -> Option<WorkloadId> {
+    let marks = marks?;
     Some(WorkloadId {
-        organization: OrganizationId::parse(annotations.get(ORGANIZATION)?).ok()?,
-        agent: AgentId::parse(annotations.get(AGENT)?).ok()?,
-        version: annotations.get(VERSION)?.parse().ok()?,
+        organization: OrganizationId::parse(marks.organization.as_deref()?).ok()?,
+        agent: AgentId::parse(marks.agent.as_deref()?).ok()?,
+        version: marks.version.as_deref()?.parse().ok()?,
     })
 }
 
@@ -143,10 +144,11 @@ mod tests {
                 assert!(value.as_bytes()[0].is_ascii_alphanumeric(), "{key}={value}");
                 assert!(value.as_bytes()[value.len() - 1].is_ascii_alphanumeric(), "{key}={value}");
             }
-            assert_eq!(read(Some(&annotations(&id))), Some(id));
+            let marks: Marks = serde_json::from_value(serde_json::to_value(annotations(&id)).unwrap()).unwrap();
+            assert_eq!(read(Some(&marks)), Some(id));
         }
         assert_eq!(read(None), None);
-        assert_eq!(read(Some(&BTreeMap::from([(AGENT.to_owned(), "hello".to_owned())]))), None);
+        assert_eq!(read(Some(&Marks { agent: Some("hello".to_owned()), ..Marks::default() })), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl NoCluster {
     fn error(&self) -> ClusterError {
         ClusterError::None(format!(
             "{}. Container agents run in a Kubernetes cluster: set KUBECONFIG when the controller starts, run the controller in \
-             the cluster, or give the environment a kubeconfig (PUT /v1/environments/NAME)",
+             the cluster, or give the environment a kubeconfig (--kubeconfig of `cofferdam environment create`)",
             self.why
         ))
     }
@@ -37,11 +37,19 @@ impl Cluster for NoCluster {
         Box::pin(async { Err(self.error()) })
     }
 
+    fn survey(&self) -> BoxFuture<'_, Result<Vec<(WorkloadId, Seen)>, ClusterError>> {
+        Box::pin(async { Err(self.error()) })
+    }
+
     fn remove<'a>(&'a self, _: &'a WorkloadId) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async { Ok(()) })
     }
 
     fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>, ClusterError>> {
+        Box::pin(async { Err(self.error()) })
+    }
+
+    fn runtimes(&self) -> BoxFuture<'_, Result<Vec<String>, ClusterError>> {
         Box::pin(async { Err(self.error()) })
     }
 

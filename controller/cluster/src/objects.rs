@@ -18,6 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::answers;
 use crate::connect::Options;
 use crate::names::{self, CONTAINER, WORKLOAD, workload_name};
 use crate::{ClusterError, NOBODY, Workload};
@@ -35,7 +36,7 @@ const COMPONENTS: [&str; 2] = ["controller", "ai-gateway"];
 /// # Errors
 /// [`ClusterError::Refused`], with the invalid part.
 pub(crate) fn check(workload: &Workload) -> Result<(), ClusterError> {
-    let refuse = |text: String| Err(ClusterError::Refused(text));
+    let refuse = |text: String| Err(ClusterError::refused(text));
     if !names::is_pinned(&workload.image) {
         return refuse(format!(
             "The image {:?} is not pinned by its digest (registry/repository@sha256:...): a tag may point to another image tomorrow",
@@ -82,7 +83,7 @@ fn meta(workload: &Workload, owner: Option<OwnerReference>) -> ObjectMeta {
 }
 
 /// A reference to the Job as the owner of other objects.
-pub(crate) fn owned_by(job: &Job) -> Option<OwnerReference> {
+pub(crate) fn owned_by(job: &answers::Job) -> Option<OwnerReference> {
     Some(OwnerReference {
         api_version: "batch/v1".to_owned(),
         kind: "Job".to_owned(),

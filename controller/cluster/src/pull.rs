@@ -1,7 +1,6 @@
 //! Failed image pulls: the cause, read from the messages of kubelet and registry, and the fix. Pure.
 
 use crate::Words;
-use crate::words::clean;
 
 /// A failed pull in words.
 pub(crate) struct PullFailure {
@@ -108,11 +107,10 @@ impl Cause {
 
 /// Explains a pull that failed with the kubelet's `reason` and `message`.
 pub(crate) fn explain(reason: &str, message: &str, architecture: &str) -> PullFailure {
-    let message = clean(message);
-    let cause = Cause::of(reason, &message);
+    let cause = Cause::of(reason, message);
     let advice = cause.advice(architecture);
     let text = Words::ours(format!("The image cannot be pulled ({reason}): {advice}"));
-    PullFailure { text: text.saying(". The node says:", &message), is_permanent: cause.is_permanent() }
+    PullFailure { text: text.saying(". The node says:", message), is_permanent: cause.is_permanent() }
 }
 
 /// A message without the image's name and addresses, which may contain any word.

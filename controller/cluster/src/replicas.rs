@@ -2,8 +2,7 @@
 
 use std::slice::from_ref;
 
-use k8s_openapi::api::core::v1::{Event, Pod};
-
+use crate::answers::{Event, Pod};
 use crate::judge::{self, Facts, current, judge, phase};
 use crate::judge_end::{is_over, is_taken_away, last_end};
 use crate::objects::ENDS_PER_POD;

@@ -9,10 +9,11 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Request;
 use serde::Deserialize;
 
+use crate::answers::Review;
 use crate::kubernetes::Kubernetes;
 use crate::names::MANAGER;
+use crate::text::clean;
 use crate::wire::Wire;
-use crate::words::clean;
 use crate::{ClusterError, Finding};
 
 /// A right that agents need: API group, resource, subresource, verbs.
@@ -71,14 +72,10 @@ impl Kubernetes {
     }
 
     async fn answers(&self, wire: &Wire) -> Finding {
-        let request = http::Request::get("/version").body(Vec::new());
-        let version = match request {
-            Ok(request) => {
-                wire.ask::<Version>(request).await.map(|version| clean(&version.version)).unwrap_or_default()
-            }
-            Err(_) => String::new(),
-        };
-        let detail = if version.is_empty() { String::new() } else { format!(" (Kubernetes {version})") };
+        let request = http::Request::get("/version").body(Vec::new()).map_err(kube::core::request::Error::BuildRequest);
+        let version = wire.ask::<Version>(request).await.map(|answer| clean(&wire.scrub(&answer.version)));
+        let known = version.ok().filter(|version| !version.is_empty());
+        let detail = known.map_or_else(String::new, |version| format!(" (Kubernetes {version})"));
         good("cluster", format!("It answers and accepts the credentials{detail}."))
     }
 
@@ -110,13 +107,10 @@ impl Kubernetes {
             ..SelfSubjectAccessReview::default()
         };
         let path = <SelfSubjectAccessReview as kube::Resource>::url_path(&(), None);
-        let asked = async {
-            let body = serde_json::to_vec(&review).unwrap_or_default();
-            let request = wire.built(Request::new(path).create(&PostParams::default(), body))?;
-            wire.ask::<SelfSubjectAccessReview>(request).await
-        };
-        let answer = asked.await.map_err(|e| self.explained(wire, e, "create", "SelfSubjectAccessReview"))?;
-        Ok(answer.status.is_some_and(|status| status.allowed))
+        let body = serde_json::to_vec(&review).unwrap_or_default();
+        let answer = wire.ask::<Review>(Request::new(path).create(&PostParams::default(), body)).await;
+        let answer = answer.map_err(|e| self.explained(wire, e, "create", "SelfSubjectAccessReview").vouched_for())?;
+        Ok(answer.status.allowed)
     }
 
     fn told(&self, right: &Right, missing: &[&str]) -> Finding {
@@ -147,14 +141,11 @@ impl Kubernetes {
             ..ServiceAccount::default()
         };
         let how = PatchParams::apply(MANAGER).dry_run().force();
-        let tried = async {
-            let path = self.path::<ServiceAccount>();
-            let request = wire.built(Request::new(path).patch(PROBE, &how, &Patch::Apply(&account)))?;
-            wire.ask::<serde_json::Value>(request).await
-        };
+        let path = self.path::<ServiceAccount>();
+        let tried = wire.changed(Request::new(path).patch(PROBE, &how, &Patch::Apply(&account))).await;
         let name = &self.namespace;
-        match tried.await.map_err(|e| self.explained(wire, e, "apply", "ServiceAccount")) {
-            Ok(_) => good("namespace", format!("The namespace {name} takes objects.")),
+        match tried.map_err(|e| self.explained(wire, e, "apply", "ServiceAccount").vouched_for()) {
+            Ok(()) => good("namespace", format!("The namespace {name} takes objects.")),
             Err(error) => Finding { about: "namespace".to_owned(), good: false, detail: format!("{error}.") },
         }
     }

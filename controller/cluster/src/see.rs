@@ -1,24 +1,31 @@
 //! Reads a workload's Job, pods and events, judges them, and adds the last log lines of a failed container.
 
 use cofferdam_contract::FailureReason;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, LogParams};
 use kube::core::Request;
 
+use crate::answers::{Event, Pod};
 use crate::judge::{self, Facts, architecture};
 use crate::judge_words as say;
 use crate::kubernetes::Kubernetes;
 use crate::names::{self, CONTAINER, workload_name};
-use crate::remove::{List, is_pod_name};
+use crate::remove::is_pod_name;
 use crate::replicas;
-use crate::wire::Wire;
+use crate::wire::{Listed, Wire};
 use crate::{ClusterError, Seen, WorkloadFailure, WorkloadId};
 
 /// Lines of a failed container's log that are shown.
 const MAX_LAST_LINES: usize = 30;
 const MAX_LAST_BYTES: usize = 16 * 1_024;
-const MAX_EVENTS: u32 = 50;
+/// The bytes of a log that a node keeps in the pod's status.
+const MAX_KEPT_BYTES: usize = 2_048;
+/// Stands for the end of a line, which may be the end of a secret that nobody would find in it.
+const CUT_LINE: &str = "[the end of a long line is not shown]";
+/// Events on one page. A server lists the oldest first.
+const EVENTS_PAGE: u32 = 50;
+const MAX_EVENT_PAGES: usize = 4;
 
 impl Kubernetes {
     pub(crate) async fn see_workload(&self, id: &WorkloadId) -> Result<Seen, ClusterError> {
@@ -33,7 +40,7 @@ impl Kubernetes {
         let facts = Facts { job: &job, pods: &pods, events: &[], now, unschedulable_after };
         let about = replicas::in_question(&facts);
         if about.is_none_or(|pod| judge::wants_events(std::slice::from_ref(pod), now))
-            && let Some(uid) = &about.map_or(&job.metadata, |pod| &pod.metadata).uid
+            && let Some(uid) = about.map_or(&job.metadata.uid, |pod| &pod.metadata.uid)
         {
             events = self.events(wire, uid).await;
         }
@@ -48,9 +55,8 @@ impl Kubernetes {
 
     /// An object's events. Empty if our credentials may not read them: the judgement is then less exact.
     async fn events(&self, wire: &Wire, uid: &str) -> Vec<Event> {
-        let which = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(MAX_EVENTS);
-        let Ok(request) = wire.built(Request::new(self.path::<Event>()).list(&which)) else { return Vec::new() };
-        wire.ask::<List<Event>>(request).await.map(|list| list.items).unwrap_or_default()
+        let which = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(EVENTS_PAGE);
+        wire.list(&self.path::<v1::Event>(), which, Listed::Objects, MAX_EVENT_PAGES).await.unwrap_or_default()
     }
 
     async fn with_lines(
@@ -82,7 +88,7 @@ impl Kubernetes {
             let ends = ends.filter_map(|state| state.terminated.as_ref());
             let mut ran = ends.filter(|end| matches!(end.reason.as_deref(), Some("Error" | "OOMKilled" | "Completed")));
             let kept = ran.find_map(|end| end.message.as_deref()).unwrap_or_default();
-            lines = last_lines(kept.as_bytes());
+            lines = last_lines(kept.as_bytes(), kept.len() >= MAX_KEPT_BYTES);
         }
         if failure.reason == FailureReason::Exited && lines.iter().any(|line| line.contains("exec format error")) {
             failure.reason = FailureReason::CannotStart;
@@ -99,15 +105,33 @@ impl Kubernetes {
             previous,
             ..LogParams::default()
         };
-        let Ok(request) = wire.built(Request::new(self.path::<Pod>()).logs(pod, &which)) else { return Vec::new() };
-        wire.text(request).await.map(|bytes| last_lines(&bytes)).unwrap_or_default()
+        let request = Request::new(self.path::<v1::Pod>()).logs(pod, &which);
+        let end = wire.tail(request, MAX_LAST_BYTES).await.unwrap_or_default();
+        last_lines(&end, end.len() >= MAX_LAST_BYTES)
     }
 }
 
-fn last_lines(bytes: &[u8]) -> Vec<String> {
-    let from = bytes.len().saturating_sub(MAX_LAST_BYTES);
-    let text = String::from_utf8_lossy(bytes.get(from..).unwrap_or_default());
-    let mut lines: Vec<String> = text.lines().rev().take(MAX_LAST_LINES).map(str::to_owned).collect();
-    lines.reverse();
-    lines
+/// The last lines of an end of a log. If the end was `cut` out of a longer one, its first line may lack its beginning.
+fn last_lines(end: &[u8], cut: bool) -> Vec<String> {
+    let text = String::from_utf8_lossy(end);
+    let mut lines: Vec<&str> = text.lines().collect();
+    if let Some(first) = lines.first_mut().filter(|_| cut) {
+        *first = CUT_LINE;
+    }
+    lines.iter().skip(lines.len().saturating_sub(MAX_LAST_LINES)).map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_its_beginning_is_not_shown() {
+        assert_eq!(last_lines(b"one\ntwo\n", false), ["one", "two"]);
+        assert_eq!(last_lines(b"cret\ntwo\nthree", true), [CUT_LINE, "two", "three"]);
+        assert_eq!(last_lines(b"cret", true), [CUT_LINE]);
+        assert!(last_lines(b"", true).is_empty());
+        let many = "line\n".repeat(MAX_LAST_LINES + 1);
+        assert_eq!(last_lines(many.as_bytes(), true), vec!["line"; MAX_LAST_LINES]);
+    }
 }

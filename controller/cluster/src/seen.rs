@@ -1,7 +1,8 @@
-//! A workload's state as its cluster shows it, in the terms of this crate's traits. What a cluster says is kept apart from
-//! our own words: only the cluster's text can hold secrets, and it cannot be shown without having been looked through.
+//! A workload's state as its cluster shows it, in the terms of this crate's traits.
 
 use cofferdam_contract::FailureReason;
+
+use crate::Words;
 
 /// A workload's state in its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,58 +51,4 @@ pub struct Mended {
     pub kind: &'static str,
     /// It was missing, rather than different.
     pub was_missing: bool,
-}
-
-/// A text for people: our words, and after them what the cluster says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Words {
-    ours: String,
-    theirs: String,
-}
-
-impl Words {
-    /// Our own words. They hold no secret.
-    pub fn ours(text: impl Into<String>) -> Self {
-        Self { ours: text.into(), theirs: String::new() }
-    }
-
-    /// Adds what the cluster says, after words of ours such as `The node says:`. Adds nothing if it says nothing.
-    #[must_use]
-    pub fn saying(self, introduction: &str, theirs: &str) -> Self {
-        if theirs.is_empty() {
-            return self;
-        }
-        Self { ours: format!("{}{introduction}", self.ours), theirs: theirs.to_owned() }
-    }
-
-    /// Puts words of ours before.
-    #[must_use]
-    pub fn after(self, before: &str) -> Self {
-        Self { ours: format!("{before}{}", self.ours), ..self }
-    }
-
-    /// Returns true if the cluster says a part of it.
-    pub fn has_foreign_part(&self) -> bool {
-        !self.theirs.is_empty()
-    }
-
-    /// The whole text. `scrub` takes secrets out of what the cluster says.
-    pub fn shown(&self, scrub: impl FnOnce(&str) -> String) -> String {
-        match self.theirs.is_empty() {
-            true => self.ours.clone(),
-            false => format!("{} {}", self.ours, scrub(&self.theirs)),
-        }
-    }
-}
-
-impl From<&str> for Words {
-    fn from(text: &str) -> Self {
-        Self::ours(text)
-    }
-}
-
-impl From<String> for Words {
-    fn from(text: String) -> Self {
-        Self::ours(text)
-    }
 }

@@ -2,25 +2,27 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use cofferdam_core::Secret;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use kube::client::Body;
-use kube::core::{Request, Status};
+use kube::core::Request;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
+use crate::answers::{List, Status};
 use crate::words::{self, Asked, redacted};
 use crate::{ClusterError, names};
 
 /// The timeout from a request to the end of its answer.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest answer: a list of many large objects.
-const MAX_ANSWER_BYTES: usize = 8 * 1_024 * 1_024;
-
-/// The most objects within an answer, counted by their opening braces. A list of a version's pods has some thousands; each
-/// becomes a value of up to 8 KiB here, whatever it has in it.
-const MAX_ANSWER_OBJECTS: usize = 16_384;
+const MAX_ANSWER_BYTES: usize = 8 << 20;
+/// The longest list, all its pages together.
+const MAX_LIST_BYTES: usize = 8 * MAX_ANSWER_BYTES;
+/// The longest text of which the end is read: the last lines of a log.
+const MAX_TAILED_BYTES: usize = 64 << 20;
+/// Times that a list is begun again because it changed too much between two pages.
+const MAX_LIST_TRIES: usize = 3;
 
 /// A client of one API server.
 pub(crate) struct Wire {
@@ -31,18 +33,45 @@ pub(crate) struct Wire {
     secrets: Vec<Secret>,
 }
 
+/// A request as kube builds it.
+pub(crate) type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
+
 /// A request failed.
 #[derive(Debug)]
 pub(crate) enum RequestError {
     /// The API server refused it.
-    Api(Box<Status>),
+    Api(Refusal),
     /// No answer came, or not one of an API server.
     Other(ClusterError),
 }
 
+/// An API server's refusal. The message can hold secrets.
+pub(crate) struct Refusal {
+    pub code: u16,
+    pub message: String,
+}
+
+/// Never the message.
+impl std::fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Refusal").field("code", &self.code).finish_non_exhaustive()
+    }
+}
+
+/// The parts of the objects that a list has.
+#[derive(Clone, Copy)]
+pub(crate) enum Listed {
+    Objects,
+    Metadata,
+}
+
 impl RequestError {
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Api(status) if status.code == 404)
+        self.has_code(404)
+    }
+
+    pub(crate) fn has_code(&self, code: u16) -> bool {
+        matches!(self, Self::Api(refusal) if refusal.code == code)
     }
 }
 
@@ -52,37 +81,86 @@ impl Wire {
     }
 
     /// Sends a request and parses the answer.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, request: http::Request<Vec<u8>>) -> Result<T, RequestError> {
-        let bytes = self.in_time(async { self.whole(self.send(request).await?).await }).await?;
-        if bytes.iter().filter(|byte| **byte == b'{').count() > MAX_ANSWER_OBJECTS {
-            return Err(RequestError::Other(words::too_much(&self.server)));
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, request: Built) -> Result<T, RequestError> {
+        let mut room = MAX_ANSWER_BYTES;
+        self.ask_within(request, &mut room).await
+    }
+
+    /// Sends a request and parses the answer, whose bytes are taken from `room`.
+    async fn ask_within<T: DeserializeOwned>(&self, request: Built, room: &mut usize) -> Result<T, RequestError> {
+        let most = MAX_ANSWER_BYTES.min(*room);
+        let bytes = self.in_time(async { self.whole(self.send(request).await?.into_body(), most).await }).await?;
+        *room -= bytes.len();
+        serde_json::from_slice(&bytes).map_err(|e| {
+            // A server that ends an answer by closing the connection can only be caught so.
+            let failed = if e.is_eof() { words::broke_off } else { words::no_api };
+            RequestError::Other(failed(&self.server))
+        })
+    }
+
+    /// Reads a list page by page, at most `most` pages. A list that expires between two pages is begun again.
+    pub(crate) async fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        how: kube::api::ListParams,
+        what: Listed,
+        most: usize,
+    ) -> Result<Vec<T>, RequestError> {
+        let mut last = None;
+        for _ in 0..MAX_LIST_TRIES {
+            match self.pages(path, how.clone(), what, most).await {
+                Err(expired) if expired.has_code(410) => last = Some(expired),
+                read => return read,
+            }
         }
-        serde_json::from_slice(&bytes).map_err(|_| RequestError::Other(words::no_api(&self.server)))
+        Err(last.unwrap_or_else(|| RequestError::Other(words::broke_off(&self.server))))
+    }
+
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut how: kube::api::ListParams,
+        what: Listed,
+        most: usize,
+    ) -> Result<Vec<T>, RequestError> {
+        let (mut all, mut room) = (Vec::new(), MAX_LIST_BYTES);
+        // A server that knows no pages sends more on each than was asked for, and fewer of them count.
+        let items = usize::try_from(how.limit.unwrap_or_default()).unwrap_or_default().saturating_mul(most);
+        for _ in 0..most {
+            let request = Request::new(path);
+            let request = match what {
+                Listed::Objects => request.list(&how),
+                Listed::Metadata => request.list_metadata(&how),
+            };
+            let page: List<T> = self.ask_within(request, &mut room).await?;
+            all.extend(page.items.into_vec());
+            match page.metadata.next {
+                Some(token) if !token.is_empty() && all.len() < items => how.continue_token = Some(token),
+                _ => break,
+            }
+        }
+        Ok(all)
     }
 
     /// Writes an object by server-side apply: we own the fields we set, others own the rest.
-    pub(crate) async fn apply<T>(&self, path: &str, name: &str, object: &T) -> Result<T, RequestError>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        let how = kube::api::PatchParams::apply(names::MANAGER).force();
-        self.ask(self.built(Request::new(path).patch(name, &how, &kube::api::Patch::Apply(object)))?).await
-    }
-
-    /// Changes some fields of an object.
-    pub(crate) async fn merge<T: DeserializeOwned>(
+    pub(crate) async fn apply<T: DeserializeOwned>(
         &self,
         path: &str,
         name: &str,
-        fields: &serde_json::Value,
+        object: &impl Serialize,
     ) -> Result<T, RequestError> {
+        let how = kube::api::PatchParams::apply(names::MANAGER).force();
+        self.ask(Request::new(path).patch(name, &how, &kube::api::Patch::Apply(object))).await
+    }
+
+    /// Changes some fields of an object.
+    pub(crate) async fn merge(&self, path: &str, name: &str, fields: &serde_json::Value) -> Result<(), RequestError> {
         let how = kube::api::PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..Default::default() };
-        self.ask(self.built(Request::new(path).patch(name, &how, &kube::api::Patch::Merge(fields)))?).await
+        self.changed(Request::new(path).patch(name, &how, &kube::api::Patch::Merge(fields))).await
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, name: &str) -> Result<Option<T>, RequestError> {
-        let request = self.built(Request::new(path).get(name, &kube::api::GetParams::default()))?;
-        match self.ask(request).await {
+        match self.ask(Request::new(path).get(name, &kube::api::GetParams::default())).await {
             Ok(object) => Ok(Some(object)),
             Err(failure) if failure.is_gone() => Ok(None),
             Err(failure) => Err(failure),
@@ -96,40 +174,57 @@ impl Wire {
         name: &str,
         how: &kube::api::DeleteParams,
     ) -> Result<(), RequestError> {
-        let request = self.built(Request::new(path).delete(name, how))?;
-        match self.ask::<serde_json::Value>(request).await {
-            Ok(_) => Ok(()),
+        match self.changed(Request::new(path).delete(name, how)).await {
             Err(failure) if failure.is_gone() => Ok(()),
-            Err(failure) => Err(failure),
+            deleted => deleted,
         }
     }
 
+    /// Sends a request of whose answer only the success counts.
+    pub(crate) async fn changed(&self, request: Built) -> Result<(), RequestError> {
+        self.ask::<IgnoredAny>(request).await.map(drop)
+    }
+
     /// Sends a request whose answer goes on; only its head has a timeout.
-    pub(crate) async fn open(&self, request: http::Request<Vec<u8>>) -> Result<Body, RequestError> {
+    pub(crate) async fn open(&self, request: Built) -> Result<Body, RequestError> {
         let response = self.in_time(self.send(request)).await?;
         Ok(response.into_body())
     }
 
-    /// Sends a request for a short text, such as the end of a log.
-    pub(crate) async fn text(&self, request: http::Request<Vec<u8>>) -> Result<Bytes, RequestError> {
-        self.in_time(async { self.whole(self.send(request).await?).await }).await
-    }
-
-    pub(crate) fn built(
-        &self,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<http::Request<Vec<u8>>, RequestError> {
-        request.map_err(|e| RequestError::Other(ClusterError::Settings(format!("A request could not be built: {e}"))))
+    /// Sends a request for a text and returns its last `most` bytes.
+    pub(crate) async fn tail(&self, request: Built, most: usize) -> Result<Vec<u8>, RequestError> {
+        self.in_time(async {
+            let mut body = self.send(request).await?.into_body();
+            let (mut kept, mut read) = (Vec::new(), 0_usize);
+            while let Some(piece) = self.piece(&mut body).await? {
+                read = read.saturating_add(piece.len());
+                if read > MAX_TAILED_BYTES {
+                    return Err(RequestError::Other(words::broke_off(&self.server)));
+                }
+                let piece = piece.get(piece.len().saturating_sub(most)..).unwrap_or_default();
+                kept.extend_from_slice(piece);
+                // Seldom, so that small pieces are not moved each time.
+                if kept.len() > most.saturating_mul(2) {
+                    kept.drain(..kept.len() - most);
+                }
+            }
+            kept.drain(..kept.len().saturating_sub(most));
+            Ok(kept)
+        })
+        .await
     }
 
     /// A failed request, in words for people.
     pub(crate) fn explain(&self, failure: RequestError, asked: &Asked<'_>) -> ClusterError {
         match failure {
             RequestError::Other(error) => error,
-            RequestError::Api(status) => words::refused(&status, asked, &self.server, |text| {
-                redacted(text, &self.secrets, asked.workload, asked.namespace)
-            }),
+            RequestError::Api(refusal) => words::refused(&refusal, asked, &self.server, |text| self.scrub(text)),
         }
+    }
+
+    /// Takes our credentials out of a cluster's text.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        redacted(text, &self.secrets)
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {
@@ -139,30 +234,60 @@ impl Wire {
     }
 
     /// Returns the head of the answer. Reads the whole answer if it is an error.
-    async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Body>, RequestError> {
+    async fn send(&self, request: Built) -> Result<http::Response<Body>, RequestError> {
+        let request = request
+            .map_err(|e| RequestError::Other(ClusterError::Settings(format!("A request could not be built: {e}"))))?;
         let sent = self.client.send(request.map(Body::from)).await;
         let response = sent.map_err(|e| RequestError::Other(words::unreachable(&e, &self.server)))?;
         let code = response.status();
         if code.is_success() {
             return Ok(response);
         }
-        let bytes = self.whole(response).await?;
-        let small = bytes.iter().filter(|byte| **byte == b'{').count() <= MAX_ANSWER_OBJECTS;
-        let status = small
-            .then(|| serde_json::from_slice::<Status>(&bytes).ok())
-            .flatten()
-            .filter(|status| status.status.is_some());
-        let Some(mut status) = status else {
-            return Err(RequestError::Other(words::not_of_an_api(code, &self.server)));
-        };
-        status.code = code.as_u16();
-        Err(RequestError::Api(Box::new(status)))
+        let bytes = self.whole(response.into_body(), MAX_ANSWER_BYTES).await?;
+        match serde_json::from_slice::<Status>(&bytes) {
+            Ok(Status { outcome: Some(_), message }) => {
+                Err(RequestError::Api(Refusal { code: code.as_u16(), message: message.unwrap_or_default() }))
+            }
+            _ => Err(RequestError::Other(words::not_of_an_api(code, &self.server))),
+        }
     }
 
-    async fn whole(&self, response: http::Response<Body>) -> Result<Bytes, RequestError> {
-        match Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(_) => Err(RequestError::Other(words::broke_off(&self.server))),
+    /// Reads a body of at most `most` bytes.
+    async fn whole(&self, mut body: Body, most: usize) -> Result<Vec<u8>, RequestError> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.piece(&mut body).await? {
+            if bytes.len() + piece.len() > most {
+                return Err(RequestError::Other(words::broke_off(&self.server)));
+            }
+            // Copied, because a piece of one byte keeps the whole buffer that it came in.
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+
+    /// The next piece of a body; empty for what is no data.
+    async fn piece(&self, body: &mut Body) -> Result<Option<bytes::Bytes>, RequestError> {
+        match body.frame().await {
+            Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+            Some(Err(_)) => Err(RequestError::Other(words::broke_off(&self.server))),
+            None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_these_bounds() {
+        let document = include_str!("../../../docs/security.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        for says in [
+            format!("whole answer have {} s", ANSWER_TIMEOUT.as_secs()),
+            format!("at most {} MiB, a list at most {} MiB", MAX_ANSWER_BYTES >> 20, MAX_LIST_BYTES >> 20),
+            format!("pages of at most {} objects", crate::answers::MAX_ITEMS),
+        ] {
+            assert!(document.contains(&says), "{says}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use cofferdam_cluster::decode_kubeconfig;
 use cofferdam_contract::Problem;
+use cofferdam_contract::text::is_invisible;
 use cofferdam_core::{check_variable_name, check_variable_value, is_label};
 
 use crate::{EnvironmentKind, EnvironmentRequest, Error, images_place};
@@ -42,9 +43,10 @@ pub(crate) fn check(request: &EnvironmentRequest) -> Result<(), Error> {
         let why = format!("at most {MAX_LIST} names, each of a-z, 0-9, `-` and `.`");
         return Err(invalid("image_pull_secrets and runtime_class", why));
     }
-    let bad = |pattern: &String| pattern.is_empty() || pattern.len() > MAX_PATTERN;
+    let is_hidden = |c: char| c.is_control() || is_invisible(c);
+    let bad = |pattern: &String| pattern.is_empty() || pattern.len() > MAX_PATTERN || pattern.contains(is_hidden);
     if settings.allow_in_images.len() > MAX_LIST || settings.allow_in_images.iter().any(bad) {
-        let why = format!("at most {MAX_LIST} paths, each of 1 to {MAX_PATTERN} bytes");
+        let why = format!("at most {MAX_LIST} paths, each of 1 to {MAX_PATTERN} bytes of visible text");
         return Err(invalid("allow_in_images", why));
     }
     settings.resources.check().map_err(|why| invalid("resources", why))?;
@@ -110,8 +112,11 @@ fn texts(request: &EnvironmentRequest) -> Result<(), Error> {
     ] {
         let max = if field == "password" { MAX_PASSWORD } else { MAX_TEXT };
         let Some(text) = text else { continue };
-        if text.is_empty() || text.len() > max || text.chars().any(char::is_control) {
-            return Err(invalid(field, format!("1 to {max} bytes of text, no control characters")));
+        // A password is only ever compared; the others are also read by people.
+        let is_secret = matches!(field, "password" | "secret_access_key");
+        let is_hidden = |c: char| c.is_control() || (!is_secret && is_invisible(c));
+        if text.is_empty() || text.len() > max || text.contains(is_hidden) {
+            return Err(invalid(field, format!("1 to {max} bytes of visible text, no control characters")));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use cofferdam_policy::RegistriesConfig;
 use cofferdam_store::{EnvironmentRow, Put, Store};
 
 use crate::check::{check, invalid, kubeconfig_text};
-use crate::stored::{environment, info, local_info, open, seal};
+use crate::stored::{environment, info, local_info, open, seal, shown};
 use crate::{Environment, EnvironmentInfo, EnvironmentRequest, Error, LOCAL, LocalEnvironment};
 
 /// Environments of one organization.
@@ -131,9 +131,7 @@ impl Environments {
         if name == LOCAL {
             return Ok(local_info(&self.local));
         }
-        let row = self.row(&caller.organization, name).await?;
-        let (settings, secrets) = open(&self.vault, &row)?;
-        Ok(info(row, settings, &secrets))
+        Ok(shown(&self.vault, self.row(&caller.organization, name).await?))
     }
 
     /// Lists the organization's environments, `local` first.
@@ -141,14 +139,9 @@ impl Environments {
     /// # Errors
     /// The store's failure.
     pub async fn list(&self, caller: &Caller) -> Result<Vec<EnvironmentInfo>, Error> {
-        let mut all = vec![local_info(&self.local)];
-        for row in self.store.environments(&caller.organization).await? {
-            if row.name != LOCAL {
-                let (settings, secrets) = open(&self.vault, &row)?;
-                all.push(info(row, settings, &secrets));
-            }
-        }
-        Ok(all)
+        let rows = self.store.environments(&caller.organization).await?;
+        let stored = rows.into_iter().filter(|row| row.name != LOCAL).map(|row| shown(&self.vault, row));
+        Ok(std::iter::once(local_info(&self.local)).chain(stored).collect())
     }
 
     /// # Errors

@@ -12,6 +12,7 @@ mod images_place;
 mod local;
 mod names;
 mod request;
+mod runtimes;
 mod stored;
 mod variables;
 
@@ -24,5 +25,7 @@ pub use error::Error;
 pub use images_place::{InvalidImagesPlace, images_place};
 pub use local::{LocalCluster, LocalEnvironment};
 pub use names::path_part;
-pub use request::{EnvironmentInfo, EnvironmentKind, EnvironmentRequest, ImageCompression, Secrets, Settings};
+pub use request::{
+    EnvironmentInfo, EnvironmentKind, EnvironmentRequest, EnvironmentState, ImageCompression, Secrets, Settings,
+};
 pub use variables::{VariableInfo, Variables};

@@ -11,7 +11,7 @@ use crate::environment::DEFAULT_NAMESPACE;
 use crate::{Environment, ImageCompression, Images, Kind, LOCAL};
 
 const NO_CLUSTER: &str = "this server has no cluster to run containers in: start it with KUBECONFIG, run it in a cluster, \
-                          or put a kubeconfig into an environment (PUT /v1/environments/NAME) and create the agent \
+                          or make an environment with a kubeconfig (`cofferdam environment create`) and create the agent \
                           there; images can be uploaded meanwhile, and `start` runs them once there is a cluster";
 
 /// The operator's settings of the environment `local`.

@@ -149,10 +149,25 @@ impl fmt::Debug for EnvironmentRequest {
     }
 }
 
+/// The state of an environment's stored settings and secrets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvironmentState {
+    #[default]
+    Usable,
+    /// Its secrets do not open with this server's encryption key. Nothing can be deployed into it until the key is the one
+    /// they were stored with, or the environment is put again.
+    Sealed,
+    /// Another release wrote its settings or secrets, and this one cannot read them.
+    Unreadable,
+}
+
 /// An environment without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EnvironmentInfo {
     pub name: String,
+    /// Unless it is `usable`, the settings may be missing, and those that tell of secrets are.
+    pub state: EnvironmentState,
     #[serde(flatten)]
     pub settings: Settings,
     /// A kubeconfig is set, or the process has found a cluster.

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use crate::check::kubeconfig_text;
 use crate::environment::DEFAULT_NAMESPACE;
 use crate::{
-    Cloud, Environment, EnvironmentInfo, EnvironmentKind, EnvironmentRequest, Error, Images, Kind, Secrets, Settings,
-    images_place,
+    Cloud, Environment, EnvironmentInfo, EnvironmentKind, EnvironmentRequest, EnvironmentState, Error, Images, Kind,
+    Secrets, Settings, images_place,
 };
 
 const NO_KUBECONFIG: &str = "this environment has no cluster to run containers in: put a kubeconfig into it (PUT \
@@ -86,10 +86,26 @@ pub(crate) fn environment(name: String, settings: Settings, secrets: Secrets) ->
     })
 }
 
+/// The environment as callers see it, whether or not it opens: one that does not must not hide the others.
+pub(crate) fn shown(vault: &Vault, row: EnvironmentRow) -> EnvironmentInfo {
+    match open(vault, &row) {
+        Ok((settings, secrets)) => info(row, settings, &secrets),
+        Err(error) => {
+            let state = match error {
+                Error::Vault(_) => EnvironmentState::Sealed,
+                _ => EnvironmentState::Unreadable,
+            };
+            let settings = serde_json::from_str(&row.settings).unwrap_or_default();
+            EnvironmentInfo { state, ..info(row, settings, &Secrets::default()) }
+        }
+    }
+}
+
 /// The environment as callers see it, without its secrets.
 pub(crate) fn info(row: EnvironmentRow, settings: Settings, secrets: &Secrets) -> EnvironmentInfo {
     EnvironmentInfo {
         name: row.name,
+        state: EnvironmentState::Usable,
         settings,
         has_cluster: secrets.kubeconfig.is_some(),
         has_password: secrets.password.is_some(),
@@ -104,6 +120,7 @@ pub(crate) fn info(row: EnvironmentRow, settings: Settings, secrets: &Secrets) -
 pub(crate) fn local_info(local: &Environment) -> EnvironmentInfo {
     EnvironmentInfo {
         name: local.name.clone(),
+        state: EnvironmentState::Usable,
         has_cluster: !matches!(local.cluster, Access::None(_)),
         has_password: local.images.credentials.is_some(),
         env: Vec::new(),

@@ -116,6 +116,42 @@ async fn a_row_whose_settings_changed_does_not_open() {
 }
 
 #[tokio::test]
+async fn one_that_does_not_open_hides_no_other_one() {
+    let Services { store, environments, caller: us, .. } = &services().await;
+    for name in ["a", "b", "c", "d"] {
+        environments.put(us, name, request()).await.unwrap();
+    }
+    // One was sealed with another key, and another release wrote the settings of a third.
+    let another = tempfile::tempdir().unwrap();
+    let another = Environments::new(
+        store.clone(),
+        Arc::new(Vault::open(None, another.path()).unwrap()),
+        Arc::new(NoClusters),
+        LocalEnvironment::default(),
+        &RegistriesConfig::new([].into(), Duration::from_secs(1)),
+    );
+    another.put(us, "b", request()).await.unwrap();
+    let mut row = store.environment(&us.organization, "c").await.unwrap().unwrap();
+    row.settings = r#"{"kind":"of-the-future"}"#.to_owned();
+    store.put_environment(&row, 10).await.unwrap();
+
+    let all = environments.list(us).await.unwrap();
+    let states: Vec<_> = all.iter().map(|info| (info.name.as_str(), info.state)).collect();
+    use EnvironmentState::{Sealed, Unreadable, Usable};
+    assert_eq!(states, [("local", Usable), ("a", Usable), ("b", Sealed), ("c", Unreadable), ("d", Usable)]);
+    let shown = serde_json::to_value(environments.show(us, "b").await.unwrap()).unwrap();
+    assert_eq!(
+        (&shown["state"], &shown["has_cluster"], &shown["images"]),
+        (&"sealed".into(), &false.into(), &"far.test/x".into())
+    );
+    assert!(environments.find(&us.organization, "b").await.is_err(), "nothing is deployed into it");
+    // It is put again, or deleted.
+    let (info, new) = environments.put(us, "b", request()).await.unwrap();
+    assert!(!new && info.state == Usable && environments.find(&us.organization, "b").await.is_ok());
+    environments.delete(us, "c").await.unwrap();
+}
+
+#[tokio::test]
 async fn organizations_share_local_and_nothing_else() {
     let Services { environments, caller: us, .. } = &services().await;
     environments.put(us, "far", request()).await.unwrap();

@@ -11,7 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cofferdam_cluster::{
-    Access, AnyCluster, ClusterError, Clusters, KubernetesClusters, Options, Place, Workload, WorkloadId, workload_name,
+    Access, AnyCluster, ClusterError, Clusters, KubernetesClusters, Options, Place, Words, Workload, WorkloadId,
+    workload_name,
 };
 use cofferdam_contract::{AgentId, OrganizationId, PodSettings, Resources};
 use cofferdam_core::Secret;
@@ -22,7 +23,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -96,16 +97,7 @@ impl Drop for Api {
 
 impl Api {
     pub(crate) async fn start() -> Self {
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "kubernetes.default".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &*authority).unwrap();
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let (authority, config) = certified();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -124,27 +116,11 @@ impl Api {
                 });
             }
         });
-        let private = vec![Cidr::parse("127.0.0.0/8").unwrap()];
-        let options = Options {
-            private,
-            controller_namespace: Some("cofferdam".to_owned()),
-            unschedulable_after: Duration::from_secs(30),
-            grace: Duration::from_secs(1),
-            ..Options::default()
-        };
-        Self { port, authority: authority.as_ref().pem(), state, clusters: KubernetesClusters::new(options), serving }
+        Self { port, authority, state, clusters: clusters(), serving }
     }
 
     pub(crate) fn kubeconfig(&self) -> Value {
-        json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "tests",
-            "contexts": [{"name": "tests", "context": {"cluster": "fake", "user": "tester"}}],
-            "clusters": [{"name": "fake", "cluster": {
-                "server": format!("https://127.0.0.1:{}", self.port),
-                "certificate-authority-data": STANDARD.encode(&self.authority),
-            }}],
-            "users": [{"name": "tester", "user": {"token": TOKEN}}],
-        })
+        kubeconfig(self.port, &self.authority)
     }
 
     pub(crate) fn cluster(&self) -> AnyCluster {
@@ -171,6 +147,46 @@ impl Api {
     pub(crate) fn forget(&self) {
         self.state.lock().unwrap().asked.clear();
     }
+}
+
+/// An authority in PEM, and the settings of a server that it vouches for.
+pub(crate) fn certified() -> (String, ServerConfig) {
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "kubernetes.default".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &*authority).unwrap();
+    (authority.as_ref().pem(), serving_with(&certificate, &key))
+}
+
+pub(crate) fn serving_with(certificate: &Certificate, key: &KeyPair) -> ServerConfig {
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap()
+}
+
+pub(crate) fn clusters() -> KubernetesClusters {
+    KubernetesClusters::new(Options {
+        private: vec![Cidr::parse("127.0.0.0/8").unwrap()],
+        controller_namespace: Some("cofferdam".to_owned()),
+        unschedulable_after: Duration::from_secs(30),
+        grace: Duration::from_secs(1),
+        ..Options::default()
+    })
+}
+
+pub(crate) fn kubeconfig(port: u16, authority: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "tests",
+        "contexts": [{"name": "tests", "context": {"cluster": "fake", "user": "tester"}}],
+        "clusters": [{"name": "fake", "cluster": {
+            "server": format!("https://127.0.0.1:{port}"),
+            "certificate-authority-data": STANDARD.encode(authority),
+        }}],
+        "users": [{"name": "tester", "user": {"token": TOKEN}}],
+    })
 }
 
 /// The part of an environment that points to a cluster.
@@ -211,6 +227,7 @@ pub(crate) fn workload() -> Workload {
             ("NUMBER", "007"),
             ("API_KEY", "a-secret-value-of-the-agent"),
             ("SPACED", "alpha  bravo42x\ttabbed"),
+            ("QUOTED", "say \"fr1end\" \\ and enter"),
             ("XPANDER_AGENT_ID", "cofferdam"),
             ("NAMESPACE_TOKEN", "agents"),
         ]
@@ -230,6 +247,12 @@ pub(crate) fn workload() -> Workload {
         secrets: Vec::new(),
         ttl_after_finished_s: 3_600,
     }
+}
+
+/// The words, with all that the cluster says, contain all of these.
+pub(crate) fn says(words: &Words, all: &[&str]) -> bool {
+    let text = words.shown(str::to_owned);
+    all.iter().all(|part| text.contains(part))
 }
 
 pub(crate) fn job_path() -> String {

@@ -72,6 +72,20 @@ async fn each_restart_has_a_log_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_container_that_waits_to_be_restarted_gives_its_last_log_once() {
+    let api = Api::start().await;
+    let name = format!("{}/a-pod", core_path("pods"));
+    let status = json!({"name": "agent", "image": "x", "imageID": "", "ready": false, "restartCount": 1, "containerID": "c1",
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 3, "containerID": "c1"}}});
+    api.put(&name, json!({"metadata": {"name": "a-pod"}, "status": {"containerStatuses": [status]}}));
+    // As a kubelet answers then: the same log, with and without `previous`.
+    api.play(vec![played("/log?", "2026-11-22T01:00:01Z second run\n")]);
+    assert_eq!(read(&api, &pod(1), None).await[0].text, "second run");
+    assert_eq!(read(&api, &pod(0), None).await, [], "the first run's log is gone");
+}
+
+#[tokio::test]
 async fn an_endless_line_is_cut_and_what_follows_it_is_there() {
     let api = Api::start().await;
     with_restarts(&api, 0);

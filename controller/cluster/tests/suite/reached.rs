@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use cofferdam_cluster::{Access, ClusterError, KubernetesClusters, Options, decode_kubeconfig};
 use cofferdam_policy::Cidr;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::api::{Api, Settings, TOKEN, id, settings};
+use super::api::{Api, Settings, TOKEN, id, serving_with, settings};
+use super::raw;
 
 async fn seen(api: &Api, change: impl FnOnce(&mut Value)) -> Result<(), ClusterError> {
     let mut kubeconfig = api.kubeconfig();
@@ -61,6 +63,37 @@ async fn certificates_and_credentials_are_what_they_have_to_be() {
     says(outcome, "refused", &["401", "expired"]);
     let outcome = seen(&api, |k| set(k, "/users/0/user", "token", "with\na line".into())).await;
     says(outcome, "settings", &["token"]);
+}
+
+/// A self-signed certificate that is its own authority, as kubectl takes it: exactly the one of the kubeconfig, for its own
+/// names, in its time.
+#[tokio::test]
+async fn a_servers_own_certificate_may_be_the_kubeconfigs_authority() {
+    let own = |names: &[&str], until: i32| {
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        (certificate.pem(), serving_with(&certificate, &key))
+    };
+    let answer = |_, mut stream| async move {
+        raw::write(&mut stream, &raw::whole("404 No", "", br#"{"status":"Failure"}"#)).await;
+    };
+    let (other, _) = own(&["127.0.0.1"], 4_000);
+    for (names, until, pins, kind, words) in [
+        (["127.0.0.1"].as_slice(), 4_000, true, "(404)", None),
+        (&["kubernetes.default"], 4_000, true, "another name", None),
+        (&["127.0.0.1"], 2_020, true, "expired", None),
+        (&["127.0.0.1"], 4_000, false, "not trusted", Some(&other)),
+    ] {
+        let (pem, config) = own(names, until);
+        let api = raw::Raw::with(if pins { pem } else { words.cloned().unwrap() }, config, answer).await;
+        let error = api.see().await.unwrap_err();
+        assert!(error.to_string().contains(kind), "{names:?} {until} {pins}: {error}");
+        assert_eq!(api.heads().is_empty(), kind != "(404)", "no credentials go to a server that is not trusted");
+    }
 }
 
 #[tokio::test]
@@ -197,7 +230,7 @@ async fn without_a_cluster_it_says_so() {
     let error = cluster.apply(&super::api::workload()).await.unwrap_err();
     let says = error.to_string();
     assert!(matches!(error, ClusterError::None(_)), "{says}");
-    assert!(says.contains("KUBECONFIG is not set") && says.contains("PUT /v1/environments"), "{says}");
+    assert!(says.contains("KUBECONFIG is not set") && says.contains("cofferdam environment create"), "{says}");
     assert!(matches!(cluster.see(&id()).await, Err(ClusterError::None(_))));
     cluster.remove(&id()).await.unwrap();
 }

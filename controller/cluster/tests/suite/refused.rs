@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cofferdam_cluster::{ClusterError, PodName};
+use cofferdam_cluster::{ClusterError, PodName, workload_name};
+use cofferdam_redact::Redactor;
 use futures_util::StreamExt;
 use serde::Deserialize;
 
-use super::api::{Answer, Api, TOKEN, id, workload};
+use super::api::{Answer, Api, NAMESPACE, TOKEN, id, workload};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +55,15 @@ async fn ask(api: &Api, what: &str) -> Result<String, ClusterError> {
     }
 }
 
+/// An error as those show it who know the workload's secrets.
+fn shown(error: &ClusterError) -> String {
+    let workload = workload();
+    let redactor = Redactor::for_env(&workload.env, &workload.secrets).unwrap();
+    let name = workload_name(&workload.id);
+    let public = [name.as_str(), NAMESPACE, workload.image.as_str()];
+    error.words().shown(|said| redactor.text_beside(said, &public).into_owned())
+}
+
 async fn play(file: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
     let attack: Attack = toml::from_str(&text.replace("{token}", TOKEN)).map_err(|e| e.to_string())?;
@@ -67,9 +77,14 @@ async fn play(file: &Path) -> Result<(), String> {
         Ok(text) => ("none", text.clone()),
         Err(ClusterError::None(text)) => ("no cluster", text.clone()),
         Err(ClusterError::Settings(text)) => ("settings", text.clone()),
-        Err(ClusterError::Unreachable(text)) => ("unreachable", text.clone()),
-        Err(ClusterError::Refused(text)) => ("refused", text.clone()),
-        Err(ClusterError::Conflict(text)) => ("conflict", text.clone()),
+        Err(error) => (
+            match error {
+                ClusterError::Unreachable(_) => "unreachable",
+                ClusterError::Refused(_) => "refused",
+                _ => "conflict",
+            },
+            shown(error),
+        ),
     };
     let about = attack.about;
     let everything = format!("{outcome:?}");

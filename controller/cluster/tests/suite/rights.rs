@@ -71,6 +71,28 @@ async fn credentials_that_are_not_taken_are_an_error() {
     assert!(matches!(error, ClusterError::Refused(_)) && error.to_string().contains("401"), "{error}");
 }
 
+/// What a cluster says to a test is shown, because nothing secret was sent but our credentials, which are taken out.
+#[tokio::test]
+async fn a_refused_test_says_why_and_never_our_token() {
+    let api = Api::start().await;
+    let says = format!("a policy forbids it, and you are {}", super::api::TOKEN);
+    let body = status(403, "Forbidden", &says).to_string();
+    let answer = |method: &str, path: &str| Answer {
+        method: method.into(),
+        path: path.into(),
+        status: 403,
+        body: body.clone(),
+        ..Answer::default()
+    };
+    api.put("/version", json!({"gitVersion": format!("v1.36.2-{}", super::api::TOKEN)}));
+    api.play(vec![review(true), answer("PATCH", "serviceaccounts")]);
+    let findings = format!("{:?}", api.cluster().check().await.unwrap());
+    assert!(findings.contains("a policy forbids it") && !findings.contains(super::api::TOKEN), "{findings}");
+    api.play(vec![answer("POST", REVIEWS)]);
+    let error = api.cluster().check().await.unwrap_err().to_string();
+    assert!(error.contains("a policy forbids it") && !error.contains(super::api::TOKEN), "{error}");
+}
+
 #[tokio::test]
 async fn what_is_not_there_needs_no_right_to_delete_it() {
     let api = Api::start().await;

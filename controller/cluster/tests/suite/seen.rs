@@ -99,6 +99,7 @@ async fn play(file: &Path) -> Result<(), String> {
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "name": pod_name, "namespace": NAMESPACE, "uid": format!("uid-of-pod-{number}"), "annotations": marks,
+                "labels": {"cofferdam.dev/workload": name},
                 "creationTimestamp": timed("{ago 60}"),
             },
             "spec": {
@@ -134,6 +135,23 @@ async fn play(file: &Path) -> Result<(), String> {
     let seen = cluster.see(&id()).await.map_err(|e| format!("{}: {e}", recorded.about))?;
     if let Some(changed) = api.asked().iter().find(|asked| asked.method != Method::GET) {
         return Err(format!("looking changed something: {changed:?}"));
+    }
+    // A survey says the same, or nothing.
+    let survey = cluster.survey().await.map_err(|e| format!("{}: {e}", recorded.about))?;
+    let surveyed = survey.iter().find(|(of, _)| *of == id()).map(|(_, seen)| seen);
+    let agrees = match (surveyed, &seen) {
+        (None, _) | (Some(Seen::Ready { .. }), Seen::Ready { .. }) => true,
+        (Some(Seen::Crashed { failure: one, now }), Seen::Crashed { failure: other, .. }) => {
+            one.end == other.end && matches!(**now, Seen::Ready { .. })
+        }
+        (Some(_), _) => false,
+    };
+    if !agrees {
+        return Err(format!("{}: the survey says {surveyed:?}, and a look {seen:?}", recorded.about));
+    }
+    let settled = ["ready.toml", "crash-long-ago.toml"].iter().any(|name| file.ends_with(name));
+    if settled && surveyed.is_none() {
+        return Err(format!("{}: the survey says nothing of it", recorded.about));
     }
     judge(&seen, &recorded.expect).map_err(|why| format!("{}\n  {why}\n  seen: {seen:?}", recorded.about))
 }
