@@ -18,9 +18,11 @@ use serde::de::DeserializeOwned;
 use crate::telemetry::{self, LogFormat, env, tell};
 use crate::workers::{check_kernels, tool_program, worker_program};
 
-/// Serve the HTTP API, with a sandbox worker of its own.
+/// Serve the HTTP API, with workers of its own for snippets and tools.
 ///
-/// Settings come from flags, then the environment, then the file of --config.
+/// Without --role everything runs in one process tree. On SIGTERM and Ctrl-C it takes no new requests, lets those that
+/// run finish for COFFERDAM_DRAIN_S, and ends; container agents go on running in their cluster. Settings come from flags,
+/// then the environment, then the file of --config.
 #[derive(clap::Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct Args {
@@ -32,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Roles to run: `controller` or `api` (with COFFERDAM_WORKERS), `code-runner`, `aws-operator` (images from S3 to
-    /// ECR, with DATABASE_URL) [default: all]
+    /// ECR, with DATABASE_URL) [default: every role, in one process tree]
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
     roles: Vec<String>,
     /// A TOML file with further settings
@@ -47,10 +49,22 @@ pub(crate) struct Args {
 
 /// Lines have at most 79 characters: wrapping would break the columns.
 const HELP: &str = "\
-Environment:
+Environment (docs/operations.md and docs/agents.md have the whole list):
   COFFERDAM_API_KEY      the key to accept; if not set, one is made and kept in
                          the data folder
+  COFFERDAM_ENCRYPTION_KEY
+                         encrypts stored secrets: 32 bytes in hex or base64; if
+                         not set, one is made and kept in the data folder
   DATABASE_URL           postgres://... instead of SQLite in the data folder
+  COFFERDAM_OBJECT_STORE file:///FOLDER, s3://BUCKET/PREFIX, gs:// or az:// for
+                         agents' logs
+  COFFERDAM_PUBLIC_URL   the start of links that clients get, behind a proxy
+  COFFERDAM_CA_FILE      certificates (PEM) that the gateway trusts besides the
+                         system's
+  COFFERDAM_LOG          the log level: error, warn, info, debug
+  OTEL_EXPORTER_OTLP_ENDPOINT
+                         http://HOST:4318 of an OpenTelemetry collector
+ Workers and limits:
   COFFERDAM_WORKERS      http://HOST:PORT,... of code-runners
   COFFERDAM_WORKER_TOKEN the token between controllers and code-runners
   COFFERDAM_MAX_*        the limits that a run can ask for: WALL_MS, CPU_MS,
@@ -58,12 +72,25 @@ Environment:
   COFFERDAM_DEFAULT_*    the limits of a run that asks for none, same names
   COFFERDAM_MAX_SESSIONS, COFFERDAM_MAX_SESSIONS_PER_KEY
   COFFERDAM_SESSION_MAX_LIFE_S, COFFERDAM_IDLE_SUSPEND_S
-  COFFERDAM_POLICY       a YAML file: grants that tools and runs can get
-  COFFERDAM_REGISTRIES   HOST,... of registries for tools
   COFFERDAM_DRAIN_S      how long a shutdown waits for running requests
-  COFFERDAM_LOG          the log level: error, warn, info, debug
-  OTEL_EXPORTER_OTLP_ENDPOINT
-                         http://HOST:4318 of an OpenTelemetry collector
+ Tools:
+  COFFERDAM_POLICY       a YAML file: grants that tools and runs can get
+  COFFERDAM_REGISTRIES   [http://]HOST,... of registries for tools, and for
+                         images that agents are deployed from
+  OPENAI_BASE_URL, OPENAI_API_KEY
+                         the upstream of models, and its key
+ Container agents:
+  COFFERDAM_IMAGES       [http://]HOST[:PORT][/PREFIX] to push images to
+  COFFERDAM_IMAGES_PULL  the same place under the name that the nodes use
+  KUBECONFIG, COFFERDAM_KUBE_CONTEXT
+                         the cluster; by default the one that this runs in
+  COFFERDAM_NAMESPACE    the namespace of the agents
+  COFFERDAM_ARCHITECTURE amd64 or arm64: the nodes that agents run on
+  COFFERDAM_AGENT_START_S
+                         seconds for a version to become ready
+  COFFERDAM_AGENT_EGRESS address ranges that agents may reach
+  COFFERDAM_MAX_AGENTS, COFFERDAM_MAX_DEPLOYMENTS
+  COFFERDAM_MAX_IMAGE_BYTES, COFFERDAM_MAX_UPLOADS
 
 /health, /ready and /openapi.json need no key, nor does /metrics from this machine.
 

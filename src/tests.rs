@@ -27,3 +27,23 @@ fn the_commands_are_in_the_order_of_the_help() {
         ["serve", "run", "tool", "image", "secret", "deploy", "agent", "environment", "variable", "doctor", "internal"]
     );
 }
+
+#[test]
+fn the_help_of_serve_names_no_variable_that_the_docs_do_not_know() {
+    let docs = concat!(
+        include_str!("../docs/operations.md"),
+        include_str!("../docs/agents.md"),
+        include_str!("../docs/logs.md"),
+        include_str!("../docs/limits.md")
+    );
+    let command = Cli::command();
+    let serve = command.get_subcommands().find(|command| command.get_name() == "serve").unwrap();
+    let help = serve.get_after_long_help().unwrap().to_string();
+    let names = help.split(|c: char| !(c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()));
+    let names: Vec<&str> = names.filter(|name| name.starts_with("COFFERDAM_") && !name.ends_with('_')).collect();
+    assert!(names.len() > 25, "{names:?}");
+    for name in names {
+        assert!(docs.contains(name), "{name}");
+    }
+    assert!(!help.contains("--role all") && !format!("{}", serve.clone().render_long_help()).contains("default: all]"));
+}

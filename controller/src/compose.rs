@@ -173,7 +173,7 @@ impl Controller {
             config.deployments,
             deployment_metrics,
         );
-        let registry = RegistryPipeline::new(store.clone(), config.uploads.clone());
+        let registry = RegistryPipeline::new(store.clone(), Arc::clone(&environments), config.uploads.clone());
         let aws = Arc::new(Aws::new(config.uploads.clone(), registry.clone()));
         let pipeline = world.pipeline.unwrap_or_else(|| Arc::new(registry));
         let carrier = world.carrier.unwrap_or_else(|| Arc::clone(&aws) as Arc<dyn Carrier>);

@@ -13,7 +13,7 @@ use crate::support::{Answer, Call, Server, Setup};
 const BINARY: &str = env!("CARGO_BIN_EXE_cofferdam");
 
 /// An image archive, written by the script without Docker.
-fn archive(folder: &Path, name: &str, values: &[&str]) -> PathBuf {
+pub(crate) fn archive(folder: &Path, name: &str, values: &[&str]) -> PathBuf {
     let out = folder.join(name);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/agent_image.py");
     let done = Command::new("python3").arg(script).arg(&out).args(values).status().unwrap();
@@ -138,6 +138,8 @@ fn the_command_deploys_and_its_exit_status_says_how_it_ended() {
     let server = Server::with(
         Setup { unready: true, ..Setup::default() }
             .env("COFFERDAM_IMAGES", format!("http://{}/agents", registry.host()))
+            // The same registry without `http://`, which COFFERDAM_IMAGES says for all of it.
+            .env("COFFERDAM_REGISTRIES", format!("{},127.0.0.1:1", registry.host()))
             .env("KUBECONFIG", ""),
     );
     let folder = tempfile::tempdir().unwrap();
@@ -167,8 +169,30 @@ fn the_command_deploys_and_its_exit_status_says_how_it_ended() {
     let (code, text) = run(&["deploy", &reference, "--agent", "cli", "--wait", "--json"]);
     let shown: Value = serde_json::from_str(&text[text.find('{').unwrap()..=text.rfind('}').unwrap()]).unwrap();
     assert!(code == 3 && shown["image"].as_str().unwrap().contains("@sha256:"), "{code} {text}");
+    let foreign = format!("{}/agents/other/cli:v1", registry.host());
+    let (code, text) = run(&["deploy", &foreign, "--agent", "cli"]);
+    let ours = format!("{}/agents/default/", registry.host());
+    assert!(code == 1 && text.contains(&ours) && !text.contains("agent create"), "{code} {text}");
+    let elsewhere = format!("{}/elsewhere/cli:v1", registry.host());
+    let (code, text) = run(&["deploy", &elsewhere, "--agent", "cli"]);
+    assert!(code == 1 && !text.contains("TLS") && text.contains("repository"), "{code} {text}");
     let (code, text) = run(&["agent", "delete", "cli"]);
     assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_registry_without_tls_is_told_with_a_remedy_that_there_is() {
+    let Some(registry) = DockerRegistry::start() else { return };
+    let server = Server::with(
+        Setup { unready: true, ..Setup::default() }.env("COFFERDAM_REGISTRIES", registry.host().to_string()),
+    );
+    ask(&server, json!({"agent_id": "one", "action": "status"})).problem(404, "not-found");
+    server.post("/v1/agents", &json!({"id": "one"})).expect(201);
+    let image = format!("{}/team/agent:1", registry.host());
+    let detail =
+        ask(&server, json!({"agent_id": "one", "action": "deploy", "image": image})).problem(502, "bad-upstream");
+    assert!(detail.contains("does not speak TLS") && detail.contains("COFFERDAM_REGISTRIES"), "{detail}");
+    assert!(!detail.contains("--plain-http"), "{detail}");
 }
 
 /// A server that speaks S3's and ECR's protocols, with a bucket; and a registry.

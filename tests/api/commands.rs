@@ -7,10 +7,19 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::support::process;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_cofferdam");
 
 /// The answers by method and a part of the path, the first that fits.
 type Script = Vec<(&'static str, &'static str, String)>;
+
+/// A problem document as an answer.
+fn refused(status: u16, title: &str, detail: &str) -> String {
+    let problem = json!({"type": "https://cofferdam.dev/problems/x", "title": title, "status": status, "detail": detail,
+        "fault": "caller", "retryable": false});
+    format!("!{status} {problem}")
+}
 
 fn answer(mut stream: TcpStream, script: &Script) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -29,8 +38,11 @@ fn answer(mut stream: TcpStream, script: &Script) {
     let _ = reader.read_exact(&mut body);
     let found = script.iter().find(|(method, part, _)| first.starts_with(method) && first.contains(part));
     let (status, body) = match found {
-        Some((_, _, body)) => ("200 OK", body.clone()),
-        None => ("404 Not Found", "{}".to_owned()),
+        Some((_, _, body)) => match body.strip_prefix('!').and_then(|refusal| refusal.split_once(' ')) {
+            Some((status, problem)) => (format!("{status} Refused"), problem.to_owned()),
+            None => ("200 OK".to_owned(), body.clone()),
+        },
+        None => ("404 Not Found".to_owned(), "{}".to_owned()),
     };
     // A client that reads no more is what some tests want.
     let _ = write!(stream, "HTTP/1.1 {status}\r\nconnection: close\r\n\r\n{body}");
@@ -130,6 +142,138 @@ fn what_is_started_is_waited_for_with_the_statuses_of_deploy() {
     let mut lost = command(Vec::new(), &["agent", "start", "a"]);
     let (ended, ..) = text(&lost.env("COFFERDAM_URL", "http://127.0.0.1:1").output().unwrap());
     assert_eq!(ended, Some(5), "the server is not there");
+}
+
+#[test]
+fn a_wait_shows_its_own_events_and_the_words_of_its_command() {
+    let was = "id: 5\nevent: state\ndata: {\"state\":\"Up\",\"detail\":\"Of last week.\"}\n\n";
+    let now = "id: 6\nevent: state\ndata: {\"state\":\"Stopping\",\"detail\":\"Its pod ends.\"}\n\n";
+    for (action, before, words) in [
+        ("stop", "Stopping", &["the stop goes on", "cofferdam agent show a"][..]),
+        ("restart", "Applying", &["the restart goes on", "cofferdam agent logs a -f"]),
+    ] {
+        let mut given = deployment(before);
+        given["last_event"] = json!(5);
+        given["source"] = json!({"kind": "version", "number": 3, "because": action});
+        let script = vec![
+            ("POST", "/api/deploy-agent", json!({"agent_id": "a", "deployment": given}).to_string()),
+            ("GET", "/deployments/7/events?after=5 ", now.to_owned()),
+            ("GET", "/deployments/7/events?after=6 ", String::new()),
+            ("GET", "/deployments/7/events", format!("{was}{now}")),
+            ("GET", "/deployments/7", deployment(before).to_string()),
+        ];
+        let args = ["agent", action, "a", "--wait", "--timeout", "2s"];
+        let (ended, shown, said) = text(&command(script, &args).output().unwrap());
+        assert_eq!(ended, Some(4), "{action}: {said}");
+        assert!(!said.contains("last week") && said.contains("Its pod ends."), "{said}");
+        assert!(shown.contains("(version 3 again)"), "{shown}");
+        assert!(words.iter().all(|word| said.contains(word)) && !said.contains("deployment continues"), "{said}");
+    }
+    // It runs already: nothing of its past is shown.
+    let up = json!({"agent_id": "a", "deployment": deployment("Up")}).to_string();
+    let script = vec![("POST", "/api/deploy-agent", up), ("GET", "/events", was.to_owned())];
+    let (ended, _, said) = text(&command(script, &["agent", "start", "a", "--wait"]).output().unwrap());
+    assert_eq!((ended, said.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_wait_that_is_interrupted_says_that_the_action_goes_on() {
+    let args = ["agent", "stop", "a", "--wait"];
+    let mut command = command(waits("Stopping", "Stopping"), &args);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    process::signal(child.id(), rustix::process::Signal::INT);
+    let (ended, _, said) = text(&child.wait_with_output().unwrap());
+    assert_eq!(ended, Some(130), "{said}");
+    assert!(said.contains("cancelled; the stop goes on: cofferdam agent show a"), "{said}");
+}
+
+#[test]
+fn what_is_missing_is_named_and_not_the_agent() {
+    let args = ["deploy", "r.example/default/a:1", "--agent", "a"];
+    let image = refused(404, "Not found", "image: this organization has no image.");
+    let there = json!({"id": "a"}).to_string();
+    let script = vec![("POST", "/api/deploy-agent", image), ("GET", "/v1/agents/a", there)];
+    let (code, _, said) = text(&command(script, &args).output().unwrap());
+    assert!(code == Some(1) && said.contains("no image") && !said.contains("agent create"), "{said}");
+    let gone = || refused(404, "Not found", "There is no agent.");
+    let script = vec![("POST", "/api/deploy-agent", gone()), ("GET", "/v1/agents/a", gone())];
+    let (code, _, said) = text(&command(script, &args).output().unwrap());
+    assert!(code == Some(1) && said.contains("cofferdam agent create a"), "{said}");
+    let none = refused(409, "This cannot be done now", "No version has served yet.");
+    let script = vec![("POST", "/api/deploy-agent", none)];
+    let (code, _, said) = text(&command(script, &["agent", "rollback", "a"]).output().unwrap());
+    assert!(code == Some(1) && said.contains("cofferdam agent rollback a VERSION"), "{said}");
+}
+
+#[test]
+fn nothing_is_asked_for_what_is_no_archive_and_for_wrong_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let dockerfile = folder.path().join("Dockerfile");
+    std::fs::write(&dockerfile, "FROM debian\nCMD x\n".repeat(100)).unwrap();
+    let dockerfile = dockerfile.to_str().unwrap();
+    for (args, code, part) in [
+        (&["deploy", "-", "--agent", "a"][..], 1, "the command before the pipe wrote nothing"),
+        (&["image", "push", "-", "127.0.0.1:1/a:1"], 1, "the command before the pipe wrote nothing"),
+        (&["image", "inspect", "-"], 1, "the command before the pipe wrote nothing"),
+        (&["environment", "create", "x", "--kubeconfig", "-"], 1, "the command before the pipe wrote nothing"),
+        (&["deploy", dockerfile, "--agent", "a"], 1, "this is not an image archive: it is text"),
+        (&["deploy", dockerfile, "--agent", "a", "--dry-run"], 1, "this is not an image archive: it is text"),
+        (&["deploy", "127.0.0.1:5000", "--agent", "a"], 1, "REPOSITORY:TAG"),
+        (&["image", "inspect", "127.0.0.1:5000"], 1, "REPOSITORY:TAG"),
+        (&["image", "push", "x.tar", "localhost:5000"], 2, "REPOSITORY:TAG"),
+        (&["agent", "create", "a b"], 2, "1 to 64 of a-z"),
+        (&["deploy", "x.tar", "--agent", "A"], 2, "1 to 64 of a-z"),
+        (&["agent", "rollback", "a", "before"], 2, "such as 3 or v3"),
+        (&["environment", "create", "x", "--compression", "lz4"], 2, "auto, gzip, zstd, none"),
+        (&["agent", "stop", "a", "--timeout", "5s"], 2, "--wait"),
+        (&["deploy", "x.tar", "--agent", "a", "--timeout", "5s"], 2, "--wait"),
+        (&["deploy", "x.tar", "--agent", "a", "--readiness", "8080"], 2, "http:8080/ready"),
+    ] {
+        let (ended, _, said) = text(&command(Vec::new(), args).output().unwrap());
+        assert!(ended == Some(code) && said.contains(part), "{args:?}: {ended:?} {said}");
+    }
+}
+
+#[test]
+fn every_command_says_with_its_status_that_no_server_is_there() {
+    for args in [
+        &["agent", "list"][..],
+        &["agent", "create", "a"],
+        &["agent", "logs", "a"],
+        &["agent", "delete", "a"],
+        &["environment", "list"],
+        &["environment", "test", "x"],
+        &["variable", "set", "A=1"],
+        &["secret", "list"],
+        &["tool", "list"],
+        &["deploy", "r.example/a:1", "--agent", "a"],
+    ] {
+        let mut lost = command(Vec::new(), args);
+        let (ended, _, said) = text(&lost.env("COFFERDAM_URL", "http://127.0.0.1:1").output().unwrap());
+        assert!(ended == Some(5) && said.contains("no server listens there"), "{args:?}: {ended:?} {said}");
+    }
+}
+
+#[test]
+fn what_others_wrote_drives_no_terminal_and_forges_no_line() {
+    let lines = line(1, "\u{1b}[31mred\u{1b}[0m \u{1b}]0;owned\u{7}\u{202e}txt.exe\nnext");
+    let output = command(vec![("GET", "/agents/a/logs", lines)], &["agent", "logs", "a"]).output().unwrap();
+    let (_, shown, _) = text(&output);
+    assert_eq!(shown, "\u{1b}[31mred\u{1b}[0m \\u{1b}]0;owned\\u{7}\\u{202e}txt.exe\\nnext\u{1b}[0m\n");
+    let agents = json!({"agents": [{"id": "a", "state": "Up\u{2066}", "environment": "x\nlocal\u{200b}"}]}).to_string();
+    let listed = |args: &[&str]| text(&command(vec![("GET", "/v1/agents", agents.clone())], args).output().unwrap()).1;
+    let table = listed(&["agent", "list"]);
+    assert!(
+        table.lines().count() == 2 && table.contains("Up\\u{2066}") && table.contains("x\\nlocal\\u{200b}"),
+        "{table}"
+    );
+    let exact = listed(&["agent", "list", "--json"]);
+    let exact: Value = serde_json::from_str(&exact).unwrap();
+    assert_eq!(exact["agents"][0]["environment"], "x\nlocal\u{200b}");
+    let forged = refused(403, "Policy forbids this", "No.\ncofferdam: deployed\u{202e}");
+    let (_, _, said) = text(&command(vec![("GET", "/v1/agents", forged)], &["agent", "list"]).output().unwrap());
+    assert_eq!(said, "cofferdam: Policy forbids this: No.\n  cofferdam: deployed\\u{202e}\n");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::agents::archive;
 use crate::support::{Server, Setup};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cofferdam");
@@ -65,6 +66,20 @@ fn the_commands_for_environments_and_variables_do_what_they_say() {
     assert!(code == 0 && text.contains("\"team\": \"search\"") && !text.contains("hush"), "{code} {text}");
     let (code, text) = run(&["deploy", "-", "--agent", "one", "--label", "app=x", "--dry-run"]);
     assert!(code == 1 && text.contains("pods.labels"), "{code} {text}");
+    // The settings are judged before anything is uploaded, and no version is left behind.
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(folder.path(), "agent.tar", &[]);
+    for (args, part) in [
+        (["--label", "app=x"], "pods.labels"),
+        (["--secret", "NONE"], "cofferdam secret set NONE"),
+        (["--replicas", "2"], "replicas"),
+    ] {
+        let line = [&["deploy", archive.to_str().unwrap(), "--agent", "one"][..], &args].concat();
+        let (code, text) = run(&line);
+        assert!(code == 1 && text.contains(part), "{args:?}: {code} {text}");
+    }
+    let (_, text) = run(&["agent", "show", "one"]);
+    assert!(text.contains("nothing is deployed yet"), "{text}");
     let (code, text) = run(&["environment", "delete", "prod"]);
     assert!(code == 1 && text.contains("Agents use"), "{code} {text}");
     let (code, text) = run(&["environment", "delete", "prod", "--force"]);

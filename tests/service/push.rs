@@ -38,6 +38,11 @@ fn entry(name: &str, bytes: &[u8]) -> Vec<u8> {
 
 /// An archive of `docker save` with one layer of this size, which does not compress.
 fn archive(size: usize) -> Vec<u8> {
+    archive_of(size, "")
+}
+
+/// The same for an image with this user.
+fn archive_of(size: usize, user: &str) -> Vec<u8> {
     let mut state = 88_172_645_463_325_252_u64;
     let mut next = || {
         state ^= state << 13;
@@ -47,7 +52,7 @@ fn archive(size: usize) -> Vec<u8> {
     };
     let noise: Vec<u8> = (0..size).map(|_| next()).collect();
     let layer = [entry("agent", &noise), vec![0; 1_024]].concat();
-    let config = json!({"architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/agent"]},
+    let config = json!({"architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/agent"], "User": user},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", digest(&layer))]}});
     let config = config.to_string().into_bytes();
     let name = format!("{}.json", digest(&config));
@@ -178,6 +183,36 @@ fn output_that_is_lost_is_a_failure_and_a_log_has_no_control_characters() {
             assert_eq!(said(&output).0, status, "{what} {redirection}: {output:?}");
         }
     }
+}
+
+#[test]
+fn a_cut_archive_is_the_archives_fault() {
+    let Some(rig) = Rig::start(None) else { return };
+    let whole = archive(20_000);
+    rig.write("agent.tar", &whole[..whole.len() / 2]);
+    let (status, text) = said(&rig.push(&[], "").output().unwrap());
+    assert!(status == 1 && text.contains("ends in the middle"), "{status} {text}");
+    let path = rig.path("agent.tar").display().to_string();
+    let piped = rig.command(&["image", "push", "-", &rig.reference(), "--plain-http"], &format!("< '{path}'"));
+    for mut command in [piped, rig.command(&["image", "inspect", &path], "")] {
+        let (status, text) = said(&command.output().unwrap());
+        assert!(status == 1, "{status} {text}");
+    }
+}
+
+#[test]
+fn an_image_forges_no_line_of_its_inspection() {
+    let Some(rig) = Rig::start(None) else { return };
+    let forged = "root\nports       22/tcp\u{202e}\u{200b}";
+    rig.write("agent.tar", archive_of(20_000, forged));
+    let path = rig.path("agent.tar").display().to_string();
+    let output = rig.command(&["image", "inspect", &path], "").output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("root\\nports") && shown.contains("\\u{202e}\\u{200b}"), "{shown}");
+    assert!(!shown.lines().any(|line| line.starts_with("ports")), "{shown}");
+    let output = rig.command(&["image", "inspect", &path, "--json"], "").output().unwrap();
+    let exact: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(exact["images"][0]["config"]["user"], forged, "{exact}");
 }
 
 /// Feeds half of an archive to a push and keeps its standard input open.

@@ -102,7 +102,7 @@ fn a_command_says_what_is_wrong_with_it_and_ends_with_the_status_that_its_help_t
         (&["raises.py"], 1, &["ZeroDivisionError"]),
         (&[], 2, &["a file, or `-` for standard input", "--help"]),
         (&["--no-such-flag"], 2, &["--help"]),
-        (&["a.py", "--file", "large.bin"], 126, &["--file large.bin", "32 MiB", "PUT /v1/sessions"]),
+        (&["a.py", "--file", "large.bin"], 126, &["--file large.bin", "32 MiB", "--session ID"]),
         (&["a.py", "--file", "larger-than-it-looks.bin"], 126, &["37.3 MiB", "a third more"]),
         (&["a.py", "--file", "/dev/zero"], 126, &["--file /dev/zero", "32 MiB"]),
         (&["none.py"], 126, &["none.py", "No such file"]),

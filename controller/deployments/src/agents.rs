@@ -39,8 +39,9 @@ impl Deployments {
             Inserted::Taken => Err(Problem::conflict(format!("An agent {:?} already exists.", row.id.as_str())).into()),
             Inserted::NoEnvironment => {
                 let shown: String = row.environment.chars().take(80).collect();
-                let detail =
-                    format!("environment: there is no environment {shown:?}; make it with PUT /v1/environments");
+                let detail = format!(
+                    "environment: there is no environment {shown:?}; make it with `cofferdam environment create`"
+                );
                 Err(Problem::invalid(detail).into())
             }
             Inserted::Full => {

@@ -1,24 +1,27 @@
 //! Begins uploads, and deploys: an uploaded image, an image reference, or an image that was deployed before.
 
-use cofferdam_contract::{AgentId, Problem, Resources};
+use cofferdam_contract::{AgentId, DeploymentState, FailureReason, Problem, Resources};
 use cofferdam_core::{Caller, check_variable_name, check_variable_value};
 use cofferdam_store::{AgentChange, AgentRow, Because, DeploymentRow, ImageSource, Spec};
 
-use crate::request::{blank, copy_image, take_turn};
+use crate::request::{blank, copy_image, enter, take_turn};
 use crate::service::no_agent;
 use crate::states::expects_image;
+use crate::values::check_size;
 use crate::{DeployRequest, DeploymentInfo, Deployments, Error, Once};
 
 /// Variables of one deployment.
 const MAX_VARIABLES: usize = 256;
 /// Secrets of one deployment.
 const MAX_SECRETS: usize = 64;
+/// Images of one agent that were uploaded and wait to be deployed.
+const MAX_UNUSED_IMAGES: usize = 5;
 /// Bytes of an image's name in an archive.
 const MAX_NAME: usize = 512;
 
 impl DeployRequest {
     /// The request sets how to run the image, not only which one.
-    fn says_how(&self) -> bool {
+    pub fn says_how(&self) -> bool {
         !self.env.is_empty()
             || !self.secrets.is_empty()
             || self.resources != Resources::default()
@@ -44,18 +47,20 @@ impl Deployments {
     /// [`Problem::not_found`]; [`Problem::conflict`] if the environment has no registry; [`Problem::overloaded`] if too
     /// many deployments have not settled.
     pub async fn begin_upload(&self, caller: &Caller, id: &AgentId, once: &Once) -> Result<DeploymentInfo, Error> {
-        self.begin_upload_of(caller, id, None, once).await
+        self.begin_upload_of(caller, id, None, &DeployRequest::default(), once).await
     }
 
-    /// The same for the image of this name in an archive that has several.
+    /// The same for the image of this name in an archive that has several, which is to be deployed like `how`. That is checked
+    /// now, before anything is sent, and not kept: the request to deploy says it again.
     ///
     /// # Errors
-    /// As [`Self::begin_upload`]; an invalid name.
+    /// As [`Self::begin_upload`]; an invalid name; settings that [`Self::deploy`] would refuse.
     pub async fn begin_upload_of(
         &self,
         caller: &Caller,
         id: &AgentId,
         archive_image: Option<&str>,
+        how: &DeployRequest,
         once: &Once,
     ) -> Result<DeploymentInfo, Error> {
         if archive_image.is_some_and(|name| name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control))
@@ -76,8 +81,10 @@ impl Deployments {
         if let Some(info) = self.requested_before(caller, id, once).await? {
             return Ok(info);
         }
+        self.check(&agent, how).await?;
         self.check_quota(caller).await?;
         let mut change = self.begin_deployment(caller, id).await?;
+        give_up_unused(&mut change).await?;
         let mut row = blank(&change.agent, ImageSource::Upload, Spec::default())?;
         row.spec.archive_image = archive_image.map(str::to_owned);
         "Waiting for the image.".clone_into(&mut row.detail);
@@ -95,6 +102,7 @@ impl Deployments {
             let detail = format!("At most {MAX_VARIABLES} variables in `env`, and {MAX_SECRETS} `secrets`.");
             return Err(Problem::invalid(detail).into());
         }
+        check_size(request.env.iter().map(|(name, value)| name.len() + value.len()).sum())?;
         for (name, value) in &request.env {
             check_variable_name(name).and_then(|()| check_variable_value(name, value))?;
         }
@@ -175,12 +183,26 @@ impl Deployments {
             return self.repeat(change, &row, Because::Start).await;
         }
         let source = ImageSource::Version { number: row.number, because: Because::Start };
-        let mut new = blank(&change.agent, source, request.spec())?;
+        let mut new = blank(&change.agent, source, Spec { other_settings: true, ..request.spec() })?;
         copy_image(&row, &mut new);
         let sealed = self.seal_variables(&new.id, &request.env)?;
         self.insert_running(change, &mut new, sealed.as_deref()).await?;
         Ok(new)
     }
+}
+
+/// Gives up the oldest images that were uploaded and never deployed, so that there is room for one more.
+async fn give_up_unused(change: &mut AgentChange) -> Result<(), Error> {
+    let mut unused = change.deployments().await?;
+    unused.retain(|row| waits_for_deploy(row) && !row.image.is_empty());
+    let most = unused.len().saturating_sub(MAX_UNUSED_IMAGES - 1);
+    for mut row in unused.into_iter().take(most) {
+        row.reason = Some(FailureReason::UploadLost);
+        let detail = "It was uploaded and not deployed, and later uploads took its place. Upload the image again.";
+        enter(&mut row, DeploymentState::Failed, detail);
+        change.put(&mut row, true).await?;
+    }
+    Ok(())
 }
 
 /// The deployment is an upload that has not been deployed yet.

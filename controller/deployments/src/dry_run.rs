@@ -7,6 +7,7 @@ use cofferdam_store::ImageSource;
 
 use crate::request::blank;
 use crate::service::no_agent;
+use crate::values::check_size;
 use crate::{DeployRequest, Deployments, DryRun, Error};
 
 /// Stands for the digest of an image that is not in the registry yet.
@@ -51,6 +52,7 @@ impl Deployments {
         for (name, value) in &request.env {
             workload.env.insert(name.clone(), Secret::new(value.as_str()));
         }
+        check_size(workload.env.iter().map(|(name, value)| name.len() + value.expose().len()).sum())?;
         let manifests = self.environments.manifests(&environment, &workload)?;
         Ok(DryRun { agent_id: id.clone(), environment: environment.name, image: workload.image, manifests })
     }

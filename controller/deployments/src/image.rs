@@ -68,17 +68,29 @@ fn access(
     let places = || [&images.repository, &images.pull_repository].into_iter().flatten();
     let under = |place: &str| reference.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));
     // The operator's registry holds the images of every organization; an organization may name its own only.
-    if environment.name == LOCAL && places().any(|place| under(place)) {
-        if !places().any(|place| under(&format!("{place}/{}", path_part(organization)))) {
-            return Err(Problem::not_found(format!("There is no image {reference:?}.")).into());
+    if environment.name == LOCAL
+        && let Some(place) = places().find(|place| under(place))
+    {
+        let ours = |place: &str| format!("{place}/{}", path_part(organization));
+        if !places().any(|place| under(&ours(place))) {
+            // The same answer for another organization's image and for none.
+            let detail = format!(
+                "image: this organization has no image {reference:?}: in {host} its images are below {}/ only. Deploy one \
+                 from there, or an archive (`docker save IMAGE | cofferdam deploy - ...`), which is pushed to there.",
+                ours(place)
+            );
+            return Err(Problem::not_found(detail).into());
         }
         return Ok(own(images));
     }
+    let named = |place: &&String| place.split('/').next() == Some(host);
     if let Some(known) = registries.find(host) {
-        let (plain_http, credentials) = (known.plain_http, known.credentials.clone());
-        return Ok(RegistryAccess { plain_http, credentials, ca: None });
+        // What its images are pushed to without TLS has no TLS for other images either.
+        let plain_http =
+            known.plain_http || (images.plain_http && images.repository.as_ref().is_some_and(|place| named(&place)));
+        return Ok(RegistryAccess { plain_http, credentials: known.credentials.clone(), ca: None });
     }
-    if let Some(place) = places().find(|place| place.split('/').next() == Some(host)) {
+    if let Some(place) = places().find(|place| named(place)) {
         if environment.name != LOCAL {
             return Ok(own(images));
         }

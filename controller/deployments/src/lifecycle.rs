@@ -9,6 +9,9 @@ use crate::request::{enter, no_deployment};
 use crate::states::{is_from_outside, runs};
 use crate::{DeploymentInfo, Deployments, Error, Once};
 
+/// Versions that a refused rollback names.
+const MAX_NAMED: usize = 10;
+
 impl Deployments {
     /// Starts an agent with the version that ran last. Changes nothing if the agent runs or is on its way up.
     ///
@@ -96,10 +99,9 @@ impl Deployments {
             }
             None => {
                 let current = running(&rows, change.agent.serving);
-                version_before(&rows, current).ok_or_else(|| {
-                    let detail = "No earlier version served; name one with `version`.";
-                    Error::from(Problem::conflict(detail))
-                })?
+                version_before(&rows, current)
+                    .or_else(|| crashed_before(&rows, current))
+                    .ok_or_else(|| Problem::conflict(nothing_before(&rows, current)))?
             }
         };
         let row = self.repeat(&mut change, older, Because::Rollback).await?;
@@ -135,22 +137,56 @@ pub(crate) fn version_before<'a>(
     rows: &'a [DeploymentRow],
     current: Option<&DeploymentRow>,
 ) -> Option<&'a DeploymentRow> {
+    served_before(rows, current).into_iter().filter(|row| row.crashes == 0).max_by_key(|row| row.turn)
+}
+
+/// The same among the versions that crashed. Only a person who asks for a rollback gets one of them.
+fn crashed_before<'a>(rows: &'a [DeploymentRow], current: Option<&DeploymentRow>) -> Option<&'a DeploymentRow> {
+    served_before(rows, current).into_iter().max_by_key(|row| row.turn)
+}
+
+fn served_before<'a>(rows: &'a [DeploymentRow], current: Option<&DeploymentRow>) -> Vec<&'a DeploymentRow> {
     let until = current.map_or(u64::MAX, |row| origin(rows, row).map_or(row.turn, |row| row.turn));
-    let good = |row: &&DeploymentRow| {
-        row.up_at_ms > 0 && row.crashes == 0 && !row.image.is_empty() && row.turn > 0 && row.turn < until
-    };
-    let same = |row: &&DeploymentRow| {
+    let same = |row: &DeploymentRow| {
         let Some(current) = current else { return false };
         origin(rows, row).map(|row| row.number) == origin(rows, current).map(|row| row.number)
     };
-    rows.iter().filter(good).filter(|row| !same(row)).max_by_key(|row| row.turn)
+    rows.iter().filter(|row| served(row) && row.turn < until && !same(row)).collect()
 }
 
-/// The first version in the chain of repetitions that leads to `row`; `row` itself if it repeats none.
+/// It was up, and can be run again.
+fn served(row: &DeploymentRow) -> bool {
+    row.up_at_ms > 0 && row.turn > 0 && !row.image.is_empty()
+}
+
+/// The reason why there is no version to go back to by itself, and the versions that can be named.
+fn nothing_before(rows: &[DeploymentRow], current: Option<&DeploymentRow>) -> String {
+    let first = current.and_then(|row| origin(rows, row));
+    let why = match (current, first) {
+        (Some(current), Some(first)) if first.number != current.number => format!(
+            "Version {} is version {} once more, and no version before version {} has served.",
+            current.number, first.number, first.number
+        ),
+        (Some(current), _) => format!("No version before version {} has served.", current.number),
+        (None, _) => "No version has served yet.".to_owned(),
+    };
+    let others =
+        rows.iter().rev().filter(|row| served(row) && current.is_none_or(|current| current.number != row.number));
+    let others: Vec<String> = others.take(MAX_NAMED).map(|row| row.number.to_string()).collect();
+    match others.as_slice() {
+        [] => format!("{why} `version` names one that has an image."),
+        others => format!("{why} Name the one to go to (`version`); these have served: {}.", others.join(", ")),
+    }
+}
+
+/// The first version in the chain of repetitions that leads to `row`; `row` itself if it repeats none. An image that is run
+/// with other settings is another version.
 fn origin<'a>(rows: &'a [DeploymentRow], row: &DeploymentRow) -> Option<&'a DeploymentRow> {
     let mut at = rows.iter().find(|other| other.number == row.number)?;
     // A version only repeats a lower number, so the chain ends.
-    while let ImageSource::Version { number, .. } = at.source {
+    while let ImageSource::Version { number, .. } = at.source
+        && !at.spec.other_settings
+    {
         match rows.iter().find(|other| other.number == number && number < at.number) {
             Some(older) => at = older,
             None => break,

@@ -119,7 +119,7 @@ impl Deployments {
         because: Because,
     ) -> Result<DeploymentRow, Error> {
         let source = ImageSource::Version { number: older.number, because };
-        let mut row = blank(&change.agent, source, older.spec.clone())?;
+        let mut row = blank(&change.agent, source, Spec { other_settings: false, ..older.spec.clone() })?;
         copy_image(older, &mut row);
         let sealed = change.variables(older).await?;
         let variables = self.unseal_variables(&older.id, sealed.as_deref())?;

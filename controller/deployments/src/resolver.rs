@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cofferdam_contract::Problem;
 use cofferdam_registry::{Client, Credentials, Reference, Target};
-use cofferdam_uploads::{PushedImage, look_up};
+use cofferdam_uploads::{PushedImage, look_up, told};
 use futures_util::future::BoxFuture;
 
 use crate::{Error, RegistryAccess, ResolveImage};
@@ -27,9 +27,9 @@ impl ResolveImage for RegistryResolver {
     fn try_push<'a>(&'a self, access: &'a RegistryAccess, repository: &'a str) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let target = target(access, &format!("{repository}:test")).map_err(|problem| problem.detail)?;
-            let client = Client::new(&target).map_err(|error| error.to_string())?;
-            client.check().await.map_err(|error| error.to_string())?;
-            let upload = client.begin_upload().await.map_err(|error| error.to_string())?;
+            let client = Client::new(&target).map_err(|error| told(&error))?;
+            client.check().await.map_err(|error| told(&error))?;
+            let upload = client.begin_upload().await.map_err(|error| told(&error))?;
             client.abandon(&upload).await;
             Ok(())
         })

@@ -88,18 +88,24 @@ impl Deployments {
         all.extend(own.into_iter().map(|(name, value)| (name, Secret::new(value))));
         add_identity(&mut all, row);
         let bytes: usize = all.iter().map(|(name, value)| name.len() + value.expose().len()).sum();
-        if bytes > MAX_BYTES {
-            let detail = format!(
-                "The variables of this deployment are {bytes} bytes together; at most {MAX_BYTES} are allowed."
-            );
-            return Err(Problem::too_large(detail).into());
-        }
+        check_size(bytes)?;
         Ok(all)
     }
 }
 
+/// Checks the size of all variables of a deployment together.
+pub(crate) fn check_size(bytes: usize) -> Result<(), Problem> {
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let detail =
+        format!("The variables of this deployment are {bytes} bytes together; at most {MAX_BYTES} are allowed.");
+    Err(Problem::too_large(detail))
+}
+
 fn missing(name: &str) -> Error {
-    let detail = format!("secret missing: the organization has no secret {name:?}; put it with PUT /v1/secrets/{name}");
+    let detail =
+        format!("secret missing: the organization has no secret {name:?}; store it with `cofferdam secret set {name}`");
     Problem::invalid(detail).into()
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cofferdam_contract::{AgentId, DeploymentId, DeploymentState, FailureReason, Health, PodSettings, Resources};
+use cofferdam_contract::{
+    AgentId, DeploymentId, DeploymentState, FailureReason, Health, PodSettings, Problem, Resources,
+};
 use cofferdam_store::{AgentRow, DeploymentRow, EventRow, ImageSource, LastCrash};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -122,6 +124,8 @@ pub struct DeploymentInfo {
     pub not_ready_since_ms: Option<i64>,
     /// Its cluster has not answered since this Unix time in milliseconds: its state is the last that was known.
     pub unreachable_since_ms: Option<i64>,
+    /// The number of its last event: `?after=` of its events shows only what happens from now on.
+    pub last_event: u64,
     /// Unix time in milliseconds of the last change of its state.
     pub since_ms: i64,
     /// Unix time in milliseconds at which it first came up.
@@ -228,6 +232,7 @@ impl From<&DeploymentRow> for DeploymentInfo {
             last_crash: row.observed.last_crash.clone(),
             not_ready_since_ms: row.observed.not_ready_since_ms,
             unreachable_since_ms: row.observed.unreachable_since_ms,
+            last_event: row.events,
             since_ms: row.since_ms,
             up_at_ms: (row.up_at_ms > 0).then_some(row.up_at_ms),
             created_at: row.created_at,
@@ -243,6 +248,21 @@ impl From<EventRow> for DeploymentEvent {
 }
 
 impl AgentInfo {
+    /// Checks that there was a deployment with this number. It may be forgotten by now; its log may not be.
+    ///
+    /// # Errors
+    /// [`Problem::not_found`], with the numbers that there are.
+    pub fn check_version(&self, number: u64) -> Result<(), Problem> {
+        let id = self.id.as_str();
+        let detail = match self.latest.as_ref().map(|latest| latest.number) {
+            Some(last) if (1..=last).contains(&number) => return Ok(()),
+            Some(1) => format!("Agent {id:?} has no version {number}: it has version 1 only."),
+            Some(last) => format!("Agent {id:?} has no version {number}: its versions are 1 to {last}."),
+            None => format!("Agent {id:?} has no version {number}: nothing was deployed to it yet."),
+        };
+        Err(Problem::not_found(detail))
+    }
+
     /// Built from an agent's row and the rows of the serving and the newest version.
     pub(crate) fn new(row: AgentRow, serving: Option<&DeploymentRow>, latest: Option<&DeploymentRow>) -> Self {
         Self {

@@ -90,7 +90,7 @@ impl Held {
             let name = &entry.name;
             match &entry.secret {
                 None => Err(format!(
-                    "The secret {name:?} is granted but does not exist: create it with PUT /v1/secrets/{name}."
+                    "The secret {name:?} is granted but does not exist: store it with `cofferdam secret set {name} --host HOST`."
                 )),
                 Some(secret) if !bound_to(secret, target) => Err(format!(
                     "The secret {name:?} is not bound to {}, so its placeholder cannot be sent there; it is bound to {}.",

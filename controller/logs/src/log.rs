@@ -158,13 +158,25 @@ impl AgentLog {
     ///
     /// # Errors
     /// The database reserves no numbers.
-    pub(crate) async fn append(&self, container: &Container, lines: Vec<NewLine>) -> Result<(), Error> {
-        let count = lines.iter().filter(|line| line.text.is_some()).count() as u64;
+    pub(crate) async fn append(&self, container: &Container, mut lines: Vec<NewLine>) -> Result<(), Error> {
         self.wait_for_room().await;
+        // Held until the positions are noted: of two readers of the same line, the second finds it.
         let mut numbers = self.numbers.lock().await;
+        let mut repeated = 0;
+        {
+            let state = self.lock();
+            let mut others = state.positions.other_runs(container);
+            for line in lines.iter_mut().filter(|line| line.read) {
+                if others.have(line.at) {
+                    repeated += 1;
+                    line.text = None;
+                }
+            }
+        }
+        let count = lines.iter().filter(|line| line.text.is_some()).count() as u64;
         let mut seq = self.take(&mut numbers, count).await?;
         self.metrics.lines.inc_by(count);
-        self.metrics.left_out.inc_by(lines.len() as u64 - count);
+        self.metrics.left_out.inc_by((lines.len() as u64 - count).saturating_sub(repeated));
         let now = Instant::now();
         let mut state = self.lock();
         let was_empty = state.unflushed_since.is_none();

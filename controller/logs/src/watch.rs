@@ -19,8 +19,8 @@ use crate::streams::{QUIET_TIME, Streams};
 
 /// Timeout for listing the pods.
 const LIST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time between listings of the pods while a stream is open.
-const SLOW_LISTING: Duration = Duration::from_secs(5);
+/// Time between listings of the pods while a stream is open: its end is noticed at once, a pod beside it then.
+const SLOW_LISTING: Duration = Duration::from_secs(15);
 /// The first time between listings while no stream is open and a container may appear at any time.
 const FAST_LISTING: Duration = Duration::from_millis(500);
 const MAX_EAGER: Duration = Duration::from_secs(3);

@@ -7,9 +7,7 @@ use cofferdam_contract::AllowedPods;
 use cofferdam_core::{ConfigError, Source, is_label};
 use cofferdam_deployments::{DeploymentsConfig, Timing};
 use cofferdam_environments::{ImageCompression, LocalCluster, LocalEnvironment, images_place};
-use cofferdam_policy::Cidr;
-
-use super::ConfigFile;
+use cofferdam_policy::{Cidr, RegistriesConfig};
 
 /// The file in which a pod finds its service account's token.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -30,12 +28,15 @@ pub(super) fn egress(source: &Source<'_>) -> Result<Vec<Cidr>, ConfigError> {
     ranges.iter().map(|range| Cidr::parse(range).map_err(invalid)).collect()
 }
 
-pub(super) fn local_environment(source: &Source<'_>, file: &ConfigFile) -> Result<LocalEnvironment, ConfigError> {
+pub(super) fn local_environment(
+    source: &Source<'_>,
+    registries: &RegistriesConfig,
+) -> Result<LocalEnvironment, ConfigError> {
     let default = LocalEnvironment::default();
     let images = source.text("COFFERDAM_IMAGES");
     let plain_http = images.as_deref().is_some_and(|text| {
         let host = text.split('/').next().unwrap_or_default();
-        text.starts_with("http://") || file.registries.get(host).is_some_and(|known| known.plain_http)
+        text.starts_with("http://") || registries.find(host).is_some_and(|known| known.plain_http)
     });
     let place = |name: &str, text: Option<String>| match text {
         Some(text) => images_place(text.trim_start_matches("http://"))
@@ -109,7 +110,9 @@ mod tests {
 
     fn parse(env: &[(&str, &str)]) -> Result<LocalEnvironment, String> {
         let look = |name: &str| env.iter().find(|(k, _)| *k == name).map(|(_, v)| (*v).to_owned());
-        local_environment(&Source::new(&look), &ConfigFile::default()).map_err(|e| e.to_string())
+        let source = Source::new(&look);
+        let registries = crate::config::registries::parse(&source, &crate::config::ConfigFile::default()).unwrap();
+        local_environment(&source, &registries).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -135,6 +138,9 @@ mod tests {
         let pods = parse(&[("COFFERDAM_AGENT_LABELS", "team, example.com/*")]).unwrap().pods;
         assert_eq!(pods.labels, ["team", "example.com/*"]);
         assert!(parse(&[("COFFERDAM_AGENT_CLAIMS", "Not A Claim")]).unwrap_err().contains("pods.claims"));
+        // Either of the two says it.
+        let named = [("COFFERDAM_IMAGES", "r.example:5000/x"), ("COFFERDAM_REGISTRIES", "http://r.example:5000")];
+        assert!(parse(&named).unwrap().plain_http);
         let nothing = parse(&[]).unwrap();
         assert_eq!((nothing.images, nothing.cluster), (None, LocalCluster::None));
     }

@@ -106,6 +106,7 @@ impl Config {
         if roles.carries_only() && encryption_key.is_none() {
             return Err(ConfigError::Needs("aws-operator", "COFFERDAM_ENCRYPTION_KEY, the one of its controllers"));
         }
+        let registries = registries::parse(&source, &file)?;
         Ok(Self {
             listen,
             api_key: source.secret("COFFERDAM_API_KEY")?,
@@ -118,8 +119,8 @@ impl Config {
             objects: objects::url(&source, &file, &data_dir)?,
             logs: objects::logs(&source, &file)?,
             policy: source.text("COFFERDAM_POLICY").map(PathBuf::from).or_else(|| file.policy.clone()),
-            registries: registries::parse(&source, &file)?,
-            local: agents::local_environment(&source, &file)?,
+            local: agents::local_environment(&source, &registries)?,
+            registries,
             egress: agents::egress(&source)?,
             deployments: agents::deployments(&source)?,
             uploads: uploads::parse(&source, &file)?,

@@ -36,6 +36,12 @@ pub(super) fn parse(source: &Source<'_>, file: &ConfigFile) -> Result<Registries
         check(host)?;
         known.entry(host.to_owned()).or_insert(KnownRegistry { plain_http, credentials: None });
     }
+    // The place of the images says `http://` for all of its host.
+    let images = source.text("COFFERDAM_IMAGES");
+    let without_tls = images.as_deref().and_then(|place| place.strip_prefix("http://"));
+    if let Some(known) = without_tls.and_then(|place| known.get_mut(place.split('/').next().unwrap_or_default())) {
+        known.plain_http = true;
+    }
     let silence = Duration::from_secs(source.number("COFFERDAM_REGISTRY_SILENCE_S", None, 30)?);
     Ok(RegistriesConfig::new(known, silence))
 }
@@ -53,6 +59,18 @@ mod tests {
         let look = |name: &str| (name == "COFFERDAM_REGISTRIES").then(|| env.to_owned());
         let file = ConfigFile::parse(file).map_err(|e| e.to_string())?;
         parse(&Source::new(&look), &file).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_place_of_the_images_says_http_for_its_host() {
+        let look = |name: &str| match name {
+            "COFFERDAM_REGISTRIES" => Some("127.0.0.1:5000,127.0.0.1:5001".to_owned()),
+            "COFFERDAM_IMAGES" => Some("http://127.0.0.1:5000/agents".to_owned()),
+            _ => None,
+        };
+        let config = parse(&Source::new(&look), &ConfigFile::default()).unwrap();
+        let plain = |host: &str| config.find(host).unwrap().plain_http;
+        assert_eq!((plain("127.0.0.1:5000"), plain("127.0.0.1:5001")), (true, false));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use hold::{Hold, NotTaken};
 pub use image::{NotCarried, PushFailure, Pushed, PushedImage};
 pub use link::{Links, Ticket};
 pub use live::{At, Live, Refused};
-pub use lookup::look_up;
+pub use lookup::{look_up, told};
 pub use push::{RegistryPipeline, target};
 pub use receive::{Stopped, receive};
 pub use seams::{Carrier, Pipeline, Presign};

@@ -64,8 +64,24 @@ fn choose<'a>(resolved: &'a Resolved, architecture: &str) -> Result<(&'a Resolve
     )))
 }
 
+/// A registry's error as the server tells it: its remedies are settings, not the options of a command.
+pub fn told(error: &ClientError) -> String {
+    match error.kind {
+        Kind::Tls => error.with_remedy(
+            "A registry without TLS is named with `http://` in COFFERDAM_IMAGES or COFFERDAM_REGISTRIES, or has `plain_http` \
+             in [registries.\"HOST\"] or in its environment's settings; a private CA is an environment's `ca`. \
+             `cofferdam environment create --help` shows both.",
+        ),
+        Kind::Elsewhere => error.with_remedy(
+            "Its token service has to be on its own host, or in its domain. From a terminal, `cofferdam image push` takes \
+             --token-host.",
+        ),
+        _ => error.to_string(),
+    }
+}
+
 fn upstream(error: ClientError) -> Problem {
-    let detail = format!("image: {error}");
+    let detail = format!("image: {}", told(&error));
     match error.kind {
         Kind::NotFound | Kind::Settings | Kind::Protocol | Kind::WrongContent => Problem::invalid(detail),
         _ => Problem::bad_upstream(detail),
@@ -91,6 +107,16 @@ mod tests {
             layers: vec![],
         };
         Resolved { manifest: manifest("index"), images: configs.iter().map(image).collect() }
+    }
+
+    #[test]
+    fn no_error_of_the_server_names_options_of_a_command_that_lacks_them() {
+        for kind in [Kind::Tls, Kind::Elsewhere, Kind::NotFound, Kind::Unauthorized, Kind::Unreachable] {
+            let said = told(&ClientError::new(kind, "r.example", "it does not speak TLS"));
+            assert!(said.starts_with("The registry r.example: it does not speak TLS. "), "{said}");
+            assert!(!said.contains("--plain-http") && !said.contains("--ca-file"), "{said}");
+        }
+        assert!(told(&ClientError::new(Kind::Tls, "r", "x")).contains("COFFERDAM_REGISTRIES"));
     }
 
     #[test]

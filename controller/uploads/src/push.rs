@@ -1,11 +1,12 @@
 //! Pushes an archive into the environment's registry as it arrives. Holds the registry's credentials only during a push and
 //! never shows them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cofferdam_contract::FailureReason;
-use cofferdam_environments::{Environment, ImageCompression};
+use cofferdam_environments::{Environment, Environments, ImageCompression};
 use cofferdam_registry::client::error::Fault;
 use cofferdam_registry::compress::{Choice, Compression};
 use cofferdam_registry::push::error::PushError;
@@ -16,18 +17,43 @@ use cofferdam_registry::{
 use cofferdam_store::{DeploymentRow, Store};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
+use parking_lot::Mutex;
 
 use crate::cache::StoreCache;
+use crate::lookup::told;
 use crate::{Incoming, Pipeline, PushFailure, Pushed, PushedImage, UploadsConfig};
 
 /// Notes of one push that are passed on.
 const MAX_NOTES: usize = 20;
 
+/// Registries that are remembered because they refused an image with layers compressed by zstd.
+const MAX_WITHOUT_ZSTD: usize = 1_000;
+
+/// Registries that refused an image whose layers we had compressed by zstd unasked.
+#[derive(Default)]
+struct WithoutZstd(Mutex<VecDeque<String>>);
+
+impl WithoutZstd {
+    fn has(&self, registry: &str) -> bool {
+        self.0.lock().iter().any(|one| one == registry)
+    }
+
+    fn add(&self, registry: &str) {
+        let mut all = self.0.lock();
+        if all.len() >= MAX_WITHOUT_ZSTD {
+            all.pop_front();
+        }
+        all.push_back(registry.to_owned());
+    }
+}
+
 /// Pushes archives into the registries of environments. Clones share their store.
 #[derive(Clone)]
 pub struct RegistryPipeline {
     store: Store,
+    environments: Arc<Environments>,
     config: UploadsConfig,
+    without_zstd: Arc<WithoutZstd>,
 }
 
 impl Pipeline for RegistryPipeline {
@@ -43,8 +69,8 @@ impl Pipeline for RegistryPipeline {
 }
 
 impl RegistryPipeline {
-    pub fn new(store: Store, config: UploadsConfig) -> Self {
-        Self { store, config }
+    pub fn new(store: Store, environments: Arc<Environments>, config: UploadsConfig) -> Self {
+        Self { store, environments, config, without_zstd: Arc::default() }
     }
 
     /// Pushes an archive as it arrives, with `credentials` instead of the environment's own.
@@ -60,7 +86,8 @@ impl RegistryPipeline {
     ) -> Result<Pushed, PushFailure> {
         let mut target = target(row, environment)?;
         target.credentials = credentials.unwrap_or(target.credentials);
-        let options = self.options(row, environment, &target.reference);
+        let compression = self.compression(environment, &target.reference).await;
+        let options = self.options(row, environment, compression);
         let (feed, source) = cofferdam_registry::push::pipe();
         let cache = Arc::new(StoreCache::new(self.store.clone()));
         let progress = Progress::none();
@@ -84,7 +111,7 @@ impl RegistryPipeline {
             pushed = &mut push => pushed,
             () = pump => push.await,
         };
-        let pushed = pushed.map_err(|error| failure(&error))?;
+        let pushed = pushed.map_err(|error| self.failed(&error, environment, &target.reference, compression))?;
         let fits = |platform: &str| platform.split('/').nth(1) == Some(environment.architecture.as_str());
         let chosen = pushed.images.iter().find(|image| fits(&image.platform));
         let image = PushedImage {
@@ -103,9 +130,40 @@ impl RegistryPipeline {
         })
     }
 
-    fn options(&self, row: &DeploymentRow, environment: &Environment, reference: &Reference) -> PushOptions {
+    async fn compression(&self, environment: &Environment, registry: &Reference) -> Compression {
+        let choice = match environment.images.compression {
+            ImageCompression::Auto => {
+                let registry_may = !registry.is_on_this_machine() && !self.without_zstd.has(registry.registry());
+                let zstd = registry_may && self.environments.unpacks_zstd(environment).await;
+                if zstd { Choice::Zstd } else { Choice::Auto }
+            }
+            ImageCompression::Gzip => Choice::Gzip,
+            ImageCompression::Zstd => Choice::Zstd,
+            ImageCompression::None => Choice::None,
+        };
+        choice.at(None, registry)
+    }
+
+    fn failed(
+        &self,
+        error: &PushError,
+        environment: &Environment,
+        registry: &Reference,
+        used: Compression,
+    ) -> PushFailure {
+        let mut failure = failure(error);
+        let chosen = environment.images.compression == ImageCompression::Auto && matches!(used, Compression::Zstd(_));
+        if chosen && matches!(error, PushError::Registry(error) if error.refuses_the_form()) {
+            self.without_zstd.add(registry.registry());
+            failure.detail.push_str(" It may not take zstd; send the image again, and it is compressed by gzip.");
+            failure = failure.once_more();
+        }
+        failure
+    }
+
+    fn options(&self, row: &DeploymentRow, environment: &Environment, compression: Compression) -> PushOptions {
         PushOptions {
-            compression: compression(environment.images.compression, reference),
+            compression,
             limits: ArchiveLimits { archive_bytes: self.config.max_image_bytes, ..ArchiveLimits::default() },
             rules: Rules {
                 accepted: vec![Platform::new("linux", &environment.architecture, None)],
@@ -117,20 +175,6 @@ impl RegistryPipeline {
             whole: self.config.whole,
             ..PushOptions::default()
         }
-    }
-}
-
-fn compression(wanted: ImageCompression, registry: &Reference) -> Compression {
-    let choice = match wanted {
-        ImageCompression::Auto => Choice::Auto,
-        ImageCompression::Gzip => Choice::Gzip,
-        ImageCompression::Zstd => Choice::Zstd,
-        ImageCompression::None => Choice::None,
-    };
-    match choice.at(None, registry) {
-        // The fast level: many uploads share this machine.
-        Compression::Gzip(_) => Compression::GZIP,
-        other => other,
     }
 }
 
@@ -187,6 +231,7 @@ fn failure(error: &PushError) -> PushFailure {
                 }
             }
         }
+        PushError::Registry(error) => told(error),
         error => error.to_string(),
     };
     let failure = PushFailure::new(reason, detail);
@@ -198,13 +243,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_registry_beside_us_gets_no_compression_unasked() {
-        let at = |wanted, registry: &str| compression(wanted, &Reference::parse(registry).unwrap());
-        assert_eq!(at(ImageCompression::Auto, "127.0.0.1:5000/agents/a"), Compression::None);
-        assert_eq!(at(ImageCompression::Auto, "r.example/agents/a"), Compression::GZIP);
-        assert_eq!(at(ImageCompression::Gzip, "127.0.0.1:5000/agents/a"), Compression::GZIP);
-        assert!(matches!(at(ImageCompression::Zstd, "r.example/agents/a"), Compression::Zstd(_)));
-        assert_eq!(at(ImageCompression::None, "r.example/agents/a"), Compression::None);
+    fn refused_registries_are_remembered_within_a_bound() {
+        let without = WithoutZstd::default();
+        assert!(!without.has("r.example"));
+        without.add("r.example");
+        assert!(without.has("r.example"));
+        (0..=MAX_WITHOUT_ZSTD).for_each(|n| without.add(&format!("r{n}.example")));
+        assert!(!without.has("r.example") && without.has(&format!("r{MAX_WITHOUT_ZSTD}.example")));
+        assert!(without.0.lock().len() <= MAX_WITHOUT_ZSTD);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) async fn generate_upload_link(
 ) -> Result<Json<UploadLink>, ApiError> {
     let id = agent_id(&id)?;
     let once = once(&headers, None, &json!(["upload", id]))?;
-    Ok(Json(uploads.begin(&caller, &base.of(&headers), &id, None, &once).await?))
+    Ok(Json(uploads.begin(&caller, &base.of(&headers), &id, None, &DeployRequest::default(), &once).await?))
 }
 
 /// Deploy the newest uploaded image, or the one that the body names.

@@ -46,7 +46,8 @@ impl Action {
     }
 }
 
-/// An operation on an agent. All fields except `agent_id` and `action` belong to certain actions.
+/// An operation on an agent. All fields except `agent_id` and `action` belong to certain actions. `upload` takes the settings
+/// of `deploy`, too, and refuses those that `deploy` would refuse, before anything is sent; `deploy` has to repeat them.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeployAgentRequest {
@@ -60,15 +61,15 @@ pub(super) struct DeployAgentRequest {
     pub image: Option<String>,
     /// For `deploy`: the upload to run; the newest by default.
     pub deployment_id: Option<DeploymentId>,
-    /// For `deploy`: environment variables. They are stored encrypted and never shown again.
+    /// For `deploy` and `upload`: environment variables. They are stored encrypted and never shown again.
     pub env: Option<BTreeMap<String, String>>,
-    /// For `deploy`: secrets of the organization that become variables of the same names.
+    /// For `deploy` and `upload`: secrets of the organization that become variables of the same names.
     pub secrets: Option<BTreeSet<String>>,
-    /// For `deploy`: CPU, memory and disk.
+    /// For `deploy` and `upload`: CPU, memory and disk.
     pub resources: Option<Resources>,
-    /// For `deploy`: labels, annotations, tolerations, a priority class and volumes, as far as the environment allows them.
+    /// For `deploy` and `upload`: labels, annotations, tolerations, a priority class and volumes, as far as the environment allows them.
     pub pod: Option<PodSettings>,
-    /// For `deploy`: probes, and the times that the container gets.
+    /// For `deploy` and `upload`: probes, and the times that the container gets.
     pub health: Option<Health>,
     /// For `deploy`: only return the Kubernetes objects that would be applied, without the values of variables.
     pub dry_run: Option<bool>,
@@ -83,15 +84,17 @@ impl DeployAgentRequest {
     /// A field that belongs to another action, since it would be ignored.
     fn check(&self) -> Result<(), ApiError> {
         let deploy = self.action == Action::Deploy;
+        // An upload takes them to have them checked before anything is sent.
+        let how = deploy || self.action == Action::Upload;
         for (name, given, fits) in [
             ("archive_image", self.archive_image.is_some(), self.action == Action::Upload),
             ("image", self.image.is_some(), deploy),
             ("deployment_id", self.deployment_id.is_some(), deploy),
-            ("env", self.env.is_some(), deploy),
-            ("secrets", self.secrets.is_some(), deploy),
-            ("resources", self.resources.is_some(), deploy),
-            ("pod", self.pod.is_some(), deploy),
-            ("health", self.health.is_some(), deploy),
+            ("env", self.env.is_some(), how),
+            ("secrets", self.secrets.is_some(), how),
+            ("resources", self.resources.is_some(), how),
+            ("pod", self.pod.is_some(), how),
+            ("health", self.health.is_some(), how),
             ("dry_run", self.dry_run.is_some(), deploy),
             ("force", self.force.is_some(), self.action == Action::Delete),
             ("version", self.version.is_some(), self.action == Action::Rollback),
@@ -196,9 +199,13 @@ pub(super) async fn deploy_agent(
     let container = |info| DeployAgentAnswer::Container(Box::new(ContainerInfo::of(id.clone(), info)));
     let answer = match request.action {
         Action::Upload => {
-            let image = request.archive_image.as_deref();
-            let once = once(json!(["upload", id, image]))?;
-            let link = uploads.begin(&caller, &base.of(&headers), &id, image, &once).await?;
+            let image = request.archive_image.clone();
+            let how = request.deploy();
+            let once = match how.says_how() {
+                true => once(json!(["upload", id, image, how])),
+                false => once(json!(["upload", id, image])),
+            }?;
+            let link = uploads.begin(&caller, &base.of(&headers), &id, image.as_deref(), &how, &once).await?;
             DeployAgentAnswer::Upload(Box::new(link))
         }
         Action::Deploy if request.dry_run == Some(true) => {

@@ -79,6 +79,9 @@ async fn stream(
     let query = query.understand(last)?;
     // An agent of another organization does not exist for the caller.
     let agent = deployments.show(caller, &id).await?;
+    if let Some(version) = query.version {
+        agent.check_version(version)?;
+    }
     let follows = query.follow;
     let follower = logs.follow(&caller.organization, &id, query)?;
     let head = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];

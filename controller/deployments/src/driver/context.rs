@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::calls::{CallKind, ClusterCalls};
 use super::lease::Lease;
+use super::survey::Surveys;
 use crate::{Deployments, Timing};
 
 pub(super) struct Context {
@@ -19,6 +20,7 @@ pub(super) struct Context {
     pub logs: Arc<Logs>,
     pub lease: Lease,
     pub calls: ClusterCalls,
+    pub surveys: Surveys,
 }
 
 /// One call to a cluster, under way.
@@ -49,7 +51,8 @@ impl Context {
     ) -> Result<T, ClusterError> {
         let _permit = self.calls.begin(organization, &environment.name, kind).await;
         let most = self.timing().call;
-        let silent = |_| ClusterError::Unreachable(format!("the cluster did not answer within {} s", most.as_secs()));
+        let silent =
+            |_| ClusterError::Unreachable(format!("the cluster did not answer within {} s", most.as_secs()).into());
         timeout(most, call(self.connect(environment)?)).await.map_err(silent)?
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Key;
 use super::context::Context;
+use super::mending::Mending;
 use super::plan::{Action, plan};
 use super::steps::{Next, Step};
 use crate::Error;
@@ -46,8 +47,8 @@ struct Known {
     /// The last step that ended, and when the same step is due again.
     again: Option<(Action, Instant)>,
     errors: u32,
-    /// When what was changed by hand was looked for last.
-    mended: Option<Instant>,
+    /// Restorations of what was changed by hand.
+    mending: Mending,
     /// Since when the cluster has not answered for it, in Unix milliseconds.
     missed_since: Option<i64>,
 }
@@ -149,7 +150,7 @@ impl Keeper {
                 context: Arc::clone(&self.context),
                 agent: agent.clone(),
                 row: row.clone(),
-                mended: known.mended,
+                mending: known.mending.clone(),
                 missed_since: known.missed_since,
             };
             let task = self.busy.spawn(step.run(action));
@@ -170,7 +171,9 @@ impl Keeper {
         let wait = match result {
             Ok(Ok(next)) => {
                 known.errors = 0;
-                known.mended = next.mended.or(known.mended);
+                if let Some(mending) = next.mending {
+                    known.mending = mending;
+                }
                 known.missed_since = next.missed_since;
                 next.after
             }

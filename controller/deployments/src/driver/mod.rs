@@ -8,9 +8,11 @@ mod calls;
 mod context;
 mod keeper;
 mod lease;
+mod mending;
 mod plan;
 mod reconcile;
 mod steps;
+mod survey;
 mod sweep;
 
 use std::collections::{HashMap, HashSet};
@@ -32,6 +34,7 @@ use self::context::Context;
 use self::keeper::Keeper;
 use self::lease::Lease;
 use self::reconcile::{Strays, reconcile};
+use self::survey::Surveys;
 use self::sweep::{SWEEP_INTERVAL, sweep};
 use crate::error::log;
 use crate::{Deployments, Error, Timing};
@@ -66,7 +69,13 @@ impl Driver {
     pub fn new(deployments: Arc<Deployments>, logs: Arc<Logs>, single_process: bool) -> Result<Self, Error> {
         let lease = Lease::new(millis(deployments.config.timing.lease))?;
         Ok(Self {
-            context: Arc::new(Context { deployments, logs, lease, calls: ClusterCalls::default() }),
+            context: Arc::new(Context {
+                deployments,
+                logs,
+                lease,
+                calls: ClusterCalls::default(),
+                surveys: Surveys::default(),
+            }),
             single_process,
             keepers: HashMap::new(),
             tasks: JoinSet::new(),

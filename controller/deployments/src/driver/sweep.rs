@@ -22,12 +22,10 @@ const MAX_EXPIRED: u64 = 100;
 pub(super) async fn sweep(deployments: &Deployments) -> Result<(), Error> {
     let at = now();
     let upload_s = i64::try_from(deployments.config.timing.upload.as_secs()).unwrap_or(i64::MAX);
-    let silent = at.saturating_sub(upload_s);
-    for row in deployments.store.silent_uploads(silent, MAX_EXPIRED).await? {
-        let before = if row.image.is_empty() { silent } else { at - UNUSED_S };
-        if row.updated_at < before {
-            deployments.expire(&row, before).await?;
-        }
+    let (silent, unused) = (at.saturating_sub(upload_s), at - UNUSED_S);
+    for row in deployments.store.silent_uploads(silent, unused, MAX_EXPIRED).await? {
+        let before = if row.image.is_empty() { silent } else { unused };
+        deployments.expire(&row, before).await?;
     }
     deployments.store.forget_once(at - KEYS_S).await?;
     deployments.store.forget_layer_hints(MAX_HINTS).await?;

@@ -35,6 +35,39 @@ fn going_back_goes_back_further_each_time_and_ends() {
 }
 
 #[test]
+fn one_image_with_other_settings_is_another_version() {
+    let number = |row: Option<&DeploymentRow>| row.map(|row| row.number);
+    let mut rows = vec![row(1, DeploymentState::Stopped, true), again_of(2, 1, Because::Start)];
+    assert_eq!(number(version_before(&rows, rows.get(1))), None);
+    rows[1].spec.other_settings = true;
+    assert_eq!(number(version_before(&rows, rows.get(1))), Some(1));
+    // A restart of it is the same one again.
+    rows.push(again_of(3, 2, Because::Restart));
+    assert_eq!(number(version_before(&rows, rows.get(2))), Some(1));
+}
+
+#[test]
+fn a_person_may_go_back_to_a_version_that_crashed_and_is_told_why_there_is_none() {
+    let number = |row: Option<&DeploymentRow>| row.map(|row| row.number);
+    let mut rows = vec![row(1, DeploymentState::Stopped, true), row(2, DeploymentState::Up, true)];
+    rows[0].crashes = 1;
+    assert_eq!(number(version_before(&rows, rows.get(1))), None, "never by itself");
+    assert_eq!(number(crashed_before(&rows, rows.get(1))), Some(1));
+    let rows =
+        [row(1, DeploymentState::Stopped, true), row(2, DeploymentState::Failed, true), again_of(3, 1, Because::Crash)];
+    assert_eq!(number(crashed_before(&rows, rows.get(2))), None);
+    let said = nothing_before(&rows, rows.get(2));
+    assert_eq!(
+        said,
+        "Version 3 is version 1 once more, and no version before version 1 has served. Name the one to go to (`version`); \
+         these have served: 2, 1."
+    );
+    let said = nothing_before(&rows[..1], rows.first());
+    assert!(said.starts_with("No version before version 1 has served.") && said.contains("`version`"), "{said}");
+    assert!(nothing_before(&[row(1, DeploymentState::Failed, false)], None).starts_with("No version has served yet."));
+}
+
+#[test]
 fn what_is_started_is_what_ran_last_or_failed_for_want_of_a_cluster() {
     let number = |row: Option<&DeploymentRow>| row.map(|row| row.number);
     let mut rows = vec![row(1, DeploymentState::Stopped, true), row(2, DeploymentState::Failed, false)];

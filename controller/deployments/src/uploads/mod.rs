@@ -21,7 +21,7 @@ pub use receive::{Sending, Sent, Uploaded};
 pub use refusal::Refusal;
 
 use crate::states::expects_image;
-use crate::{Deployments, Error, Once};
+use crate::{DeployRequest, Deployments, Error, Once};
 
 /// Takes uploads of images for deployments.
 pub struct Uploads {
@@ -74,7 +74,7 @@ impl Uploads {
     }
 
     /// Begins an upload and makes its link. `base` is the address under which the caller reached us, `archive_image` the
-    /// wanted image in an archive that has several.
+    /// wanted image in an archive that has several, `how` the settings with which it is to be deployed: they are only checked.
     ///
     /// # Errors
     /// As [`Deployments::begin_upload_of`]; [`Problem::unavailable`] if this server has no access to the environment's bucket.
@@ -84,9 +84,10 @@ impl Uploads {
         base: &str,
         id: &AgentId,
         archive_image: Option<&str>,
+        how: &DeployRequest,
         once: &Once,
     ) -> Result<UploadLink, Error> {
-        let info = self.deployments.begin_upload_of(caller, id, archive_image, once).await?;
+        let info = self.deployments.begin_upload_of(caller, id, archive_image, how, once).await?;
         let (row, environment) = self.deployments.find_deployment(&info.id).await?;
         let valid_s = i64::try_from(self.deployments.config.timing.upload.as_secs()).unwrap_or(i64::MAX);
         let expires_at = now().saturating_add(valid_s);

@@ -64,6 +64,115 @@ async fn an_upload_is_deployed_when_it_has_come_and_was_asked_for() {
 }
 
 #[tokio::test]
+async fn an_upload_that_could_not_be_deployed_is_refused_before_anything_is_sent() {
+    let rig = Rig::new(On::Sqlite).await;
+    let upload = |how: DeployRequest| {
+        let (app, caller, id) = (rig.app.clone(), rig.caller.clone(), rig.agent.clone());
+        async move { app.deployments.begin_upload_of(&caller, &id, None, &how, &Once::none()).await }
+    };
+    let pod = |text: &str| DeployRequest { pod: serde_json::from_str(text).unwrap(), ..DeployRequest::default() };
+    let env = |name: &str, bytes: usize| DeployRequest {
+        env: [(name.to_owned(), "x".repeat(bytes))].into(),
+        ..DeployRequest::default()
+    };
+    let secret = DeployRequest { secrets: ["NONE".to_owned()].into(), ..DeployRequest::default() };
+    for (how, status, says) in [
+        (pod(r#"{"replicas": 3}"#), 403, "replicas"),
+        (pod(r#"{"labels": {"team": "search"}}"#), 403, "team"),
+        (pod(r#"{"replicas": 0}"#), 422, "replicas"),
+        (env("A=B", 1), 422, "A=B"),
+        (env("A", 800 << 10), 413, "bytes together"),
+        (secret, 422, "NONE"),
+    ] {
+        let (got, detail) = problem(upload(how.clone()).await);
+        assert!(got == status && detail.contains(says), "{how:?}: {got} {detail}");
+        // The same as `deploy` says.
+        let (late, _) =
+            problem(rig.deploy_with(DeployRequest { image: Some(format!("{PLACE}/default/hello:x")), ..how }).await);
+        assert_eq!(late, status);
+    }
+    assert!(rig.show().await.latest.is_none(), "nothing was begun");
+    assert_eq!(upload(env("A", 1)).await.unwrap().number, 1);
+}
+
+#[tokio::test]
+async fn images_that_nobody_deploys_are_no_obstacle_and_few_are_kept() {
+    let deployments = DeploymentsConfig { timing: fast(), max_unsettled: 2, ..DeploymentsConfig::default() };
+    let mut rig = Rig::with(On::Sqlite, &Settings { deployments, ..Settings::default() }).await;
+    rig.start();
+    for number in 1..=8_u64 {
+        let one = rig.app.deployments.begin_upload(&rig.caller, &rig.agent, &Once::none()).await.unwrap();
+        assert_eq!(one.number, number);
+        rig.app.deployments.pushing(&one.id).await.unwrap();
+        rig.app.deployments.image_arrived(&one.id, pushed(&number.to_string())).await.unwrap();
+    }
+    for number in 1..=8 {
+        let info = rig.version(number).await;
+        let given_up = number <= 3;
+        assert_eq!(info.state, if given_up { State::Failed } else { State::Pushing }, "{info:?}");
+        assert_eq!(info.reason, given_up.then_some(FailureReason::UploadLost));
+    }
+    rig.deploy("other").await;
+    rig.until(9, State::Up).await;
+    // Those that are kept can still be deployed.
+    let by_id = DeployRequest { deployment_id: Some(rig.version(5).await.id), ..DeployRequest::default() };
+    rig.deploy_with(by_id).await.unwrap();
+    rig.until(5, State::Up).await;
+}
+
+#[tokio::test]
+async fn images_that_may_stay_do_not_keep_lost_uploads_from_being_found() {
+    let rig = Rig::new(On::Sqlite).await;
+    let begin = async || rig.app.deployments.begin_upload(&rig.caller, &rig.agent, &Once::none()).await.unwrap();
+    for number in 1..=3 {
+        let unused = begin().await;
+        rig.app.deployments.image_arrived(&unused.id, pushed(&number.to_string())).await.unwrap();
+    }
+    begin().await;
+    let later = cofferdam_core::now() + 60;
+    let found = |unused, limit| {
+        let store = rig.app.store.clone();
+        async move {
+            let rows = store.silent_uploads(later, unused, limit).await.unwrap();
+            rows.iter().map(|row| row.number).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(found(later - 86_400, 1).await, [4]);
+    let mut all = found(later, 10).await;
+    all.sort_unstable();
+    assert_eq!(all, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn only_what_happens_after_an_action_is_asked_for() {
+    let mut rig = Rig::new(On::Sqlite).await;
+    rig.start();
+    rig.deploy("one").await;
+    let up = rig.until(1, State::Up).await;
+    assert_eq!(up.last_event, 3, "{}", rig.story().await);
+    let stopping = rig.app.deployments.stop(&rig.caller, &rig.agent).await.unwrap().unwrap();
+    rig.until(1, State::Stopped).await;
+    let events =
+        rig.app.deployments.events_after(&rig.caller, &rig.agent, 1, stopping.last_event, 100).await.unwrap().0;
+    assert_eq!(events.iter().map(|event| event.state).collect::<Vec<_>>(), [State::Stopped]);
+}
+
+#[tokio::test]
+async fn a_version_that_never_was_is_said() {
+    let rig = Rig::new(On::Sqlite).await;
+    let (status, detail) = problem(rig.show().await.check_version(1).map_err(cofferdam_deployments::Error::from));
+    assert!(status == 404 && detail.contains("nothing was deployed"), "{detail}");
+    rig.deploy("one").await;
+    let (_, detail) = problem(rig.show().await.check_version(0).map_err(cofferdam_deployments::Error::from));
+    assert!(detail.contains("has no version 0: it has version 1 only."), "{detail}");
+    rig.deploy("two").await;
+    let agent = rig.show().await;
+    let (_, detail) = problem(agent.check_version(99).map_err(cofferdam_deployments::Error::from));
+    assert!(detail.contains("has no version 99: its versions are 1 to 2."), "{detail}");
+    assert!(agent.check_version(1).is_ok() && agent.check_version(2).is_ok());
+}
+
+#[tokio::test]
 async fn the_same_request_under_the_same_key_is_carried_out_once() {
     for on in On::all() {
         let rig = Rig::new(on).await;

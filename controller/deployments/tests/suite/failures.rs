@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use cofferdam_cluster::ClusterError;
+use cofferdam_cluster::{ClusterError, Seen};
 use cofferdam_contract::{DeploymentState as State, FailureReason};
 use cofferdam_deployments::Timing;
 use cofferdam_deployments::{CreateAgent, DeployRequest, Once};
 
 use crate::rig::{On, PLACE, Rig, Settings, fast, image, problem, refused, unreachable};
-use cofferdam_testkit::cluster::Does;
+use cofferdam_testkit::cluster::{Does, crashed, ready};
 
 #[tokio::test]
 async fn a_version_that_crashes_soon_is_rolled_back_by_itself() {
@@ -33,6 +33,63 @@ async fn a_version_that_crashes_soon_is_rolled_back_by_itself() {
         let back = rig.app.deployments.rollback(&rig.caller, &rig.agent, None, &Once::none()).await.unwrap();
         assert_eq!(back.image, Some(image("good")));
     }
+}
+
+/// A version that is there shows something else from now on.
+fn now_shows(rig: &Rig, version: u64, seen: Seen) {
+    let mut state = rig.cluster.state.lock().unwrap();
+    let placed = state.there.iter_mut().find(|(id, _)| id.version == version).unwrap().1;
+    placed.does = Does::Shows(vec![(Duration::ZERO, seen)]);
+}
+
+#[tokio::test]
+async fn an_automatic_rollback_that_was_superseded_is_tried_again() {
+    let mut rig = Rig::new(On::Sqlite).await;
+    rig.start();
+    rig.deploy("good").await;
+    rig.until(1, State::Up).await;
+    rig.deploy("shaky").await;
+    rig.until(2, State::Up).await;
+    rig.until_there(&[2]).await;
+    rig.cluster.does(&image("good"), Does::Waits);
+    rig.cluster.does(&image("broken"), Does::Fails(FailureReason::Exited));
+    for round in 1..=2_u32 {
+        now_shows(&rig, 2, crashed(FailureReason::Exited, round, ready(60, round)));
+        let back = u64::from(round) * 2 + 1;
+        rig.until(back, State::Starting).await;
+        // Somebody tries to help, in vain.
+        assert_eq!(rig.deploy("broken").await.number, back + 1);
+        rig.until(back + 1, State::Failed).await;
+        let given_up = rig.until(back, State::Failed).await;
+        assert_eq!(given_up.reason, Some(FailureReason::Superseded));
+        assert_eq!(given_up.detail, format!("Superseded by version {}, which was asked to run later.", back + 1));
+        rig.until(2, State::Up).await;
+    }
+    rig.cluster.does(&image("good"), Does::Ready(Duration::ZERO));
+    now_shows(&rig, 2, crashed(FailureReason::Exited, 3, ready(60, 3)));
+    assert_eq!(rig.until(7, State::Up).await.image, Some(image("good")));
+    rig.until(2, State::Failed).await;
+}
+
+#[tokio::test]
+async fn automatic_rollbacks_that_fail_end() {
+    let mut rig = Rig::new(On::Sqlite).await;
+    rig.start();
+    rig.deploy("good").await;
+    rig.until(1, State::Up).await;
+    rig.deploy("shaky").await;
+    rig.until(2, State::Up).await;
+    rig.until_there(&[2]).await;
+    rig.cluster.does(&image("good"), Does::Fails(FailureReason::Exited));
+    for round in 1..=4_u32 {
+        now_shows(&rig, 2, crashed(FailureReason::Exited, round, ready(60, round)));
+        let begun = std::time::Instant::now();
+        while rig.version(2).await.crashes < u64::from(round) || rig.version(2).await.state != State::Up {
+            assert!(begun.elapsed() < Duration::from_secs(15), "{}", rig.story().await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert_eq!(rig.show().await.latest.unwrap().number, 4, "{}", rig.story().await);
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use std::time::Duration;
 use cofferdam_contract::{DeploymentState as State, FailureReason};
 use cofferdam_deployments::Once;
 
-use crate::rig::{On, Rig, image};
-use cofferdam_testkit::cluster::Does;
+use cofferdam_logs::LogQuery;
+use cofferdam_testkit::cluster::{Does, workload};
+
+use crate::rig::{App, On, Rig, Settings, image, room};
 
 /// Kills the driver when the cluster's calls reach that point, or after a while if they never do.
 async fn killed_at(rig: &mut Rig, point: usize) -> bool {
@@ -40,6 +42,56 @@ async fn a_switch_is_finished_by_whoever_comes_next() {
             rig.shut_down().await;
         }
     }
+}
+
+#[tokio::test]
+async fn lines_that_a_version_writes_while_it_is_removed_outlive_a_killed_controller() {
+    let mut rig = Rig::new(On::Sqlite).await;
+    rig.start();
+    rig.deploy("one").await;
+    rig.until(1, State::Up).await;
+    let id = workload("hello", 1);
+    let pod = rig.cluster.pod(&id, "pod-v1", 0);
+    pod.write("it serves");
+    while !log(&rig.app, &rig).await.contains("it serves") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    rig.app.deployments.stop(&rig.caller, &rig.agent).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let point = rig.cluster.points() + 1;
+    rig.cluster.state.lock().unwrap().stop_at = Some(point);
+    tokio::time::timeout(Duration::from_secs(15), rig.cluster.reached.notified()).await.unwrap();
+    // With the process, what it has not stored is gone.
+    rig.kill().await;
+    rig.app.logs.leave(&rig.caller.organization, &rig.agent);
+    rig.cluster.state.lock().unwrap().stop_at = None;
+    pod.write("it was asked to end");
+    let next = room(rig.app.database.clone(), &rig.folder, &rig.clusters, &Settings::default()).await;
+    rig.start_on(&next);
+    rig.until(1, State::Stopped).await;
+    pod.write("goodbye");
+    pod.end();
+    let begun = std::time::Instant::now();
+    loop {
+        let log = log(&next, &rig).await;
+        if ["it serves", "it was asked to end", "goodbye"].iter().all(|text| log.matches(text).count() == 1) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{log}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    rig.cluster.remove_pods(&id);
+}
+
+/// The whole log, as server-sent events.
+async fn log(app: &App, rig: &Rig) -> String {
+    let query = LogQuery { follow: Some("false".into()), ..LogQuery::default() }.understand(None).unwrap();
+    let mut follower = app.logs.follow(&rig.caller.organization, &rig.agent, query).unwrap();
+    let mut all = Vec::new();
+    while let Some(bytes) = follower.next().await {
+        all.extend_from_slice(&bytes);
+    }
+    String::from_utf8(all).unwrap()
 }
 
 #[tokio::test]

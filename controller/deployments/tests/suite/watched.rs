@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use cofferdam_cluster::{HeldBy, Seen, Words, WorkloadFailure, workload_name};
-use cofferdam_contract::{DeploymentState as State, FailureReason, Health, HttpProbe, Probe};
-use cofferdam_deployments::{DeployRequest, DeploymentInfo, Once, Timing};
+use cofferdam_cluster::{ClusterError, HeldBy, Seen, Words, WorkloadFailure, workload_name};
+use cofferdam_contract::{AgentId, DeploymentState as State, FailureReason, Health, HttpProbe, Probe};
+use cofferdam_deployments::{CreateAgent, DeployRequest, DeploymentInfo, Once, Timing};
 use cofferdam_testkit::cluster::{Does, crashed, failure, ready, waiting, workload};
 
 use crate::rig::{On, PLACE, Rig, Settings, fast, image, problem, refused, unreachable};
@@ -216,6 +216,56 @@ async fn a_cluster_that_does_not_answer_or_refuses_is_said_of_the_version_that_s
 }
 
 #[tokio::test]
+async fn many_versions_that_serve_well_are_observed_by_few_requests() {
+    const AGENTS: usize = 60;
+    let watch = ms(400);
+    let timing = Timing { watch, drift: Duration::from_secs(600), reconcile: Duration::from_secs(600), ..fast() };
+    let mut rig = Rig::with(On::Sqlite, &Settings::timing(timing)).await;
+    rig.start();
+    for number in 0..AGENTS {
+        let id = AgentId::parse(&format!("many-{number}")).unwrap();
+        let request = CreateAgent { id: Some(id.clone()), ..CreateAgent::default() };
+        rig.app.deployments.create(&rig.caller, request, &Once::none()).await.unwrap();
+        let request = DeployRequest { image: Some(format!("{PLACE}/default/hello:one")), ..DeployRequest::default() };
+        rig.app.deployments.deploy(&rig.caller, &id, &request, &Once::none()).await.unwrap();
+    }
+    let begun = Instant::now();
+    loop {
+        let (agents, _) = rig.app.deployments.list(&rig.caller, "many", 100).await.unwrap();
+        if agents.iter().filter(|agent| agent.state == Some(State::Up)).count() == AGENTS {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", agents.len());
+        tokio::time::sleep(ms(20)).await;
+    }
+    tokio::time::sleep(watch * 3).await;
+    let before = (rig.cluster.calls("see"), rig.cluster.calls("survey"));
+    let begun = Instant::now();
+    tokio::time::sleep(watch * 5).await;
+    let intervals = begun.elapsed().as_millis() / watch.as_millis() + 1;
+    let (seen, surveys) = (rig.cluster.calls("see") - before.0, rig.cluster.calls("survey") - before.1);
+    // At most one for half an interval, however many versions there are; each look at one would make 300.
+    assert!(surveys >= 5 && surveys as u128 <= 2 * intervals + 1, "{surveys} in {intervals} intervals");
+    assert_eq!(seen, 0, "{surveys} surveys");
+    // One that ends is looked at by itself.
+    let end = |state: &mut cofferdam_testkit::cluster::State| {
+        let placed = state.there.iter_mut().find(|(id, _)| id.agent.as_str() == "many-7").unwrap().1;
+        placed.does = shows([(0, crashed(FailureReason::Exited, 1, ready(60, 1)))]);
+    };
+    end(&mut rig.cluster.state.lock().unwrap());
+    let (id, begun) = (AgentId::parse("many-7").unwrap(), Instant::now());
+    loop {
+        let info = rig.app.deployments.deployment(&rig.caller, &id, 1).await.unwrap();
+        if info.crashes == 1 {
+            assert!(!info.last_crash.unwrap().detail.is_empty());
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{info:?}");
+        tokio::time::sleep(ms(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn one_lost_answer_is_no_news() {
     let mut rig = Rig::with(On::Sqlite, &Settings::timing(Timing { watch: ms(300), retry: ms(250), ..fast() })).await;
     rig.start();
@@ -276,6 +326,28 @@ async fn only_secrets_are_taken_out_of_a_failure_and_our_own_words_stay() {
     let wanted = format!("The image hello cannot be pulled. The node says: {name}-x: [redacted].");
     assert_eq!(failed.detail, wanted);
     assert_eq!(failed.last_lines, ["the password is [redacted]"]);
+}
+
+#[tokio::test]
+async fn a_refusal_repeats_no_secret_of_its_version() {
+    let mut rig = Rig::new(On::Sqlite).await;
+    rig.start();
+    let value = zeroize::Zeroizing::new("hello \"there\"".to_owned());
+    rig.app.secrets.put(&rig.caller, "DB_PASSWORD", &value, &["db.test".to_owned()]).await.unwrap();
+    rig.cluster.answer(Some(|| {
+        let words = Words::ours("The cluster forbids it (403)");
+        ClusterError::Refused(words.saying(". It says:", r#"data {"DB_PASSWORD": "hello \"there\""} of hello"#))
+    }));
+    let request = DeployRequest {
+        image: Some(format!("{PLACE}/default/hello:one")),
+        secrets: ["DB_PASSWORD".to_owned()].into(),
+        ..DeployRequest::default()
+    };
+    rig.deploy_with(request).await.unwrap();
+    let failed = rig.until(1, State::Failed).await;
+    let wanted = r#"The cluster forbids it (403). It says: data {"DB_PASSWORD": "[redacted]"} of hello."#;
+    assert_eq!(failed.detail, wanted);
+    assert!(!rig.story().await.contains("there"), "{}", rig.story().await);
 }
 
 fn with(health: Health) -> DeployRequest {

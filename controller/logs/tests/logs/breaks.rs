@@ -37,6 +37,52 @@ async fn a_stream_that_breaks_loses_nothing() {
     logs.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_log_a_node_gives_under_two_names_is_stored_once() {
+    let base = 1_700_000_000_000_000_000_i64;
+    // As a node does while a container that ends at once waits to be restarted: "the previous run" is the one that has ended
+    // last, and so is "this run". In the other case the API server is behind: the first run's name gives the second's log.
+    for first_is_read in [true, false] {
+        let (place, (cluster, any)) = (Place::new(), FakeCluster::pair());
+        let logs = place.logs().await;
+        let id = workload("a", 1);
+        let (run_0, run_1) = (cluster.pod(&id, "p", 0), cluster.pod(&id, "p", 1));
+        let mut wanted = Vec::new();
+        if first_is_read {
+            run_0.write_at(base, "first run");
+            wanted.push("first run".to_owned());
+            watch(&logs, &id, &any);
+            let mut reader = Reader::new(&logs, "a", ask(LogQuery::default()));
+            assert_eq!(reader.line().await.line, "first run");
+            run_0.end();
+        }
+        cluster.gives(&run_0, &run_1);
+        // Equal lines of one nanosecond are lines of their own.
+        for (at, text) in [(5, "second run"), (6, "same"), (6, "same"), (6, "same"), (7, "bye")] {
+            run_1.write_at(base + at * 1_000_000_000, text);
+            wanted.push(text.to_owned());
+        }
+        watch(&logs, &id, &any);
+        // It may also grow while both are followed.
+        for n in 0..200 {
+            run_1.write_at(base + 8_000_000_000 + n / 3, &n.to_string());
+            wanted.push(n.to_string());
+            if n % 50 == 0 {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                run_1.break_streams();
+            }
+        }
+        run_1.end();
+        let mut reader = Reader::new(&logs, "a", ask(LogQuery::default()));
+        let lines = reader.lines(wanted.len()).await;
+        assert_eq!(texts(&lines), wanted);
+        in_order(&lines);
+        assert!(reader.is_quiet(Duration::from_millis(2_500)).await, "nothing twice");
+        logs.close().await;
+        assert_eq!(texts(&history(&place.logs().await, "a").await), wanted);
+    }
+}
+
 /// A controller that can be killed: afterwards nothing of it runs or writes.
 fn controller() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()

@@ -10,9 +10,10 @@ use super::{AgentRow, DeploymentRow, EventRow};
 use crate::columns::{Columns, signed, unsigned};
 use crate::{Error, Store};
 
-/// Counts the deployments in progress of the organization `$1`.
+/// Counts the deployments in progress of the organization `$1`. An image that waits to be deployed is not in progress.
 pub(super) const UNSETTLED: &str = "SELECT COUNT(*) FROM deployments WHERE live = 1 AND organization = $1 \
-                                    AND state IN ('Uploading', 'Pushing', 'Applying', 'Starting')";
+                                    AND state IN ('Uploading', 'Pushing', 'Applying', 'Starting') \
+                                    AND (turn > 0 OR image = '')";
 
 impl Store {
     pub async fn agent(&self, organization: &OrganizationId, id: &AgentId) -> Result<Option<AgentRow>, Error> {
@@ -131,13 +132,14 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// At most `limit` deployments that wait for their image and have not changed since `before`.
-    pub async fn silent_uploads(&self, before: i64, limit: u64) -> Result<Vec<DeploymentRow>, Error> {
+    /// At most `limit` deployments that wait for their image and have not changed since `before`, or have it, wait to be
+    /// deployed and have not changed since `unused`.
+    pub async fn silent_uploads(&self, before: i64, unused: i64, limit: u64) -> Result<Vec<DeploymentRow>, Error> {
         let query = query_as(
-            "SELECT * FROM deployments WHERE state IN ('Uploading', 'Pushing') AND updated_at < $1 \
-             ORDER BY updated_at LIMIT $2",
+            "SELECT * FROM deployments WHERE state IN ('Uploading', 'Pushing') \
+             AND ((image = '' AND updated_at < $1) OR (image <> '' AND updated_at < $2)) ORDER BY updated_at LIMIT $3",
         );
-        Ok(query.bind(before).bind(signed(limit)).fetch_all(&self.pool).await?)
+        Ok(query.bind(before).bind(unused).bind(signed(limit)).fetch_all(&self.pool).await?)
     }
 
     /// The numbers of an agent's deployments that the cluster may have objects of.

@@ -128,6 +128,9 @@ pub struct Spec {
     /// Probes, and the times that it gets.
     #[serde(default, skip_serializing_if = "Health::is_empty")]
     pub health: Health,
+    /// It runs an older version's image with settings of its own, so it does not repeat that version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_settings: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -47,6 +47,8 @@ pub struct State {
     pub does: HashMap<String, Does>,
     /// The error of every call; `None` lets calls succeed.
     pub answer: Option<fn() -> ClusterError>,
+    /// Container runtimes of its nodes.
+    pub runtimes: Vec<String>,
     /// Kinds of objects that were deleted by hand, to be restored.
     pub missing: Vec<&'static str>,
     /// Calls in their order.
@@ -68,6 +70,8 @@ pub struct FakeCluster {
     /// Notified when `stop_at` is reached; that call never returns.
     pub reached: Notify,
     pods: Mutex<Vec<Arc<FakePod>>>,
+    /// Runs whose names give the log of another run.
+    given: Mutex<Vec<(PodName, Arc<FakePod>)>>,
     /// Open log streams.
     pub streams: Arc<AtomicUsize>,
 }
@@ -192,6 +196,11 @@ impl FakeCluster {
         pod
     }
 
+    /// Gives the log of `other` under the name of `run`, too, as a kubelet does whose pod waits to be restarted.
+    pub fn gives(&self, run: &FakePod, other: &Arc<FakePod>) {
+        self.given.lock().unwrap().push((run.name.clone(), Arc::clone(other)));
+    }
+
     pub fn remove_pods(&self, workload: &WorkloadId) {
         self.pods.lock().unwrap().retain(|pod| pod.name.workload != *workload);
     }
@@ -233,6 +242,30 @@ impl Cluster for FakeCluster {
         })
     }
 
+    fn survey(&self) -> BoxFuture<'_, Result<Vec<(WorkloadId, Seen)>, ClusterError>> {
+        Box::pin(async move {
+            let (slow, answer) = {
+                let mut state = self.state.lock().unwrap();
+                state.calls.push("survey".to_owned());
+                (state.slow, state.answer)
+            };
+            if slow > Duration::ZERO {
+                tokio::time::sleep(slow).await;
+            }
+            if let Some(answer) = answer {
+                return Err(answer());
+            }
+            let state = self.state.lock().unwrap();
+            let seen = state.there.iter().map(|(id, placed)| (id.clone(), placed.seen(id)));
+            let is_ready = |seen: &Seen| match seen {
+                Seen::Ready { .. } => true,
+                Seen::Crashed { now, .. } => matches!(**now, Seen::Ready { .. }),
+                Seen::Starting { .. } | Seen::Failed(_) | Seen::Gone => false,
+            };
+            Ok(seen.filter(|(_, seen)| is_ready(seen)).collect())
+        })
+    }
+
     fn remove<'a>(&'a self, id: &'a WorkloadId) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async move {
             self.begin(format!("remove v{}", id.version)).await?;
@@ -262,6 +295,12 @@ impl Cluster for FakeCluster {
         })
     }
 
+    fn runtimes(&self) -> BoxFuture<'_, Result<Vec<String>, ClusterError>> {
+        let state = self.state.lock().unwrap();
+        let runtimes = state.answer.map_or_else(|| Ok(state.runtimes.clone()), |answer| Err(answer()));
+        Box::pin(async { runtimes })
+    }
+
     fn list(&self) -> BoxFuture<'_, Result<Vec<WorkloadId>, ClusterError>> {
         Box::pin(async move {
             let state = self.state.lock().unwrap();
@@ -279,9 +318,10 @@ impl Cluster for FakeCluster {
     }
 
     fn logs<'a>(&'a self, pod: &'a PodName, since: Option<&'a str>) -> BoxFuture<'a, Result<Lines, ClusterError>> {
-        let found = self.pods.lock().unwrap().iter().find(|one| one.name == *pod).cloned();
+        let given = self.given.lock().unwrap().iter().find(|(name, _)| name == pod).map(|(_, other)| Arc::clone(other));
+        let found = given.or_else(|| self.pods.lock().unwrap().iter().find(|one| one.name == *pod).cloned());
         let lines = found.map(|pod| pod.stream(since));
-        Box::pin(async move { lines.ok_or_else(|| ClusterError::Refused("there is no such pod".to_owned())) })
+        Box::pin(async move { lines.ok_or_else(|| ClusterError::Refused("there is no such pod".into())) })
     }
 }
 

@@ -74,7 +74,7 @@ impl FakePod {
                     let pod = receiver.borrow_and_update();
                     if pod.broken > broken {
                         drop(pod);
-                        let error = ClusterError::Unreachable("the connection broke".to_owned());
+                        let error = ClusterError::Unreachable("the connection broke".into());
                         return Some((vec![Err(error)], (receiver, at, open, true)));
                     }
                     if at < pod.lines.len() {

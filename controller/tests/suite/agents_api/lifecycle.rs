@@ -55,6 +55,11 @@ async fn what_a_request_cannot_be_is_said_by_field() {
         (json!({"agent_id": "hello", "action": "deploy", "secrets": ["NONE"]}), 422, "NONE"),
         (json!({"agent_id": "hello", "action": "deploy", "resources": {"memory": "lots"}}), 422, "memory"),
         (json!({"agent_id": "hello", "action": "deploy", "image": "no-registry"}), 422, "image"),
+        // An upload is judged like the deployment that it is for, before anything is sent.
+        (json!({"agent_id": "hello", "action": "upload", "secrets": ["NONE"]}), 422, "NONE"),
+        (json!({"agent_id": "hello", "action": "upload", "pod": {"replicas": 2}}), 403, "replicas"),
+        (json!({"agent_id": "hello", "action": "upload", "pod": {"replica": 2}}), 400, "unknown field"),
+        (json!({"agent_id": "hello", "action": "upload", "dry_run": true}), 422, "`dry_run`"),
         (json!({"agent_id": "hello", "action": "deploy", "deployment_id": "../x"}), 422, "id"),
         (json!({"agent_id": "hello", "action": "deploy", "deployment_id": "dep_00"}), 404, "dep_00"),
         (json!({"agent_id": "hello", "action": "rollback", "version": 9}), 404, "9"),

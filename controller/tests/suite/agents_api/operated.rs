@@ -88,6 +88,24 @@ async fn a_deployment_asks_for_its_pod_and_is_shown_before_it_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_version_that_never_was_is_no_empty_log() {
+    let rig = Rig::new().await;
+    rig.agent("hello").await;
+    let ask = |version: u64| {
+        let path = format!("/agents/hello/logs?follow=false&version={version}");
+        let rig = &rig;
+        async move { rig.test.call(ADMIN, "GET", &path, None).await }
+    };
+    ask(1).await.problem(404, "not-found");
+    let (link, _) = rig.link("hello").await;
+    rig.put(&link, "an archive").await;
+    assert_eq!(ask(1).await.status, 200);
+    let answer = ask(99).await;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(answer.status == 404 && text.contains("no version 99: it has version 1 only"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_followed_log_ends_when_its_agent_is_deleted() {
     let rig = Rig::new().await;
     rig.agent("hello").await;

@@ -117,7 +117,7 @@ async fn secrets_that_are_not_there_not_for_http_or_not_for_headers() {
         let request = rig.request(&token, "POST", &server.url("/")).header("x", &token.env[name]);
         request.body(Body::empty()).unwrap()
     };
-    rig.ask(send("gone")).await.refusal("policy", "PUT /v1/secrets/gone");
+    rig.ask(send("gone")).await.refusal("policy", "cofferdam secret set gone");
     let problem = rig.ask(send("lines")).await.refusal("policy", "no header can carry");
     assert!(!problem.detail.contains("injected"));
     let in_url = rig.http(&token, "GET", &server.url(&format!("/{}", token.env["lines"]))).await.good();

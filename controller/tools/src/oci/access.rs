@@ -40,11 +40,11 @@ impl Artifacts {
         if let Some((name, password)) = &known.credentials {
             target.credentials = Credentials::basic(name, password.expose());
         }
-        // The caller waits: one retry, after a short pause.
+        // The caller waits: one retry, after a short pause, and some seconds for a registry that is busy.
         target.patience = Patience {
             attempts: 2,
             first: Duration::from_millis(200),
-            longest_retry_after: Duration::from_secs(5),
+            limited: Duration::from_secs(5),
             answer: ANSWER_TIMEOUT.max(silence),
             chunk: TRANSFER_TIMEOUT,
             silence,

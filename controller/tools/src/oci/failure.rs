@@ -25,7 +25,10 @@ pub(super) fn problem(error: &ClientError, reference: &Reference) -> Problem {
         Kind::Proxy => "the proxy on the way to it does not let us through.",
         Kind::Timeout => "it did not answer in time.",
         Kind::Dropped | Kind::Lost => "the connection broke off.",
-        Kind::Tls => "there is no TLS connection to it: is its certificate one that this machine trusts?",
+        Kind::Tls => {
+            "there is no TLS connection to it: is its certificate one that this machine trusts? A registry without TLS is named \
+             with `http://` in COFFERDAM_REGISTRIES, one with TLS without it."
+        }
         Kind::Elsewhere => "it sends us to a place that we do not go to.",
         Kind::Protocol | Kind::Settings => return unexpected(reference),
     };

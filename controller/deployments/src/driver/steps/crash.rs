@@ -17,7 +17,7 @@ use crate::request::enter;
 
 /// A version that crashes this often without a quiet time in between is not restarted.
 const MAX_CRASHES: u64 = 5;
-/// Automatic rollbacks in a row.
+/// Automatic rollbacks after one version that may fail.
 const MAX_COMEBACKS: usize = 2;
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
@@ -46,7 +46,7 @@ impl Step {
         let rows = change.deployments().await?;
         let replaced = rows.iter().any(|other| other.turn > row.turn && !other.is_over() && !other.image.is_empty());
         let too_often = row.crashes >= MAX_CRASHES;
-        let goes_back = !replaced && comebacks(&rows, &row) < MAX_COMEBACKS && (early || too_often);
+        let goes_back = !replaced && failed_comebacks(&rows, &row) < MAX_COMEBACKS && (early || too_often);
         let older = version_before(&rows, rows.iter().find(|other| other.number == row.number));
         match older {
             Some(older) if goes_back => self.come_back(&mut change, row, older).await?,
@@ -115,12 +115,16 @@ impl Step {
     }
 }
 
-/// The number of automatic rollbacks after `row`.
-fn comebacks(rows: &[DeploymentRow], row: &DeploymentRow) -> usize {
-    let back = |other: &&DeploymentRow| {
-        matches!(other.source, ImageSource::Version { because: Because::Crash, .. }) && other.turn > row.turn
+/// The number of automatic rollbacks after `row` that failed. One that was superseded, or stopped, says nothing about the
+/// version that it brought back.
+fn failed_comebacks(rows: &[DeploymentRow], row: &DeploymentRow) -> usize {
+    let failed = |other: &&DeploymentRow| {
+        matches!(other.source, ImageSource::Version { because: Because::Crash, .. })
+            && other.turn > row.turn
+            && other.state == State::Failed
+            && other.reason != Some(FailureReason::Superseded)
     };
-    rows.iter().filter(back).count()
+    rows.iter().filter(failed).count()
 }
 
 async fn give_up(change: &mut AgentChange, mut row: DeploymentRow) -> Result<(), Error> {

@@ -55,8 +55,8 @@ impl Step {
             Ok(Seen::Starting { waits_for, .. }) => {
                 let words = self.words(&environment, &waits_for).await;
                 self.say(&words).await?;
-                let mended = if waited > SLOW_START { self.mend(&environment).await? } else { None };
-                Ok(Next { mended, ..Next::after(again) })
+                let mending = if waited > SLOW_START { self.mend(&environment).await? } else { None };
+                Ok(Next { mending, ..Next::after(again) })
             }
             Ok(Seen::Gone) => {
                 let Some((mut change, mut row)) = self.take().await? else { return Ok(Next::soon()) };
@@ -87,8 +87,8 @@ impl Step {
     async fn wait_for_cluster(&self, environment: &Environment, words: &Words, again: Duration) -> Result<Next, Error> {
         let words = self.words(environment, words).await;
         self.say(&words).await?;
-        let mended = self.mend(environment).await?;
-        Ok(Next { mended, ..Next::after(again) })
+        let mending = self.mend(environment).await?;
+        Ok(Next { mending, ..Next::after(again) })
     }
 
     /// The version did not come up. If it served before, it has crashed.

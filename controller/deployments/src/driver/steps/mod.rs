@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::calls::CallKind;
 use super::context::{Call, Context};
+use super::mending::Mending;
 use super::plan::Action;
 use crate::workload::workload_id;
 use crate::{Deployments, Error, Timing};
@@ -33,8 +34,8 @@ pub(super) struct Step {
     pub agent: AgentRow,
     /// As it was when the step was planned.
     pub row: DeploymentRow,
-    /// When what was changed by hand was looked for last.
-    pub mended: Option<Instant>,
+    /// Restorations of what was changed by hand.
+    pub mending: Mending,
     /// Since when the cluster has not answered for it, in Unix milliseconds.
     pub missed_since: Option<i64>,
 }
@@ -44,8 +45,8 @@ pub(super) struct Step {
 pub(super) struct Next {
     /// The same step is not repeated before this time; another one may begin at once.
     pub after: Duration,
-    /// When what was changed by hand was looked for, if this step did.
-    pub mended: Option<Instant>,
+    /// Restorations, if this step looked for what was changed by hand.
+    pub mending: Option<Mending>,
     /// Since when the cluster has not answered, in Unix milliseconds.
     pub missed_since: Option<i64>,
 }

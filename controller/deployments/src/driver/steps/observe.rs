@@ -3,18 +3,18 @@
 use cofferdam_cluster::{ClusterError, Mended, Seen, Words, WorkloadFailure, workload_name};
 use cofferdam_environments::Environment;
 use cofferdam_redact::Redactor;
+use cofferdam_store::MAX_EVENTS;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::write::Failed;
 use super::{Step, sentence};
 use crate::Error;
+use crate::driver::mending::Mending;
 use crate::values::{redactor, shown_lines};
 
 /// Stands for what a cluster says while it is not known which parts of it are secret.
 const NOT_SHOWN: &str = "[not shown, because this version's secrets cannot be read]";
-/// Events of a version after which restored objects are only logged.
-const MAX_MENDED_EVENTS: u64 = 100;
 
 impl Step {
     /// Asks the cluster. A crash that was dealt with before is not reported again.
@@ -35,6 +35,28 @@ impl Step {
         })
     }
 
+    /// As [`Self::see`] for a version that serves well, which a survey of its environment may tell as well.
+    pub(super) async fn glance(&self, environment: &Environment) -> Result<Seen, ClusterError> {
+        let (watch, observed) = (self.timing().watch, &self.row.observed);
+        let well = observed.not_ready_since_ms.is_none() && observed.unreachable_since_ms.is_none();
+        // A survey from before it came up knows nothing of it, or of what was there before.
+        if !well || self.missed_since.is_some() || self.in_state() < watch {
+            return self.see(environment).await;
+        }
+        let (organization, id) = (&self.agent.organization, self.workload_id());
+        let seen = match self.context.surveyed(organization, environment, &id, watch / 2).await {
+            Some(Seen::Crashed { failure, now }) if failure.end == observed.end => *now,
+            Some(seen @ Seen::Ready { .. }) => seen,
+            // How a container ended is not in a survey.
+            Some(Seen::Crashed { .. } | Seen::Starting { .. } | Seen::Failed(_) | Seen::Gone) | None => {
+                return self.see(environment).await;
+            }
+        };
+        self.deployments().metrics.asked(organization, &environment.name, true);
+        self.collect(environment).await;
+        Ok(seen)
+    }
+
     /// The version's redactor; `None` if its secrets cannot be read.
     async fn redactor(&self, environment: &Environment) -> Option<Redactor> {
         let values = self.deployments().values(environment, &self.row).await.ok()?;
@@ -52,14 +74,9 @@ impl Step {
         }
     }
 
-    /// A failed request in words. A refusal repeats what the cluster says, so the version's secrets are taken out of it.
+    /// A failed request in words, without the version's secrets in what the cluster says.
     pub(super) async fn refusal(&self, environment: &Environment, error: &ClusterError) -> String {
-        match error {
-            ClusterError::Refused(_) | ClusterError::Conflict(_) => {
-                self.words(environment, &Words::ours("").saying("", &error.to_string())).await.trim_start().to_owned()
-            }
-            ClusterError::None(_) | ClusterError::Settings(_) | ClusterError::Unreachable(_) => error.to_string(),
-        }
+        self.words(environment, &error.words()).await
     }
 
     fn scrubbed(&self, environment: &Environment, redactor: &Redactor, words: &Words) -> String {
@@ -88,49 +105,53 @@ impl Step {
     }
 
     /// Restores what was deleted or changed by hand, if it has not been looked for in a while, and tells it as an event.
-    /// Returns when that was looked for last.
-    pub(super) async fn mend(&self, environment: &Environment) -> Result<Option<Instant>, Error> {
-        let due = self.mended.is_none_or(|before| before.elapsed() >= self.timing().drift);
-        if !due {
-            return Ok(self.mended);
+    /// Returns what is remembered of it; `None` if it was not looked for.
+    pub(super) async fn mend(&self, environment: &Environment) -> Result<Option<Mending>, Error> {
+        let interval = self.timing().drift;
+        if !self.mending.is_due(interval, Instant::now()) {
+            return Ok(None);
         }
-        let workload = match self.deployments().workload(environment, &self.row).await {
-            Ok(workload) => workload,
-            Err(error) => {
-                tracing::debug!(agent = %self.agent.id, error = %cofferdam_core::chain(&error), "drift cannot be looked for");
-                return Ok(Some(Instant::now()));
+        let mut mending = self.mending.clone();
+        let mended = match self.restore(environment).await {
+            Ok(mended) => mended,
+            Err(why) => {
+                tracing::debug!(agent = %self.agent.id, why, "drift cannot be looked for");
+                Vec::new()
             }
         };
-        let mend = |cluster: cofferdam_cluster::AnyCluster| async move { cluster.mend(&workload).await }.boxed();
-        match self.call(environment, mend).await {
-            Ok(mended) => {
-                for one in mended {
-                    self.tell_mended(one).await?;
-                }
-            }
-            Err(error) => {
-                tracing::debug!(agent = %self.agent.id, %error, "drift cannot be looked for");
-            }
+        for Mended { kind, was_missing } in &mended {
+            let how = if *was_missing { "deleted" } else { "changed" };
+            tracing::warn!(organization = %self.agent.organization, agent = %self.agent.id, version = self.row.number, kind,
+                "an object of a version was {how} outside Cofferdam, and was restored");
+            self.deployments().metrics.mended(kind);
         }
-        Ok(Some(Instant::now()))
+        let now = Instant::now();
+        mending.looked(now);
+        let told = mending.note(&mended, interval, self.row.events > MAX_EVENTS / 2, now);
+        self.tell(&told).await?;
+        Ok(Some(mending))
     }
 
-    async fn tell_mended(&self, Mended { kind, was_missing }: Mended) -> Result<(), Error> {
-        let how = if was_missing { "deleted" } else { "changed" };
-        tracing::warn!(organization = %self.agent.organization, agent = %self.agent.id, version = self.row.number, kind,
-            "an object of a version was {how} outside Cofferdam, and was restored");
-        self.deployments().metrics.mended(kind);
-        // Whoever changes it each time again must not use up the events of this version.
-        if self.row.events > MAX_MENDED_EVENTS {
+    async fn restore(&self, environment: &Environment) -> Result<Vec<Mended>, String> {
+        let workload = self.deployments().workload(environment, &self.row).await;
+        let workload = workload.map_err(|error| cofferdam_core::chain(&error))?;
+        let mend = |cluster: cofferdam_cluster::AnyCluster| async move { cluster.mend(&workload).await }.boxed();
+        self.call(environment, mend).await.map_err(|error| error.to_string())
+    }
+
+    /// Records events that leave the version's own detail as it is.
+    async fn tell(&self, events: &[String]) -> Result<(), Error> {
+        if events.is_empty() {
             return Ok(());
         }
-        let Some((mut change, row)) = self.take().await? else { return Ok(()) };
-        // The event alone: the version's own detail stays.
-        let mut told = row.clone();
-        told.detail = format!("The {kind} was {how} outside Cofferdam, and was restored.");
-        change.put(&mut told, true).await?;
-        told.detail = row.detail;
-        change.put(&mut told, false).await?;
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(()) };
+        let detail = row.detail.clone();
+        for event in events {
+            row.detail.clone_from(event);
+            change.put(&mut row, true).await?;
+        }
+        row.detail = detail;
+        change.put(&mut row, false).await?;
         self.done(change).await
     }
 }

@@ -27,6 +27,8 @@ impl Step {
             Err(Error::Refused(_)) => return self.gone().await,
             Err(error) => return Err(error),
         };
+        // A controller that took over collects its log from where it is stored, as long as its pods are there.
+        self.collect(&environment).await;
         match self.remove_workload(&environment).await {
             Ok(()) | Err(ClusterError::None(_)) => self.gone().await,
             Err(error) if self.agent.wanted.deletes() && now_ms() - self.row.since_ms > GIVE_UP_MS => {
@@ -35,7 +37,8 @@ impl Step {
                 self.gone().await
             }
             Err(error) if self.row.state == State::Stopping => {
-                self.later(sentence(&format!("it cannot be removed yet: {error}"))).await
+                let why = self.refusal(&environment, &error).await;
+                self.later(sentence(&format!("it cannot be removed yet: {why}"))).await
             }
             // The detail of a failed deployment stays readable.
             Err(error) => {

@@ -6,12 +6,13 @@ use cofferdam_contract::{DeploymentState as State, FailureReason};
 use cofferdam_core::{millis, now_ms};
 use cofferdam_environments::Environment;
 use cofferdam_store::Observed;
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 use super::crash::Restart;
 use super::write::Failed;
 use super::{Next, Step, sentence, serves_in};
 use crate::Error;
+use crate::driver::mending::Mending;
 use crate::request::enter;
 use crate::states::is_clusters_own;
 
@@ -19,20 +20,20 @@ impl Step {
     pub(super) async fn watch(&self) -> Result<Next, Error> {
         let watch = self.timing().watch;
         let environment = self.environment().await?;
-        let seen = match self.see(&environment).await {
+        let seen = match self.glance(&environment).await {
             Ok(seen) => seen,
             Err(error) => return self.unreachable(&environment, &error).await,
         };
         match seen {
             Seen::Ready { for_s, pod, restarts } => {
-                let mended = self.mend(&environment).await?;
+                let mending = self.mend(&environment).await?;
                 self.serves_well(&pod, for_s, restarts).await?;
-                Ok(Next { mended, ..Next::after(watch) })
+                Ok(Next { mending, ..Next::after(watch) })
             }
             Seen::Starting { waits_for, held_by } => {
-                let mended = self.mend(&environment).await?;
+                let mending = self.mend(&environment).await?;
                 let words = self.words(&environment, &waits_for).await;
-                self.not_ready(&environment, &words, held_by, mended).await
+                self.not_ready(&environment, &words, held_by, mending).await
             }
             Seen::Gone => {
                 tracing::warn!(agent = %self.agent.id, version = self.row.number,
@@ -48,15 +49,15 @@ impl Step {
             }
             // Another version would fare no better, and this one needs no new Job.
             Seen::Failed(failure) if is_clusters_own(failure.reason) => {
-                let mended = self.mend(&environment).await?;
+                let mending = self.mend(&environment).await?;
                 let words = self.words(&environment, &failure.detail).await;
-                self.not_ready(&environment, &words, HeldBy::Cluster, mended).await
+                self.not_ready(&environment, &words, HeldBy::Cluster, mending).await
             }
             // What it needs to start may have been deleted: that is restored first.
             Seen::Failed(failure) if failure.reason == FailureReason::CannotStart && self.is_new_trouble() => {
-                let mended = self.mend(&environment).await?;
+                let mending = self.mend(&environment).await?;
                 let words = self.words(&environment, &failure.detail).await;
-                self.not_ready(&environment, &words, HeldBy::Itself, mended).await
+                self.not_ready(&environment, &words, HeldBy::Itself, mending).await
             }
             Seen::Crashed { failure, .. } => {
                 let failed = self.redacted(&environment, failure).await;
@@ -93,7 +94,7 @@ impl Step {
         environment: &Environment,
         words: &str,
         held_by: HeldBy,
-        mended: Option<Instant>,
+        mending: Option<Mending>,
     ) -> Result<Next, Error> {
         let timing = self.timing();
         let (now, start) = (now_ms(), self.deployments().start_time(&self.row));
@@ -109,7 +110,7 @@ impl Step {
         let observed =
             Observed { not_ready_since_ms: Some(since), unreachable_since_ms: None, ..self.row.observed.clone() };
         self.note(&format!("not ready: {words}"), observed, false).await?;
-        Ok(Next { mended, ..Next::after(timing.watch.min(timing.look * 4)) })
+        Ok(Next { mending, ..Next::after(timing.watch.min(timing.look * 4)) })
     }
 
     /// The cluster does not answer, or refuses. The version may still serve.

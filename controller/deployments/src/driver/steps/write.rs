@@ -2,7 +2,7 @@
 
 use cofferdam_contract::{DeploymentState as State, FailureReason};
 use cofferdam_core::{backoff, millis, now_ms};
-use cofferdam_store::{AgentChange, DeploymentRow, LastCrash, Observed};
+use cofferdam_store::{AgentChange, Because, DeploymentRow, ImageSource, LastCrash, Observed};
 
 use super::{Next, Step, sentence};
 use crate::Error;
@@ -149,15 +149,79 @@ impl Step {
         Ok(Next::now())
     }
 
-    /// Gives the deployment up: version `by` was requested after it.
+    /// Gives the deployment up: version `by` was asked to run after it.
     pub(super) async fn supersede(&self, by: u64) -> Result<Next, Error> {
-        let detail = format!("Superseded by version {by}, which was requested later.");
-        self.fail(Failed::new(FailureReason::Superseded, detail)).await
+        let by = self.context.store().deployment(&self.agent.organization, &self.agent.id, by).await?;
+        // It was deleted meanwhile: the next plan decides.
+        let Some(by) = by else { return Ok(Next::soon()) };
+        self.fail(Failed::new(FailureReason::Superseded, superseded(self.row.number, &by))).await
     }
 
     /// Ends the deployment.
     pub(super) async fn wind_down(&self) -> Result<Next, Error> {
         let state = if self.row.placed { State::Stopping } else { State::Stopped };
         self.to(state, "A stop was requested.").await
+    }
+}
+
+/// The words for a version that another one has taken the place of. The order is the one in which they were asked to run:
+/// a version with a lower number began its upload earlier, and nobody asked for an automatic rollback.
+fn superseded(number: u64, by: &DeploymentRow) -> String {
+    let what = match by.source {
+        ImageSource::Version { number, because: Because::Crash } => {
+            return format!(
+                "Superseded by version {}, the automatic rollback to version {number} after a crash.",
+                by.number
+            );
+        }
+        ImageSource::Version { number, because: Because::Rollback } => format!("a rollback to version {number}"),
+        ImageSource::Version { number, because: Because::Restart } => format!("a restart of version {number}"),
+        ImageSource::Version { number, because: Because::Start } => format!("version {number} started again"),
+        ImageSource::Upload | ImageSource::Image { .. } if by.number < number => {
+            return format!(
+                "Superseded by version {}: it has the lower number because its upload began earlier, and it was asked to \
+                 run later.",
+                by.number
+            );
+        }
+        ImageSource::Upload | ImageSource::Image { .. } => {
+            return format!("Superseded by version {}, which was asked to run later.", by.number);
+        }
+    };
+    format!("Superseded by version {}, {what}, which was asked for later.", by.number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::row;
+
+    #[test]
+    fn what_superseded_a_version_is_told_as_it_was() {
+        let of = |number, because| ImageSource::Version { number, because };
+        for (by, source, says) in [
+            (7, ImageSource::Upload, "Superseded by version 7, which was asked to run later."),
+            (
+                3,
+                ImageSource::Upload,
+                "Superseded by version 3: it has the lower number because its upload began earlier",
+            ),
+            (
+                7,
+                of(2, Because::Rollback),
+                "Superseded by version 7, a rollback to version 2, which was asked for later.",
+            ),
+            (7, of(2, Because::Restart), "version 7, a restart of version 2, which"),
+            (7, of(2, Because::Start), "version 7, version 2 started again, which"),
+            (7, of(2, Because::Crash), "version 7, the automatic rollback to version 2 after a crash."),
+        ] {
+            let by = DeploymentRow { source, ..row(by) };
+            let said = superseded(5, &by);
+            assert!(said.contains(says), "{said}");
+            assert_eq!(
+                said.contains("later"),
+                !matches!(by.source, ImageSource::Version { because: Because::Crash, .. })
+            );
+        }
     }
 }
