@@ -95,12 +95,23 @@ fn figure(pid: u32, file: &str, name: &str) -> Option<f64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Ours, with a cache of layers and temporary files in this folder.
+/// Ours, with gzip as skopeo does it; `auto` would not compress for a registry on this machine.
 pub(crate) fn ours(program: &Path, archive: &str, registry: &Registry, name: &str, folder: &Path) -> Command {
+    ours_with("gzip", program, archive, registry, name, folder)
+}
+
+/// Ours, with a cache of layers and temporary files in this folder.
+pub(crate) fn ours_with(
+    compression: &str,
+    program: &Path,
+    archive: &str,
+    registry: &Registry,
+    name: &str,
+    folder: &Path,
+) -> Command {
     let mut command = Command::new(program);
     let place = format!("{}/{name}", registry.address);
-    // As skopeo does; `auto` would not compress for a registry on this machine.
-    command.args(["image", "push", archive, &place, "--plain-http", "--compression", "gzip"]);
+    command.args(["image", "push", archive, &place, "--plain-http", "--compression", compression]);
     command.env("XDG_CACHE_HOME", folder).env("TMPDIR", folder);
     command.env_remove("COFFERDAM_REGISTRY_USERNAME").env_remove("COFFERDAM_REGISTRY_PASSWORD");
     command
