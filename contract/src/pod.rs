@@ -162,6 +162,7 @@ impl PodSettings {
             if !is_key(key) || value.as_deref().is_some_and(|value| !is_label_value(value)) {
                 return Err(format!("pod.tolerations: {:?} is not a taint's KEY, with or without a value", shown(key)));
             }
+            check_key("tolerations", key)?;
         }
         Ok(())
     }

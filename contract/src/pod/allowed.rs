@@ -57,12 +57,15 @@ impl AllowedPods {
             };
             if entries.len() > MAX_ENTRIES || !entries.iter().all(good) {
                 return Err(format!(
-                    "pods.{field}: at most {MAX_ENTRIES} names, each with or without a `*` at its end"
+                    "pods.{field}: at most {MAX_ENTRIES} names, each with or without a `*` at its end ({})",
+                    option(field)
                 ));
             }
         }
         match self.max_replicas {
-            Some(most) if !(1..=MAX_REPLICAS).contains(&most) => Err(format!("pods.max_replicas: 1 to {MAX_REPLICAS}")),
+            Some(most) if !(1..=MAX_REPLICAS).contains(&most) => {
+                Err(format!("pods.max_replicas: 1 to {MAX_REPLICAS} ({})", option("max_replicas")))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -75,7 +78,9 @@ impl AllowedPods {
         let most = self.max_replicas.unwrap_or(1);
         if pod.replicas.is_some_and(|replicas| replicas > most) {
             return Err(format!(
-                "pod.replicas: the environment allows at most {most}; its owner would have to raise `pods.max_replicas`"
+                "pod.replicas: the environment allows at most {most}; its owner would have to raise `pods.max_replicas` \
+                 ({})",
+                option("max_replicas")
             ));
         }
         let labels = pod.labels.keys().map(|key| ("labels", "the label", key, &self.labels, "labels"));
@@ -95,12 +100,26 @@ impl AllowedPods {
                 let what = if what.is_empty() { String::new() } else { format!("{what} ") };
                 Err(format!(
                     "pod.{field}: the environment does not allow {what}{name:?}; its owner would have to list it in \
-                     `pods.{setting}`"
+                     `pods.{setting}` ({})",
+                    option(setting)
                 ))
             }
             None => Ok(()),
         }
     }
+}
+
+/// The option and the server's variable that set a list.
+fn option(setting: &str) -> String {
+    let (option, variable) = match setting {
+        "labels" => ("--allow-label", "LABELS"),
+        "annotations" => ("--allow-annotation", "ANNOTATIONS"),
+        "tolerations" => ("--allow-toleration", "TOLERATIONS"),
+        "priority_classes" => ("--allow-priority-class", "PRIORITY_CLASSES"),
+        "claims" => ("--allow-claim", "CLAIMS"),
+        _ => ("--max-replicas", "MAX_REPLICAS"),
+    };
+    format!("`{option}` of `cofferdam environment create`; for `local`, the server's COFFERDAM_AGENT_{variable}")
 }
 
 fn matches(entry: &str, name: &str) -> bool {

@@ -1,0 +1,150 @@
+//! Changes the model's name in a request's body, and asks for usage, byte for byte otherwise: order, white space, forms of
+//! numbers and unknown fields stay. Finds the top-level fields by their places; never writes JSON anew.
+
+use serde_json::value::RawValue;
+
+use crate::dialect::Dialect;
+use crate::error::Refused;
+use crate::fields::{Fields, is_string, text_at};
+use crate::json;
+
+/// Changes to a body.
+#[derive(Clone, Copy, Debug)]
+pub struct Edit<'a> {
+    /// The model's name.
+    pub model: &'a str,
+    /// A stream of Chat is asked for usage, if the caller did not ask.
+    pub ask_usage: bool,
+    /// The most tokens of the answer: a higher limit becomes this, and where there is none it is written.
+    pub max_tokens: Option<u64>,
+}
+
+impl<'a> Edit<'a> {
+    /// Changes the model's name only.
+    pub fn model(model: &'a str) -> Self {
+        Self { model, ask_usage: false, max_tokens: None }
+    }
+}
+
+/// The top-level fields that decide how a request is handled, and where they are.
+#[derive(Debug)]
+pub struct Head<'a> {
+    dialect: Dialect,
+    body: &'a [u8],
+    model_place: (usize, usize),
+    /// `stream_options` of Chat, and its `include_usage`.
+    options: Option<(usize, usize)>,
+    usage: Option<(usize, usize)>,
+    /// The limits of the answer's tokens that are there, and their places.
+    limits: Vec<((usize, usize), u64)>,
+    /// The model's name.
+    pub model: String,
+    /// The caller wants a stream.
+    pub stream: bool,
+    /// The caller wants usage in a stream of Chat.
+    pub include_usage: bool,
+    /// The caller's limit of the answer's tokens.
+    pub max_tokens: Option<u64>,
+}
+
+impl<'a> Head<'a> {
+    /// Reads the top level of a body. The whole body has to be JSON; a field that is there twice is refused, because its
+    /// readers would not agree on the one that counts.
+    pub fn read(dialect: Dialect, body: &'a [u8]) -> Result<Self, Refused> {
+        let mut fields = Fields::body(body)?;
+        let raw = fields.look("model").ok_or_else(|| Refused::new("model", "is missing"))?;
+        if !is_string(raw) {
+            return Err(Refused::new("model", "has to be a text"));
+        }
+        let model = text_at("model", raw)?.into_owned();
+        let model_place = place(body, raw);
+        let (mut options, mut usage, mut include_usage) = (None, None, dialect != Dialect::Chat);
+        if dialect == Dialect::Chat {
+            options = fields.written("stream_options").map(|raw| place(body, raw));
+            if let Some(mut inner) = fields.object("stream_options")? {
+                usage = inner.written("include_usage").map(|raw| place(body, raw));
+                include_usage = inner.bool("include_usage")?.unwrap_or_default();
+            }
+        }
+        let stream = fields.bool("stream")?.unwrap_or_default();
+        let mut found = Vec::with_capacity(2);
+        for key in limits(dialect) {
+            let written = fields.look(key).map(|raw| place(body, raw));
+            found.extend(written.zip(fields.number(key)?));
+        }
+        let max_tokens = found.first().map(|limit| limit.1);
+        Ok(Self { dialect, body, model_place, options, usage, limits: found, model, stream, include_usage, max_tokens })
+    }
+
+    /// The body with these changes, and otherwise as it is.
+    pub fn edited(&self, edit: &Edit<'_>) -> Vec<u8> {
+        let mut edits: Vec<((usize, usize), Vec<u8>)> = Vec::with_capacity(4);
+        if edit.model != self.model {
+            let mut name = Vec::new();
+            json::string(&mut name, edit.model);
+            edits.push((self.model_place, name));
+        }
+        if edit.ask_usage && self.dialect == Dialect::Chat && self.stream && !self.include_usage {
+            edits.push(self.usage_edit());
+        }
+        if let Some(most) = edit.max_tokens {
+            let above = self.limits.iter().filter(|limit| limit.1 > most);
+            edits.extend(above.map(|limit| (limit.0, most.to_string().into_bytes())));
+            if self.limits.is_empty() {
+                edits.push((
+                    self.start(),
+                    format!("\"{}\":{most},", limits(self.dialect).first().unwrap_or(&"max_tokens")).into_bytes(),
+                ));
+            }
+        }
+        edits.sort_by_key(|edit| edit.0);
+        let mut out = Vec::with_capacity(self.body.len() + 64);
+        let mut from = 0;
+        for ((start, end), text) in &edits {
+            out.extend_from_slice(self.body.get(from..*start).unwrap_or_default());
+            out.extend_from_slice(text);
+            from = *end;
+        }
+        out.extend_from_slice(self.body.get(from..).unwrap_or_default());
+        out
+    }
+
+    /// The place behind the brace that begins the body. A field follows it always: the model.
+    fn start(&self) -> (usize, usize) {
+        let start = memchr::memchr(b'{', self.body).map_or(0, |brace| brace + 1);
+        (start, start)
+    }
+
+    fn usage_edit(&self) -> ((usize, usize), Vec<u8>) {
+        if let Some(usage) = self.usage {
+            return (usage, b"true".to_vec());
+        }
+        match self.options {
+            // Behind the brace that begins the object.
+            Some((start, _)) if self.body.get(start) == Some(&b'{') => {
+                let after = self.body.get(start + 1..).unwrap_or_default();
+                let empty = after.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'}');
+                let text = if empty { "\"include_usage\":true" } else { "\"include_usage\":true," };
+                ((start + 1, start + 1), text.as_bytes().to_vec())
+            }
+            // Null, which is as good as none.
+            Some(place) => (place, b"{\"include_usage\":true}".to_vec()),
+            None => (self.start(), b"\"stream_options\":{\"include_usage\":true},".to_vec()),
+        }
+    }
+}
+
+/// The names of the limit of the answer's tokens; the first is the one that counts.
+fn limits(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::Chat => &["max_completion_tokens", "max_tokens"],
+        Dialect::Responses => &["max_output_tokens"],
+        Dialect::Messages => &["max_tokens"],
+    }
+}
+
+/// Finds the place of a value in the body that it was read from.
+fn place(body: &[u8], raw: &RawValue) -> (usize, usize) {
+    let start = (raw.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+    (start, start + raw.get().len())
+}

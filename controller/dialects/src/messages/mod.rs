@@ -1,0 +1,8 @@
+//! Anthropic's messages: requests, answers and streams, both ways.
+
+pub(crate) mod answer;
+pub(crate) mod content;
+pub(crate) mod read;
+pub(crate) mod stream_in;
+pub(crate) mod stream_out;
+pub(crate) mod write;
