@@ -14,6 +14,7 @@ pub mod inspect;
 mod limits;
 pub mod push;
 mod reference;
+mod repeats;
 mod scan;
 mod shown;
 mod tar;

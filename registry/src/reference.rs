@@ -13,6 +13,7 @@ const MAX_TAG: usize = 128;
 const DOCKER_HUB: &str = "docker.io";
 /// The port that registries listen on.
 const USUAL_PORT: &str = "5000";
+const IS_A_REGISTRY: &str = "it is a registry, and the image in it is missing";
 
 /// The location of an image: registry, repository, and tag or digest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +31,13 @@ pub struct Reference {
 pub struct ReferenceError {
     text: String,
     why: &'static str,
+}
+
+impl ReferenceError {
+    /// True for a registry's address without a repository, such as `127.0.0.1:5000`.
+    pub fn is_a_registry(&self) -> bool {
+        self.why == IS_A_REGISTRY
+    }
 }
 
 impl Reference {
@@ -144,7 +152,7 @@ fn parse(text: &str, familiar: bool) -> Result<Reference, &'static str> {
         return Err("a tag is 1 to 128 letters, digits, `_`, `.` and `-`");
     }
     if !name.contains('/') && is_a_registry(name, tag) {
-        return Err("it is a registry, and no repository of it");
+        return Err(IS_A_REGISTRY);
     }
     let (registry, path) = match name.split_once('/') {
         Some((host, path)) if looks_like_host(host) => (host, path.to_owned()),
@@ -303,7 +311,10 @@ mod tests {
             "docker.io",
         ] {
             let error = Reference::parse_familiar(text).unwrap_err().to_string();
-            assert!(error.contains("it is a registry, and no repository of it. Write REGISTRY/REPOSITORY"), "{error}");
+            assert!(
+                error.contains("it is a registry, and the image in it is missing. Write REGISTRY/REPOSITORY"),
+                "{error}"
+            );
         }
         for text in ["redis:7", "app:2024", "my.app:1.0", "app:50000", "localhost:5000/app", "team/app:5000"] {
             Reference::parse_familiar(text).unwrap_or_else(|error| panic!("{error}"));

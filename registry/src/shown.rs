@@ -1,5 +1,9 @@
 //! Words in our messages: sizes, paths of an archive, a server's sentences. The only place that decides which characters of
-//! a foreign text are shown as they are; those that control a terminal, turn a text around or are invisible are not.
+//! a foreign text are shown as they are; `cofferdam-text` says which those are.
+
+use cofferdam_text::Reader;
+
+use crate::repeats::repeats;
 
 /// Characters of a foreign text in a message.
 const MAX_CHARS: usize = 200;
@@ -7,33 +11,44 @@ const MAX_CHARS: usize = 200;
 /// A path or another word, in backticks.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let mut short: String = text.chars().take(MAX_CHARS).flat_map(char::escape_debug).collect();
+    let quoted: String = text.chars().take(MAX_CHARS).fold(String::new(), |mut out, c| {
+        out.extend(matches!(c, '\\' | '"' | '\'').then_some('\\'));
+        out.push(c);
+        out
+    });
+    let mut short = visible(&quoted);
     if text.chars().nth(MAX_CHARS).is_some() {
         short.push('…');
     }
     format!("`{short}`")
 }
 
-/// A server's text as one short line. `None` if it is empty or contains a secret.
-pub(crate) fn sentence<'a>(text: &str, mut secrets: impl Iterator<Item = &'a str>) -> Option<String> {
+/// A server's text as one short line. `None` if it is empty or repeats a secret in one of the usual forms.
+pub(crate) fn sentence<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> Option<String> {
     // Searched before cutting: a cut-off part of a secret is still secret, and the search would miss it.
-    if secrets.any(|secret| !secret.is_empty() && text.contains(secret)) {
+    if repeats(text, secrets) {
         return None;
     }
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut short: String = words.chars().take(MAX_CHARS).flat_map(visible).collect();
+    let mut short = visible(&words.chars().take(MAX_CHARS).collect::<String>());
     if words.chars().nth(MAX_CHARS).is_some() {
         short.push('…');
     }
     (!short.is_empty()).then_some(short)
 }
 
-/// The character, or its number if nobody would see it. Quotes and backslashes are as they are.
-fn visible(c: char) -> impl Iterator<Item = char> {
-    let plain = matches!(c, '\'' | '"' | '\\');
-    let (own, escaped) = if plain { (Some(c), None) } else { (None, Some(c.escape_debug())) };
-    own.into_iter().chain(escaped.into_iter().flatten())
+/// The text, with the numbers of characters that nobody would see.
+fn visible(text: &str) -> String {
+    let mut reader = Reader::default();
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match c {
+            c if reader.shows(c) => out.push(c),
+            '\t' | '\n' | '\r' => out.extend(c.escape_default()),
+            c => out.extend(c.escape_unicode()),
+        }
+        out
+    })
 }
 
 /// A size in the largest unit that divides it.
@@ -71,7 +86,10 @@ mod tests {
     /// Bidirectional controls, zero-width characters, tags and private ones.
     #[test]
     fn nothing_hides_or_turns_a_text_around() {
-        let hidden = "\u{202e}\u{2066}\u{200b}\u{200e}\u{feff}\u{ad}\u{2028}\u{e0041}\u{e000}\u{061c}\u{180e}";
+        let hidden = "\u{202e}\u{2066}\u{200b}\u{200e}\u{feff}\u{ad}\u{2028}\u{e0041}\u{e000}\u{061c}\u{180e}\u{2800}\u{3164}\u{9b}\u{7f}\u{fe0f}";
+        // An umlaut in two characters is one; a tower of marks is none.
+        assert_eq!(shown("a\u{308}\n\"".as_bytes()), "`a\u{308}\\n\\\"`");
+        assert!(shown(format!("a{}", "\u{301}".repeat(9)).as_bytes()).contains("\u{301}\\u{301}"));
         for c in hidden.chars() {
             for text in [shown(format!("a{c}b").as_bytes()), sentence(&format!("a{c}b"), std::iter::empty()).unwrap()] {
                 assert!(!text.contains(c) && text.contains('a') && text.contains('b'), "{c:?}: {text:?}");

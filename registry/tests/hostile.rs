@@ -99,7 +99,8 @@ async fn run(name: &str, case: Case) -> Result<(), String> {
         Ok(pushed) => format!("{pushed:?}"),
         Err(error) => format!("{error} {error:?} {:?}", fault(error)),
     };
-    if ["never-shown", "aHVudGVy", "YWxpY2U6"].iter().any(|secret| shown.contains(secret)) {
+    let joined = shown.replace("\\u{200b}", "").replace('\\', "");
+    if ["never-shown", "aHVudGVy", "YWxpY2U6", "68756e74"].iter().any(|secret| joined.contains(secret)) {
         wrong.push(format!("it shows a credential: {shown}"));
     }
     match (&done, case.expect.works) {

@@ -184,3 +184,33 @@ async fn a_proxy_that_refuses() {
         assert_eq!(asked.load(Ordering::Relaxed), 1, "{answer:?}: {all}");
     }
 }
+
+/// containers/skopeo#588, moby/moby#37946: runs itself again with a proxy in its environment that must not be asked.
+#[tokio::test]
+async fn no_proxy_means_what_it_means_to_docker() {
+    let test = "no_proxy_means_what_it_means_to_docker";
+    if std::env::var(THROUGH).is_ok() {
+        let target = Target { plain_http: false, ..target("registry.test:5000", "team/agent:1") };
+        let (kind, _, text, _) = failing(&target).await;
+        println!("ANSWER {kind:?} {text}");
+        return;
+    }
+    for (around, kind) in [
+        ("*", "Unresolved"),
+        ("registry.test:5000", "Unresolved"),
+        ("*.test", "Unresolved"),
+        (".test", "Unresolved"),
+        ("registry.test:5001", "Proxy"),
+    ] {
+        let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(THROUGH, "1")
+            .env("HTTPS_PROXY", "http://127.0.0.1:1")
+            .env("NO_PROXY", around)
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(Duration::from_secs(30), child).await.unwrap().unwrap();
+        let all = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(all.contains(&format!("ANSWER {kind}")), "{around}: {all}");
+    }
+}

@@ -19,6 +19,7 @@ use crate::shown::shown;
 
 /// Bounds of one image: its names, and the bytes of its entry point, environment, labels and annotations.
 const MAX_NAMES: usize = 64;
+const MAX_WAYS: usize = 64;
 const MAX_TEXT_BYTES: usize = 128 << 10;
 
 /// An image as its documents describe it.
@@ -34,8 +35,8 @@ pub(super) struct Candidate {
     pub names: Vec<String>,
     pub manifest: Option<StoredManifest>,
     pub annotations: BTreeMap<String, String>,
-    /// The indexes that lead to it, the outermost first, without `index.json`.
-    pub below: Vec<Digest>,
+    /// All ways to it, in the order of the archive. Empty for an image of `manifest.json`.
+    pub ways: Vec<Way>,
     /// Its entry point or its command is a text, where a list has to be.
     pub text_command: bool,
 }
@@ -43,11 +44,41 @@ pub(super) struct Candidate {
 impl Candidate {
     /// True if this is the digest of its manifest, its index or its configuration.
     pub(super) fn has_digest(&self, digest: &Digest) -> bool {
-        self.config_digest == *digest || self.below.contains(digest) || self.has_manifest(digest)
+        self.config_digest == *digest || self.is_below(digest) || self.has_manifest(digest)
     }
 
     pub(super) fn has_manifest(&self, digest: &Digest) -> bool {
         self.manifest.as_ref().is_some_and(|manifest| manifest.digest == *digest)
+    }
+
+    /// True if this index leads to it.
+    pub(super) fn is_below(&self, index: &Digest) -> bool {
+        self.ways.iter().any(|way| way.below.contains(index))
+    }
+
+    /// Notes another way to it, with the names on it.
+    fn add(&mut self, way: Way) {
+        let new: Vec<String> = way.names.iter().filter(|name| !self.names.contains(name)).cloned().collect();
+        let new: Vec<String> = new.into_iter().filter(|name| is_name(name)).collect();
+        self.names.extend(new.into_iter().take(MAX_NAMES.saturating_sub(self.names.len())));
+        if self.ways.len() < MAX_WAYS && !self.ways.contains(&way) {
+            self.ways.push(way);
+        }
+    }
+
+    /// Gives it further names on all of its ways.
+    pub(super) fn name(&mut self, new: &[String]) {
+        self.names.extend(new.iter().take(MAX_NAMES.saturating_sub(self.names.len())).cloned());
+        for way in &mut self.ways {
+            way.names.extend(new.iter().take(MAX_NAMES.saturating_sub(way.names.len())).cloned());
+        }
+    }
+
+    /// Forgets the ways that a choice does not lead along, unless it leads along none.
+    pub(super) fn keep_ways(&mut self, chosen: impl Fn(&Way) -> bool) {
+        if self.ways.iter().any(&chosen) {
+            self.ways.retain(chosen);
+        }
     }
 
     /// True if nothing would run in it.
@@ -72,6 +103,15 @@ impl Candidate {
         });
         idle.into_iter().chain(text).collect()
     }
+}
+
+/// A way from `index.json` to an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Way {
+    /// The names on the way, and its own.
+    pub names: Vec<String>,
+    /// The indexes on the way, the outermost first, without `index.json`.
+    pub below: Vec<Digest>,
 }
 
 /// A layer as a manifest lists it.
@@ -137,6 +177,7 @@ impl Resolver<'_> {
         let config = self.listed("the configuration", &descriptor.digest, &config_path, missing)?;
         let Some(config) = config else { return Ok(()) };
         let layers = manifest.layers.iter().map(Listed::by).collect::<Result<_, ArchiveError>>()?;
+        let named = names.clone();
         let candidate = self.candidate(&config_path, config, manifest.config.digest, layers, names)?;
         let claimed = descriptor.platform.as_ref().filter(|claimed| !claimed.architecture.is_empty());
         if let Some(platform) = claimed.map(|c| c.platform()).filter(|platform| !platform.takes(&candidate.platform)) {
@@ -153,8 +194,21 @@ impl Resolver<'_> {
             candidate.annotations = manifest.annotations;
         }
         candidate.manifest = Some(StoredManifest { bytes, digest: descriptor.digest, media_type });
-        candidate.below = below;
+        candidate.ways = vec![Way { names: named, below }];
         Ok(())
+    }
+
+    /// Another way to a manifest that was read before: an index may come before or after the images that it names.
+    pub(super) fn again(&mut self, digest: Digest, way: Way) {
+        if let Some(candidate) = self.found.iter_mut().find(|candidate| candidate.has_manifest(&digest)) {
+            candidate.add(way);
+            return;
+        }
+        let nested = way.below.last().copied();
+        let Some(known) = self.beside.iter().find(|beside| beside.digest == digest) else { return };
+        if nested != known.nested {
+            self.beside.push(Beside { nested, ..known.clone() });
+        }
     }
 
     /// Adds an image by its configuration.
@@ -207,7 +261,7 @@ impl Resolver<'_> {
             names: names.take(MAX_NAMES).collect(),
             manifest: None,
             annotations: BTreeMap::new(),
-            below: Vec::new(),
+            ways: Vec::new(),
             text_command: run.entrypoint.text || run.cmd.text,
         };
         Ok(self.found.push_mut(candidate))

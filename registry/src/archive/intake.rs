@@ -136,8 +136,11 @@ impl<'a> Intake<'a> {
     pub(super) fn finish(self, resolved: Resolved, bytes_read: u64) -> Result<Archive, ArchiveError> {
         let Resolved { form, candidates, skipped, index, mut remarks, .. } = resolved;
         remarks.extend(candidates.iter().flat_map(Candidate::remarks));
-        let put = |candidate: Candidate| assemble(candidate, &self.links, &self.came, &self.strange);
+        let had = remarks.len();
+        let put = |candidate: Candidate| assemble(candidate, &self.links, &self.came, &self.strange, &mut remarks);
         let images = candidates.into_iter().map(put).collect::<Result<Vec<Image>, _>>()?;
+        // An index names manifests that are written anew no longer.
+        let index = index.filter(|_| remarks.len() == had);
         let layers = || images.iter().flat_map(|image| &image.layers);
         let mut unreferenced: Vec<LayerEnd> = self
             .came

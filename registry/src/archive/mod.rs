@@ -15,6 +15,7 @@ use crate::image::{Image, StoredIndex};
 use crate::limits::{ArchiveLimits, Rules};
 use crate::shown::shown;
 
+mod both;
 mod candidate;
 mod documents;
 mod error;
@@ -148,8 +149,10 @@ impl Archive {
     /// Everything that the owner of the archive should know: what was ignored and what is odd.
     pub fn notes(&self) -> Vec<String> {
         let skipped = self.skipped.iter().map(|skipped| format!("{}: {}", skipped.what, skipped.why));
-        let unused =
-            self.unreferenced.iter().map(|layer| format!("{}: no image uses this layer", shown(layer.name.as_bytes())));
+        let unused = self
+            .unreferenced
+            .iter()
+            .map(|layer| format!("{}: no image that was chosen uses this layer", shown(layer.name.as_bytes())));
         let all = self.remarks.len().saturating_add(self.skipped.len()).saturating_add(self.unreferenced.len());
         let more = all.checked_sub(MAX_NOTES).filter(|&more| more > 0).map(|more| format!("and {more} more notes"));
         self.remarks.iter().cloned().chain(skipped).chain(unused).take(MAX_NOTES).chain(more).collect()

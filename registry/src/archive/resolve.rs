@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::candidate::{Candidate, Listed};
+use super::candidate::{Candidate, Listed, Way};
 use super::documents::{Documents, Found, need};
 use super::json::{Descriptor, Index, Saved, parse};
 use super::kinds::{artifact, is_index, own_names};
@@ -52,7 +52,10 @@ pub(super) fn resolve(
                 remarks.push(format!("manifest.json was taken instead of index.json: {why}"));
                 Form::DockerSave
             }
-            read => read.map(|()| Form::OciLayout)?,
+            read => {
+                read?;
+                if is_saved { resolver.both(&mut remarks)? } else { Form::OciLayout }
+            }
         }
     } else if is_saved {
         resolver.saved()?;
@@ -84,16 +87,18 @@ fn nothing(documents: &mut dyn Documents) -> Result<ArchiveError, ArchiveError> 
 }
 
 pub(super) struct Resolver<'a> {
-    documents: &'a mut dyn Documents,
-    links: &'a Links,
+    pub(super) documents: &'a mut dyn Documents,
+    pub(super) links: &'a Links,
     pub limits: &'a ArchiveLimits,
-    rules: &'a Rules,
+    pub(super) rules: &'a Rules,
     pub found: Vec<Candidate>,
-    skipped: Vec<Skipped>,
+    pub(super) skipped: Vec<Skipped>,
     nested: Vec<Nested>,
     pub beside: Vec<Beside>,
     /// Manifests and indexes read so far.
-    read: usize,
+    pub(super) read: usize,
+    /// `index.json` names nothing at all.
+    pub(super) is_empty: bool,
     /// The layout lacks a document, or layers that its configuration has.
     pub lacks: bool,
 }
@@ -119,6 +124,7 @@ impl<'a> Resolver<'a> {
             nested: Vec::new(),
             beside: Vec::new(),
             read: 0,
+            is_empty: false,
             lacks: false,
         }
     }
@@ -161,8 +167,11 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn skip(&mut self, what: String, why: &str) {
-        self.skipped.push(Skipped { what, why: why.to_owned() });
+    pub(super) fn skip(&mut self, what: String, why: &str) {
+        // What is listed twice is left out once.
+        if !self.skipped.iter().any(|skipped| skipped.what == what && skipped.why == why) {
+            self.skipped.push(Skipped { what, why: why.to_owned() });
+        }
     }
 
     /// A document that an index names, or `None` if the archive leaves it out: an index may list platforms that were not
@@ -187,7 +196,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn saved(&mut self) -> Result<(), ArchiveError> {
+    pub(super) fn saved(&mut self) -> Result<(), ArchiveError> {
         let bytes = self.need("the manifest", "manifest.json")?;
         for saved in parse::<Vec<Saved>>("the manifest", "manifest.json", &bytes)? {
             self.count()?;
@@ -228,6 +237,7 @@ impl<'a> Resolver<'a> {
                 None => first.push(Waiting { descriptor, names, below: Vec::new() }),
             }
         }
+        self.is_empty = first.is_empty();
         first.reverse();
         Ok(first)
     }
@@ -251,7 +261,10 @@ impl<'a> Resolver<'a> {
             self.skip(digest.to_string(), &format!("it is for {platform}"));
             return Ok(Vec::new());
         }
-        if !seen.insert(digest) {
+        let is_new = seen.insert(digest);
+        let known = self.nested.iter().any(|nested| nested.index.digest == digest);
+        if !is_new && !known {
+            self.again(digest, Way { names, below });
             return Ok(Vec::new());
         }
         self.count()?;
@@ -271,7 +284,9 @@ impl<'a> Resolver<'a> {
         let media_type = media_type.map_or(OCI_INDEX, String::as_str).to_owned();
         let inner = self.few(index)?;
         let entries = inner.iter().map(|inner| inner.digest).collect();
-        self.nested.push(Nested { index: StoredManifest { bytes, digest, media_type }, entries });
+        if is_new {
+            self.nested.push(Nested { index: StoredManifest { bytes, digest, media_type }, entries });
+        }
         let below: Vec<Digest> = below.into_iter().chain([digest]).collect();
         let waiting = |descriptor: Descriptor| {
             let names = names.iter().cloned().chain(own_names(&descriptor)).collect();

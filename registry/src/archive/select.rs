@@ -77,7 +77,7 @@ pub(super) fn no_image(rules: &Rules, skipped: &[Skipped]) -> ArchiveError {
 
 /// The images of that name: exactly that one, or the same for Docker, or one that ends so. The first rule that finds any
 /// decides.
-fn called(candidates: Vec<Candidate>, wanted: &str) -> Result<Vec<Candidate>, ArchiveError> {
+fn called(mut candidates: Vec<Candidate>, wanted: &str) -> Result<Vec<Candidate>, ArchiveError> {
     let reference = Reference::parse_familiar(wanted).ok();
     let digest = wanted.parse::<Digest>().ok().or(reference.as_ref().and_then(|one| one.digest().copied()));
     let by_name = digest.is_none();
@@ -86,13 +86,15 @@ fn called(candidates: Vec<Candidate>, wanted: &str) -> Result<Vec<Candidate>, Ar
         let name = Reference::parse_familiar(name).ok().as_ref().map(full_name);
         name.is_some() && name == full
     };
-    let rules: [&dyn Fn(&Candidate) -> bool; 4] = [
-        &|candidate| digest.is_some_and(|digest| candidate.has_digest(&digest)),
-        &|candidate| by_name && candidate.names.iter().any(|name| name == wanted),
-        &|candidate| by_name && candidate.names.iter().any(|name| same(name)),
-        &|candidate| by_name && candidate.names.iter().any(|name| is_called(name, wanted)),
-    ];
-    let Some(rule) = rules.iter().find(|rule| candidates.iter().any(rule)) else {
+    if let Some(digest) = digest.filter(|digest| candidates.iter().any(|one| one.has_digest(digest))) {
+        candidates.retain(|one| one.has_digest(&digest));
+        candidates.iter_mut().for_each(|one| one.keep_ways(|way| way.below.contains(&digest)));
+        return Ok(candidates);
+    }
+    let rules: [&dyn Fn(&str) -> bool; 3] = [&|name| name == wanted, &same, &|name| is_called(name, wanted)];
+    let has = |one: &Candidate, rule: &dyn Fn(&str) -> bool| one.names.iter().any(|name| rule(name));
+    let rule = rules.iter().find(|rule| by_name && candidates.iter().any(|one| has(one, rule)));
+    let Some(rule) = rule else {
         let each = |one: &Candidate| match one.names.as_slice() {
             [] => vec![one.config_digest.to_string()],
             names => names.to_vec(),
@@ -103,7 +105,15 @@ fn called(candidates: Vec<Candidate>, wanted: &str) -> Result<Vec<Candidate>, Ar
             list(candidates.iter().flat_map(each))
         )));
     };
-    Ok(candidates.into_iter().filter(|candidate| rule(candidate)).collect())
+    candidates.retain(|one| has(one, rule));
+    candidates.iter_mut().for_each(|one| one.keep_ways(|way| way.names.iter().any(|name| rule(name))));
+    Ok(candidates)
+}
+
+/// True for two names of one image, as Docker completes them.
+pub(super) fn is_same_name(one: &str, other: &str) -> bool {
+    let full = |name: &str| Reference::parse_familiar(name).ok().as_ref().map(full_name);
+    one == other || full(one).is_some_and(|one| Some(one) == full(other))
 }
 
 /// The name with registry and tag, as Docker completes it.
@@ -131,7 +141,7 @@ pub(super) fn only_complete(
         chosen.iter().zip(&complete).filter(|(_, all)| **all).map(|(one, _)| one.names.clone()).collect();
     let mut left = Vec::with_capacity(chosen.len());
     for (candidate, all) in chosen.into_iter().zip(complete) {
-        if all || !names.contains(&candidate.names) {
+        if all || !names.iter().any(|other| is_shared(other, &candidate.names)) {
             left.push(candidate);
         } else {
             let why = format!("its layers for {} are not in the archive", candidate.platform);
@@ -160,10 +170,8 @@ fn merge(candidates: Vec<Candidate>) -> Vec<Candidate> {
 /// Different images must be one image for several platforms.
 fn one_image(chosen: &[Candidate]) -> Result<(), ArchiveError> {
     let platforms: BTreeSet<_> = chosen.iter().map(|one| &one.platform).collect();
-    let shared = chosen.iter().all(|one| {
-        let first = chosen.first().map(|first| first.names.as_slice()).unwrap_or_default();
-        one.names.is_empty() && first.is_empty() || one.names.iter().any(|name| first.contains(name))
-    });
+    let first = chosen.first().map(|first| first.names.as_slice()).unwrap_or_default();
+    let shared = chosen.iter().all(|one| is_shared(first, &one.names));
     if platforms.len() == chosen.len() && shared {
         return Ok(());
     }
@@ -176,6 +184,11 @@ fn one_image(chosen: &[Candidate]) -> Result<(), ArchiveError> {
         chosen.len(),
         list(chosen.iter().map(each))
     )))
+}
+
+/// True for images of one name, or without any.
+fn is_shared(one: &[String], other: &[String]) -> bool {
+    one.is_empty() && other.is_empty() || one.iter().any(|name| other.contains(name))
 }
 
 /// `a/b:1` answers to `a/b:1`, `b:1` and `1`.
@@ -200,8 +213,10 @@ pub(super) fn assemble(
     links: &Links,
     came: &HashMap<String, Came>,
     strange: &HashMap<String, &'static str>,
+    remarks: &mut Vec<String>,
 ) -> Result<Image, ArchiveError> {
     let mut layers = Vec::with_capacity(candidate.layers.len());
+    let mut manifest = candidate.manifest;
     for (number, (listed, &diff_id)) in candidate.layers.iter().zip(&candidate.diff_ids).enumerate() {
         let path = links.follow(&listed.path)?;
         let Some(layer) = came.get(path) else {
@@ -221,6 +236,16 @@ pub(super) fn assemble(
             )));
         };
         layers.push(one(listed, path, diff_id, layer)?);
+        if let Some(claimed) = listed.encoding.filter(|claimed| *claimed != layer.encoding) {
+            // Its bytes are right, its media type is not: a runtime would not unpack it.
+            manifest = None;
+            remarks.push(format!(
+                "the manifest says that the layer {} is stored as {claimed:?}, and it is stored as {:?}: the manifest is \
+                 written anew with its true media type, so its digest is not the archive's and signatures do not match",
+                shown(path.as_bytes()),
+                layer.encoding
+            ));
+        }
     }
     Ok(Image {
         config: candidate.config,
@@ -229,7 +254,7 @@ pub(super) fn assemble(
         platform: candidate.platform,
         layers,
         names: candidate.names,
-        manifest: candidate.manifest,
+        manifest,
         annotations: candidate.annotations,
         entry_point: candidate.entry_point,
     })
@@ -247,9 +272,6 @@ fn one(listed: &Listed, path: &str, diff_id: Digest, layer: &Came) -> Result<Lay
     };
     if let Some(size) = listed.size.filter(|&size| size != layer.size) {
         return wrong(format!("has {size} bytes, and it has {}", layer.size));
-    }
-    if let Some(encoding) = listed.encoding.filter(|&encoding| encoding != layer.encoding) {
-        return wrong(format!("is stored as {encoding:?}, and it is stored as {:?}", layer.encoding));
     }
     Ok(LayerRef { diff_id, blob, size: layer.size, encoding: layer.encoding })
 }

@@ -20,7 +20,7 @@ pub(super) struct Nested {
 }
 
 /// A manifest of an index that is no image's.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Beside {
     pub digest: Digest,
     pub media_type: String,
@@ -43,7 +43,10 @@ impl Resolved {
         };
         let left_out = self.beside.iter().filter(|beside| !pushed(&beside.digest));
         let left_out = left_out.map(|beside| Skipped { what: beside.digest.to_string(), why: beside.why.clone() });
-        let left_out: Vec<Skipped> = left_out.collect();
+        let mut left_out: Vec<Skipped> = left_out.collect();
+        // One that several indexes name is left out once.
+        left_out.dedup();
+        left_out.retain(|one| !self.skipped.contains(one));
         self.skipped.extend(left_out);
         if let Some(outer) = own.and_then(|own| self.above(own)) {
             self.remarks.push(format!(
@@ -60,13 +63,19 @@ impl Resolved {
 
     /// The innermost index that leads to all chosen images.
     fn innermost(&self) -> Option<Digest> {
-        let leads = |index: &&Digest| self.candidates.iter().all(|candidate| candidate.below.contains(index));
-        self.candidates.first()?.below.iter().rev().find(leads).copied()
+        let leads = |index: &&Digest| self.candidates.iter().all(|candidate| candidate.is_below(index));
+        let ways = &self.candidates.first()?.ways;
+        ways.iter().find_map(|way| way.below.iter().rev().find(leads)).copied()
     }
 
     /// The outermost index above this one.
     fn above(&self, index: Digest) -> Option<Digest> {
-        self.candidates.first()?.below.first().copied().filter(|outer| *outer != index)
+        let ways = &self.candidates.first()?.ways;
+        // It is pushed as it is if any way begins with it.
+        if ways.iter().any(|way| way.below.first() == Some(&index)) {
+            return None;
+        }
+        ways.iter().find(|way| way.below.contains(&index))?.below.first().copied()
     }
 
     /// `None` if the index names something that is not pushed.

@@ -13,8 +13,10 @@ use super::challenge::{Challenge, best};
 use super::credentials::{Credentials, Hidden};
 use super::error::{ClientError, Kind};
 use super::location::place;
+use super::manifests::NO_REGISTRY;
 use super::trust::may_have_credentials;
-use super::wire::{Ask, Wire};
+use super::wire::{Answer, Ask, Wire};
+use super::{MAX_HOPS, is_redirect};
 
 const MAX_TOKEN_ANSWER: usize = 64 << 10;
 const MAX_TOKENS: usize = 64;
@@ -111,7 +113,10 @@ impl Auth {
 
     async fn ping(&self, wire: &Wire) -> Result<Option<Challenge>, ClientError> {
         let mut backoff = wire.backoff();
-        let ask = Ask::new(Method::GET, wire.base.clone(), wire.patience.answer, "the API check (/v2/)");
+        let mut ask = Ask::new(Method::GET, wire.base.clone(), wire.patience.answer, "the API check (/v2/)");
+        // A registry may redirect a read. No credentials are sent here, and those of a host that it names are not believed
+        // any more than its own challenge.
+        let mut hops = 0;
         // TLS is tried at most once.
         let mut tried = false;
         loop {
@@ -121,6 +126,12 @@ impl Auth {
                     answer.done().await;
                     return Ok(wanted);
                 }
+                Ok(answer) if answer.status.is_success() && is_page(&answer) => {
+                    answer.done().await;
+                    let error =
+                        wire.error(Kind::Protocol, "there is no registry: a web page answers the API check (/v2/)");
+                    return Err(error.advise(NO_REGISTRY));
+                }
                 Ok(answer) if answer.status.is_success() => {
                     answer.done().await;
                     return Ok(None);
@@ -129,12 +140,26 @@ impl Auth {
                     return Err(wire.error(Kind::Protocol, "it answered 404 to the API check (/v2/)"));
                 }
                 // Servers for TLS answer plain HTTP with 400, a redirect, or by closing the connection.
-                Ok(answer) if matches!(answer.status.as_u16(), 301 | 302 | 307 | 308 | 400 | 426) => {
+                Ok(answer) if is_redirect(answer.status) || matches!(answer.status.as_u16(), 400 | 426) => {
+                    let next = is_redirect(answer.status)
+                        .then(|| wire.location(&ask.url, &answer.headers, ask.about))
+                        .filter(|_| hops < MAX_HOPS);
                     let error = wire.refusal(answer, &self.credentials.secrets()).await;
                     if !std::mem::replace(&mut tried, true) && wire.speaks_tls().await {
                         wire.wants_tls()
                     } else {
-                        error
+                        match next {
+                            // The same host, and only by TLS: credentials do not go there without.
+                            Some(Ok(url)) if wire.plain_http && url.scheme() == "https" && wire.is_own_host(&url) => {
+                                wire.wants_tls()
+                            }
+                            Some(Ok(url)) => {
+                                (ask.url, hops) = (url, hops + 1);
+                                continue;
+                            }
+                            Some(Err(error)) => error,
+                            None => error,
+                        }
                     }
                 }
                 Ok(answer) => wire.refusal(answer, &self.credentials.secrets()).await,
@@ -154,19 +179,28 @@ impl Auth {
         wanted: Option<Challenge>,
         scope: &str,
     ) -> Result<Option<HeaderValue>, ClientError> {
-        let (realm, service) = match wanted {
+        let (realm, service, or_basic) = match wanted {
             None => return Ok(None),
             Some(Challenge::Basic) => {
                 return Ok(self.credentials.basic_header().and_then(|text| HeaderValue::from_str(&text).ok()));
             }
-            Some(Challenge::Bearer { realm, service, .. }) => (realm, service),
+            Some(Challenge::Bearer { realm, service, or_basic, .. }) => (realm, service, or_basic),
         };
         let now = Instant::now();
         state.tokens.retain(|_, token| token.until > now);
         if let Some(token) = state.tokens.get(scope) {
             return Ok(bearer(&token.text));
         }
-        let token = self.fetch(wire, &realm, service.as_deref(), scope).await?;
+        let token = match self.fetch(wire, &realm, service.as_deref(), scope).await {
+            Ok(token) => token,
+            // The token service is not there, and the registry takes the password as well.
+            Err(error) if or_basic && matches!(error.kind, Kind::NotFound | Kind::Refused | Kind::Protocol) => {
+                let basic = self.credentials.basic_header().and_then(|text| HeaderValue::from_str(&text).ok());
+                state.wanted = Some(Some(Challenge::Basic));
+                return basic.map(Some).ok_or(error);
+            }
+            Err(error) => return Err(error),
+        };
         let header = bearer(&token.text);
         if state.tokens.len() < MAX_TOKENS {
             state.tokens.insert(scope.to_owned(), token);
@@ -179,6 +213,9 @@ impl Auth {
             .base
             .join(realm)
             .map_err(|_| wire.error(Kind::Protocol, "its challenge names a token service with an invalid URL"))?;
+        // A name and a password in the address would go instead of ours.
+        let stripped = url.set_username("").and_then(|()| url.set_password(None));
+        stripped.map_err(|()| wire.error(Kind::Protocol, "its challenge names a token service without a host"))?;
         wire.check(&url)?;
         let may_ask = || may_have_credentials(&wire.base, &url, self.token_host.as_deref());
         if !self.credentials.is_anonymous() && !may_ask() {
@@ -190,8 +227,7 @@ impl Auth {
                 ),
             ));
         }
-        let about = "the token request";
-        let mut ask = Ask::new(Method::GET, url.clone(), wire.patience.answer, about);
+        let mut ask = Ask::new(Method::GET, url.clone(), wire.patience.answer, "the token request");
         let mut authorization = None;
         if let Credentials::Identity(token) = &self.credentials {
             let mut form = url::form_urlencoded::Serializer::new(String::new());
@@ -225,6 +261,14 @@ impl Auth {
             backoff.wait(error).await?;
         }
     }
+}
+
+/// True for a web page that does not say that it is a registry's.
+fn is_page(answer: &Answer) -> bool {
+    let html = answer
+        .header("content-type")
+        .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"));
+    html && answer.header("docker-distribution-api-version").is_none()
 }
 
 fn bearer(token: &str) -> Option<HeaderValue> {

@@ -86,6 +86,15 @@ impl Client {
         if self.blob_size(&digest).await?.is_some() {
             return Ok(digest);
         }
+        self.send_blob(bytes).await
+    }
+
+    /// Uploads a blob from memory, even if the registry says that it has it.
+    ///
+    /// # Errors
+    /// The registry or the connection failed.
+    pub async fn send_blob(&self, bytes: &Bytes) -> Result<Digest, ClientError> {
+        let digest = Digest::of(bytes);
         let mut upload = self.begin_upload().await?;
         match self.finish_upload(&mut upload, bytes, &digest).await? {
             Sent::Taken => Ok(digest),

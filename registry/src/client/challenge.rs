@@ -9,7 +9,13 @@ const MAX_PARAMETERS: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
     Basic,
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+    Bearer {
+        realm: String,
+        service: Option<String>,
+        scope: Option<String>,
+        /// A password is taken as well.
+        or_basic: bool,
+    },
 }
 
 /// The best challenge offered: a token rather than a password in every request.
@@ -19,6 +25,12 @@ pub(super) fn best(headers: &HeaderMap) -> Option<Challenge> {
         let Ok(text) = value.to_str() else { continue };
         if text.len() <= MAX_HEADER {
             read(text, &mut found);
+        }
+    }
+    let basic = found.contains(&Challenge::Basic);
+    for challenge in &mut found {
+        if let Challenge::Bearer { or_basic, .. } = challenge {
+            *or_basic = basic;
         }
     }
     let bearer = found.iter().position(|challenge| matches!(challenge, Challenge::Bearer { .. }));
@@ -38,7 +50,7 @@ fn read(text: &str, found: &mut Vec<Challenge>) {
         } else if scheme.eq_ignore_ascii_case("bearer")
             && let Some(realm) = get("realm")
         {
-            found.push(Challenge::Bearer { realm, service: get("service"), scope: get("scope") });
+            found.push(Challenge::Bearer { realm, service: get("service"), scope: get("scope"), or_basic: false });
         }
         rest = next.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
     }
@@ -99,7 +111,7 @@ mod tests {
 
     fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Option<Challenge> {
         let own = |text: Option<&str>| text.map(str::to_owned);
-        Some(Challenge::Bearer { realm: realm.into(), service: own(service), scope: own(scope) })
+        Some(Challenge::Bearer { realm: realm.into(), service: own(service), scope: own(scope), or_basic: false })
     }
 
     #[test]
@@ -108,9 +120,13 @@ mod tests {
         let token =
             bearer("https://auth.docker.io/token", Some("registry.docker.io"), Some("repository:a/b:pull,push"));
         assert_eq!(of(&[hub]), token);
-        assert_eq!(of(&["Basic realm=\"x\"", hub]), token);
-        assert_eq!(of(&[&format!("Basic realm=\"a, b\", {hub}")]), token);
-        assert_eq!(of(&[&format!("{hub}, Basic realm=x")]), token);
+        let mut both = token.clone();
+        if let Some(Challenge::Bearer { or_basic, .. }) = &mut both {
+            *or_basic = true;
+        }
+        assert_eq!(of(&["Basic realm=\"x\"", hub]), both);
+        assert_eq!(of(&[&format!("Basic realm=\"a, b\", {hub}")]), both);
+        assert_eq!(of(&[&format!("{hub}, Basic realm=x")]), both);
         assert_eq!(of(&["Basic realm=\"Registry Realm\""]), Some(Challenge::Basic));
         assert_eq!(of(&["basic"]), Some(Challenge::Basic));
         assert_eq!(of(&["bearer realm=https://a/t"]), bearer("https://a/t", None, None));

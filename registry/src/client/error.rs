@@ -80,7 +80,7 @@ impl ClientError {
     }
 
     #[must_use]
-    pub(super) fn advise(self, advice: &'static str) -> Self {
+    pub(crate) fn advise(self, advice: &'static str) -> Self {
         Self { advice: Some(advice), ..self }
     }
 
@@ -119,6 +119,11 @@ impl ClientError {
                 | Kind::Dropped
                 | Kind::Timeout
         )
+    }
+
+    /// True if the registry refuses a manifest because it lacks a blob of it.
+    pub fn lacks_a_blob(&self) -> bool {
+        matches!(self.code.as_deref(), Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
     }
 
     /// True if the registry refuses a manifest for its form, so that it may take the same image in the other one.

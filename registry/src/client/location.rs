@@ -19,10 +19,18 @@ impl Wire {
         url.origin() == self.base.origin()
     }
 
+    /// True if the URL is on the registry's own host, on whichever port.
+    pub(super) fn is_own_host(&self, url: &Url) -> bool {
+        url.host() == self.base.host()
+    }
+
     /// The `Location` of an answer to a request for `from`.
     pub(super) fn location(&self, from: &Url, headers: &HeaderMap, about: &str) -> Result<Url, ClientError> {
-        let text =
-            headers.get(LOCATION).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= MAX_LOCATION);
+        let text = headers
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+            .filter(|text| (1..=MAX_LOCATION).contains(&text.len()));
         let text =
             text.ok_or_else(|| self.error(Kind::Protocol, format!("its answer to {about} has no Location header")))?;
         let wrong = || self.error(Kind::Protocol, format!("its answer to {about} has an invalid location"));

@@ -13,6 +13,9 @@ use crate::reference::Reference;
 
 /// The most that registries accept, in bytes.
 pub(super) const MAX_MANIFEST: usize = 4 << 20;
+/// The remedy where something answers in a registry's place.
+pub(super) const NO_REGISTRY: &str = "Something else may answer in its place, such as a proxy or the login page of a \
+                                      network: look at its address with a browser, and see HTTPS_PROXY and NO_PROXY";
 const TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                      application/vnd.docker.distribution.manifest.list.v2+json, \
                      application/vnd.docker.distribution.manifest.v2+json";
@@ -115,9 +118,19 @@ impl Client {
             Err(error) => return Err(error),
         };
         let named = answer.header("docker-content-digest").map(str::to_owned);
+        let status = answer.status;
         answer.done().await;
         match named.map(|text| read_digest(&text)) {
-            None => Ok(digest),
+            None if status == StatusCode::CREATED => Ok(digest),
+            // Registries answer 201. A login page of a network, or a proxy, answers 200 to everything.
+            None => match self.manifest(which).await {
+                Ok(there) if there.digest == digest => Ok(digest),
+                _ => {
+                    let (status, what) = (status.as_u16(), "to the manifest, and does not have it now");
+                    let error = self.wire.error(Kind::Protocol, format!("it answered {status} {what}"));
+                    Err(error.advise(NO_REGISTRY))
+                }
+            },
             Some(Some(theirs)) if theirs == digest => Ok(digest),
             Some(_) => {
                 let error = self.wire.error(Kind::WrongContent, "it stored the manifest under another digest");

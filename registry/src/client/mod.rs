@@ -14,6 +14,7 @@ mod flow;
 mod given;
 mod location;
 mod manifests;
+mod proxy;
 mod tls;
 mod trust;
 mod upload;
@@ -138,7 +139,16 @@ impl Client {
     /// Turns a refusal into an error that contains nothing we sent.
     async fn refused(&self, answer: Answer) -> ClientError {
         let secrets = self.auth.secrets().await;
-        self.wire.refusal(answer, &secrets).await
+        let elsewhere = answer.is_elsewhere();
+        let error = self.wire.refusal(answer, &secrets).await;
+        // Its storage got no credentials of ours, so ours are not what it refuses.
+        if elsewhere && matches!(error.kind, Kind::Unauthorized | Kind::Forbidden) {
+            return ClientError { kind: Kind::Refused, ..error }.advise(
+                "That is the registry's storage, and it refuses the address that the registry made: its owner has to look \
+                 at their clocks, keys and rights",
+            );
+        }
+        error
     }
 
     /// Retries until the status satisfies `wanted`. For idempotent requests.

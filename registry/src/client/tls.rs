@@ -63,6 +63,7 @@ pub(super) fn http(
     connect: Duration,
     own: bool,
     near: bool,
+    direct: bool,
 ) -> Result<reqwest::Client, ClientError> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
@@ -73,8 +74,7 @@ pub(super) fn http(
         .pool_max_idle_per_host(8)
         .user_agent(concat!("cofferdam/", env!("CARGO_PKG_VERSION")))
         .referer(false);
-    if near {
-        // Registries on this machine are not reached through a proxy.
+    if direct {
         builder = builder.no_proxy();
     }
     let builder =

@@ -15,6 +15,7 @@ use super::causes::{Causes, Tunnel};
 use super::error::{ClientError, Kind};
 use super::given::is_ca_of_its_own;
 use super::location::place;
+use super::proxy::Around;
 use super::words::{Words, words};
 use super::{Target, tls};
 use crate::shown::sentence;
@@ -36,6 +37,9 @@ pub(super) struct Wire {
     pub patience: Patience,
     own: reqwest::Client,
     foreign: reqwest::Client,
+    /// For other hosts that no proxy leads to.
+    foreign_direct: reqwest::Client,
+    around: Around,
     pub plain_http: bool,
     pub near: bool,
     waited: Waited,
@@ -98,11 +102,16 @@ impl Wire {
         };
         let tls = tls::config(&registry, target.plain_http, target.ca.as_deref())?;
         let connect = target.patience.connect;
-        let own = tls::http(&registry, tls.clone(), connect, true, near)?;
-        let foreign = tls::http(&registry, tls, connect, false, near)?;
+        let around = Around::of_this_process();
+        // Registries on this machine are not reached through a proxy.
+        let direct = near || around.goes(&base);
+        let own = tls::http(&registry, tls.clone(), connect, true, near, direct)?;
+        let foreign = tls::http(&registry, tls.clone(), connect, false, near, near)?;
+        let foreign_direct = tls::http(&registry, tls, connect, false, near, true)?;
         let patience = target.patience.clone();
+        let plain_http = target.plain_http;
         let (waited, answered) = (Waited::default(), AtomicBool::new(false));
-        Ok(Self { registry, base, patience, own, foreign, plain_http: target.plain_http, near, waited, answered })
+        Ok(Self { registry, base, patience, own, foreign, foreign_direct, around, plain_http, near, waited, answered })
     }
 
     pub(super) fn backoff(&self) -> Backoff<'_> {
@@ -143,7 +152,11 @@ impl Wire {
 
     fn request(&self, ask: &Ask, authorization: Option<HeaderValue>) -> Result<reqwest::RequestBuilder, ClientError> {
         self.check(&ask.url)?;
-        let client = if self.is_own(&ask.url) { &self.own } else { &self.foreign };
+        let client = match self.is_own(&ask.url) {
+            true => &self.own,
+            false if self.around.goes(&ask.url) => &self.foreign_direct,
+            false => &self.foreign,
+        };
         let mut request = client.request(ask.method.clone(), ask.url.clone());
         for (name, value) in &ask.headers {
             request = request.header(name, value);
@@ -223,6 +236,12 @@ impl Wire {
             let error = self.error(Kind::Unresolved, format!("{its} name has no address{why}"));
             return ClientError { attempts: Some(MAX_LOOKUPS), ..error };
         }
+        if causes.is_no_tls() && self.plain_http {
+            return self.error(Kind::Tls, format!("{it} does not speak TLS, and its address begins with https")).advise(
+                "The registry names that address although we speak plain HTTP to it: correct the address in its own \
+                 settings (REGISTRY_HTTP_HOST), or what a proxy in front of it says of the scheme (X-Forwarded-Proto)",
+            );
+        }
         if causes.is_no_tls() {
             return self.error(Kind::Tls, format!("{it} does not speak TLS")).advise(
                 "If it is meant to be without TLS, pass --plain-http: then the password goes unencrypted, too",
@@ -278,6 +297,11 @@ impl Wire {
 }
 
 impl Answer {
+    /// True if another host than the registry's own answered.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere.is_some()
+    }
+
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }

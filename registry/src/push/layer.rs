@@ -123,7 +123,7 @@ impl Shipment {
                 }
                 Piece::End(end) => {
                     let last = held.give(usize::MAX);
-                    let skipped = match self.finish(&last.bytes, &end.digest, beginning.as_ref()).await? {
+                    let skipped = match self.finish(&last.bytes, &end, beginning.as_ref()).await? {
                         Ok(skipped) => skipped,
                         Err(_) if beginning.is_some() => {
                             return self.carry_whole(join(beginning, [last]), pieces, Some(end)).await;
@@ -218,12 +218,15 @@ impl Shipment {
     async fn finish(
         &mut self,
         last: &Bytes,
-        digest: &Digest,
+        end: &End,
         beginning: Option<&Ready>,
     ) -> Result<Result<bool, ClientError>, PushError> {
+        let digest = &end.digest;
         let client = Arc::clone(&self.client);
         let nothing_yet = self.upload.as_ref().is_none_or(|upload| upload.offset() == 0);
-        if nothing_yet && client.blob_size(digest).await?.is_some() {
+        // A registry that was wrong about this blob is not asked.
+        let ask = nothing_yet && !end.memo.is_lost(digest).await;
+        if ask && client.blob_size(digest).await?.is_some() {
             if let Some(upload) = self.upload.take() {
                 client.abandon(&upload).await;
             }

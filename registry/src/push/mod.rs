@@ -5,6 +5,7 @@
 pub mod cache;
 pub mod error;
 mod layer;
+mod lost;
 mod manifest;
 mod pipe;
 mod plan;
@@ -31,6 +32,7 @@ use crate::compress::{Compression, Pool};
 use crate::limits::{Allow, ArchiveLimits, Rules};
 use cache::LayerCache;
 use error::PushError;
+use lost::Memory;
 use progress::{Event, Progress};
 use sink::PushSink;
 
@@ -156,6 +158,7 @@ async fn once(
         other => other,
     };
     let scope = format!("{} {}", client.reference().registry(), options.scope);
+    let memory_scope = scope.clone();
     let strict = options.rules.allow == Allow::default();
     let sink = PushSink::new(
         Arc::clone(client),
@@ -190,7 +193,8 @@ async fn once(
             }
         }
     }
-    let pushed = tag::write(client, &archive, &arrived, progress).await?;
+    let memory = Memory { cache, scope: &memory_scope, repository: client.reference().repository() };
+    let pushed = tag::write(client, &archive, &arrived, progress, &memory).await?;
     Ok(report::report(client.reference(), &archive, &arrived, pushed))
 }
 

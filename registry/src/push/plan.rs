@@ -2,7 +2,7 @@
 //! whatever is not sent because of a claim is read and compared, unless the very same bytes were read here before. Nothing is
 //! mounted from another repository without a proof that the archive has the layer.
 
-use super::cache::{Known, Read, Start, Stored, head_key, layer_key, place_key};
+use super::cache::{Known, Read, Start, Stored, head_key, layer_key, lost_key, place_key};
 use super::error::PushError;
 use super::sink::{How, Now, PushSink, Work};
 use crate::archive::{LayerEnd, LayerStart, Want};
@@ -131,6 +131,10 @@ impl PushSink {
         sibling: Option<&str>,
         upload: &mut Option<Upload>,
     ) -> Result<Option<How>, PushError> {
+        let repository = self.client.reference().repository();
+        if self.get(&lost_key(repository, blob))?.is_some() {
+            return Ok(None);
+        }
         // A registry may not say how long it is (0).
         if self.wait(self.client.blob_size(blob))??.is_some_and(|there| there == 0 || there == size) {
             return Ok(Some(How::Skipped));

@@ -3,6 +3,7 @@
 //! reference asks for a digest.
 
 use super::error::PushError;
+use super::lost::Memory;
 use super::manifest::{self, Form, Layers, Made};
 use super::progress::{Event, Progress};
 use super::sink::Arrived;
@@ -35,6 +36,7 @@ pub(super) async fn write(
     archive: &Archive,
     arrived: &[Arrived],
     progress: &Progress,
+    memory: &Memory<'_>,
 ) -> Result<Written, PushError> {
     let layers = Layers::new(arrived);
     let wanted = client.reference().digest().copied();
@@ -44,14 +46,19 @@ pub(super) async fn write(
         return Err(PushError::OtherDigest { wanted, found: top });
     }
     for image in &archive.images {
-        client.put_blob(&image.config).await?;
+        memory.put(client, &image.config).await?;
     }
     for (_, blob) in documents.beside.iter().flat_map(|artifact| &artifact.blobs) {
-        client.put_blob(blob).await?;
+        memory.put(client, blob).await?;
     }
     let Err((refused, error)) = documents.put(client, archive, progress).await else {
         return documents.written(Vec::new());
     };
+    if error.lacks_a_blob() {
+        let beside = documents.beside.iter().flat_map(|artifact| &artifact.blobs).map(|(digest, _)| *digest);
+        let small = archive.images.iter().map(|image| image.config_digest).chain(beside).collect();
+        return Err(memory.note(error, arrived, small).await.into());
+    }
     if wanted.is_some() || !error.refuses_the_form() {
         return Err(explained(error, wanted.is_some(), arrived).into());
     }

@@ -91,6 +91,11 @@ pub(super) fn place_key(place: &str) -> String {
     format!("place {}", Digest::of(place.as_bytes()).hex())
 }
 
+/// The key of a blob that the registry says it has and does not. Its next push sends it whatever the registry says.
+pub(super) fn lost_key(repository: &str, blob: &Digest) -> String {
+    format!("lost {repository} {}", blob.hex())
+}
+
 /// The entry to record once a layer has arrived.
 #[derive(Clone)]
 pub(super) struct Memo {
@@ -107,7 +112,14 @@ pub(super) struct Memo {
 }
 
 impl Memo {
+    /// True if the registry said that it has this blob, and did not.
+    pub(super) async fn is_lost(&self, digest: &Digest) -> bool {
+        self.cache.get(&self.scope, &lost_key(&self.repository, digest)).await.is_some()
+    }
+
     pub(super) async fn keep(self, digest: Digest, size: u64) {
+        // It was sent, or the registry was never wrong about it: a blob that was lost is not skipped.
+        self.cache.forget(&self.scope, &lost_key(&self.repository, &digest)).await;
         let known = Known { digest, size, repository: self.repository, clean: self.clean, start: Some(self.start) };
         if let Ok(text) = serde_json::to_string(&known) {
             self.cache.put(&self.scope, &self.key, text).await;
