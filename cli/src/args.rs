@@ -11,8 +11,8 @@ use crate::assignments;
 
 /// The exit statuses of commands that ask a server, for their help.
 pub(crate) const STATUSES: &str = "\
-Exit status: 0 if it was done, 1 if it was refused, 2 for a wrong command line,
-5 if the server could not be reached.
+Exit status: 0 if it was done, 1 if the server refused it or a file is not as it
+should be, 2 for a wrong command line, 5 if the server could not be reached.
 
 ";
 
@@ -98,6 +98,18 @@ impl Amounts {
     }
 }
 
+/// A version's number, as `agent show` writes it or without the `v`.
+pub(crate) fn version(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix('v').unwrap_or(text);
+    let number = digits.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a version's number from `cofferdam agent show`, such as 3 or v3".to_owned())
+}
+
+/// A number of things.
+pub(crate) fn count(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "expected a whole number, such as 2".to_owned())
+}
+
 /// The id of an agent.
 pub(crate) fn agent(text: &str) -> Result<String, String> {
     match AgentId::parse(text) {
@@ -150,6 +162,15 @@ mod tests {
         assert_eq!(agent("support-2").as_deref(), Ok("support-2"));
         for bad in ["a b", "Support", "-a", "a/b", ""] {
             assert!(agent(bad).unwrap_err().contains("a-z, 0-9"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_told_without_the_parsers_words() {
+        assert_eq!((version("v3"), count("2")), (Ok(3), Ok(2)));
+        for bad in ["-1", "x", "", "1.5", "99999999999999999999"] {
+            assert!(count(bad).unwrap_err().contains("whole number"), "{bad}");
+            assert!(version(bad).unwrap_err().contains("v3"), "{bad}");
         }
     }
 

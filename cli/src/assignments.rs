@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::{Map, Value, json};
+
+use crate::advice::WrongLine;
 
 /// Reads the file first, so that flags override it.
 ///
@@ -16,17 +18,23 @@ pub(crate) fn read(file: Option<&Path>, flag: &str, given: &[String]) -> anyhow:
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
-                add(&mut all, line, &format!("{}, line {}", file.display(), number + 1))?;
+                let place = || format!("{}, line {}", file.display(), number + 1);
+                add(&mut all, line).map_err(|why| anyhow::Error::msg(format!("{}: {why}", place())))?;
             }
         }
     }
-    given.iter().try_for_each(|text| add(&mut all, text, flag))?;
+    for (number, text) in given.iter().enumerate() {
+        let place = || if given.len() == 1 { flag.to_owned() } else { format!("{flag}, number {}", number + 1) };
+        add(&mut all, text).map_err(|why| WrongLine(format!("{}: {why}", place())))?;
+    }
     Ok(all)
 }
 
-fn add(all: &mut Map<String, Value>, text: &str, place: &str) -> anyhow::Result<()> {
+/// Adds a variable. The text of one without a name may be a secret; its length tells it from the others.
+fn add(all: &mut Map<String, Value>, text: &str) -> Result<(), String> {
     let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.trim().is_empty()) else {
-        bail!("{place}: expected NAME=VALUE");
+        let what = if text.contains('=') { "no name before the `=`" } else { "no `=`" };
+        return Err(format!("expected NAME=VALUE, and there is {what} in these {} characters", text.chars().count()));
     };
     all.insert(name.trim().to_owned(), json!(value));
     Ok(())
@@ -46,6 +54,9 @@ mod tests {
         std::fs::write(&file, "A=1\nhush-hush\n").unwrap();
         let said = read(Some(&file), "--env", &[]).unwrap_err().to_string();
         assert!(said.contains("line 2") && !said.contains("hush"), "{said}");
-        assert!(read(None, "--env", &["=x".to_owned()]).is_err());
+        for (text, part) in [("=x", "number 2: expected NAME=VALUE, and there is no name"), ("hush", "these 4 char")] {
+            let error = read(None, "--env", &["A=1".to_owned(), text.to_owned()]).unwrap_err();
+            assert!(error.is::<WrongLine>() && error.to_string().contains(part), "{error}");
+        }
     }
 }

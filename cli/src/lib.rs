@@ -5,6 +5,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod advice;
 mod agent;
 mod args;
 mod assignments;

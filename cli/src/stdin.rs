@@ -5,8 +5,8 @@ use std::io::{IsTerminal, Read};
 use anyhow::{Context, bail};
 
 /// The sentence for standard input without a byte in it.
-pub(crate) const EMPTY: &str = "standard input is empty: the command before the pipe wrote nothing. Its own error says why \
-    (for `docker save`: is the image's name right, and does Docker run?)";
+pub(crate) const EMPTY: &str =
+    "standard input is empty: the command before the pipe wrote nothing. Its own error says why";
 
 /// Reads the first bytes of an archive, at most `max`.
 ///
@@ -19,7 +19,7 @@ pub(crate) fn head(input: &mut impl Read, max: usize) -> anyhow::Result<Vec<u8>>
     let mut head = Vec::new();
     input.take(max as u64).read_to_end(&mut head).context("standard input")?;
     if head.is_empty() {
-        bail!(EMPTY);
+        bail!("{EMPTY} (for `docker save`: is the image's name right, and does Docker run?)");
     }
     Ok(head)
 }

@@ -1,8 +1,10 @@
 //! Output to the terminal. The standard macros panic if standard output is closed; `say!` returns an error that ends
-//! the command quietly. Text of others is made safe here, not where it is formatted; only JSON and a run's redirected
-//! output are exact.
+//! the command quietly. Text of others is made safe here, not where it is formatted; only a run's redirected output is
+//! passed on as it is. All lines of ours begin with the terminal as we know it, whatever a program left.
 
+mod colours;
 mod escape;
+mod left;
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -11,7 +13,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde::Serialize;
 
-pub(crate) use escape::{Colours, indented, plain};
+pub(crate) use colours::Colours;
+pub(crate) use escape::{indented, json_line, json_text, plain};
+pub(crate) use left::settle;
 
 /// A shell's exit status for a command that SIGPIPE ended.
 const CLOSED: u8 = 141;
@@ -35,16 +39,16 @@ macro_rules! note {
 pub(crate) use {note, say};
 
 pub(crate) fn line(text: Arguments<'_>) -> anyhow::Result<()> {
-    text_to(&mut std::io::stdout().lock(), format_args!("{}\n", plain(&text.to_string())))
+    print(&format!("{}\n", plain(&text.to_string())))
 }
 
 pub(crate) fn error_line(text: Arguments<'_>) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", plain(&text.to_string()));
+    let _ = print_error(&format!("{}\n", plain(&text.to_string())));
 }
 
 /// Writes text of several lines to standard error.
 pub(crate) fn error_lines(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", indented(text));
+    let _ = print_error(&format!("{}\n", indented(text)));
 }
 
 /// A text of several lines, each of which is made safe as it is added.
@@ -78,12 +82,21 @@ impl Page {
 
 /// Writes text as it is to standard output.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    text_to(&mut std::io::stdout().lock(), format_args!("{text}"))
+    settle();
+    to_stream(text, false)
 }
 
 /// The same to standard error.
 pub(crate) fn print_error(text: &str) -> anyhow::Result<()> {
-    text_to(&mut std::io::stderr().lock(), format_args!("{text}"))
+    settle();
+    to_stream(text, true)
+}
+
+fn to_stream(text: &str, to_error: bool) -> anyhow::Result<()> {
+    match to_error {
+        true => text_to(&mut std::io::stderr().lock(), text),
+        false => text_to(&mut std::io::stdout().lock(), text),
+    }
 }
 
 /// A program's output on its way to standard output or standard error: exact in a file or a pipe; on a terminal it keeps
@@ -107,39 +120,40 @@ impl Output {
         match &mut self.colours {
             Some(colours) => {
                 let safe = colours.pass(text);
-                self.send(&safe)
+                left::note(self.to_error, colours.is_coloured(), &safe);
+                to_stream(&safe, self.to_error)
             }
-            None => self.send(text),
+            None => to_stream(text, self.to_error),
         }
     }
 
     /// Ends colours that the program has not ended.
     pub(crate) fn end(&mut self) -> anyhow::Result<()> {
         match self.colours.as_mut().map(Colours::end) {
-            Some(rest) if !rest.is_empty() => self.send(&rest),
+            Some(rest) if !rest.is_empty() => {
+                left::note(self.to_error, false, &rest);
+                to_stream(&rest, self.to_error)
+            }
             _ => Ok(()),
         }
     }
 
-    /// Writes a whole text and ends its last line.
+    /// Writes a whole text, in no colours of another one, and ends its last line.
     pub(crate) fn whole(mut self, text: &str) -> anyhow::Result<()> {
+        settle();
         self.write(text)?;
         self.end()?;
-        if text.ends_with('\n') { Ok(()) } else { self.send("\n") }
-    }
-
-    fn send(&self, text: &str) -> anyhow::Result<()> {
-        if self.to_error { print_error(text) } else { print(text) }
+        if text.ends_with('\n') { Ok(()) } else { self.write("\n") }
     }
 }
 
-/// Writes a value as indented JSON to standard output, exactly.
+/// Writes a value as indented JSON to standard output. Characters that are not shown are escaped in it, which is as exact.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+    print(&format!("{}\n", json_text(&serde_json::to_string_pretty(value)?)))
 }
 
-fn text_to(out: &mut impl Write, text: Arguments<'_>) -> anyhow::Result<()> {
-    match out.write_fmt(text).and_then(|()| out.flush()) {
+fn text_to(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Closed.into()),
         written => written.context("writing the output"),
     }
@@ -182,6 +196,6 @@ mod tests {
                 Ok(())
             }
         }
-        assert!(text_to(&mut Pipe, format_args!("a")).unwrap_err().is::<Closed>());
+        assert!(text_to(&mut Pipe, "a").unwrap_err().is::<Closed>());
     }
 }

@@ -5,8 +5,9 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::show::word;
+use crate::advice::advise;
 use crate::args::Waits;
-use crate::client::{ClientError, Server, read};
+use crate::client::{ClientError, Server, read, segment};
 use crate::deploy::{Deployment, Ended, Goal, Wait, cancellable};
 use crate::terminal::{json as print_json, note, say};
 
@@ -42,7 +43,11 @@ pub(super) async fn act(server: &Server, agent: &str, action: Action, args: &Wai
         body.insert("version".to_owned(), json!(version));
     }
     let asked = server.send(Method::POST, "/api/deploy-agent", serde_json::to_vec(&body)?).await;
-    let mut answer: Value = read(&asked.map_err(|error| advised(error, agent, action))?)?;
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(error) => return Err(advised(server, error, agent, action).await),
+    };
+    let mut answer: Value = read(&asked)?;
     let deployment = answer.get("deployment").filter(|deployment| deployment.is_object()).cloned();
     let Some(deployment) = deployment.map(Deployment::read).transpose()? else {
         if args.output.json {
@@ -65,6 +70,10 @@ pub(super) async fn act(server: &Server, agent: &str, action: Action, args: &Wai
             print_json(&answer)?;
         }
         return Ok(Ended::Done);
+    }
+    if action == Action::Stop && deployment.state != "Stopped" {
+        let (number, time) = (deployment.number, args.timeout.as_secs());
+        note!("{agent}: waiting until nothing of version {number} runs, for {time} s at most");
     }
     let waiting =
         Wait { command: action.name(), goal: action.goal(), timeout: args.timeout, after: deployment.last_event };
@@ -90,13 +99,21 @@ fn origin(deployment: &Deployment) -> String {
     number.map(|number| format!(" (version {number} again)")).unwrap_or_default()
 }
 
-/// A refusal, with the command that names a version where one is to be named.
-fn advised(error: ClientError, agent: &str, action: Action) -> anyhow::Error {
-    if action == Action::Rollback(None) && error.is_conflict() {
+/// A refusal, with the command that names a version where there is one that has served.
+async fn advised(server: &Server, error: ClientError, agent: &str, action: Action) -> anyhow::Error {
+    if action == Action::Rollback(None) && error.is_conflict() && has_served(server, agent).await {
         let hint = format!(
-            "name a version: `cofferdam agent rollback {agent} VERSION`; `cofferdam agent show {agent}` lists them"
+            "To name a version: `cofferdam agent rollback {agent} VERSION`; `cofferdam agent show {agent}` lists them."
         );
-        return anyhow::Error::new(error).context(hint);
+        return advise(error.into(), hint);
     }
     error.into()
+}
+
+/// A version of the agent has been up.
+async fn has_served(server: &Server, agent: &str) -> bool {
+    let versions = server.get::<Value>(&format!("/v1/agents/{}/deployments", segment(agent))).await;
+    let versions = versions.unwrap_or_default();
+    let all = versions.get("deployments").and_then(Value::as_array);
+    all.is_some_and(|all| all.iter().any(|one| one.get("up_at_ms").is_some_and(Value::is_i64)))
 }

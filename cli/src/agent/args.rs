@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use crate::args::{Json, Waits, Which, agent};
+use crate::args::{Json, Waits, Which, agent, count, version};
 
 /// Manage container agents: list, start, stop, logs, roll back.
 ///
@@ -25,8 +25,8 @@ Examples:
   cofferdam agent rollback support --wait
   cofferdam agent delete support
 
-Exit status: 0 if it was done (with --wait: if it is up, or stopped), 1 if it
-was refused, 2 for a wrong command line, 3 if it failed to come up, 4 if
+Exit status: 0 if it was done (with --wait: if it is up, or stopped), 1 if the
+server refused it, 2 for a wrong command line, 3 if it failed to come up, 4 if
 --timeout ended the wait, 5 if the server could not be reached, 130 if a wait
 was cancelled.";
 
@@ -128,7 +128,8 @@ Examples:
 
 /// Go back to the version that served before the running one, or to a given one.
 ///
-/// Without VERSION it is the newest earlier version that served and did not crash; repeating the command goes back
+/// Without VERSION it is the newest one without a crash that served before the running version or, if the agent is
+/// stopped, before the one that served last: `start` is what runs that one again. Repeating the command goes back
 /// further. The old image runs as a new version, with the settings and variables of its own deployment. The running
 /// version answers until the new one is ready, and keeps answering if it is not.
 #[derive(Args)]
@@ -148,13 +149,6 @@ Examples:
   cofferdam agent show support             # its versions
   cofferdam agent rollback support --wait
   cofferdam agent rollback support 3";
-
-/// A version's number, as `agent show` writes it or without the `v`.
-fn version(text: &str) -> Result<u64, String> {
-    let digits = text.strip_prefix('v').unwrap_or(text);
-    let number = digits.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "expected a version's number from `cofferdam agent show`, such as 3 or v3".to_owned())
-}
 
 /// Delete an agent, all its versions and its logs.
 ///
@@ -190,8 +184,8 @@ pub(crate) struct Logs {
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Only the last lines [default: 200]
-    #[arg(long, value_name = "LINES")]
-    pub(crate) tail: Option<u64>,
+    #[arg(long, value_name = "LINES", value_parser = count, allow_negative_numbers = true)]
+    pub(crate) tail: Option<u32>,
     /// Only since a time (RFC 3339) or for a duration such as 90s, 15m, 2h, 3d
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use cofferdam_contract::LogLine;
 use http::Method;
 use serde_json::Value;
@@ -11,12 +11,12 @@ use sse_stream::Sse;
 use super::args::Logs;
 use super::path;
 use crate::client::{ClientError, Server, events, segment};
-use crate::terminal::{Closed, Colours, note, plain, print};
+use crate::terminal::{Closed, Colours, json_line, note, plain, print};
 
 /// The longest row of attempts without a line.
 const MAX_ATTEMPTS: u32 = 10;
 /// The number of lines without --since and --tail.
-const DEFAULT_TAIL: u64 = 200;
+const DEFAULT_TAIL: u32 = 200;
 
 pub(super) async fn logs(server: &Server, args: &Logs) -> anyhow::Result<()> {
     let agent = path(&args.which.id);
@@ -113,9 +113,9 @@ fn show(event: &Sse, args: &Logs) -> anyhow::Result<()> {
         }
     }
     if args.json {
-        return print(&format!("{data}\n"));
+        return print(&format!("{}\n", json_line(data)));
     }
-    let line: LogLine = serde_json::from_str(data).context("a line of the log")?;
+    let line: LogLine = serde_json::from_str(data).map_err(|_| ClientError::Foreign)?;
     let text = Colours::line(&line.line);
     if args.timestamps {
         return print(&format!("{} v{} {} {text}\n", plain(&line.time), line.version, plain(&line.pod)));

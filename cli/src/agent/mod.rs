@@ -101,7 +101,9 @@ async fn delete(server: &Server, args: &Delete) -> anyhow::Result<()> {
         return print_json(&answer);
     }
     if args.force {
-        note!("{id}: deleted by force");
+        note!(
+            "{id}: is being deleted by force: it disappears from `cofferdam agent list` after one attempt to remove it"
+        );
         left_behind(&answer);
     } else {
         note!("{id}: is being deleted; it disappears from `cofferdam agent list` once nothing of it runs");
@@ -121,7 +123,8 @@ pub(crate) fn left_behind(agent: &Value) {
     let (environment, namespace) = (show::word(left, "environment"), show::word(left, "namespace"));
     let place = if namespace.is_empty() { "its namespace" } else { namespace };
     note!(
-        "{id}: what the cluster of environment {environment} does not let go of stays in {place}. To remove it there:"
+        "{id}: if the cluster of environment {environment} does not answer now, what it has of the agent stays in {place} and \
+         may go on running. This removes it there, and does nothing if it is gone already:"
     );
     note!(
         "  kubectl delete --ignore-not-found{} job,secret,serviceaccount,networkpolicy {}",

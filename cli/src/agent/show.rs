@@ -71,6 +71,24 @@ pub(super) fn page(agent: &Value, versions: &Value, now_ms: i64) -> Page {
         let digest: String = digest.chars().take(12).collect();
         let (number, state) = (number(Some(version)), word(version, "state"));
         put!(out, "  {number:>5}  {state:<9}  {digest:<12}  {}", word(version, "detail"));
+        let mut more: Vec<String> = Vec::new();
+        if let Some(at) = version.get("since_ms").and_then(Value::as_i64) {
+            more.push(format!("since {}", since(at, now_ms)));
+        }
+        if let Some(origin) = version.pointer("/source/number").and_then(Value::as_u64) {
+            more.push(format!("version {origin} again"));
+        }
+        if !more.is_empty() {
+            put!(out, "  {:>5}  {}", "", more.join("; "));
+        }
+        if waits_for_deploy(version) {
+            put!(
+                out,
+                "  {:>5}  to deploy it: cofferdam deploy --version {} --agent {id}",
+                "",
+                number.trim_start_matches('v')
+            );
+        }
         if let Some((doubt, at)) = doubt(Some(version)) {
             put!(out, "  {:>5}  {doubt} since {}", "", since(at, now_ms));
         }
@@ -87,6 +105,13 @@ pub(super) fn page(agent: &Value, versions: &Value, now_ms: i64) -> Page {
         }
     }
     out
+}
+
+/// Its image is uploaded, and nobody has asked to run it.
+fn waits_for_deploy(version: &Value) -> bool {
+    word(version, "state") == "Pushing"
+        && version.get("requested").and_then(Value::as_bool) == Some(false)
+        && !word(version, "image").is_empty()
 }
 
 fn is_deleting(agent: &Value) -> bool {
@@ -140,6 +165,22 @@ mod tests {
         for part in ["r.example/a\\n  serves", "a\\u{202e}b", "lo\\u{200b}cal"] {
             assert!(shown.contains(part), "{part} in {shown}");
         }
+    }
+
+    #[test]
+    fn a_version_is_told_with_its_time_its_origin_and_how_to_deploy_it() {
+        let versions = json!({"deployments": [
+            {"number": 3, "state": "Pushing", "requested": false, "image": "r.example/a@sha256:00", "since_ms": AT_MS},
+            {"number": 2, "state": "Up", "since_ms": AT_MS, "source": {"kind": "version", "number": 1}}]});
+        let shown = text(&json!({"id": "a", "state": "Up"}), &versions);
+        for part in [
+            "         since 12:03:04 UTC (3 min)\n",
+            "         since 12:03:04 UTC (3 min); version 1 again\n",
+            "cofferdam deploy --version 3 --agent a\n",
+        ] {
+            assert!(shown.contains(part), "{part:?} in {shown}");
+        }
+        assert_eq!(shown.matches("to deploy it").count(), 1, "{shown}");
     }
 
     #[test]

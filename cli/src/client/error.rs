@@ -25,6 +25,12 @@ pub(crate) enum ClientError {
     NoKey { path: PathBuf, source: std::io::Error },
     #[error("{}: {}", .0.title, .0.detail)]
     Refused(Box<Problem>),
+    /// Something answers, and not as a server of this project does.
+    #[error(
+        "what answers there is no Cofferdam server, or one of another version: does COFFERDAM_URL name one, and not a registry \
+         or a proxy?"
+    )]
+    Foreign,
     #[error("the server answered {0}")]
     Status(StatusCode),
     #[error("the answer is larger than {0} bytes")]

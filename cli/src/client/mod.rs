@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use cofferdam_contract::Problem;
 use futures_util::{Stream, StreamExt};
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Url};
@@ -30,6 +30,7 @@ const MAX_ANSWER_BYTES: usize = 1 << 30;
 const MAX_SUMMARY_BYTES: usize = 1 << 20;
 const MAX_EVENT_BYTES: usize = 256 << 20;
 const JSON: &str = "application/json";
+const NO_LINK: &str = "the server's upload link is not an HTTP URL";
 const EVENTS: &str = "text/event-stream";
 /// The host in URLs of calls over a Unix socket.
 const WORKER: &str = "http://worker";
@@ -62,7 +63,7 @@ impl Server {
         // A password may stand before an `@`.
         let shown = if url.contains('@') { String::new() } else { format!(" {url:?}") };
         let wrong = || format!("COFFERDAM_URL{shown} is not http://HOST:PORT or https://HOST");
-        let mut parsed = Url::parse(url).with_context(wrong)?;
+        let Ok(mut parsed) = Url::parse(url) else { bail!(wrong()) };
         if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
             bail!(wrong());
         }
@@ -70,7 +71,9 @@ impl Server {
         parsed.set_fragment(None);
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
-            let mut value = HeaderValue::from_str(key.trim()).context("COFFERDAM_API_KEY")?;
+            let Ok(mut value) = HeaderValue::from_str(key.trim()) else {
+                bail!("COFFERDAM_API_KEY holds characters that no key has, such as the end of a line")
+            };
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static("x-api-key"), value);
         }
@@ -96,11 +99,12 @@ impl Server {
     /// which headers it needs; the server's own are not for it.
     pub(crate) fn link(&self, link: &str) -> anyhow::Result<(Client, Url)> {
         if link.starts_with('/') {
-            return Ok((self.http.clone(), Url::parse(&self.url(link)).context("the server's upload link")?));
+            let Ok(url) = Url::parse(&self.url(link)) else { bail!(NO_LINK) };
+            return Ok((self.http.clone(), url));
         }
-        let url = Url::parse(link).context("the server's upload link")?;
+        let Ok(url) = Url::parse(link) else { bail!(NO_LINK) };
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            bail!("the server's upload link is not an HTTP URL");
+            bail!(NO_LINK);
         }
         Ok((client(&url)?, url))
     }
@@ -152,7 +156,7 @@ pub(crate) fn json(request: RequestBuilder, body: Vec<u8>) -> RequestBuilder {
 
 /// Reads JSON that the server sent.
 pub(crate) fn read<T: DeserializeOwned>(answer: &[u8]) -> anyhow::Result<T> {
-    serde_json::from_slice(answer).context("the server's answer")
+    serde_json::from_slice(answer).map_err(|_| ClientError::Foreign.into())
 }
 
 /// Sends a request and returns the answer whatever its status.
@@ -163,7 +167,14 @@ pub(crate) async fn exchange(request: RequestBuilder) -> Result<Response, Client
 /// Sends a request and returns a successful answer, whose body is still to come.
 async fn open(request: RequestBuilder) -> Result<Response, ClientError> {
     let response = exchange(request).await?;
-    if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    Err(match refusal(response).await {
+        // Our own 404 is a problem document.
+        ClientError::Status(StatusCode::NOT_FOUND) => ClientError::Foreign,
+        refused => refused,
+    })
 }
 
 /// Sends a request and returns the body of a successful answer.

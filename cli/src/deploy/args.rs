@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::health::HealthArgs;
-use crate::args::{Amounts, Variables, Waits, agent};
+use crate::args::{Amounts, Variables, Waits, agent, count, version};
 
 /// Deploy a container image as an agent.
 ///
@@ -15,8 +15,12 @@ use crate::args::{Amounts, Variables, Waits, agent};
 #[command(after_long_help = HELP)]
 pub struct Args {
     /// An image archive, an OCI layout, `-`, or REGISTRY/REPOSITORY:TAG
-    #[arg(value_name = "PATH|IMAGE")]
-    pub(crate) image: String,
+    #[arg(value_name = "PATH|IMAGE", required_unless_present = "version")]
+    pub(crate) image: Option<String>,
+    /// In place of PATH|IMAGE: a version whose image is uploaded and that was not deployed, from `cofferdam agent show`
+    #[arg(long, value_name = "VERSION", value_parser = version,
+        conflicts_with_all = ["image", "archive_image", "create", "dry_run"])]
+    pub(crate) version: Option<u64>,
     /// The image's name, if the archive has several
     #[arg(long = "image", value_name = "NAME")]
     pub(crate) archive_image: Option<String>,
@@ -31,7 +35,7 @@ pub struct Args {
     pub(crate) environment: Option<String>,
     #[command(flatten)]
     pub(crate) variables: Variables,
-    /// A secret of the organization, passed as an environment variable of the same name
+    /// A secret of the organization: its value is an environment variable of that name, whatever its hosts are
     #[arg(long = "secret", value_name = "NAME")]
     pub(crate) secrets: Vec<String>,
     #[command(flatten)]
@@ -55,7 +59,7 @@ pub struct Args {
     #[arg(long = "scratch", value_name = "SIZE:/PATH")]
     pub(crate) scratch: Vec<String>,
     /// The number of equal pods, as far as the environment allows more than one [default: 1]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = count, allow_negative_numbers = true)]
     pub(crate) replicas: Option<u32>,
     /// Settings from a file (YAML or JSON) with `env`, `secrets`, `resources`, `pod`, `health`; flags add to them
     #[arg(long, value_name = "FILE")]
@@ -71,9 +75,9 @@ pub struct Args {
 }
 
 const HELP: &str = "\
-Exit status: 0 if it was deployed (with --wait: if it is up), 1 if the image,
-the agent or the request was refused, 2 for a wrong command line, 3 if it
-failed to come up, 4 if --timeout ended the wait, 5 if the server could not be
+Exit status: 0 if it was deployed (with --wait: if it is up), 1 if the server
+refused it or a file is not as it should be, 2 for a wrong command line, also
+for a value of an option that cannot be, 3 if it failed to come up, 4 if --timeout ended the wait, 5 if the server could not be
 reached, 130 when cancelled, 143 when terminated.
 
 A version serves once it is ready: by default when its container has run for
@@ -87,6 +91,7 @@ Examples:
   docker save my-agent | gzip | cofferdam deploy - --agent support --wait
   cofferdam deploy my-agent.tar.gz --agent support --env MODE=live --wait
   cofferdam deploy r.example/team/my-agent:1.4 --agent support
+  cofferdam deploy --version 4 --agent support  # uploaded, not deployed yet
   cofferdam deploy my-agent.tar.gz --agent support \\
     --readiness http:8080/ready --min-ready 10s --start-time 10m --wait
   cofferdam deploy my-agent.tar.gz --agent support --spec agent.yaml --dry-run

@@ -5,10 +5,9 @@ use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use cofferdam_registry::{ArchiveError, ArchiveLimits, ArchiveSource, Rules, inspect};
+use cofferdam_registry::{ArchiveError, ArchiveLimits, ArchiveSource, Reference, Rules, inspect};
 
 use super::layout::Layout;
-use crate::image::{is_registry, without_repository};
 use crate::stdin;
 
 /// The bytes at the beginning of an archive that are looked at before anything is asked of the server.
@@ -26,6 +25,8 @@ pub(super) enum DeploySource {
     Stdin(Vec<u8>),
     /// Not checked here: the server asks the registry.
     Reference(String),
+    /// A version that was uploaded and not deployed.
+    Uploaded(u64),
 }
 
 impl DeploySource {
@@ -44,8 +45,12 @@ impl DeploySource {
         }
         let archive = [".tar", ".gz", ".tgz", ".zst", ".oci"].iter().any(|end| text.ends_with(end));
         let local = text.starts_with(['.', '/', '~']);
-        if !archive && !local && is_registry(text) {
-            bail!("{}", without_repository(text));
+        if !archive
+            && !local
+            && let Err(error) = Reference::parse_familiar(text)
+            && error.is_a_registry()
+        {
+            bail!("no such file or folder, and {error}");
         }
         // As in `docker pull`: a first part with a dot or a port is a registry.
         let registry = text.split('/').next().filter(|_| text.contains('/'));
@@ -77,7 +82,7 @@ impl DeploySource {
                 *head = stdin::head(&mut std::io::stdin().lock(), HEAD_BYTES)?;
                 ("standard input".to_owned(), head.clone())
             }
-            Self::Stdin(_) | Self::Layout(_) | Self::Reference(_) => return Ok(()),
+            Self::Stdin(_) | Self::Layout(_) | Self::Reference(_) | Self::Uploaded(_) => return Ok(()),
         };
         let more = head.len() == HEAD_BYTES;
         let source = ArchiveSource::Stream(Box::new(Cursor::new(head).chain(Rest { more })));
@@ -93,7 +98,7 @@ impl DeploySource {
         match self {
             Self::File { size, .. } => Some(*size),
             Self::Layout(layout) => Some(layout.size()),
-            Self::Stdin(_) | Self::Reference(_) => None,
+            Self::Stdin(_) | Self::Reference(_) | Self::Uploaded(_) => None,
         }
     }
 
@@ -116,7 +121,7 @@ impl DeploySource {
                 Ok(Box::new(tar))
             }
             Self::Stdin(head) => Ok(Box::new(Cursor::new(head.clone()).chain(std::io::stdin()))),
-            Self::Reference(_) => Ok(Box::new(std::io::empty())),
+            Self::Reference(_) | Self::Uploaded(_) => Ok(Box::new(std::io::empty())),
         }
     }
 }

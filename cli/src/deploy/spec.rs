@@ -1,7 +1,7 @@
 //! The settings of a deployment from `--spec FILE` and flags: variables, secrets, resources, probes and what it asks of
 //! its pod. Errors name file, line and field, or the flag, before anything is sent.
 
-mod fields;
+pub(crate) mod fields;
 pub(crate) mod node;
 
 use anyhow::bail;
@@ -9,6 +9,7 @@ use cofferdam_contract::{Health, PodSettings, Resources, TaintEffect, Toleration
 use serde_json::{Map, Value, json};
 
 use super::args::Args;
+use crate::advice::WrongLine;
 use node::Node;
 
 /// The flags that set the fields of these names.
@@ -68,8 +69,9 @@ pub(super) fn spec(args: &Args) -> anyhow::Result<Map<String, Value>> {
         }
         None => (Map::new(), Asked::default()),
     };
-    let asked = with_flags(args, asked)?;
-    asked.check().map_err(|why| anyhow::Error::msg(of_flag(&why)))?;
+    // The file is good by now: whatever is wrong is an option's value.
+    let asked = with_flags(args, asked).map_err(|error| WrongLine::of(&error))?;
+    asked.check().map_err(|why| WrongLine(of_flag(&why)))?;
     variables(args, &mut spec)?;
     let Asked { secrets, resources, pod, health } = asked;
     for (name, value, given) in [

@@ -1,9 +1,10 @@
 //! The parts of the deploy-agent post's answers that this program shows.
 
-use anyhow::Context;
 use cofferdam_contract::{DeploymentState, Progress};
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::client::ClientError;
 
 /// The place to send an archive to.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,7 +46,7 @@ impl Deployment {
     /// # Errors
     /// The answer is not a deployment.
     pub(crate) fn read(answer: Value) -> anyhow::Result<Self> {
-        let mut deployment = Self::deserialize(&answer).context("the server's answer")?;
+        let mut deployment = Self::deserialize(&answer).map_err(|_| ClientError::Foreign)?;
         deployment.whole = answer;
         Ok(deployment)
     }

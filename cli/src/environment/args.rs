@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::args::{Amounts, Json, Named, STATUSES, Variables};
+use crate::args::{Amounts, Json, Named, STATUSES, Variables, count};
 use crate::image::args::Compression;
 
 /// Manage environments: the clusters that agents run in, and the registries of their images.
@@ -71,6 +71,7 @@ pub(crate) struct Create {
     /// The nodes' processors [default: amd64]
     #[arg(long, value_name = "NAME")]
     pub(crate) architecture: Option<Architecture>,
+    /// The RuntimeClass of the agents' pods, such as gvisor; the cluster has to have it [default: the nodes' own runtime]
     #[arg(long, value_name = "NAME")]
     pub(crate) runtime_class: Option<String>,
     /// The registry that images are pushed to
@@ -130,7 +131,7 @@ pub(crate) struct Allow {
     #[arg(long = "allow-claim", value_name = "NAME")]
     pub(crate) claims: Vec<String>,
     /// The most pods of one version [default: 1]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = count, allow_negative_numbers = true)]
     pub(crate) max_replicas: Option<u32>,
 }
 

@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 
 use super::args::{Allow, Architecture, Create};
 use super::path;
+use crate::advice::WrongLine;
 use crate::client::{Server, exchange, read, refusal};
-use crate::deploy::spec::node;
+use crate::deploy::spec::{fields, node};
 use crate::secret::value;
 use crate::stdin;
 use crate::terminal::{json as print_json, note, say};
@@ -28,14 +29,16 @@ pub(super) fn settings(args: &Create) -> anyhow::Result<Map<String, Value>> {
     let from_stdin = |file: &Option<std::path::PathBuf>| file.as_deref() == Some(Path::new("-"));
     let readers = [from_stdin(&args.settings), from_stdin(&args.kubeconfig), args.password_stdin];
     if readers.into_iter().filter(|reads| *reads).count() > 1 {
-        bail!("only one of --settings, --kubeconfig and the password can come from standard input");
+        let why = "only one of --settings, --kubeconfig and the password can come from standard input";
+        return Err(WrongLine(why.to_owned()).into());
     }
     let mut all = match &args.settings {
         Some(file) => {
             let bytes = contents(file)?;
             let name = format!("--settings {}", file.display());
             let Ok(text) = std::str::from_utf8(&bytes) else { bail!("{name}: not text") };
-            node::parse(text, &name)?.object(&name)?
+            let tree = node::parse(text, &name)?;
+            fields::checked(&tree, &name, fields::ENVIRONMENT).map_err(|found| anyhow::Error::msg(found.join("\n")))?
         }
         None => Map::new(),
     };
@@ -135,7 +138,8 @@ fn contents(file: &Path) -> anyhow::Result<Vec<u8>> {
 
 pub(super) async fn create(server: &Server, args: &Create, settings: Map<String, Value>) -> anyhow::Result<()> {
     let name = &args.name;
-    if !args.replace {
+    // `local` is refused whatever exists.
+    if !args.replace && name != "local" {
         let response = exchange(server.request(Method::GET, &path(name))).await?;
         match response.status() {
             StatusCode::NOT_FOUND => {}

@@ -74,13 +74,14 @@ async fn delete(server: &Server, args: &Delete) -> anyhow::Result<()> {
         note!("{name}: deleted");
         return Ok(());
     }
+    note!("{name}: its agents are deleted by force; this waits up to 45 s for the cluster to remove them");
     // Without force it may have no body.
     let answer = call(server.request(Method::DELETE, &format!("{}?force=true", path(name)))).await?;
     let answer: Value = read(&answer)?;
     if args.asked.output.json {
         return print_json(&answer);
     }
-    note!("{name}: deleted by force");
+    note!("{name}: deleted");
     for agent in answer.get("agents").and_then(Value::as_array).into_iter().flatten() {
         left_behind(agent);
     }

@@ -74,6 +74,25 @@ fn what_cannot_be_is_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn a_wrong_setting_of_a_file_is_told_with_its_line_and_the_closest_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.json");
+    for (text, part) in [
+        (
+            "{\"images\": \"r.example/x\",\n \"plain_htp\": true}",
+            "line 2: plain_htp: there is no such field; did you mean `plain_http`?",
+        ),
+        ("{\"pods\": {\"label\": [\"a\"]}}", "did you mean `labels`?"),
+        ("{\"ecr\": 1}", "line 1: ecr: expected true or false"),
+        ("[]", "expected an object"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let said = settings(&["--settings", file.to_str().unwrap()]).unwrap_err().to_string();
+        assert!(said.contains("settings.json, ") && said.contains(part), "{text}: {said}");
+    }
+}
+
+#[test]
 fn a_kubeconfig_that_trusts_anyone_is_told() {
     for (kubeconfig, told) in [
         ("clusters:\n- cluster:\n    insecure-skip-tls-verify: true\n", true),

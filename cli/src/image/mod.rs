@@ -119,27 +119,8 @@ fn source(path: &Path) -> anyhow::Result<(ArchiveSource, Option<u64>)> {
     Ok((ArchiveSource::Stream(Box::new(Cursor::new(head).chain(file))), None))
 }
 
-/// Returns true for a registry's address without a repository, such as `127.0.0.1:5000`. Docker takes that for the tag 5000
-/// of an image at Docker Hub.
-pub(crate) fn is_registry(text: &str) -> bool {
-    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
-    let number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-    !text.contains(['/', '@']) && (address || host == "localhost" || (number && host.contains('.')))
-}
-
-/// The error for such an address.
-pub(crate) fn without_repository(text: &str) -> String {
-    format!(
-        "{text} is a registry, and the image in it is missing: {text}/REPOSITORY:TAG, such as {text}/team/agent:1.0"
-    )
-}
-
 /// A reference as typed at a terminal.
 pub(crate) fn reference(text: &str) -> Result<Reference, String> {
-    if is_registry(text) {
-        return Err(without_repository(text));
-    }
     Reference::parse_familiar(text).map_err(|error| error.to_string())
 }
 

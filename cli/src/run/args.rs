@@ -71,6 +71,9 @@ Exit status:
 
 Figures are saved beside the source as figure-1.png, figure-2.png, ...
 
+A terminal gets the output's text, foreground colours, bold, dim, italic and underline;
+everything else that it would obey is shown as \\u{1b}. A file or a pipe gets the bytes.
+
 Examples:
   cofferdam run analysis.py --file sales.csv --output results
   echo 'console.log(1 + 1)' | cofferdam run - --lang javascript

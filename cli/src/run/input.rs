@@ -14,8 +14,8 @@ use super::args::Args;
 
 /// The advice for a request that is too large.
 pub(super) const TOO_MUCH: &str = "a run takes at most 32 MiB of source, input and files together (files that are not text \
-    count for a third more). Send less, or compress it; a session of a server takes more, file by file: \
-    see docs/sessions.md, then --session ID";
+    count for a third more). Compress it, or send it in parts: the runs of one session of a server (the REPL's :session names \
+    it) share their files, so that each of several `cofferdam run --session ID --file FILE ...` can bring 32 MiB";
 
 /// The request, without code for a REPL.
 pub(super) fn request(args: &Args) -> anyhow::Result<RunRequest> {

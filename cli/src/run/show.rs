@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::places::{Places, below, save};
 use super::target::Target;
-use crate::terminal::{Output, note};
+use crate::terminal::{Output, error_lines, note};
 
 /// Media types of figures, with their extensions; true for those in base64.
 const FIGURES: [(&str, &str, bool); 3] =
@@ -36,8 +36,7 @@ impl Show {
             Event::Error(error) => {
                 // `sys.exit(3)` is told by the exit status alone.
                 if error.name != "SystemExit" || !error.traceback.is_empty() {
-                    // Closed standard error is no failure of the run.
-                    let _ = Output::stderr().whole(&explanation(error));
+                    explain(error);
                 }
                 self.explained = true;
             }
@@ -106,14 +105,18 @@ fn decode(content: &str) -> anyhow::Result<Vec<u8>> {
     entry.bytes().ok_or_else(|| anyhow::anyhow!("a figure is not base64"))
 }
 
-fn explanation(error: &RunError) -> String {
+/// The traceback is the program's, the sentence about a limit ours.
+fn explain(error: &RunError) {
     let trimmed = error.traceback.trim_end();
     let limit = LimitName::parse(&error.name).is_some();
-    match (trimmed.is_empty(), limit) {
-        (true, true) => error.message.clone(),
-        (true, false) => format!("{}: {}", error.name, error.message),
-        (false, true) => format!("{trimmed}\n{}", error.message),
-        (false, false) => trimmed.to_owned(),
+    let foreign =
+        if trimmed.is_empty() && !limit { format!("{}: {}", error.name, error.message) } else { trimmed.to_owned() };
+    if !foreign.is_empty() {
+        // Closed standard error is no failure of the run.
+        let _ = Output::stderr().whole(&foreign);
+    }
+    if limit {
+        error_lines(&error.message);
     }
 }
 

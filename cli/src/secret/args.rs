@@ -4,10 +4,11 @@ use clap::{Args, Subcommand};
 
 use crate::args::{Json, Name, STATUSES};
 
-/// Store secrets that tools and runs use without seeing them.
+/// Store secrets: for tools and runs, which use them without seeing them, and for agents.
 ///
-/// A tool that is granted a secret holds a placeholder. The gateway replaces it by the value in requests to the hosts that
-/// the secret is bound to, and nowhere else. Talks to the server that COFFERDAM_URL names (with COFFERDAM_API_KEY, a key
+/// A tool or run that is granted a secret holds a placeholder. The gateway replaces it by the value in requests to the hosts
+/// that the secret is bound to, and nowhere else. A container agent that is deployed with `--secret NAME` gets the value
+/// itself as its variable NAME: no gateway stands between it and its hosts. Talks to the server that COFFERDAM_URL names (with COFFERDAM_API_KEY, a key
 /// with the scope admin), or to the one on this machine.
 #[derive(Args)]
 #[command(after_long_help = STATUSES.to_owned() + HELP)]
@@ -20,6 +21,7 @@ const HELP: &str = "\
 Examples:
   cofferdam secret set weather-key --host api.example.com   # prompts for it
   pass show weather | cofferdam secret set weather-key --host api.example.com
+  cofferdam deploy my-agent.tar --agent support --secret DB_PASSWORD
   cofferdam secret list
   cofferdam secret delete weather-key";
 
@@ -37,7 +39,7 @@ pub(crate) enum Command {
 pub(crate) struct Set {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// A host that the value may be sent to, such as api.example.com or *.example.com
+    /// A host that the gateway may send the value to for tools and runs, such as api.example.com or *.example.com
     #[arg(long = "host", value_name = "HOST", required = true)]
     pub(crate) hosts: Vec<String>,
 }

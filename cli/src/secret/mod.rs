@@ -38,7 +38,11 @@ fn path(secret: &str) -> String {
 async fn set(server: &Server, secret: Set, body: Vec<u8>) -> anyhow::Result<()> {
     let Set { name, hosts } = secret;
     server.send(Method::PUT, &path(&name), body).await?;
-    note!("{name} is stored; it is sent to {} only. Grant it with --secret {name}.", hosts.join(", "));
+    let hosts = hosts.join(", ");
+    note!(
+        "{name} is stored. Tools and runs that are granted it hold a placeholder; the value is sent to {hosts} only."
+    );
+    note!("An agent that is deployed with --secret {name} gets the value itself, in its variable {name}.");
     Ok(())
 }
 

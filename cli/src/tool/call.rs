@@ -14,7 +14,7 @@ use super::arguments::{arguments, function};
 use super::path;
 use super::wire::ToolInfo;
 use crate::client::{Server, read, segment};
-use crate::terminal::{Output, json, note};
+use crate::terminal::{Output, json, json_text, note, print};
 
 pub(super) async fn call(server: &Server, args: &Call) -> anyhow::Result<ExitCode> {
     let info: ToolInfo = server.get(&path(&args.name)).await?;
@@ -54,8 +54,8 @@ fn show(outcome: &ToolOutcome) -> anyhow::Result<()> {
     if let Some(result) = &outcome.result {
         match serde_json::from_str(result.get()).context("the result")? {
             Value::String(text) => Output::stdout().whole(&text)?,
-            // Printed unchanged: numbers keep all their digits.
-            _ => Output::stdout().whole(result.get())?,
+            // Not parsed: numbers keep all their digits.
+            _ => print(&format!("{}\n", json_text(result.get().trim_end())))?,
         }
     }
     if let Some(error) = &outcome.error {

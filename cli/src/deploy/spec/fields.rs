@@ -1,5 +1,5 @@
-//! The fields of a deployment that `--spec FILE` may set, and what each of them takes. A wrong one is told with its line,
-//! its path, what was expected, and the known name that is closest.
+//! The fields that a file may set, of a deployment (`--spec FILE`) or of an environment (`--settings FILE`), and what each of
+//! them takes. A wrong one is told with its line, its path, what was expected, and the known name that is closest.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ const MAX_CHANGES: usize = 3;
 
 /// The kinds of values.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     Text,
     /// An amount of CPU or memory: a text, or a number without a unit.
     Quantity,
@@ -65,13 +65,60 @@ const SPEC: Kind = Object(&[
     ("health", Object(&[("readiness", PROBE), ("liveness", PROBE), ("min_ready_s", Number), ("start_s", Number)])),
 ]);
 
-/// The settings of a file.
+/// The settings of an environment.
+pub(crate) const ENVIRONMENT: Kind = Object(&[
+    ("kind", OneOf(&["self_deployed", "cloud"])),
+    ("images", Text),
+    ("images_pull", Text),
+    ("plain_http", Flag),
+    ("ca", Text),
+    ("username", Text),
+    ("password", Text),
+    ("kubeconfig", Text),
+    ("context", Text),
+    ("namespace", Text),
+    ("architecture", OneOf(&["amd64", "arm64"])),
+    ("runtime_class", Text),
+    ("image_pull_secrets", List(&Text)),
+    ("allow_in_images", List(&Text)),
+    ("compression", OneOf(&["auto", "gzip", "zstd", "none"])),
+    ("resources", Object(&[("cpu", Quantity), ("memory", Quantity), ("ephemeral_storage", Quantity)])),
+    (
+        "pods",
+        Object(&[
+            ("labels", List(&Text)),
+            ("annotations", List(&Text)),
+            ("tolerations", List(&Text)),
+            ("priority_classes", List(&Text)),
+            ("claims", List(&Text)),
+            ("max_replicas", Number),
+        ]),
+    ),
+    ("env", Texts),
+    ("bucket", Text),
+    ("bucket_prefix", Text),
+    ("region", Text),
+    ("endpoint", Text),
+    ("access_key_id", Text),
+    ("secret_access_key", Text),
+    ("ecr", Flag),
+]);
+
+/// The settings of a deployment's file.
+///
+/// # Errors
+/// As [`checked`].
+pub(super) fn settings(file: &Node, name: &str) -> Result<Map<String, Value>, Vec<String>> {
+    checked(file, name, SPEC)
+}
+
+/// The settings of a file, each of the kind that it has to have.
 ///
 /// # Errors
 /// The findings, a sentence each, with the file's name and the line.
-pub(super) fn settings(file: &Node, name: &str) -> Result<Map<String, Value>, Vec<String>> {
+pub(crate) fn checked(file: &Node, name: &str, kind: Kind) -> Result<Map<String, Value>, Vec<String>> {
     let mut reading = Reading { findings: Vec::new(), name };
-    match reading.value(file, SPEC, "") {
+    match reading.value(file, kind, "") {
         Some(Value::Object(settings)) if reading.findings.is_empty() => Ok(settings),
         _ => Err(reading.findings),
     }

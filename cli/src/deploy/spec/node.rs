@@ -7,7 +7,6 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
 /// The longest file of settings.
@@ -37,32 +36,6 @@ pub(crate) struct Field {
     pub(crate) line: u64,
     pub(crate) name: String,
     pub(crate) node: Node,
-}
-
-impl Node {
-    /// The fields of an object, as JSON.
-    ///
-    /// # Errors
-    /// It is no object.
-    pub(crate) fn object(self, name: &str) -> anyhow::Result<Map<String, Value>> {
-        match self.value {
-            Content::Object(fields) => Ok(fields.into_iter().map(|field| (field.name, field.node.json())).collect()),
-            other => bail!("{name}, line {}: expected an object, and this is {}", self.line, other.kind()),
-        }
-    }
-
-    fn json(self) -> Value {
-        match self.value {
-            Content::Null => Value::Null,
-            Content::Flag(flag) => Value::Bool(flag),
-            Content::Number(number) => Value::Number(number),
-            Content::Text(text) => Value::String(text),
-            Content::List(items) => Value::Array(items.into_iter().map(Self::json).collect()),
-            Content::Object(fields) => {
-                Value::Object(fields.into_iter().map(|field| (field.name, field.node.json())).collect())
-            }
-        }
-    }
 }
 
 impl Content {
@@ -107,7 +80,21 @@ pub(crate) fn parse(text: &str, name: &str) -> anyhow::Result<Node> {
             // The parser's first line says what it met; the others draw the place.
             let why = error.without_snippet().to_string();
             let why = why.lines().next().and_then(|line| line.split(" at line ").next()).unwrap_or_default();
-            bail!("{name}{line}: neither valid YAML nor JSON: {why}")
+            match why {
+                _ if why.contains("duplicate mapping key") => {
+                    let key = why.split_once("key: ").and_then(|(_, rest)| rest.split_once(", set "));
+                    let key = key.map(|(key, _)| format!("`{key}` ")).unwrap_or_default();
+                    bail!("{name}{line}: {key}is set twice: leave one of the two out")
+                }
+                _ if why.contains("multiple") && why.contains("document") => {
+                    bail!("{name}{line}: a second document begins (after `---`): the settings are one document")
+                }
+                // What follows is advice for programmers.
+                why => {
+                    let why = why.split([';', ',']).find(|part| !part.trim().is_empty()).unwrap_or_default();
+                    bail!("{name}{line}: neither valid YAML nor JSON: {why}")
+                }
+            }
         }
     }
 }
@@ -201,10 +188,15 @@ mod tests {
 
     #[test]
     fn what_is_no_yaml_is_told_with_its_line_and_no_library() {
-        for (text, part) in
-            [("", "empty"), ("a: [1,\nb: }", "line "), ("a: 1\na: 2\n", "line 2"), ("a: 1\n\tb: 2", "line ")]
-        {
+        for (text, part) in [
+            ("", "empty"),
+            ("a: [1,\nb: }", "line "),
+            ("a: 1\na: 2\n", "line 2: `a` is set twice"),
+            ("a: 1\n---\nb: 2\n", "a second document"),
+            ("a: 1\n\tb: 2", "line "),
+        ] {
             let said = parse(text, "--spec f").unwrap_err().to_string();
+            assert!(!said.contains("Options") && !said.contains("from_str"), "{said}");
             assert!(said.starts_with("--spec f") && said.contains(part), "{said}");
             assert!(!said.contains("serde") && !said.contains('\n') && !said.contains("saphyr"), "{said}");
         }

@@ -19,7 +19,7 @@ use super::target::Target;
 use super::{places, until_ctrl_c};
 use crate::Machine;
 use crate::folders::data_dir;
-use crate::terminal::{Closed, complain, say};
+use crate::terminal::{Closed, complain, say, settle};
 
 const HELP: &str = "\
 :help        show this text
@@ -70,6 +70,7 @@ pub(super) fn talk(
     // Files are sent once.
     let mut next = RunRequest { session: Some(session.clone()), ..first.clone() };
     loop {
+        settle();
         let line = match editor.readline(if language == Language::Python { ">>> " } else { "> " }) {
             Ok(line) => line,
             Err(ReadlineError::Interrupted) => continue,
