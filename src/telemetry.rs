@@ -99,8 +99,9 @@ fn filter(text: &str) -> anyhow::Result<EnvFilter> {
     {
         bail!("{word:?} is not a level; there are {}", LEVELS.join(", "));
     }
-    // The MCP library writes each request into the log, with its arguments.
-    Ok(EnvFilter::try_new(format!("rmcp=warn,{text}"))?)
+    // The MCP library writes each request into the log, with its arguments. The Kubernetes library warns at each connection
+    // whose certificate an environment does not verify; `environment test` says it once.
+    Ok(EnvFilter::try_new(format!("rmcp=warn,kube_client::client::tls=error,{text}"))?)
 }
 
 fn provider() -> anyhow::Result<SdkTracerProvider> {

@@ -199,11 +199,16 @@ fn what_is_missing_is_named_and_not_the_agent() {
     let gone = || refused(404, "Not found", "There is no agent.");
     let script = vec![("POST", "/api/deploy-agent", gone()), ("GET", "/v1/agents/a", gone())];
     let (code, _, said) = text(&command(script, &args).output().unwrap());
-    assert!(code == Some(1) && said.contains("cofferdam agent create a"), "{said}");
+    let (cause, todo) = (said.find("There is no agent."), said.find("cofferdam agent create a"));
+    assert!(code == Some(1) && cause.is_some() && cause < todo, "the cause comes first: {said}");
     let none = refused(409, "This cannot be done now", "No version has served yet.");
-    let script = vec![("POST", "/api/deploy-agent", none)];
-    let (code, _, said) = text(&command(script, &["agent", "rollback", "a"]).output().unwrap());
-    assert!(code == Some(1) && said.contains("cofferdam agent rollback a VERSION"), "{said}");
+    for (up_at_ms, advised) in [(json!(1), true), (json!(null), false)] {
+        let versions = json!({"deployments": [{"number": 1, "state": "Failed", "up_at_ms": up_at_ms}]}).to_string();
+        let script = vec![("POST", "/api/deploy-agent", none.clone()), ("GET", "/deployments", versions)];
+        let (code, _, said) = text(&command(script, &["agent", "rollback", "a"]).output().unwrap());
+        assert!(code == Some(1) && said.contains("No version has served yet."), "{said}");
+        assert_eq!(said.contains("cofferdam agent rollback a VERSION"), advised, "{said}");
+    }
 }
 
 #[test]
@@ -229,10 +234,66 @@ fn nothing_is_asked_for_what_is_no_archive_and_for_wrong_words() {
         (&["agent", "stop", "a", "--timeout", "5s"], 2, "--wait"),
         (&["deploy", "x.tar", "--agent", "a", "--timeout", "5s"], 2, "--wait"),
         (&["deploy", "x.tar", "--agent", "a", "--readiness", "8080"], 2, "http:8080/ready"),
+        // A value that the command refuses itself is a wrong command line, whoever looks at it first.
+        (&["deploy", "x.tar", "--agent", "a", "--replicas", "x"], 2, "a whole number, such as 2"),
+        (&["deploy", "x.tar", "--agent", "a", "--replicas", "-1"], 2, "a whole number, such as 2"),
+        (&["deploy", "x.tar", "--agent", "a", "--replicas", "0"], 2, "--replicas: pod.replicas"),
+        (&["deploy", "x.tar", "--agent", "a", "--memory", "64MB"], 2, "--memory: resources.memory"),
+        (&["deploy", "x.tar", "--agent", "a", "--min-ready", "2h"], 2, "--min-ready: health.min_ready_s"),
+        (&["deploy", "x.tar", "--agent", "a", "--min-ready", "500ms"], 2, "whole seconds"),
+        (&["deploy", "x.tar", "--agent", "a", "--wait", "--timeout", "5x"], 2, "not a unit of time"),
+        (&["deploy", "x.tar", "--agent", "a", "--label", "team"], 2, "KEY=VALUE"),
+        (&["deploy", "x.tar", "--agent", "a", "--env", "hush"], 2, "NAME=VALUE"),
+        (&["deploy", "x.tar", "--agent", "a", "--version", "1"], 2, "--version"),
+        (&["deploy", "--agent", "a"], 2, "<PATH|IMAGE>"),
+        (&["deploy", "/no/such/a.tar", "--agent", "a"], 1, "no such file"),
+        (&["environment", "create", "x", "--settings", "-", "--kubeconfig", "-"], 2, "standard input"),
+        (&["environment", "create", "x", "--max-replicas", "-1"], 2, "a whole number, such as 2"),
+        (&["variable", "set", "A=1", "hush"], 2, "NAME=VALUE"),
+        (&["agent", "logs", "a", "--tail", "-1"], 2, "a whole number, such as 2"),
     ] {
         let (ended, _, said) = text(&command(Vec::new(), args).output().unwrap());
         assert!(ended == Some(code) && said.contains(part), "{args:?}: {ended:?} {said}");
+        assert!(!said.contains("hush") && !said.contains("-- -1"), "{args:?}: {said}");
     }
+}
+
+#[test]
+fn a_version_that_is_uploaded_is_deployed_by_its_number() {
+    let mut found = deployment("Pushing");
+    found["id"] = json!("dep_1");
+    let asked = json!({"agent_id": "a", "deployment": deployment("Applying")}).to_string();
+    let script = vec![("GET", "/v1/agents/a/deployments/7 ", found.to_string()), ("POST", "/api/deploy-agent", asked)];
+    let (code, _, said) = text(&command(script, &["deploy", "--version", "v7", "--agent", "a"]).output().unwrap());
+    assert!(code == Some(0) && said.contains("version 7 is Applying"), "{said}");
+    let gone = refused(404, "Not found", "There is no version 8.");
+    let script = vec![("GET", "/v1/agents/a/deployments/8 ", gone)];
+    let (code, _, said) = text(&command(script, &["deploy", "--version", "8", "--agent", "a"]).output().unwrap());
+    assert!(code == Some(1) && said.contains("There is no version 8."), "{said}");
+}
+
+#[test]
+fn what_was_deployed_is_said_when_the_output_cannot_be_written() {
+    let asked = json!({"agent_id": "a", "deployment": deployment("Applying")}).to_string();
+    let script = vec![("POST", "/api/deploy-agent", asked)];
+    let mut command = command(script, &["deploy", "r.example/a:1", "--agent", "a", "--json"]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (code, _, said) = text(&command.stdout(full).stderr(Stdio::piped()).output().unwrap());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("version 7 was deployed") && said.contains("cofferdam agent show a"), "{said}");
+}
+
+#[test]
+fn what_is_no_server_of_ours_is_told_as_that() {
+    let none = || vec![("GET", "/", "!404 404 page not found".to_owned())];
+    let other = || vec![("GET", "/", "<html>".to_owned())];
+    for script in [none(), other()] {
+        let (code, _, said) = text(&command(script, &["agent", "list"]).output().unwrap());
+        assert!(code == Some(1) && said.contains("no Cofferdam server") && said.contains("COFFERDAM_URL"), "{said}");
+    }
+    let mut wrong = command(Vec::new(), &["agent", "list"]);
+    let (_, _, said) = text(&wrong.env("COFFERDAM_URL", "api.example.com").output().unwrap());
+    assert!(said.contains("is not http://HOST:PORT") && !said.contains("relative URL"), "{said}");
 }
 
 #[test]
@@ -269,6 +330,7 @@ fn what_others_wrote_drives_no_terminal_and_forges_no_line() {
         "{table}"
     );
     let exact = listed(&["agent", "list", "--json"]);
+    assert!(exact.contains("Up\\u2066") && !exact.contains(['\u{2066}', '\u{200b}']), "{exact}");
     let exact: Value = serde_json::from_str(&exact).unwrap();
     assert_eq!(exact["agents"][0]["environment"], "x\nlocal\u{200b}");
     let forged = refused(403, "Policy forbids this", "No.\ncofferdam: deployed\u{202e}");
@@ -282,6 +344,7 @@ fn what_a_deletion_by_force_leaves_is_named() {
     let script = vec![("DELETE", "/v1/agents/a?force=true", left.to_string())];
     let (code, _, said) = text(&command(script, &["agent", "delete", "a", "--force"]).output().unwrap());
     assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("being deleted by force") && said.contains("if the cluster"), "{said}");
     for part in ["environment prod", "-n agents", "networkpolicy cofferdam-a-1-v1"] {
         assert!(said.contains(part), "{part:?} in {said}");
     }

@@ -44,7 +44,11 @@ fn the_commands_for_environments_and_variables_do_what_they_say() {
         "{code} {text}"
     );
     let (code, text) = run(&["environment", "test", "prod"]);
-    assert!(code == 1 && text.contains("bad") && text.contains("kubeconfig"), "{code} {text}");
+    assert!(code == 1 && text.contains("bad") && text.contains("--replace --kubeconfig FILE"), "{code} {text}");
+    let (code, text) = run(&["environment", "create", "local"]);
+    assert!(code == 1 && text.contains("the server's own settings") && !text.contains("--replace"), "{code} {text}");
+    let (code, text) = run(&["environment", "create", "other", "--images", "https://r.example/x"]);
+    assert!(code == 1 && text.contains("leave `https://` out"), "{code} {text}");
     let (code, text) = run(&["environment", "test", "prod", "--json"]);
     let shown: Value = serde_json::from_str(&text[text.find('{').unwrap()..=text.rfind('}').unwrap()]).unwrap();
     assert!(code == 1 && shown["ok"] == json!(false), "{code} {text}");
@@ -70,8 +74,8 @@ fn the_commands_for_environments_and_variables_do_what_they_say() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(folder.path(), "agent.tar", &[]);
     for (args, part) in [
-        (["--label", "app=x"], "pods.labels"),
-        (["--secret", "NONE"], "cofferdam secret set NONE"),
+        (["--label", "app=x"], "--allow-label"),
+        (["--secret", "NONE"], "cofferdam secret set NONE --host HOST"),
         (["--replicas", "2"], "replicas"),
     ] {
         let line = [&["deploy", archive.to_str().unwrap(), "--agent", "one"][..], &args].concat();
@@ -81,7 +85,10 @@ fn the_commands_for_environments_and_variables_do_what_they_say() {
     let (_, text) = run(&["agent", "show", "one"]);
     assert!(text.contains("nothing is deployed yet"), "{text}");
     let (code, text) = run(&["environment", "delete", "prod"]);
-    assert!(code == 1 && text.contains("Agents use"), "{code} {text}");
+    assert!(
+        code == 1 && text.contains("Agents use") && text.contains(": one. Delete them") && text.contains("--force"),
+        "{code} {text}"
+    );
     let (code, text) = run(&["environment", "delete", "prod", "--force"]);
     assert!(code == 0 && text.contains("one: nothing of it was in a cluster"), "{code} {text}");
     assert_eq!(run(&["agent", "show", "one"]).0, 1);

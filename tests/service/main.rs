@@ -12,6 +12,7 @@ mod durable;
 mod flat;
 mod full_disk;
 mod load;
+mod lost_upload;
 mod push;
 mod quiet;
 mod remote;

@@ -37,7 +37,7 @@ fn entry(name: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// An archive of `docker save` with one layer of this size, which does not compress.
-fn archive(size: usize) -> Vec<u8> {
+pub(crate) fn archive(size: usize) -> Vec<u8> {
     archive_of(size, "")
 }
 

@@ -8,11 +8,20 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::few::{Chosen, Few, FewPairs, Picked};
-use crate::names::CONTAINER;
+use crate::few::{self, Few, FewPairs, Picked};
 
+/// The longest name of an object, and the longest value that is made of one.
+const MAX_NAME: usize = 253;
+const MAX_UID: usize = 64;
+/// The longest value of a label, of a quantity or of a phase.
+const MAX_LABEL: usize = 63;
+/// The longest reason and message of a condition, by the API's own rule.
+const MAX_REASON: usize = 1_024;
+const MAX_MESSAGE: usize = 32_768;
 /// Conditions that are read of one object.
 const MAX_CONDITIONS: usize = 8;
+/// Containers of one pod that are read: the agent's, and others that are not ready.
+const MAX_STATUSES: usize = 8;
 /// Words of a command; more than a deployment may have.
 const MAX_ARGUMENTS: usize = 1_024;
 /// Labels of one object, and managers of its fields.
@@ -53,10 +62,13 @@ pub(crate) struct Status {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Marks {
     #[serde(rename = "cofferdam.dev/organization")]
+    #[serde(default, deserialize_with = "few::short::<MAX_NAME, _>")]
     pub organization: Option<String>,
     #[serde(rename = "cofferdam.dev/agent")]
+    #[serde(default, deserialize_with = "few::short::<MAX_NAME, _>")]
     pub agent: Option<String>,
     #[serde(rename = "cofferdam.dev/version")]
+    #[serde(default, deserialize_with = "few::short::<MAX_NAME, _>")]
     pub version: Option<String>,
     #[serde(rename = "cofferdam.dev/default-probe")]
     pub default_probe: Option<IgnoredAny>,
@@ -66,13 +78,16 @@ pub(crate) struct Marks {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Labels {
     #[serde(rename = "cofferdam.dev/workload")]
+    #[serde(default, deserialize_with = "few::short::<MAX_LABEL, _>")]
     pub workload: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Meta {
+    #[serde(default, deserialize_with = "few::short::<MAX_NAME, _>")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "few::short::<MAX_UID, _>")]
     pub uid: Option<String>,
     pub annotations: Option<Marks>,
     pub labels: Option<Labels>,
@@ -116,6 +131,7 @@ pub(crate) struct SecretMeta {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Managed {
+    #[serde(default, deserialize_with = "few::short::<MAX_NAME, _>")]
     pub manager: Option<String>,
 }
 
@@ -142,7 +158,9 @@ pub(crate) struct Job {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct JobMeta {
+    #[serde(default, deserialize_with = "few::short::<MAX_NAME, _>")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "few::short::<MAX_UID, _>")]
     pub uid: Option<String>,
     /// As they came: only few Jobs have theirs looked at.
     pub labels: Option<Box<RawValue>>,
@@ -169,9 +187,13 @@ pub(crate) struct JobStatus {
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Condition {
     #[serde(rename = "type")]
+    #[serde(default, deserialize_with = "few::short_text::<MAX_NAME, _>")]
     pub kind: String,
+    #[serde(default, deserialize_with = "few::short_text::<MAX_NAME, _>")]
     pub status: String,
+    #[serde(default, deserialize_with = "few::short::<MAX_REASON, _>")]
     pub reason: Option<String>,
+    #[serde(default, deserialize_with = "few::short::<MAX_MESSAGE, _>")]
     pub message: Option<String>,
     pub last_transition_time: Option<Time>,
 }
@@ -187,6 +209,7 @@ pub(crate) struct Pod {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct PodSpec {
+    #[serde(default, deserialize_with = "few::short::<MAX_NAME, _>")]
     pub node_name: Option<String>,
     pub node_selector: Option<NodeSelector>,
     pub containers: Picked<Container, 1>,
@@ -196,16 +219,23 @@ pub(crate) struct PodSpec {
 #[serde(default)]
 pub(crate) struct NodeSelector {
     #[serde(rename = "kubernetes.io/arch")]
+    #[serde(default, deserialize_with = "few::short::<MAX_LABEL, _>")]
     pub architecture: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Container {
+    #[serde(default, deserialize_with = "few::short_text::<MAX_NAME, _>")]
     pub name: String,
     pub resources: Option<Resources>,
     #[serde(rename = "livenessProbe")]
     pub liveness: Option<Probe>,
+    #[serde(rename = "readinessProbe")]
+    pub readiness: Option<Probe>,
+    /// The liveness probe's question, while the container starts.
+    #[serde(rename = "startupProbe")]
+    pub startup: Option<Probe>,
 }
 
 /// A question that a node asks a container, and when its failure counts.
@@ -243,45 +273,44 @@ pub(crate) struct Resources {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Limits {
+    #[serde(default, deserialize_with = "few::short::<MAX_LABEL, _>")]
     pub memory: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct PodStatus {
+    #[serde(default, deserialize_with = "few::short::<MAX_LABEL, _>")]
     pub phase: Option<String>,
+    #[serde(default, deserialize_with = "few::short::<MAX_REASON, _>")]
     pub reason: Option<String>,
+    #[serde(default, deserialize_with = "few::short::<MAX_MESSAGE, _>")]
     pub message: Option<String>,
     pub conditions: Picked<Condition, MAX_CONDITIONS>,
-    pub container_statuses: Picked<ContainerStatus, 1>,
-    pub init_container_statuses: Picked<InitStatus, 1>,
+    pub container_statuses: Picked<ContainerStatus, MAX_STATUSES>,
+    pub init_container_statuses: Picked<InitStatus, MAX_STATUSES>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ContainerStatus {
+    #[serde(default, deserialize_with = "few::short_text::<MAX_NAME, _>")]
     pub name: String,
     pub ready: bool,
+    /// Its startup probe has succeeded, or it has none.
+    pub started: Option<bool>,
     pub restart_count: i32,
     pub state: Option<State>,
     pub last_state: Option<State>,
     #[serde(rename = "containerID")]
+    #[serde(default, deserialize_with = "few::short::<MAX_NAME, _>")]
     pub container_id: Option<String>,
 }
 
-/// The state of a container that the cluster adds to a pod.
+/// The state of a container that the cluster adds to a pod, to run before the agent's.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct InitStatus {
-    pub name: String,
-    pub state: Option<InitState>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct InitState {
-    pub waiting: Option<Waiting>,
-}
+#[serde(transparent)]
+pub(crate) struct InitStatus(pub ContainerStatus);
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -294,7 +323,9 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Waiting {
+    #[serde(default, deserialize_with = "few::short::<MAX_REASON, _>")]
     pub reason: Option<String>,
+    #[serde(default, deserialize_with = "few::short::<MAX_MESSAGE, _>")]
     pub message: Option<String>,
 }
 
@@ -309,17 +340,22 @@ pub(crate) struct Running {
 pub(crate) struct Terminated {
     pub exit_code: i32,
     pub signal: Option<i32>,
+    #[serde(default, deserialize_with = "few::short::<MAX_REASON, _>")]
     pub reason: Option<String>,
+    #[serde(default, deserialize_with = "few::short::<MAX_MESSAGE, _>")]
     pub message: Option<String>,
     pub finished_at: Option<Time>,
     #[serde(rename = "containerID")]
+    #[serde(default, deserialize_with = "few::short::<MAX_NAME, _>")]
     pub container_id: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Event {
+    #[serde(default, deserialize_with = "few::short::<MAX_REASON, _>")]
     pub reason: Option<String>,
+    #[serde(default, deserialize_with = "few::short::<MAX_MESSAGE, _>")]
     pub message: Option<String>,
     pub series: Option<Series>,
     pub last_timestamp: Option<Time>,
@@ -345,31 +381,6 @@ impl JobMeta {
     }
 }
 
-impl Chosen for Condition {
-    fn is_chosen(&self) -> bool {
-        let job = ["Complete", "SuccessCriteriaMet", "Failed", "FailureTarget"];
-        let pod = ["Ready", "PodScheduled", "DisruptionTarget"];
-        job.contains(&self.kind.as_str()) || pod.contains(&self.kind.as_str())
-    }
-}
-
-/// One that keeps the pod from starting.
-impl Chosen for InitStatus {
-    fn is_chosen(&self) -> bool {
-        let waiting = self.state.as_ref().and_then(|state| state.waiting.as_ref());
-        let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
-        reason.ends_with("BackOff") || reason.ends_with("Error")
-    }
-}
-
-impl Chosen for Container {
-    fn is_chosen(&self) -> bool {
-        self.name == CONTAINER
-    }
-}
-
-impl Chosen for ContainerStatus {
-    fn is_chosen(&self) -> bool {
-        self.name == CONTAINER
-    }
-}
+#[cfg(test)]
+#[path = "answers_tests.rs"]
+mod tests;

@@ -10,6 +10,7 @@ use cofferdam_policy::Cidr;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+use crate::held::Room;
 use crate::kubernetes::Kubernetes;
 use crate::none::NoCluster;
 use crate::place::PlaceKey;
@@ -73,6 +74,8 @@ pub(crate) enum ClientSource {
 pub struct KubernetesClusters {
     options: Options,
     clients: Cache<PlaceKey, AnyCluster>,
+    /// For the answers of all of them.
+    room: Room,
 }
 
 impl KubernetesClusters {
@@ -82,7 +85,7 @@ impl KubernetesClusters {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(CLIENT_LIFE)
             .build();
-        Self { options, clients }
+        Self { options, clients, room: Room::new() }
     }
 }
 
@@ -99,7 +102,7 @@ impl Clusters for KubernetesClusters {
             return Ok(cluster);
         }
         let kubernetes = |source| -> AnyCluster {
-            Arc::new(Kubernetes::new(source, place.namespace.to_owned(), self.options.clone()))
+            Arc::new(Kubernetes::new(source, place.namespace.to_owned(), self.options.clone(), self.room.clone()))
         };
         let cluster: AnyCluster = match place.access {
             Access::Kubeconfig { yaml, context } => {

@@ -19,6 +19,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tower::util::option_layer;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
+use crate::ours::Ours;
 use crate::pinned::Pinned;
 use crate::{ClusterError, words};
 
@@ -79,7 +80,12 @@ pub(crate) fn forbidden(address: IpAddr, allowed: &[Cidr]) -> bool {
 
 /// Makes a client. Pass `guard` for a caller's settings: forbidden addresses are then refused, except for the ranges in it.
 /// Runs the program that an operator's kubeconfig names.
-pub(crate) fn client(config: kube::Config, guard: Option<Arc<[Cidr]>>) -> Result<kube::Client, ClusterError> {
+/// `ours` gets to know the credentials that are sent.
+pub(crate) fn client(
+    config: kube::Config,
+    guard: Option<Arc<[Cidr]>>,
+    ours: Arc<Ours>,
+) -> Result<kube::Client, ClusterError> {
     let mut config = config;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.default_retry = false;
@@ -104,7 +110,11 @@ pub(crate) fn client(config: kube::Config, guard: Option<Arc<[Cidr]>>) -> Result
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(MAX_IDLE)
         .build(timed);
-    let http = config.extra_headers_layer().map_err(|e| words::unbuilt(&e))?.layer(http.map_err(BoxError::from));
+    let http = http.map_err(BoxError::from).map_request(move |request: http::Request<kube::client::Body>| {
+        ours.note(&request);
+        request
+    });
+    let http = config.extra_headers_layer().map_err(|e| words::unbuilt(&e))?.layer(http);
     let http = option_layer(config.auth_layer().map_err(|e| words::unbuilt(&e))?).layer(http);
     let http = config.base_uri_layer().layer(http);
     Ok(ClientBuilder::new(http, config.default_namespace.clone()).build())

@@ -24,6 +24,32 @@ pub(crate) trait Chosen {
     fn is_chosen(&self) -> bool;
 }
 
+/// Reads a text of at most `N` bytes. A longer one, which no cluster has there, is passed over like `null`.
+pub(crate) fn short<'de, const N: usize, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    struct Short<const N: usize>;
+    impl<'de, const N: usize> Visitor<'de> for Short<N> {
+        type Value = Option<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok((text.len() <= N).then(|| text.to_owned()))
+        }
+    }
+    deserializer.deserialize_any(Short::<N>)
+}
+
+/// The same for a text that is always there: a longer one becomes empty.
+pub(crate) fn short_text<'de, const N: usize, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    short::<N, D>(deserializer).map(Option::unwrap_or_default)
+}
+
 impl<T, const N: usize> Default for Few<T, N> {
     fn default() -> Self {
         Self(Vec::new())

@@ -7,8 +7,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::answers::{Condition, ContainerStatus, Event, Job, Pod, Waiting};
 use crate::judge_end as end;
+use crate::names::CONTAINER;
 use crate::{HeldBy, Seen, Words, WorkloadFailure};
-use crate::{judge_words as say, pull};
+use crate::{judge_other as other, judge_words as say, pull};
 
 /// The time that an autoscaler gets to add a node for a pod.
 const NEW_NODE: Duration = Duration::from_secs(600);
@@ -20,7 +21,7 @@ const DEFAULT_PROBE_GRACE: Duration = Duration::from_secs(30);
 pub(crate) const FRESH_END: Duration = Duration::from_secs(120);
 /// Messages of a kubelet that cannot create a container yet and will at its next try: its caches are behind, or its
 /// runtime is slow. If that never passes, the deployment's start timeout ends it.
-const TRANSIENT: [&str; 4] =
+pub(crate) const TRANSIENT: [&str; 4] =
     ["failed to sync secret cache", "failed to sync configmap cache", "context deadline exceeded", "is reserved for"];
 
 /// Processors of nodes. A name that a cluster made up is not repeated.
@@ -42,7 +43,7 @@ pub(crate) fn current(pods: &[Pod]) -> Option<&Pod> {
 
 /// The agent's container.
 pub(crate) fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.first()
+    pod.status.as_ref()?.container_statuses.iter().find(|status| status.name == CONTAINER)
 }
 
 /// Events can tell more than the objects do.
@@ -50,7 +51,9 @@ pub(crate) fn wants_events(pods: &[Pod], now: Timestamp) -> bool {
     let Some(pod) = current(pods) else { return true };
     let running = container(pod).and_then(|status| status.state.as_ref()).is_some_and(|state| state.running.is_some());
     let settled = running && is_ready(pod) && !has_fresh_end(pod, now);
-    phase(pod) == "Pending" || (phase(pod) == "Running" && !settled)
+    // How a pod ended that is over may only be in its events.
+    let over = phase(pod) == "Succeeded" || (phase(pod) == "Failed" && end::told(&[], pod).is_none());
+    phase(pod) == "Pending" || over || (phase(pod) == "Running" && !settled)
 }
 
 /// The container ended a moment ago.
@@ -72,15 +75,20 @@ pub(crate) fn judge(facts: &Facts<'_>) -> Seen {
         let waits_for = held.map_or_else(|| say::being_replaced(pod), Words::from);
         return Seen::Starting { waits_for, held_by: HeldBy::Cluster };
     }
-    match phase(pod) {
+    let seen = match phase(pod) {
         "Failed" => end::of_pod(facts, pod),
         // Its Job completes next, and is created again.
-        "Succeeded" if end::is_taken_away(pod) => {
-            Seen::Starting { waits_for: say::being_replaced(pod), held_by: HeldBy::Cluster }
+        "Succeeded" => {
+            end::by_cluster(facts, pod).unwrap_or_else(|| Seen::Failed(end::of_container(pod, end::last_end(pod))))
         }
-        "Succeeded" => Seen::Failed(end::of_container(pod, end::last_end(pod))),
         "Unknown" => starting(on(pod).and(" does not answer"), HeldBy::Cluster),
         _ => unscheduled(facts, pod).unwrap_or_else(|| started(facts, pod)),
+    };
+    match (end::evicted_before(facts, pod), seen) {
+        (Some(failure), now @ (Seen::Ready { .. } | Seen::Starting { .. })) => {
+            Seen::Crashed { failure, now: Box::new(now) }
+        }
+        (_, seen) => seen,
     }
 }
 
@@ -145,9 +153,14 @@ fn unscheduled(facts: &Facts<'_>, pod: &Pod) -> Option<Seen> {
 
 /// Judges a pod that has a node.
 fn started(facts: &Facts<'_>, pod: &Pod) -> Seen {
-    let Some(status) = container(pod) else { return prepared(facts, pod) };
+    let Some(status) = container(pod) else {
+        return other::trouble(facts, pod).unwrap_or_else(|| prepared(facts, pod));
+    };
     let state = status.state.as_ref();
     let terminated = state.and_then(|state| state.terminated.as_ref());
+    if let Some(taken) = terminated.and_then(|_| end::by_cluster(facts, pod)) {
+        return taken;
+    }
     if let Some(end) = terminated.filter(|end| end.exit_code == 0) {
         // Nothing restarts it.
         return Seen::Failed(end::of_container(pod, Some(end)));
@@ -160,7 +173,14 @@ fn started(facts: &Facts<'_>, pod: &Pod) -> Seen {
     } else {
         waits(facts, pod, state.and_then(|state| state.waiting.as_ref()).unwrap_or(&Waiting::default()))
     };
-    match (end::crash(facts, pod), now) {
+    let crash = end::crash(facts, pod);
+    let now = match now {
+        now @ (Seen::Ready { .. } | Seen::Starting { .. }) if crash.is_none() && !is_ready(pod) => {
+            other::trouble(facts, pod).unwrap_or(now)
+        }
+        now => now,
+    };
+    match (crash, now) {
         (Some(failure), now @ (Seen::Ready { .. } | Seen::Starting { .. })) => {
             Seen::Crashed { failure, now: Box::new(now) }
         }
@@ -182,23 +202,39 @@ fn runs(facts: &Facts<'_>, pod: &Pod, status: &ContainerStatus, since: Timestamp
     let by_cluster = |c: &Condition| status.ready && c.reason.as_deref().unwrap_or_default().is_empty();
     let lost =
         ready.is_some_and(|c| c.status == "Unknown" || c.reason.as_deref() == Some("NodeNotReady") || by_cluster(c));
-    let unhealthy = facts.events.iter().filter(|event| {
-        let said = event.message.as_deref().unwrap_or_default();
-        event.reason.as_deref() == Some("Unhealthy") && said.starts_with("Readiness probe")
-    });
-    let unhealthy = unhealthy.max_by_key(|event| last_time(event)).and_then(|event| event.message.as_deref());
+    let failing = failing_probe(facts, status);
     let ran = seconds(since, facts.now);
-    let refused = unhealthy.is_some_and(|said| said.contains("connection refused"));
+    let refused = failing.is_some_and(|(is_startup, said)| !is_startup && said.contains("connection refused"));
     if !lost && refused && has_default_probe(pod) && ran >= DEFAULT_PROBE_GRACE.as_secs() {
         return Seen::Ready { pod: name, for_s: ran, restarts };
     }
-    let held_by = if lost { HeldBy::Cluster } else { HeldBy::Itself };
-    let said = unhealthy.filter(|_| !lost).or_else(|| ready.and_then(|c| c.message.as_deref().or(c.reason.as_deref())));
+    // While the agent's container is ready, it is something else that its pod lacks.
+    let held_by = if lost || status.ready { HeldBy::Cluster } else { HeldBy::Itself };
+    if let (false, Some((is_startup, said))) = (lost, failing) {
+        // A probe that answers nothing leaves a colon.
+        let said = said.trim_end_matches([':', ' ', '\n']);
+        return starting(say::probe_fails(pod, is_startup, said), held_by);
+    }
+    let said = ready.and_then(|c| c.message.as_deref().or(c.reason.as_deref()));
     let words = match lost {
         true => on(pod).and(" does not answer, so it is not known if the container still runs"),
         false => on(pod).after("the container runs on ").and(" and is not ready"),
     };
     starting(words.saying(":", said.unwrap_or_default()), held_by)
+}
+
+/// The probe that failed last, and what the node said: the one that holds the others back while the container starts, or
+/// that of its readiness.
+fn failing_probe<'a>(facts: &Facts<'a>, status: &ContainerStatus) -> Option<(bool, &'a str)> {
+    let failing = facts.events.iter().filter_map(|event| {
+        let said = event.message.as_deref().filter(|_| event.reason.as_deref() == Some("Unhealthy"))?;
+        let is_startup = said.starts_with("Startup probe");
+        // What is left from before the container had started, or from the one before it.
+        let counts = status.started.is_none_or(|started| started != is_startup);
+        (counts && (is_startup || said.starts_with("Readiness probe"))).then_some((event, is_startup, said))
+    });
+    let newest = failing.max_by_key(|(event, ..)| last_time(event));
+    newest.map(|(_, is_startup, said)| (is_startup, said))
 }
 
 /// The container and its pod are ready.
@@ -222,13 +258,7 @@ fn waits(facts: &Facts<'_>, pod: &Pod, waiting: &Waiting) -> Seen {
             // A node that restarts something without an end to show.
             None => Seen::Failed(end::of_container(pod, None)),
         },
-        "ImagePullBackOff"
-        | "ErrImagePull"
-        | "InvalidImageName"
-        | "ErrImageNeverPull"
-        | "ImageInspectError"
-        | "RegistryUnavailable"
-        | "SignatureValidationFailed" => not_pulled(facts, pod, reason, said),
+        reason if pull::REASONS.contains(&reason) => not_pulled(facts, pod, reason, said),
         "CreateContainerConfigError"
         | "CreateContainerError"
         | "RunContainerError"
@@ -251,38 +281,38 @@ fn waits(facts: &Facts<'_>, pod: &Pod, waiting: &Waiting) -> Seen {
 }
 
 fn not_pulled(facts: &Facts<'_>, pod: &Pod, reason: &str, said: &str) -> Seen {
-    // `Back-off pulling image` has no cause in it; the event before it does.
-    let event = facts.events.iter().filter(|event| event.reason.as_deref() == Some("Failed"));
-    let event = event.filter_map(|event| event.message.as_deref()).filter(|text| text.contains("pull image"));
-    let told = event.max_by_key(|text| text.len()).unwrap_or_default();
-    let said = if said.len() > told.len() || said.contains("ErrImagePull:") { said } else { told };
-    let failed = pull::explain(reason, said, architecture(pod));
+    let failed = pull::explain(reason, pull_event(facts, said), architecture(pod));
     if failed.is_permanent || reason != "ErrImagePull" {
         return Seen::Failed(failed_with(Some(pod), FailureReason::ImagePull, failed.text, None));
     }
     starting(failed.text, HeldBy::Cluster)
 }
 
+/// The message with the cause of a failed pull: `said`, or an event about the same image.
+pub(crate) fn pull_event<'a>(facts: &Facts<'a>, said: &'a str) -> &'a str {
+    // `Back-off pulling image` has no cause in it; the event before it does.
+    let image = said.split('"').nth(1);
+    let event = facts.events.iter().filter(|event| event.reason.as_deref() == Some("Failed"));
+    let event = event.filter_map(|event| event.message.as_deref()).filter(|text| text.contains("pull image"));
+    let event = event.filter(|text| image.is_none_or(|image| text.contains(image)));
+    let told = event.max_by_key(|text| text.len()).unwrap_or_default();
+    if said.len() > told.len() || said.contains("ErrImagePull:") { said } else { told }
+}
+
 /// Judges a pod whose container is not created yet.
 fn prepared(facts: &Facts<'_>, pod: &Pod) -> Seen {
-    if let Some(init) = pod.status.as_ref().and_then(|status| status.init_container_statuses.first()) {
-        let waiting = init.state.as_ref().and_then(|state| state.waiting.as_ref());
-        let of = |field: fn(&Waiting) -> Option<&str>| waiting.and_then(field).unwrap_or_default();
-        let words = Words::ours("The container \"").theirs(&init.name);
-        let words = words.and("\", which the cluster adds to every pod, does not start (");
-        let words = words.theirs(of(|waiting| waiting.reason.as_deref())).and(")");
-        return failed(FailureReason::CannotStart, words.saying(":", of(|waiting| waiting.message.as_deref())));
-    }
     let Some(event) = newest(facts.events, &["FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume"]) else {
-        return starting(on(pod).and(" is creating the container or pulling the image"), HeldBy::Itself);
+        return starting(on(pod).and(" is creating the container or pulling the image"), HeldBy::Cluster);
     };
     let said = event.message.as_deref().unwrap_or_default();
     let age = pod.metadata.creation_timestamp.as_ref().map_or(0, |time| seconds(time.0, facts.now));
     let no_runtime = said.contains("no runtime for") || said.contains("unknown runtime handler");
     if no_runtime || age >= SANDBOX_GRACE.as_secs() {
-        return failed(FailureReason::CannotStart, say::no_sandbox(said, node(pod), no_runtime));
+        // A node that cannot create pods cannot create those of another version.
+        let reason = if no_runtime { FailureReason::CannotStart } else { FailureReason::Cluster };
+        return failed(reason, say::no_sandbox(said, node(pod), no_runtime));
     }
-    starting(on(pod).and(" is creating the pod").saying(":", said), HeldBy::Itself)
+    starting(on(pod).and(" is creating the pod").saying(":", said), HeldBy::Cluster)
 }
 
 pub(crate) fn newest<'a>(events: &'a [Event], reasons: &[&str]) -> Option<&'a Event> {

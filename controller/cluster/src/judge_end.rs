@@ -2,10 +2,14 @@
 //! cluster made. Pure.
 
 use cofferdam_contract::FailureReason;
+use k8s_openapi::jiff::Timestamp;
 
-use crate::answers::{ContainerStatus, Job, Pod, Terminated};
-use crate::judge::{Facts, architecture, condition, container, current, failed_with, newest, phase, seconds, starting};
+use crate::answers::{ContainerStatus, Event, Job, Pod, Terminated};
+use crate::judge::{
+    Facts, architecture, condition, container, current, failed_with, has_fresh_end, newest, phase, seconds, starting,
+};
 use crate::judge_words as say;
+use crate::names::CONTAINER;
 use crate::{HeldBy, Seen, WorkloadFailure};
 
 /// Once the cluster has ended this many pods of one Job within [`RECENT`], the workload counts as failed.
@@ -18,6 +22,7 @@ const NODE_RESTARTED: [&str; 2] = ["Unknown", "ContainerStatusUnknown"];
 /// The cluster takes the pod away, or has: a drain, an eviction, a deletion by hand.
 pub(crate) fn is_taken_away(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
+        || told(&[], pod).is_some_and(|(reason, said)| phase(pod) != "Running" && !is_own_limit(reason, said))
         || condition(pod, "DisruptionTarget").is_some_and(|condition| condition.status == "True")
 }
 
@@ -36,9 +41,10 @@ pub(crate) fn of_job(facts: &Facts<'_>) -> Option<Seen> {
     if holds(&["Complete", "SuccessCriteriaMet"]).is_some() {
         // An agent that is asked to end exits with 0, which completes its Job: only a pod that nobody took away ended by
         // itself.
-        return Some(match pod.filter(|pod| !is_taken_away(pod)) {
-            Some(pod) => Seen::Failed(of_container(pod, last_end(pod))),
-            None => Seen::Gone,
+        return Some(match pod.map(|pod| (pod, by_cluster(facts, pod))) {
+            Some((pod, None)) => Seen::Failed(of_container(pod, last_end(pod))),
+            Some((_, Some(seen @ Seen::Failed(_)))) => seen,
+            Some((_, Some(_))) | None => Seen::Gone,
         });
     }
     let condition = holds(&["Failed", "FailureTarget"])?;
@@ -53,21 +59,73 @@ pub(crate) fn of_job(facts: &Facts<'_>) -> Option<Seen> {
     Some(Seen::Failed(of_container(pod, Some(end))))
 }
 
+/// The cluster's reason for ending the pod, and what it says: in the pod's status, or only in an event.
+pub(crate) fn told<'a>(events: &'a [Event], pod: &'a Pod) -> Option<(&'a str, &'a str)> {
+    let status = pod.status.as_ref()?;
+    if let Some(reason) = status.reason.as_deref().filter(|reason| !reason.is_empty() && *reason != "Failed") {
+        return Some((reason, status.message.as_deref().unwrap_or_default()));
+    }
+    let event = newest(events, &["Evicted", "Preempting"])?;
+    Some((event.reason.as_deref()?, event.message.as_deref().unwrap_or_default()))
+}
+
+/// The pod was evicted for what its own container used, whatever the container's exit code. A node that is short of
+/// something says so instead, and a container that the cluster adds is named.
+fn is_own_limit(reason: &str, said: &str) -> bool {
+    let own = said.strip_prefix("Container ").is_some_and(|rest| rest.starts_with(&format!("{CONTAINER} ")));
+    reason == "Evicted" && (said.contains("exceeds the") || (own && said.contains("exceeded its")))
+}
+
 /// Judges a pod that the cluster ended. The Job creates another one.
 pub(crate) fn of_pod(facts: &Facts<'_>, pod: &Pod) -> Seen {
-    let status = pod.status.as_ref();
-    let reason = status.and_then(|status| status.reason.as_deref()).unwrap_or("Failed");
-    let said = status.and_then(|status| status.message.as_deref()).unwrap_or_default();
+    let message = pod.status.as_ref().and_then(|status| status.message.as_deref()).unwrap_or_default();
+    let (reason, said) = told(facts.events, pod).unwrap_or(("Failed", message));
+    ended(facts, pod, reason, said)
+}
+
+/// Judges a pod whose container has ended, if the cluster ended it or takes the pod away.
+pub(crate) fn by_cluster(facts: &Facts<'_>, pod: &Pod) -> Option<Seen> {
+    if let Some((reason, said)) = told(facts.events, pod) {
+        return Some(ended(facts, pod, reason, said));
+    }
+    is_taken_away(pod).then(|| starting(say::being_replaced(pod), HeldBy::Cluster))
+}
+
+/// The failure of a pod that was evicted for its own limit.
+fn evicted(pod: &Pod, reason: &str, said: &str) -> WorkloadFailure {
+    let code = last_end(pod).map(|end| end.exit_code);
+    let failure = failed_with(Some(pod), FailureReason::Exited, say::ended_by_cluster(reason, said, 1), code);
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    WorkloadFailure { end: format!("{name}/{reason}"), ..failure }
+}
+
+/// The eviction of a pod that is over, if it exceeded its own limit a moment ago.
+pub(crate) fn evicted_lately(pod: &Pod, now: Timestamp) -> Option<WorkloadFailure> {
+    let (reason, said) = told(&[], pod).filter(|(reason, said)| is_own_limit(reason, said))?;
+    (phase(pod) != "Running" && has_fresh_end(pod, now)).then(|| evicted(pod, reason, said))
+}
+
+/// That of the pod before this one: the Job may have replaced it before anybody looked. One end is told at a time.
+pub(crate) fn evicted_before(facts: &Facts<'_>, pod: &Pod) -> Option<WorkloadFailure> {
+    let others = facts.pods.iter().filter(|other| other.metadata.name != pod.metadata.name);
+    let before = others.max_by_key(|other| other.metadata.creation_timestamp.clone())?;
+    last_end(pod).is_none().then(|| evicted_lately(before, facts.now))?
+}
+
+fn ended(facts: &Facts<'_>, pod: &Pod, reason: &str, said: &str) -> Seen {
+    if is_own_limit(reason, said) {
+        return Seen::Failed(evicted(pod, reason, said));
+    }
     let recent = |pod: &&Pod| {
         let created = pod.metadata.creation_timestamp.as_ref().map_or(facts.now, |time| time.0);
         phase(pod) == "Failed" && seconds(created, facts.now) < RECENT
     };
     let many = facts.pods.iter().filter(recent).count();
-    let own = reason == "Evicted" && (said.contains("exceeds the") || said.contains("exceeded its"));
-    if own || many >= MAX_ENDED_PODS {
-        let words = say::ended_by_cluster(reason, said, many);
+    if many >= MAX_ENDED_PODS {
+        // A node that is short of memory or shuts down is not the version's fault, however often it happens.
+        let whose = if reason == "Failed" { FailureReason::Exited } else { FailureReason::Cluster };
         let code = last_end(pod).map(|end| end.exit_code);
-        return Seen::Failed(failed_with(Some(pod), FailureReason::Exited, words, code));
+        return Seen::Failed(failed_with(Some(pod), whose, say::ended_by_cluster(reason, said, many), code));
     }
     match last_end(pod) {
         Some(end) if reason == "Failed" && !is_taken_away(pod) => {

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::answers::{Pod, Probe, ProbePlace};
+use crate::names::CONTAINER;
 use crate::{Words, judge};
 
 pub(crate) const POD_IS_GONE: &str =
@@ -64,6 +65,27 @@ pub(crate) fn killed_by_probe(pod: &Pod, code: i32, when: &str) -> Words {
     ))
 }
 
+/// A probe that a container which runs does not pass; `said` is what the node says of its last failure.
+pub(crate) fn probe_fails(pod: &Pod, is_startup: bool, said: &str) -> Words {
+    let ours = pod.spec.as_ref().and_then(|spec| spec.containers.iter().find(|one| one.name == CONTAINER));
+    let (name, probe, fails) = match is_startup {
+        true => (
+            "its liveness probe",
+            ours.and_then(|container| container.startup.as_ref().or(container.liveness.as_ref())),
+            " has not succeeded since the container started",
+        ),
+        false => ("its readiness probe", ours.and_then(|container| container.readiness.as_ref()), " fails"),
+    };
+    let words = match probe {
+        Some(probe) => question(Words::ours(format!("{name} (")), probe).and(")"),
+        None => Words::ours(name),
+    };
+    let words = words.and(format!("{fails}, so it is not ready on node ")).theirs(judge::node(pod));
+    // `Startup probe failed: ` would name another probe than the one that was asked for.
+    let cause = said.split_once(" probe failed").map_or(said, |(_, cause)| cause.trim_start_matches([':', ' ']));
+    words.saying(". The node says:", cause)
+}
+
 /// The question of a probe: its kind, where it is asked, and how often.
 fn question(words: Words, probe: &Probe) -> Words {
     let port = |place: &ProbePlace| match &place.port {
@@ -94,7 +116,7 @@ pub(crate) fn out_of_memory(pod: &Pod) -> Words {
         Some(limit) => words.and(" of ").theirs(limit),
         None => words,
     };
-    words.and(" and was killed (OOMKilled). Raise the limit (resources.memory), or make it use less")
+    words.and(" and was killed (OOMKilled). Raise the limit (resources.memory, `--memory`), or make it use less")
 }
 
 /// A container was created, or nearly, and did not start.
@@ -135,8 +157,11 @@ pub(crate) fn unschedulable(said: &str, architecture: &str) -> Words {
         }
     };
     when("no nodes available", "no node of the cluster is up".to_owned());
-    when("Insufficient cpu", "too little CPU is free: ask for less (resources.cpu), or add a node".to_owned());
-    when("Insufficient memory", "too little memory is free: ask for less (resources.memory), or add a node".to_owned());
+    when("Insufficient cpu", "too little CPU is free: ask for less (resources.cpu, `--cpu`), or add a node".to_owned());
+    when(
+        "Insufficient memory",
+        "too little memory is free: ask for less (resources.memory, `--memory`), or add a node".to_owned(),
+    );
     when(
         "Insufficient ephemeral-storage",
         "too little disk is free: ask for less (resources.ephemeral_storage), or add a node".to_owned(),
@@ -193,6 +218,10 @@ pub(crate) fn pod_was_ended(reason: &str, said: &str) -> Words {
 
 pub(crate) fn ended_by_cluster(reason: &str, said: &str, many: usize) -> Words {
     let todo = match reason {
+        "Evicted" if said.contains("EmptyDir volume") => {
+            "it wrote more into the volume than its size, which counts whatever its exit code: make it write less, or give the \
+             volume a larger size (`--scratch`)"
+        }
         "Evicted" if said.contains("ephemeral") || said.contains("disk") || said.contains("storage") => {
             "it used too much disk: make it write less, or raise the limit (resources.ephemeral_storage)"
         }
@@ -200,6 +229,8 @@ pub(crate) fn ended_by_cluster(reason: &str, said: &str, many: usize) -> Words {
             "the node ran out of resources: request what the agent needs (resources), so that it is not evicted first"
         }
         "NodeLost" | "NodeShutdown" | "Terminated" | "Shutdown" => "its node shut down or was lost",
+        "Preempting" | "Preempted" => "its node needed the room for something more important",
+        "DeadlineExceeded" => "a deadline was set on the pod, by hand or by a tool",
         _ => "see what the node says",
     };
     let times = if many > 1 { format!(", {many} times by now") } else { String::new() };

@@ -1,10 +1,14 @@
 //! Implements `Cluster` for Kubernetes. The client is made at the first call.
 
+use std::sync::Arc;
+
 use cofferdam_core::Secret;
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use crate::connect::{ClientSource, Options};
+use crate::held::Room;
+use crate::ours::Ours;
 use crate::wire::Wire;
 use crate::{
     Cluster, ClusterError, Finding, Lines, Mended, PodName, Seen, Workload, WorkloadId, dial, kubeconfig, wire,
@@ -14,12 +18,13 @@ pub(crate) struct Kubernetes {
     source: ClientSource,
     pub(crate) namespace: String,
     pub(crate) options: Options,
+    room: Room,
     wire: OnceCell<Wire>,
 }
 
 impl Kubernetes {
-    pub(crate) fn new(source: ClientSource, namespace: String, options: Options) -> Self {
-        Self { source, namespace, options, wire: OnceCell::new() }
+    pub(crate) fn new(source: ClientSource, namespace: String, options: Options, room: Room) -> Self {
+        Self { source, namespace, options, room, wire: OnceCell::new() }
     }
 
     pub(crate) async fn wire(&self) -> Result<&Wire, ClusterError> {
@@ -28,7 +33,7 @@ impl Kubernetes {
 
     /// Runs on a blocking thread: it reads files, and an operator's kubeconfig may name a program to run.
     async fn connect(&self) -> Result<Wire, ClusterError> {
-        let (source, private) = (self.source.clone(), self.options.private.clone());
+        let (source, private, room) = (self.source.clone(), self.options.private.clone(), self.room.clone());
         let making = tokio::task::spawn_blocking(move || {
             let (config, guard) = match source {
                 ClientSource::HandedOver(config) => (*config, Some(private.into())),
@@ -43,7 +48,10 @@ impl Kubernetes {
                         .to_owned(),
                 ));
             }
-            Ok(Wire::new(dial::client(config, guard)?, server, secrets))
+            let ours = Ours::new(secrets);
+            let unverified = config.accept_invalid_certs;
+            let client = dial::client(config, guard, Arc::clone(&ours))?;
+            Ok(Wire::new(client, server, ours, room, unverified))
         });
         let made = tokio::time::timeout(wire::ANSWER_TIMEOUT, making).await;
         let made = made.map_err(|_| {

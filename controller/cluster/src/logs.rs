@@ -4,10 +4,7 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, stream};
-use http_body_util::BodyExt;
+use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::LogParams;
@@ -17,6 +14,7 @@ use tokio::time::Instant;
 use crate::answers::{self, ContainerStatus, Terminated};
 use crate::kubernetes::Kubernetes;
 use crate::names::CONTAINER;
+use crate::ours::Pieces;
 use crate::remove::is_pod_name;
 use crate::wire::{RequestError, Wire};
 use crate::{ClusterError, Lines, PodName, RawLine, Words, judge};
@@ -60,7 +58,7 @@ impl Kubernetes {
             ..LogParams::default()
         };
         match wire.open(Request::new(self.path::<v1::Pod>()).logs(&pod.pod, &which)).await {
-            Ok(body) => Ok(lines_of(body.into_data_stream().map_err(drop).boxed(), since, MAX_SILENCE)),
+            Ok(pieces) => Ok(lines_of(pieces, since, MAX_SILENCE)),
             Err(failure) if failure.is_gone() => Ok(stream::empty().boxed()),
             Err(RequestError::Api(refusal)) if refusal.code == 400 => {
                 let says = |words: &str| refusal.message.contains(words);
@@ -115,9 +113,6 @@ fn not_yet(wire: &Wire, pod: &str, said: &str) -> ClusterError {
     let words = Words::ours(format!("The container of pod {pod} has no log yet")).saying(". The cluster says:", said);
     ClusterError::conflict(words.scrubbed(|said| wire.scrub(said)))
 }
-
-/// A log as it arrives; an error has no more to tell than that it broke off.
-type Pieces = BoxStream<'static, Result<Bytes, ()>>;
 
 /// The state of a log that is being read.
 struct Reading {
@@ -219,6 +214,8 @@ impl Cutter {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn cut(pieces: &[&[u8]]) -> Vec<Vec<u8>> {

@@ -70,7 +70,7 @@ impl Kubernetes {
     ) -> Result<Option<Mended>, ClusterError> {
         const KIND: &str = "Secret";
         let (path, name) = (self.path::<Secret>(), workload_name(&workload.id));
-        let before = wire.get::<answers::Secret>(&path, &name).await;
+        let before = wire.get_as_it_is::<answers::Secret>(&path, &name).await;
         let before = before.map_err(|e| self.explained(wire, e, "get", KIND))?;
         let Some(before) = before else { return self.restore(wire, workload, KIND, &secret).await };
         let applied = before.metadata.managed_fields.iter().any(|one| one.manager.as_deref() == Some(MANAGER));

@@ -105,6 +105,26 @@ impl Cause {
     }
 }
 
+/// Reasons of a container that waits for its image.
+pub(crate) const REASONS: [&str; 7] = [
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+];
+
+/// Explains the same of a container that is not the agent's own. Nothing that we are told about images mends it.
+pub(crate) fn explain_other(whose: Words, reason: &str, message: &str) -> PullFailure {
+    let text = whose.and(format!(
+        ", waits for its image ({reason}): have it mended where the container is added, such as by a service mesh"
+    ));
+    let is_permanent = Cause::of(reason, message).is_permanent();
+    PullFailure { text: text.saying(". The node says:", message), is_permanent }
+}
+
 /// Explains a pull that failed with the kubelet's `reason` and `message`.
 pub(crate) fn explain(reason: &str, message: &str, architecture: &str) -> PullFailure {
     let cause = Cause::of(reason, message);

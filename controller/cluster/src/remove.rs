@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep};
 
 use crate::answers::{self, Named};
+use crate::held::Held;
 use crate::kubernetes::Kubernetes;
 use crate::names::{self, MANAGED_BY, MANAGER, workload_name};
 use crate::wire::{Listed, Wire};
@@ -83,7 +84,7 @@ impl Kubernetes {
         }
     }
 
-    pub(crate) async fn pods_of(&self, wire: &Wire, id: &WorkloadId) -> Result<Vec<answers::Pod>, ClusterError> {
+    pub(crate) async fn pods_of(&self, wire: &Wire, id: &WorkloadId) -> Result<Held<answers::Pod>, ClusterError> {
         let which = ListParams::default().labels(&names::selector(id)).limit(PODS_PAGE);
         let pods = wire.list(&self.path::<Pod>(), which, Listed::Objects, MAX_POD_PAGES).await;
         pods.map_err(|e| self.explained(wire, e, "list", "Pod"))
@@ -107,7 +108,7 @@ impl Kubernetes {
         let mut pods = self.pods_of(wire, id).await?;
         pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
         let mut all = Vec::new();
-        for pod in &pods {
+        for pod in pods.iter() {
             let Some(name) = pod.metadata.name.as_ref().filter(|name| is_pod_name(name)) else { continue };
             let restarts = judge::container(pod).map_or(0, answers::ContainerStatus::restarts);
             let before = restarts.checked_sub(1);

@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use crate::answers::{Event, Pod};
 use crate::judge::{self, Facts, current, judge, phase};
-use crate::judge_end::{is_over, is_taken_away, last_end};
+use crate::judge_end::{evicted_lately, is_over, is_taken_away, last_end};
 use crate::objects::ENDS_PER_POD;
 use crate::{HeldBy, Seen, WorkloadFailure};
 
@@ -45,7 +45,9 @@ pub(crate) fn judge_all<'a>(facts: &Facts<'a>) -> (Seen, Option<&'a Pod>) {
     let pods = alive(facts.pods, most);
     let held = facts.job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true) || spec.parallelism == Some(0));
     if most < 2 || pods.is_empty() || held || is_over(facts.job) || facts.job.metadata.deletion_timestamp.is_some() {
-        return (judge(facts), current(facts.pods));
+        let seen = judge(facts);
+        let about = ended(&seen, facts.pods).or_else(|| current(facts.pods));
+        return (seen, about);
     }
     let name = |pod: &Pod| pod.metadata.name.clone();
     let about = in_question(facts).and_then(name);
@@ -69,6 +71,14 @@ pub(crate) fn judge_all<'a>(facts: &Facts<'a>) -> (Seen, Option<&'a Pod>) {
             seen => all.push((seen, pod)),
         }
     }
+    // The Job has replaced these.
+    for pod in facts.pods.iter().filter(|pod| phase(pod) == "Failed") {
+        if let Some(failure) = evicted_lately(pod, facts.now)
+            && crash.as_ref().is_none_or(|(_, before)| since(before) <= since(pod))
+        {
+            crash = Some((failure, pod));
+        }
+    }
     let ready = all.iter().filter(|(seen, _)| matches!(seen, Seen::Ready { .. })).count();
     // Of equal judgements the one about the newest pod is told; the pod that was ready last bounds the time.
     all.sort_by_key(|(seen, pod)| (severity(seen), for_s(seen), name(pod)));
@@ -85,6 +95,13 @@ pub(crate) fn judge_all<'a>(facts: &Facts<'a>) -> (Seen, Option<&'a Pod>) {
         }
         (_, worst) => (worst, Some(pod)),
     }
+}
+
+/// The pod whose end a judgement is about, which may be one before the current pod.
+fn ended<'a>(seen: &Seen, pods: &'a [Pod]) -> Option<&'a Pod> {
+    let (Seen::Crashed { failure, .. } | Seen::Failed(failure)) = seen else { return None };
+    let (name, _) = failure.end.split_once('/')?;
+    pods.iter().find(|pod| pod.metadata.name.as_deref() == Some(name))
 }
 
 /// The worst first.

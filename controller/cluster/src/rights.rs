@@ -67,6 +67,9 @@ impl Kubernetes {
         // The first review that fails tells that the credentials are not taken at all.
         let missing = try_join_all(RIGHTS.iter().map(|right| self.missing(wire, right))).await?;
         let mut findings = vec![self.answers(wire).await, self.namespace_exists(wire).await];
+        if wire.unverified {
+            findings.push(unverified());
+        }
         findings.extend(RIGHTS.iter().zip(&missing).map(|(right, missing)| self.told(right, missing)));
         Ok(findings)
     }
@@ -123,7 +126,8 @@ impl Kubernetes {
         }
         let missing = missing.join(", ");
         if right.optional {
-            let detail = format!("The credentials may not {missing}; failures are explained in less detail.");
+            let detail =
+                format!("Not needed: the credentials may not {missing}; failures are explained in less detail.");
             return good(about, detail);
         }
         let detail = format!(
@@ -149,6 +153,14 @@ impl Kubernetes {
             Err(error) => Finding { about: "namespace".to_owned(), good: false, detail: format!("{error}.") },
         }
     }
+}
+
+/// Works, as kubectl does, and is said at each test.
+fn unverified() -> Finding {
+    let detail = "Warning: the kubeconfig sets insecure-skip-tls-verify, so the server's certificate is not verified: \
+                  whoever is in between gets the credentials. Put the cluster's authority into \
+                  certificate-authority-data instead.";
+    good("certificate", detail.to_owned())
 }
 
 fn good(about: impl Into<String>, detail: String) -> Finding {

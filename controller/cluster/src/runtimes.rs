@@ -39,8 +39,8 @@ impl Kubernetes {
         let wire = self.wire().await?;
         let path = <Node as kube::Resource>::url_path(&(), None);
         let nodes = wire.list::<Reported>(&path, ListParams::default().limit(PAGE), Listed::Objects, MAX_PAGES).await;
-        let nodes = nodes.map_err(|e| self.explained(wire, e, "list", "Node"))?;
-        let found: BTreeSet<String> = nodes.into_iter().map(runtime).collect();
+        let mut nodes = nodes.map_err(|e| self.explained(wire, e, "list", "Node"))?;
+        let found: BTreeSet<String> = nodes.drain(..).map(runtime).collect();
         Ok(found.into_iter().collect())
     }
 }

@@ -56,7 +56,8 @@ impl Kubernetes {
     /// An object's events. Empty if our credentials may not read them: the judgement is then less exact.
     async fn events(&self, wire: &Wire, uid: &str) -> Vec<Event> {
         let which = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(EVENTS_PAGE);
-        wire.list(&self.path::<v1::Event>(), which, Listed::Objects, MAX_EVENT_PAGES).await.unwrap_or_default()
+        let events = wire.list(&self.path::<v1::Event>(), which, Listed::Objects, MAX_EVENT_PAGES).await;
+        events.map(|mut events| std::mem::take(&mut *events)).unwrap_or_default()
     }
 
     async fn with_lines(

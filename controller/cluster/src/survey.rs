@@ -1,7 +1,7 @@
 //! Surveys a namespace: reads all of our Jobs and pods at once and judges those workloads of which these say everything. So
 //! many versions that serve well are observed by two lists, and not by two requests for each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::slice::from_ref;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -28,27 +28,36 @@ impl Kubernetes {
         let which = || ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}")).limit(PAGE);
         let (jobs, pods) = (self.path::<Job>(), self.path::<Pod>());
         // The Jobs first: a pod of a Job that was made meanwhile is passed over.
-        let jobs = wire.list::<answers::Job>(&jobs, which(), Listed::Objects, MAX_PAGES).await;
+        let jobs = wire.list_of(&jobs, which(), Listed::Objects, MAX_PAGES, is_ours).await;
         let jobs = jobs.map_err(|e| self.explained(wire, e, "list", "Job"))?;
-        let pods = wire.list::<answers::Pod>(&pods, which(), Listed::Objects, MAX_PAGES).await;
-        let pods = pods.map_err(|e| self.explained(wire, e, "list", "Pod"))?;
+        let names: HashSet<String> = jobs.iter().filter_map(|job| job.metadata.name.clone()).collect();
+        let of_ours = |pod: &answers::Pod| {
+            let name = pod.metadata.labels.as_ref().and_then(|labels| labels.workload.as_ref());
+            name.is_some_and(|name| names.contains(name)) && pod.metadata.name.as_deref().is_some_and(is_pod_name)
+        };
+        let pods = wire.list_of(&pods, which(), Listed::Objects, MAX_PAGES, of_ours).await;
+        let mut pods = pods.map_err(|e| self.explained(wire, e, "list", "Pod"))?;
         let mut by_workload: HashMap<String, Vec<answers::Pod>> = HashMap::new();
-        for mut pod in pods {
-            let name = pod.metadata.labels.as_mut().and_then(|labels| labels.workload.take());
-            if let Some(name) = name.filter(|_| pod.metadata.name.as_deref().is_some_and(is_pod_name)) {
+        for mut pod in pods.drain(..) {
+            if let Some(name) = pod.metadata.labels.as_mut().and_then(|labels| labels.workload.take()) {
                 by_workload.entry(name).or_default().push(pod);
             }
         }
         let (now, unschedulable_after) = (Timestamp::now(), self.options.unschedulable_after);
         let judged = jobs.iter().filter_map(|job| {
             let id = names::read(job.metadata.annotations.as_ref())?;
-            let name = workload_name(&id);
-            let pods = by_workload.get(&name).filter(|_| job.metadata.name.as_ref() == Some(&name))?;
+            let pods = by_workload.get(&workload_name(&id))?;
             let facts = Facts { job, pods, events: &[], now, unschedulable_after };
             Some((id, settled(&facts)?))
         });
         Ok(judged.collect())
     }
+}
+
+/// Returns true for a Job that we made: its annotations say whose it is, and its name is made of them.
+fn is_ours(job: &answers::Job) -> bool {
+    let id = names::read(job.metadata.annotations.as_ref());
+    id.is_some_and(|id| job.metadata.name.as_deref() == Some(&workload_name(&id)))
 }
 
 /// The judgement, if events and logs would add nothing to it.

@@ -1,8 +1,9 @@
 //! Requests to an API server and their answers, each bounded in time and size. Other modules interpret them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_core::Secret;
+use futures_util::{StreamExt, TryStreamExt};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::core::Request;
@@ -10,7 +11,9 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::answers::{List, Status};
-use crate::words::{self, Asked, redacted};
+use crate::held::{Held, Room, Taken};
+use crate::ours::{Ours, Pieces};
+use crate::words::{self, Asked};
 use crate::{ClusterError, names};
 
 /// The timeout from a request to the end of its answer.
@@ -19,6 +22,8 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// The longest list, all its pages together.
 const MAX_LIST_BYTES: usize = 8 * MAX_ANSWER_BYTES;
+/// The timeout of a list, all its pages together.
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest text of which the end is read: the last lines of a log.
 const MAX_TAILED_BYTES: usize = 64 << 20;
 /// Times that a list is begun again because it changed too much between two pages.
@@ -30,7 +35,11 @@ pub(crate) struct Wire {
     /// `host:port`, for error texts.
     server: String,
     /// Our credentials, which an answer might echo.
-    secrets: Vec<Secret>,
+    ours: Arc<Ours>,
+    /// The room for the answers of all clusters.
+    room: Room,
+    /// The settings say that the server's certificate does not count.
+    pub(crate) unverified: bool,
 }
 
 /// A request as kube builds it.
@@ -58,6 +67,15 @@ impl std::fmt::Debug for Refusal {
     }
 }
 
+/// The way in which an answer is read.
+#[derive(Clone, Copy)]
+enum Read {
+    /// Without our credentials: parts of it may be shown.
+    Scrubbed,
+    /// As it came, because it goes back to the cluster. Nothing of it is shown.
+    AsItCame,
+}
+
 /// The parts of the objects that a list has.
 #[derive(Clone, Copy)]
 pub(crate) enum Listed {
@@ -76,26 +94,40 @@ impl RequestError {
 }
 
 impl Wire {
-    pub(crate) fn new(client: kube::Client, server: String, secrets: Vec<Secret>) -> Self {
-        Self { client, server, secrets }
+    pub(crate) fn new(client: kube::Client, server: String, ours: Arc<Ours>, room: Room, unverified: bool) -> Self {
+        Self { client, server, ours, room, unverified }
     }
 
     /// Sends a request and parses the answer.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, request: Built) -> Result<T, RequestError> {
-        let mut room = MAX_ANSWER_BYTES;
-        self.ask_within(request, &mut room).await
+        self.ask_within(request, MAX_ANSWER_BYTES, Read::Scrubbed, &mut self.room.begin()).await
     }
 
-    /// Sends a request and parses the answer, whose bytes are taken from `room`.
-    async fn ask_within<T: DeserializeOwned>(&self, request: Built, room: &mut usize) -> Result<T, RequestError> {
-        let most = MAX_ANSWER_BYTES.min(*room);
-        let bytes = self.in_time(async { self.whole(self.send(request).await?.into_body(), most).await }).await?;
-        *room -= bytes.len();
+    /// Sends a request and parses the answer, which has at most `most` bytes. They take room.
+    async fn ask_within<T: DeserializeOwned>(
+        &self,
+        request: Built,
+        most: usize,
+        read: Read,
+        taken: &mut Taken,
+    ) -> Result<T, RequestError> {
+        let most = MAX_ANSWER_BYTES.min(most);
+        let whole = async { self.whole(self.send(request).await?.into_body(), most, taken).await };
+        let bytes = self.in_time(whole).await?;
+        let bytes = match read {
+            Read::Scrubbed => self.scrubbed(bytes)?,
+            Read::AsItCame => bytes,
+        };
         serde_json::from_slice(&bytes).map_err(|e| {
             // A server that ends an answer by closing the connection can only be caught so.
             let failed = if e.is_eof() { words::broke_off } else { words::no_api };
             RequestError::Other(failed(&self.server))
         })
+    }
+
+    /// Takes our credentials out of an answer before anything of it is read.
+    fn scrubbed(&self, bytes: Vec<u8>) -> Result<Vec<u8>, RequestError> {
+        self.ours.answer(bytes).map_err(|_| RequestError::Other(words::no_api(&self.server)))
     }
 
     /// Reads a list page by page, at most `most` pages. A list that expires between two pages is begun again.
@@ -105,15 +137,31 @@ impl Wire {
         how: kube::api::ListParams,
         what: Listed,
         most: usize,
-    ) -> Result<Vec<T>, RequestError> {
-        let mut last = None;
-        for _ in 0..MAX_LIST_TRIES {
-            match self.pages(path, how.clone(), what, most).await {
-                Err(expired) if expired.has_code(410) => last = Some(expired),
-                read => return read,
+    ) -> Result<Held<T>, RequestError> {
+        self.list_of(path, how, what, most, |_| true).await
+    }
+
+    /// The same, and drops at once what is not to be kept.
+    pub(crate) async fn list_of<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        how: kube::api::ListParams,
+        what: Listed,
+        most: usize,
+        keep: impl Fn(&T) -> bool,
+    ) -> Result<Held<T>, RequestError> {
+        let all = async {
+            let mut last = None;
+            for _ in 0..MAX_LIST_TRIES {
+                match self.pages(path, how.clone(), what, most, &keep).await {
+                    Err(expired) if expired.has_code(410) => last = Some(expired),
+                    read => return read,
+                }
             }
-        }
-        Err(last.unwrap_or_else(|| RequestError::Other(words::broke_off(&self.server))))
+            Err(last.unwrap_or_else(|| RequestError::Other(words::broke_off(&self.server))))
+        };
+        let all = tokio::time::timeout(LIST_TIMEOUT, all).await;
+        all.unwrap_or_else(|_| Err(RequestError::Other(words::broke_off(&self.server))))
     }
 
     async fn pages<T: DeserializeOwned>(
@@ -122,8 +170,10 @@ impl Wire {
         mut how: kube::api::ListParams,
         what: Listed,
         most: usize,
-    ) -> Result<Vec<T>, RequestError> {
-        let (mut all, mut room) = (Vec::new(), MAX_LIST_BYTES);
+        keep: impl Fn(&T) -> bool,
+    ) -> Result<Held<T>, RequestError> {
+        let (mut all, mut read, mut room) = (Vec::new(), 0_usize, MAX_LIST_BYTES);
+        let mut taken = self.room.begin();
         // A server that knows no pages sends more on each than was asked for, and fewer of them count.
         let items = usize::try_from(how.limit.unwrap_or_default()).unwrap_or_default().saturating_mul(most);
         for _ in 0..most {
@@ -132,14 +182,20 @@ impl Wire {
                 Listed::Objects => request.list(&how),
                 Listed::Metadata => request.list_metadata(&how),
             };
-            let page: List<T> = self.ask_within(request, &mut room).await?;
-            all.extend(page.items.into_vec());
+            let (before, kept) = (taken.bytes(), all.len());
+            let page: List<T> = self.ask_within(request, room, Read::Scrubbed, &mut taken).await?;
+            room = room.saturating_sub(taken.bytes().saturating_sub(before));
+            read = read.saturating_add(page.items.len());
+            all.extend(page.items.into_vec().into_iter().filter(|item| keep(item)));
+            if all.len() == kept {
+                taken.shrink_to(before);
+            }
             match page.metadata.next {
-                Some(token) if !token.is_empty() && all.len() < items => how.continue_token = Some(token),
+                Some(token) if !token.is_empty() && read < items => how.continue_token = Some(token),
                 _ => break,
             }
         }
-        Ok(all)
+        Ok(taken.with(all))
     }
 
     /// Writes an object by server-side apply: we own the fields we set, others own the rest.
@@ -160,7 +216,26 @@ impl Wire {
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, name: &str) -> Result<Option<T>, RequestError> {
-        match self.ask(Request::new(path).get(name, &kube::api::GetParams::default())).await {
+        self.get_read(path, name, Read::Scrubbed).await
+    }
+
+    /// Gets an object of which nothing is shown, and which goes back to the cluster as it is.
+    pub(crate) async fn get_as_it_is<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        name: &str,
+    ) -> Result<Option<T>, RequestError> {
+        self.get_read(path, name, Read::AsItCame).await
+    }
+
+    async fn get_read<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        name: &str,
+        read: Read,
+    ) -> Result<Option<T>, RequestError> {
+        let request = Request::new(path).get(name, &kube::api::GetParams::default());
+        match self.ask_within(request, MAX_ANSWER_BYTES, read, &mut self.room.begin()).await {
             Ok(object) => Ok(Some(object)),
             Err(failure) if failure.is_gone() => Ok(None),
             Err(failure) => Err(failure),
@@ -185,13 +260,13 @@ impl Wire {
         self.ask::<IgnoredAny>(request).await.map(drop)
     }
 
-    /// Sends a request whose answer goes on; only its head has a timeout.
-    pub(crate) async fn open(&self, request: Built) -> Result<Body, RequestError> {
+    /// Sends a request whose answer goes on, without our credentials; only its head has a timeout.
+    pub(crate) async fn open(&self, request: Built) -> Result<Pieces, RequestError> {
         let response = self.in_time(self.send(request)).await?;
-        Ok(response.into_body())
+        Ok(self.ours.log(response.into_body().into_data_stream().map_err(drop).boxed()))
     }
 
-    /// Sends a request for a text and returns its last `most` bytes.
+    /// Sends a request for a text and returns its last `most` bytes, without our credentials.
     pub(crate) async fn tail(&self, request: Built, most: usize) -> Result<Vec<u8>, RequestError> {
         self.in_time(async {
             let mut body = self.send(request).await?.into_body();
@@ -209,7 +284,7 @@ impl Wire {
                 }
             }
             kept.drain(..kept.len().saturating_sub(most));
-            Ok(kept)
+            self.scrubbed(kept)
         })
         .await
     }
@@ -224,7 +299,7 @@ impl Wire {
 
     /// Takes our credentials out of a cluster's text.
     pub(crate) fn scrub(&self, text: &str) -> String {
-        redacted(text, &self.secrets)
+        self.ours.text(text)
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {
@@ -243,7 +318,7 @@ impl Wire {
         if code.is_success() {
             return Ok(response);
         }
-        let bytes = self.whole(response.into_body(), MAX_ANSWER_BYTES).await?;
+        let bytes = self.whole(response.into_body(), MAX_ANSWER_BYTES, &mut self.room.begin()).await?;
         match serde_json::from_slice::<Status>(&bytes) {
             Ok(Status { outcome: Some(_), message }) => {
                 Err(RequestError::Api(Refusal { code: code.as_u16(), message: message.unwrap_or_default() }))
@@ -252,13 +327,14 @@ impl Wire {
         }
     }
 
-    /// Reads a body of at most `most` bytes.
-    async fn whole(&self, mut body: Body, most: usize) -> Result<Vec<u8>, RequestError> {
+    /// Reads a body of at most `most` bytes, once there is room for them.
+    async fn whole(&self, mut body: Body, most: usize, taken: &mut Taken) -> Result<Vec<u8>, RequestError> {
         let mut bytes = Vec::new();
         while let Some(piece) = self.piece(&mut body).await? {
             if bytes.len() + piece.len() > most {
                 return Err(RequestError::Other(words::broke_off(&self.server)));
             }
+            taken.grow(piece.len()).await;
             // Copied, because a piece of one byte keeps the whole buffer that it came in.
             bytes.extend_from_slice(&piece);
         }
@@ -285,6 +361,8 @@ mod tests {
         for says in [
             format!("whole answer have {} s", ANSWER_TIMEOUT.as_secs()),
             format!("at most {} MiB, a list at most {} MiB", MAX_ANSWER_BYTES >> 20, MAX_LIST_BYTES >> 20),
+            format!("whole list {} s", LIST_TIMEOUT.as_secs()),
+            format!("together hold at most {} MiB", crate::held::MAX_HELD_BYTES >> 20),
             format!("pages of at most {} objects", crate::answers::MAX_ITEMS),
         ] {
             assert!(document.contains(&says), "{says}");

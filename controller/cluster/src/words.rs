@@ -21,8 +21,8 @@ pub(crate) struct Asked<'a> {
 
 /// A cluster's text without our credentials, in any of their forms, and without what looks like a credential. Shows nothing
 /// of the text if there are more values than can be looked for.
-pub(crate) fn redacted(text: &str, credentials: &[Secret]) -> String {
-    match Redactor::new(credentials.iter().map(Secret::expose)) {
+pub(crate) fn redacted<'a>(text: &str, credentials: impl Iterator<Item = &'a Secret>) -> String {
+    match Redactor::new(credentials.map(Secret::expose)) {
         Ok(ours) => ours.text(text).into_owned(),
         Err(_) => MARK.to_owned(),
     }

@@ -1,5 +1,7 @@
 //! Reports on a deployment's image: it is on its way, it has arrived, or it will not arrive.
 
+use std::time::Duration;
+
 use cofferdam_contract::{DeploymentId, DeploymentState, FailureReason, Problem};
 use cofferdam_core::now;
 use cofferdam_store::{AgentChange, DeploymentRow, Wanted};
@@ -38,13 +40,22 @@ impl Deployments {
         if waits { Ok(()) } else { Err(awaits_none(&row)) }
     }
 
-    /// Records how many bytes of an upload have arrived, which keeps it from expiring. Returns false if the deployment
-    /// no longer waits for the upload.
+    /// Records how many bytes of an upload have arrived, and that its client was last there `absent` ago, which keeps it
+    /// from expiring. Returns false if the deployment no longer waits for the upload.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn upload_heard(&self, id: &DeploymentId, received_bytes: u64, absent: Duration) -> Result<bool, Error> {
+        let absent_s = i64::try_from(absent.as_secs()).unwrap_or(i64::MAX);
+        Ok(self.store.note_received(id, received_bytes, now().saturating_sub(absent_s)).await?)
+    }
+
+    /// Records how many bytes of an upload have just arrived: see [`Deployments::upload_heard`].
     ///
     /// # Errors
     /// The store's failure.
     pub async fn upload_progress(&self, id: &DeploymentId, received_bytes: u64) -> Result<bool, Error> {
-        Ok(self.store.note_received(id, received_bytes, now()).await?)
+        self.upload_heard(id, received_bytes, Duration::ZERO).await
     }
 
     /// Records that the image is in the registry. The deployment starts if that was requested.
@@ -61,7 +72,9 @@ impl Deployments {
         }
         image.put_into(&mut row);
         match (change.agent.wanted, row.turn) {
-            (_, 0) => enter(&mut row, DeploymentState::Pushing, "The image is in the registry; `deploy` runs it."),
+            (_, 0) => {
+                enter(&mut row, DeploymentState::Pushing, "The image is in the registry and is not deployed yet.")
+            }
             (Wanted::Run, _) => enter(&mut row, DeploymentState::Applying, "The image is in the registry."),
             (Wanted::Stop | Wanted::Delete | Wanted::Abandon, _) => {
                 enter(&mut row, DeploymentState::Stopped, "Stopped before it ran.");
@@ -127,11 +140,15 @@ impl Deployments {
         let expired =
             |row: &DeploymentRow| row.updated_at < before && (awaits_image(row) || row.turn == 0) && !row.is_over();
         let Some(row) = current.filter(expired) else { return Ok(change.abandon().await?) };
-        let detail = match row.image.is_empty() {
-            true => "The upload expired: no data arrived for too long. Upload the image again.",
-            false => "The upload expired: it was not deployed in time. Upload the image again.",
+        let detail = match (row.image.is_empty(), row.state) {
+            (true, DeploymentState::Pushing) => format!(
+                "The upload stopped after about {} bytes and was not continued in time. Upload the image again.",
+                row.received_bytes
+            ),
+            (true, _) => "The upload expired: no data arrived for too long. Upload the image again.".to_owned(),
+            (false, _) => "The upload expired: it was not deployed in time. Upload the image again.".to_owned(),
         };
-        self.give_up(change, row, FailureReason::UploadLost, detail).await?;
+        self.give_up(change, row, FailureReason::UploadLost, &detail).await?;
         Ok(())
     }
 

@@ -46,6 +46,8 @@ pub struct Timing {
     pub call: Duration,
     /// An upload that sends nothing for this long is given up. Upload links are valid for as long.
     pub upload: Duration,
+    /// An upload that has begun waits for its client for this long, here if no process has it any more.
+    pub resume: Duration,
     /// The interval at which environments are searched for stray Jobs.
     pub reconcile: Duration,
     /// The interval at which what was deleted or changed by hand of a version that runs is restored.
@@ -71,6 +73,7 @@ impl Default for Timing {
             patience: s(600),
             call: s(60),
             upload: s(3_600),
+            resume: s(600),
             reconcile: s(60),
             drift: s(30),
             stray: s(600),

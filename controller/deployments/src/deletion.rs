@@ -63,11 +63,11 @@ impl Deployments {
         name: &str,
         force: bool,
     ) -> Result<Vec<DeletedAgent>, Error> {
-        let refused = match self.environments.delete(caller, name).await.map_err(Error::from) {
+        match self.environments.delete(caller, name).await.map_err(Error::from) {
             Ok(()) => return Ok(Vec::new()),
-            Err(Error::Refused(problem)) if force && name != LOCAL && problem.status == 409 => problem,
+            Err(Error::Refused(problem)) if force && name != LOCAL && problem.status == 409 => {}
             Err(error) => return Err(error),
-        };
+        }
         let mut deleted = Vec::new();
         for id in self.store.agents_in(&caller.organization, name).await? {
             match self.delete(caller, &id, true).await {
@@ -85,7 +85,7 @@ impl Deployments {
                 Err(Error::Refused(problem)) if problem.status == 404 => return Ok(deleted),
                 Err(Error::Refused(problem)) if problem.status == 409 => {
                     let detail =
-                        format!("{} They are being deleted by force: repeat this in a minute.", refused.detail);
+                        format!("The agents of {name:?} are still being deleted by force: repeat this in a minute.");
                     return Err(Problem::conflict(detail).into());
                 }
                 Err(error) => return Err(error),

@@ -14,7 +14,7 @@ use crate::{DeployRequest, DeploymentInfo, Deployments, Error, Once};
 const MAX_VARIABLES: usize = 256;
 /// Secrets of one deployment.
 const MAX_SECRETS: usize = 64;
-/// Images of one agent that were uploaded and wait to be deployed.
+/// Images of one agent that were uploaded and wait to be deployed, and as many links under which nothing was sent.
 const MAX_UNUSED_IMAGES: usize = 5;
 /// Bytes of an image's name in an archive.
 const MAX_NAME: usize = 512;
@@ -191,16 +191,22 @@ impl Deployments {
     }
 }
 
-/// Gives up the oldest images that were uploaded and never deployed, so that there is room for one more.
+/// Gives up the oldest images that were uploaded and never deployed, and the oldest links under which nothing was sent, so
+/// that there is room for one more of each.
 async fn give_up_unused(change: &mut AgentChange) -> Result<(), Error> {
-    let mut unused = change.deployments().await?;
-    unused.retain(|row| waits_for_deploy(row) && !row.image.is_empty());
-    let most = unused.len().saturating_sub(MAX_UNUSED_IMAGES - 1);
-    for mut row in unused.into_iter().take(most) {
-        row.reason = Some(FailureReason::UploadLost);
-        let detail = "It was uploaded and not deployed, and later uploads took its place. Upload the image again.";
-        enter(&mut row, DeploymentState::Failed, detail);
-        change.put(&mut row, true).await?;
+    let (images, others): (Vec<_>, Vec<_>) =
+        change.deployments().await?.into_iter().filter(waits_for_deploy).partition(|row| !row.image.is_empty());
+    let links = others.into_iter().filter(|row| row.state == DeploymentState::Uploading && row.received_bytes == 0);
+    for (unused, detail) in [
+        (images, "It was uploaded and not deployed, and later uploads took its place. Upload the image again."),
+        (links.collect(), "Nothing was sent under its link, and later links took its place. Ask for a new link."),
+    ] {
+        let most = unused.len().saturating_sub(MAX_UNUSED_IMAGES - 1);
+        for mut row in unused.into_iter().take(most) {
+            row.reason = Some(FailureReason::UploadLost);
+            enter(&mut row, DeploymentState::Failed, detail);
+            change.put(&mut row, true).await?;
+        }
     }
     Ok(())
 }
@@ -219,8 +225,13 @@ async fn find_uploaded(change: &mut AgentChange, request: &DeployRequest) -> Res
             Error::from(Problem::not_found(detail))
         })?,
         None => {
-            let newest = rows.iter().find(|row| waits_for_deploy(row));
-            newest.or_else(|| rows.iter().find(|row| !row.image.is_empty())).ok_or_else(|| {
+            // An upload that is older than what was deployed last would bring an old image back: it has to be named.
+            let last = rows.iter().find(|row| was_deployed(row)).map_or(0, |row| row.number);
+            let mut rows = rows.iter().take_while(|row| row.number >= last);
+            let mut others = rows.clone();
+            let newest = rows.find(|row| waits_for_deploy(row));
+            let has_image = |row: &&DeploymentRow| !row.image.is_empty() || (row.turn > 0 && !row.is_over());
+            newest.or_else(|| others.find(has_image)).ok_or_else(|| {
                 let detail = "Nothing was uploaded to this agent yet: ask for a link and PUT an image there, or name one \
                               with `image`.";
                 Error::from(Problem::conflict(detail))
@@ -228,4 +239,11 @@ async fn find_uploaded(change: &mut AgentChange, request: &DeployRequest) -> Res
         }
     };
     Ok(found.clone())
+}
+
+/// The deployment was asked to run an image of its own, and did not fail for the want of it. A copy of an older version says
+/// nothing about the age of uploads.
+fn was_deployed(row: &DeploymentRow) -> bool {
+    let is_copy = matches!(row.source, ImageSource::Version { .. });
+    row.turn > 0 && !is_copy && (!row.image.is_empty() || !row.is_over())
 }

@@ -73,7 +73,7 @@ impl Deployments {
         Ok(shown.as_ref().map(Into::into))
     }
 
-    /// Rolls an agent back to version `to`, or to the version before the one that serves.
+    /// Rolls an agent back to version `to`, or to the version before the one that serves or, if none does, served last.
     ///
     /// # Errors
     /// [`Problem::not_found`]; [`Problem::conflict`] if there is no version to go back to.
@@ -97,12 +97,7 @@ impl Deployments {
                 }
                 row
             }
-            None => {
-                let current = running(&rows, change.agent.serving);
-                version_before(&rows, current)
-                    .or_else(|| crashed_before(&rows, current))
-                    .ok_or_else(|| Problem::conflict(nothing_before(&rows, current)))?
-            }
+            None => back_to(&rows, change.agent.serving).map_err(Problem::conflict)?,
         };
         let row = self.repeat(&mut change, older, Because::Rollback).await?;
         self.finish_change(change, once, row).await
@@ -129,6 +124,15 @@ fn last_run(rows: &[DeploymentRow], serving: u64) -> Option<&DeploymentRow> {
     let fine = |row: &&DeploymentRow| row.state != DeploymentState::Failed || row.reason.is_some_and(is_from_outside);
     let fine = || has_image().filter(|row| row.turn > 0).filter(fine).max_by_key(|row| row.turn);
     serves.or_else(fine).or_else(|| has_image().max_by_key(|row| (row.turn, row.number)))
+}
+
+/// The version that a rollback without a number goes to: the one before what is on its way up, else before what serves,
+/// else before what served last. A version that was stopped is left, too: `start` repeats it.
+fn back_to(rows: &[DeploymentRow], serving: u64) -> Result<&DeploymentRow, String> {
+    let served_last = || rows.iter().filter(|row| served(row)).max_by_key(|row| row.turn);
+    let current = running(rows, serving).or_else(served_last);
+    let older = version_before(rows, current).or_else(|| crashed_before(rows, current));
+    older.ok_or_else(|| nothing_before(rows, current))
 }
 
 /// The version to go back to from `current`: the newest that served without a crash and is older than the version that
@@ -173,9 +177,13 @@ fn nothing_before(rows: &[DeploymentRow], current: Option<&DeploymentRow>) -> St
     let others =
         rows.iter().rev().filter(|row| served(row) && current.is_none_or(|current| current.number != row.number));
     let others: Vec<String> = others.take(MAX_NAMED).map(|row| row.number.to_string()).collect();
+    let start = match current {
+        Some(current) if !runs(current) => format!(" `start` runs version {} again.", current.number),
+        _ => String::new(),
+    };
     match others.as_slice() {
-        [] => format!("{why} `version` names one that has an image."),
-        others => format!("{why} Name the one to go to (`version`); these have served: {}.", others.join(", ")),
+        [] => format!("{why}{start} `version` names one that has an image."),
+        others => format!("{why}{start} Name the one to go to (`version`); these have served: {}.", others.join(", ")),
     }
 }
 

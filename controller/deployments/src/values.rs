@@ -104,8 +104,10 @@ pub(crate) fn check_size(bytes: usize) -> Result<(), Problem> {
 }
 
 fn missing(name: &str) -> Error {
-    let detail =
-        format!("secret missing: the organization has no secret {name:?}; store it with `cofferdam secret set {name}`");
+    let detail = format!(
+        "secret missing: the organization has no secret {name:?}; store it with `cofferdam secret set {name} --host HOST` \
+         (HOST is where the gateway may send it for tools and runs; an agent gets the value as its variable {name})"
+    );
     Problem::invalid(detail).into()
 }
 

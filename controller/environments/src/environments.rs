@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cofferdam_cluster::{AnyCluster, ClusterError, Clusters, Place, Workload};
-use cofferdam_contract::{OrganizationId, Problem};
+use cofferdam_contract::{AgentId, OrganizationId, Problem};
 use cofferdam_core::{Caller, Vault, is_label, now, random_bits};
 use cofferdam_policy::RegistriesConfig;
 use cofferdam_store::{EnvironmentRow, Put, Store};
@@ -16,6 +16,25 @@ use crate::{Environment, EnvironmentInfo, EnvironmentRequest, Error, LOCAL, Loca
 const MAX_ENVIRONMENTS: u64 = 100;
 /// Attempts to put an environment that other requests add and delete at the same time.
 const MAX_TRIES: usize = 5;
+
+/// Agents that are named in a refusal.
+const MAX_NAMED: usize = 5;
+const OF_THE_SERVER: &str = "The environment `local` comes from the server's own settings (KUBECONFIG, COFFERDAM_IMAGES and \
+                             others, docs/agents.md), and only these change it. Another name makes another environment.";
+
+/// The refusal to delete an environment with agents.
+fn in_use(name: &str, agents: &[AgentId]) -> String {
+    let named: Vec<&str> = agents.iter().take(MAX_NAMED).map(AgentId::as_str).collect();
+    let more = match agents.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "Agents use the environment {name:?}: {}{more}. Delete them first, or with it: `cofferdam environment delete {name} \
+         --force` (`?force=true`).",
+        named.join(", ")
+    )
+}
 
 pub struct Environments {
     store: Store,
@@ -78,8 +97,7 @@ impl Environments {
         request: EnvironmentRequest,
     ) -> Result<(EnvironmentInfo, bool), Error> {
         if name == LOCAL {
-            let detail = "The environment `local` comes from the server's own settings (docs/agents.md).";
-            return Err(Problem::conflict(detail).into());
+            return Err(Problem::conflict(OF_THE_SERVER).into());
         }
         if !is_label(name) {
             return Err(invalid("name", "1 to 63 of a-z, 0-9 and `-`, a letter or digit first and last"));
@@ -148,13 +166,14 @@ impl Environments {
     /// [`Problem::not_found`], or [`Problem::conflict`] if agents use it.
     pub async fn delete(&self, caller: &Caller, name: &str) -> Result<(), Error> {
         if name == LOCAL {
-            return Err(Problem::conflict("The environment `local` comes from the server's own settings.").into());
+            return Err(Problem::conflict(OF_THE_SERVER).into());
         }
         if self.store.delete_environment(&caller.organization, name).await? {
             return Ok(());
         }
         self.row(&caller.organization, name).await?;
-        Err(Problem::conflict(format!("Agents use the environment {name:?}; delete them first.")).into())
+        let agents = self.store.agents_in(&caller.organization, name).await?;
+        Err(Problem::conflict(in_use(name, &agents)).into())
     }
 
     async fn row(&self, organization: &OrganizationId, name: &str) -> Result<EnvironmentRow, Error> {

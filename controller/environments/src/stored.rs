@@ -12,8 +12,9 @@ use crate::{
     Secrets, Settings, images_place,
 };
 
-const NO_KUBECONFIG: &str = "this environment has no cluster to run containers in: put a kubeconfig into it (PUT \
-                             /v1/environments/NAME); images can be uploaded meanwhile, and `start` runs them then";
+const NO_KUBECONFIG: &str = "this environment has no cluster to run containers in: give it a kubeconfig with \
+                             `cofferdam environment create NAME --replace --kubeconfig FILE` and its other settings (or \
+                             PUT /v1/environments/NAME); images can be uploaded meanwhile, and `start` runs them then";
 
 /// The text that a row's secrets are bound to: they open with no other row and no other settings.
 fn context(row: &EnvironmentRow) -> String {

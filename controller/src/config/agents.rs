@@ -8,17 +8,18 @@ use cofferdam_core::{ConfigError, Source, is_label};
 use cofferdam_deployments::{DeploymentsConfig, Timing};
 use cofferdam_environments::{ImageCompression, LocalCluster, LocalEnvironment, images_place};
 use cofferdam_policy::{Cidr, RegistriesConfig};
+use cofferdam_uploads::UploadsConfig;
 
 /// The file in which a pod finds its service account's token.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
-pub(super) fn deployments(source: &Source<'_>) -> Result<DeploymentsConfig, ConfigError> {
+pub(super) fn deployments(source: &Source<'_>, uploads: &UploadsConfig) -> Result<DeploymentsConfig, ConfigError> {
     let default = DeploymentsConfig::default();
     let start = source.number("COFFERDAM_AGENT_START_S", None, default.timing.start.as_secs())?;
     Ok(DeploymentsConfig {
         max_agents: source.number("COFFERDAM_MAX_AGENTS", None, default.max_agents)?,
         max_unsettled: source.number("COFFERDAM_MAX_DEPLOYMENTS", None, default.max_unsettled)?,
-        timing: Timing { start: Duration::from_secs(start), ..default.timing },
+        timing: Timing { start: Duration::from_secs(start), resume: uploads.wait, ..default.timing },
     })
 }
 

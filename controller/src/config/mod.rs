@@ -107,6 +107,7 @@ impl Config {
             return Err(ConfigError::Needs("aws-operator", "COFFERDAM_ENCRYPTION_KEY, the one of its controllers"));
         }
         let registries = registries::parse(&source, &file)?;
+        let uploads = uploads::parse(&source, &file)?;
         Ok(Self {
             listen,
             api_key: source.secret("COFFERDAM_API_KEY")?,
@@ -122,8 +123,8 @@ impl Config {
             local: agents::local_environment(&source, &registries)?,
             registries,
             egress: agents::egress(&source)?,
-            deployments: agents::deployments(&source)?,
-            uploads: uploads::parse(&source, &file)?,
+            deployments: agents::deployments(&source, &uploads)?,
+            uploads,
             drain: Duration::from_secs(source.number("COFFERDAM_DRAIN_S", file.drain_s, 30)?),
             workers,
             data_dir,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cofferdam_contract::FailureReason;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ pub struct Hold {
     session: Arc<Session>,
     number: u64,
     replaced: CancellationToken,
+    only_once: bool,
 }
 
 /// The reason why a piece was not taken.
@@ -30,7 +32,13 @@ pub enum NotTaken {
 
 impl Hold {
     pub(crate) fn new(session: Arc<Session>, number: u64, replaced: CancellationToken) -> Self {
-        Self { session, number, replaced }
+        Self { session, number, replaced, only_once: false }
+    }
+
+    /// Marks the client as one that cannot send anything twice: if it goes away before the archive's end, the upload fails
+    /// at once.
+    pub fn only_once(&mut self) {
+        self.only_once = true;
     }
 
     pub fn progress(&self) -> Progress {
@@ -114,6 +122,19 @@ impl Drop for Hold {
         if state.client(self.number).is_some() {
             state.client = None;
             state.absent_since = Instant::now();
+            if self.only_once
+                && !state.progress.complete
+                && let Some(give_up) = state.give_up.take()
+            {
+                let _ = give_up.send(gone(state.progress.offset));
+            }
         }
     }
+}
+
+fn gone(offset: u64) -> PushFailure {
+    let detail = format!(
+        "The client went away after {offset} bytes, before the end of what only it could send (standard input). Deploy again."
+    );
+    PushFailure::new(FailureReason::UploadLost, detail)
 }

@@ -225,7 +225,8 @@ fn failure(error: &PushError) -> PushFailure {
                 true => secrets.sentence(),
                 false => {
                     format!(
-                        "{}, or let the environment allow these paths (allow_in_images): {paths}",
+                        "{}, or let the environment allow these paths (`allow_in_images`: `--allow-in-images` of `cofferdam \
+                         environment create`; for `local`, the server's COFFERDAM_ALLOW_IN_IMAGES): {paths}",
                         secrets.sentence()
                     )
                 }
@@ -260,7 +261,11 @@ mod tests {
         let secrets = cofferdam_registry::Secrets { found: vec![secret("etc/a.key"), secret("etc/b.key")], all: true };
         let failure = failure(&PushError::Archive(ArchiveError::Secret(Box::new(secrets))));
         assert_eq!((failure.reason, failure.retryable), (FailureReason::BadImage, false));
-        assert!(failure.detail.contains("allow_in_images): \"etc/a.key\", \"etc/b.key\""), "{}", failure.detail);
-        assert!(failure.detail.contains("`etc/b.key`") && !failure.detail.contains("--allow"), "{}", failure.detail);
+        assert!(
+            failure.detail.contains("COFFERDAM_ALLOW_IN_IMAGES): \"etc/a.key\", \"etc/b.key\""),
+            "{}",
+            failure.detail
+        );
+        assert!(failure.detail.contains("`etc/b.key`") && !failure.detail.contains("--allow "), "{}", failure.detail);
     }
 }

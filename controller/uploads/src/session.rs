@@ -32,8 +32,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// success only after `record` has returned.
 pub trait Work: Send + Sync + 'static {
     fn push(&self, incoming: Incoming) -> BoxFuture<'static, Result<Pushed, PushFailure>>;
-    /// Notes that `received` bytes are here. Returns whether the upload is still wanted.
-    fn wanted(&self, received: u64) -> BoxFuture<'static, bool>;
+    /// Notes that `received` bytes are here, and that the client was last there `absent` ago. Returns whether the upload is
+    /// still wanted.
+    fn wanted(&self, received: u64, absent: Duration) -> BoxFuture<'static, bool>;
     fn record(&self, ended: Result<Pushed, PushFailure>) -> BoxFuture<'static, Result<Pushed, PushFailure>>;
 }
 
@@ -81,7 +82,7 @@ impl Session {
             match result {
                 Ok(pushed) => {
                     // Only notes the number of bytes: the image is there, wanted or not.
-                    work.wanted(received).await;
+                    work.wanted(received, Duration::ZERO).await;
                     let _ = tell.send(Some(Arc::new(work.record(Ok(pushed)).await)));
                 }
                 // Clients are told at once. It is recorded only if no client tries again in time: a new start aborts

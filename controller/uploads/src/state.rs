@@ -1,5 +1,7 @@
 //! State of one upload, shared by its session, its pipeline's task and the client that sends.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -56,6 +58,14 @@ impl State {
             give_up: Some(give_up),
             stopped: false,
         })
+    }
+
+    /// The time for which the rest of the archive has had no client.
+    pub(crate) fn absent(&self) -> Duration {
+        match self.progress.complete || self.client.is_some() {
+            true => Duration::ZERO,
+            false => self.absent_since.elapsed(),
+        }
     }
 
     /// The client with this number, if it has not been replaced.

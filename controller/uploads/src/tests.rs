@@ -71,7 +71,7 @@ impl Work for Collect {
         .boxed()
     }
 
-    fn wanted(&self, _: u64) -> BoxFuture<'static, bool> {
+    fn wanted(&self, _: u64, _: Duration) -> BoxFuture<'static, bool> {
         let wanted = !self.unwanted.load(Ordering::SeqCst);
         async move { wanted }.boxed()
     }
@@ -106,8 +106,8 @@ impl Work for Shared {
     fn push(&self, incoming: Incoming) -> BoxFuture<'static, Result<Pushed, PushFailure>> {
         self.0.push(incoming)
     }
-    fn wanted(&self, received: u64) -> BoxFuture<'static, bool> {
-        self.0.wanted(received)
+    fn wanted(&self, received: u64, absent: Duration) -> BoxFuture<'static, bool> {
+        self.0.wanted(received, absent)
     }
     fn record(&self, ended: Result<Pushed, PushFailure>) -> BoxFuture<'static, Result<Pushed, PushFailure>> {
         self.0.record(ended)

@@ -24,6 +24,8 @@ use cofferdam_uploads::{At, Progress};
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_COMPLETE: HeaderName = HeaderName::from_static("upload-complete");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
+/// Not in the draft: `?0` says that the client cannot send anything twice.
+const UPLOAD_RESUMABLE: HeaderName = HeaderName::from_static("upload-resumable");
 const UPLOAD_LIMIT: HeaderName = HeaderName::from_static("upload-limit");
 
 /// After an early answer the rest of the body is read and discarded, up to this many bytes: most clients read the
@@ -47,6 +49,7 @@ pub(super) struct UploadedPart {
     params(("token" = String, Path, description = "From the link"),
         ("upload-offset" = Option<u64>, Header, description = "Continue at this offset"),
         ("upload-complete" = Option<String>, Header, description = "`?0` if another request sends more"),
+        ("upload-resumable" = Option<String>, Header, description = "`?0` if the client cannot continue: the upload fails as soon as the connection breaks"),
         ("content-range" = Option<String>, Header, description = "`bytes N-M/T` replaces the other two headers")),
     request_body(content = Vec<u8>, content_type = "application/gzip"),
     responses((status = 200, description = "The image is in the registry", body = Uploaded),
@@ -212,6 +215,11 @@ fn sending(headers: &HeaderMap, body: &Body, offset_wanted: Option<&str>) -> Res
         Some(_) => return Err(malformed("Upload-Complete must be `?1` or `?0`".to_owned())),
         None => None,
     };
+    let resumable = match text(&UPLOAD_RESUMABLE)? {
+        None | Some("?1") => true,
+        Some("?0") => false,
+        Some(_) => return Err(malformed("Upload-Resumable must be `?1` or `?0`".to_owned())),
+    };
     let offset = number(&UPLOAD_OFFSET)?;
     if let (Some(offset), Some(range)) = (offset, &range)
         && offset != range.first
@@ -236,7 +244,7 @@ fn sending(headers: &HeaderMap, body: &Body, offset_wanted: Option<&str>) -> Res
             None => At::Start,
         },
     };
-    Ok(Sending { from, last, length, body_length })
+    Ok(Sending { from, last, length, body_length, resumable })
 }
 
 /// Digits only: no sign, no spaces.

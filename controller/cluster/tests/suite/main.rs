@@ -5,6 +5,7 @@
 mod api;
 mod applied;
 mod asked;
+mod echoed;
 mod followed;
 mod hostile;
 mod pages;

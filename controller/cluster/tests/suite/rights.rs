@@ -3,7 +3,7 @@
 use cofferdam_cluster::ClusterError;
 use serde_json::json;
 
-use super::api::{Answer, Api, NAMESPACE, core_path, id, status};
+use super::api::{Answer, Api, NAMESPACE, core_path, id, settings, status};
 
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
@@ -35,6 +35,22 @@ async fn credentials_with_every_right_are_good_and_nothing_is_made() {
     }
     let changes = asked.iter().filter(|one| one.method != "GET" && !one.path.contains(REVIEWS));
     assert!(changes.into_iter().all(|one| one.path.contains("dryRun=All")), "only a dry run");
+}
+
+/// kubectl honours the setting, and so does the server: the test of an environment says what it means.
+#[tokio::test]
+async fn a_certificate_that_does_not_count_is_warned_of() {
+    let api = Api::start().await;
+    api.play(vec![review(true)]);
+    let mut kubeconfig = api.kubeconfig();
+    let cluster = kubeconfig["clusters"][0]["cluster"].as_object_mut().unwrap();
+    cluster.remove("certificate-authority-data");
+    cluster.insert("insecure-skip-tls-verify".to_owned(), true.into());
+    let findings = settings(&kubeconfig).connect(&api.clusters).unwrap().check().await.unwrap();
+    let warned = findings.iter().filter(|finding| finding.detail.contains("insecure-skip-tls-verify"));
+    assert_eq!(warned.count(), 1, "{findings:#?}");
+    let findings = api.cluster().check().await.unwrap();
+    assert!(findings.iter().all(|finding| finding.about != "certificate"), "{findings:#?}");
 }
 
 #[tokio::test]

@@ -34,6 +34,106 @@ fn going_back_goes_back_further_each_time_and_ends() {
     assert_eq!(number(version_before(&rows, None)), Some(7));
 }
 
+/// One row of a story: a version and the state that it is in when the rollback is asked for.
+enum Is {
+    /// Serves, or did so until it was stopped or replaced.
+    Served(DeploymentState),
+    /// Served, and crashed.
+    Crashed(DeploymentState),
+    /// Never served.
+    Never(DeploymentState),
+    /// An earlier version once more.
+    Again(u64, Because, DeploymentState),
+    /// The same, which never came up.
+    AgainNever(u64, Because, DeploymentState),
+}
+
+fn story(of: &[Is]) -> Vec<DeploymentRow> {
+    let rows = (1..).zip(of).map(|(number, is)| match is {
+        Is::Served(state) => row(number, *state, true),
+        Is::Crashed(state) => DeploymentRow { crashes: 1, ..row(number, *state, true) },
+        Is::Never(state) => row(number, *state, false),
+        Is::Again(older, because, state) => DeploymentRow { state: *state, ..again_of(number, *older, *because) },
+        Is::AgainNever(older, because, state) => {
+            DeploymentRow { state: *state, up_at_ms: 0, ..again_of(number, *older, *because) }
+        }
+    });
+    rows.collect()
+}
+
+#[test]
+fn a_rollback_leaves_the_version_that_served_last() {
+    use DeploymentState::{Applying, CrashLoop, Failed, Starting, Stopped, Stopping, Up};
+    use Is::{Again, AgainNever, Crashed, Never, Served};
+    let table: &[(&str, &[Is], u64, Option<u64>)] = &[
+        ("the serving one", &[Served(Stopped), Served(Up)], 2, Some(1)),
+        ("stopped by hand", &[Served(Stopped), Served(Stopped)], 2, Some(1)),
+        ("stopped, and nothing serves", &[Served(Stopped), Served(Stopped)], 0, Some(1)),
+        ("being stopped", &[Served(Stopped), Served(Stopping)], 2, Some(1)),
+        ("stopped, of three", &[Served(Stopped), Served(Stopped), Served(Stopped)], 3, Some(2)),
+        ("the only one, stopped", &[Served(Stopped)], 1, None),
+        ("stopped and started", &[Served(Stopped), Served(Stopped), Again(2, Because::Start, Up)], 3, Some(1)),
+        (
+            "stopped, and the start failed",
+            &[Served(Stopped), Served(Stopped), AgainNever(2, Because::Start, Failed)],
+            2,
+            Some(1),
+        ),
+        (
+            "stopped, started, stopped",
+            &[Served(Stopped), Served(Stopped), Again(2, Because::Start, Stopped)],
+            3,
+            Some(1),
+        ),
+        ("a failed deploy, the old one serves", &[Served(Stopped), Served(Up), Never(Failed)], 2, Some(1)),
+        ("a failed deploy after a stop", &[Served(Stopped), Served(Stopped), Never(Failed)], 2, Some(1)),
+        ("one on its way up", &[Served(Stopped), Served(Up), Never(Starting)], 2, Some(2)),
+        ("a superseded one between", &[Served(Stopped), Never(Failed), Served(Up)], 3, Some(1)),
+        ("a superseded one between, stopped", &[Served(Stopped), Never(Failed), Served(Stopped)], 3, Some(1)),
+        (
+            "after a rollback",
+            &[Served(Stopped), Served(Stopped), Served(Stopped), Again(2, Because::Rollback, Up)],
+            4,
+            Some(1),
+        ),
+        (
+            "after a rollback and a stop",
+            &[Served(Stopped), Served(Stopped), Served(Stopped), Again(2, Because::Rollback, Stopped)],
+            4,
+            Some(1),
+        ),
+        (
+            "a rollback that failed",
+            &[Served(Stopped), Served(Stopped), AgainNever(1, Because::Rollback, Failed)],
+            2,
+            Some(1),
+        ),
+        ("a rollback on its way", &[Served(Stopped), Served(Up), AgainNever(1, Because::Rollback, Applying)], 2, None),
+        ("after an automatic rollback", &[Served(Stopped), Crashed(Failed), Again(1, Because::Crash, Up)], 3, None),
+        (
+            "after an automatic rollback and a stop",
+            &[Served(Stopped), Crashed(Failed), Again(1, Because::Crash, Stopped)],
+            3,
+            None,
+        ),
+        (
+            "an automatic rollback that failed",
+            &[Served(Stopped), Crashed(Failed), AgainNever(1, Because::Crash, Failed)],
+            2,
+            Some(1),
+        ),
+        ("a crash without one", &[Served(Stopped), Crashed(CrashLoop)], 2, Some(1)),
+        ("past one that crashed", &[Served(Stopped), Crashed(Stopped), Served(Stopped)], 3, Some(1)),
+        ("only one that crashed", &[Crashed(Stopped), Served(Stopped)], 2, Some(1)),
+        ("nothing has served", &[Never(Failed), Never(Failed)], 0, None),
+    ];
+    for (what, of, serving, wanted) in table {
+        let rows = story(of);
+        let to = back_to(&rows, *serving);
+        assert_eq!(to.as_ref().ok().map(|row| row.number), *wanted, "{what}: {to:?}");
+    }
+}
+
 #[test]
 fn one_image_with_other_settings_is_another_version() {
     let number = |row: Option<&DeploymentRow>| row.map(|row| row.number);
@@ -64,6 +164,7 @@ fn a_person_may_go_back_to_a_version_that_crashed_and_is_told_why_there_is_none(
     );
     let said = nothing_before(&rows[..1], rows.first());
     assert!(said.starts_with("No version before version 1 has served.") && said.contains("`version`"), "{said}");
+    assert!(said.contains("`start` runs version 1 again."), "{said}");
     assert!(nothing_before(&[row(1, DeploymentState::Failed, false)], None).starts_with("No version has served yet."));
 }
 

@@ -23,6 +23,8 @@ pub struct Sending {
     pub length: Option<u64>,
     /// Bytes of this body, if known.
     pub body_length: Option<u64>,
+    /// The client can continue, or begin again, after a broken connection.
+    pub resumable: bool,
 }
 
 /// The result of a body.
@@ -67,7 +69,10 @@ impl Uploads {
         let work = ImageWork::new(Arc::clone(&self.deployments), Arc::clone(&self.pipeline), row, environment);
         let work: Arc<dyn Work> = Arc::new(work);
         let hold = self.live.hold(&organization, &id, sending.from, &work).await;
-        let hold = hold.map_err(|why| refusal::not_held(why, limits))?;
+        let mut hold = hold.map_err(|why| refusal::not_held(why, limits))?;
+        if sending.last && !sending.resumable {
+            hold.only_once();
+        }
         let length = sending.length.or(announced.filter(|_| sending.last));
         if length.is_some_and(|length| !hold.announce(length)) {
             let detail = "The archive had another total length when this upload began: start again without an offset.";

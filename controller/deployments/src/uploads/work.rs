@@ -50,11 +50,11 @@ impl Work for ImageWork {
         .boxed()
     }
 
-    fn wanted(&self, received: u64) -> BoxFuture<'static, bool> {
+    fn wanted(&self, received: u64, absent: Duration) -> BoxFuture<'static, bool> {
         let (deployments, id) = (Arc::clone(&self.deployments), self.row.id.clone());
         let has_image = !self.row.image.is_empty();
         async move {
-            match deployments.upload_progress(&id, received).await {
+            match deployments.upload_heard(&id, received, absent).await {
                 Ok(wanted) => wanted || has_image,
                 // The upload continues while the store is unreachable.
                 Err(error) => {

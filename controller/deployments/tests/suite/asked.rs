@@ -247,6 +247,71 @@ async fn there_are_only_so_many() {
 }
 
 #[tokio::test]
+async fn links_that_nobody_uses_are_no_obstacle_and_few_are_kept() {
+    for on in On::all() {
+        let deployments = DeploymentsConfig { timing: fast(), max_unsettled: 3, ..DeploymentsConfig::default() };
+        let rig = Rig::with(on, &Settings { deployments, ..Settings::default() }).await;
+        let begin = async || rig.app.deployments.begin_upload(&rig.caller, &rig.agent, &Once::none()).await;
+        for _ in 1..=20 {
+            begin().await.unwrap();
+        }
+        for number in 1..=20 {
+            let info = rig.version(number).await;
+            let given_up = number <= 15;
+            assert_eq!(info.state, if given_up { State::Failed } else { State::Uploading }, "{info:?}");
+            assert_eq!(info.reason, given_up.then_some(FailureReason::UploadLost));
+        }
+        // Another agent is not kept from anything.
+        let make = CreateAgent { id: Some(AgentId::parse("other").unwrap()), ..CreateAgent::default() };
+        let other = rig.app.deployments.create(&rig.caller, make, &Once::none()).await.unwrap().id;
+        let request = by_reference(&format!("{PLACE}/default/other:1"));
+        rig.app.deployments.deploy(&rig.caller, &other, &request, &Once::none()).await.unwrap();
+        // Those that receive something count, and are not given up.
+        for number in 16..=17 {
+            assert!(rig.app.deployments.upload_progress(&rig.version(number).await.id, 1).await.unwrap());
+        }
+        assert_eq!(problem(begin().await).0, 429);
+        assert_eq!(rig.version(16).await.state, State::Uploading);
+    }
+}
+
+/// A deployment that is asked for again and again brings no older image back.
+#[tokio::test]
+async fn an_upload_older_than_what_was_deployed_runs_only_if_it_is_named() {
+    let mut rig = Rig::new(On::Sqlite).await;
+    rig.start();
+    let begin = async || rig.app.deployments.begin_upload(&rig.caller, &rig.agent, &Once::none()).await.unwrap();
+    let upload = async |tag: &str| {
+        let one = begin().await;
+        rig.app.deployments.image_arrived(&one.id, pushed(tag)).await.unwrap();
+        one
+    };
+    let first = upload("one").await;
+    upload("two").await;
+    for _ in 0..3 {
+        assert_eq!(rig.deploy_with(DeployRequest::default()).await.unwrap().number, 2);
+    }
+    rig.until(2, State::Up).await;
+    assert_eq!(rig.deploy_with(DeployRequest::default()).await.unwrap().number, 2);
+    assert_eq!(rig.version(1).await.state, State::Pushing);
+    // A link that was asked to run and waits for its image is the newest one as well.
+    let third = begin().await;
+    for _ in 0..2 {
+        assert_eq!(rig.deploy_with(DeployRequest::default()).await.unwrap().number, 3);
+    }
+    rig.app.deployments.image_arrived(&third.id, pushed("three")).await.unwrap();
+    rig.until(3, State::Up).await;
+    let by_id = DeployRequest { deployment_id: Some(first.id), ..DeployRequest::default() };
+    assert_eq!(rig.deploy_with(by_id).await.unwrap().number, 1);
+    rig.until(1, State::Up).await;
+    // A newer one runs, also behind a copy of an older version.
+    upload("four").await;
+    rig.app.deployments.rollback(&rig.caller, &rig.agent, Some(2), &Once::none()).await.unwrap();
+    rig.until(5, State::Up).await;
+    assert_eq!(rig.deploy_with(DeployRequest::default()).await.unwrap().number, 4);
+}
+
+#[tokio::test]
 async fn only_registries_that_are_named_are_asked() {
     let rig = Rig::with(On::Sqlite, &Settings { registries: &["named.test"], ..Settings::default() }).await;
     rig.deploy_with(by_reference("named.test/anything:1")).await.unwrap();
@@ -286,6 +351,31 @@ async fn an_upload_that_nothing_is_heard_of_is_given_up() {
     rig.start();
     let failed = rig.until(1, State::Failed).await;
     assert_eq!(failed.reason, Some(FailureReason::UploadLost));
+}
+
+#[tokio::test]
+async fn an_upload_whose_process_is_gone_is_waited_for_no_longer_than_its_client() {
+    for on in On::all() {
+        let mut rig = Rig::with(on, &Settings::timing(fast())).await;
+        let begin = async || rig.app.deployments.begin_upload(&rig.caller, &rig.agent, &Once::none()).await.unwrap();
+        let heard = async |id, absent| {
+            let absent = std::time::Duration::from_secs(absent);
+            assert!(rig.app.deployments.upload_heard(id, 4, absent).await.unwrap());
+        };
+        let [lost, recent, idle] = [begin().await, begin().await, begin().await];
+        for one in [&lost, &recent] {
+            rig.app.deployments.pushing(&one.id).await.unwrap();
+        }
+        // Under the third link nothing was sent yet: it is valid for an hour.
+        for (one, absent) in [(&lost, 700), (&recent, 500), (&idle, 700)] {
+            heard(&one.id, absent).await;
+        }
+        rig.start();
+        let failed = rig.until(1, State::Failed).await;
+        assert_eq!(failed.reason, Some(FailureReason::UploadLost));
+        assert!(failed.detail.contains("after about 4 bytes"), "{}", failed.detail);
+        assert_eq!((rig.version(2).await.state, rig.version(3).await.state), (State::Pushing, State::Uploading));
+    }
 }
 
 #[tokio::test]

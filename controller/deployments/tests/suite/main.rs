@@ -7,6 +7,7 @@ mod deleted;
 mod drift;
 mod environments;
 mod failures;
+mod held;
 mod leases;
 mod pods;
 mod resume;

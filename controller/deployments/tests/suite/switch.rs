@@ -106,6 +106,12 @@ async fn stop_start_restart_rollback_delete() {
         let started = app.deployments.start(&caller, &id, &Once::none()).await.unwrap();
         assert_eq!((started.number, started.image), (6, Some(image("two"))));
         rig.until(6, State::Up).await;
+        // Stopped because it is bad: a rollback leaves it, too.
+        app.deployments.stop(&caller, &id).await.unwrap();
+        rig.until(6, State::Stopped).await;
+        let back = app.deployments.rollback(&caller, &id, None, &Once::none()).await.unwrap();
+        assert_eq!((back.number, back.image), (7, Some(image("one"))));
+        rig.until(7, State::Up).await;
 
         app.deployments.delete(&caller, &id, false).await.unwrap();
         let begun = Instant::now();

@@ -1,4 +1,5 @@
-//! The driver's last knowledge of a deployment in its cluster, besides its state. Stored as JSON; decides nothing.
+//! The driver's last knowledge of a deployment in its cluster, besides its state, and the times that
+//! the driver counts from. Stored as JSON.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,10 @@ pub struct Observed {
     /// Since when a serving version has not been ready, in Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_ready_since_ms: Option<i64>,
+    /// Since when nothing but the version itself has kept it from being ready, as far as it was seen, in Unix milliseconds.
+    /// Its times count from here: not from a time at which its cluster held it up, or did not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_since_ms: Option<i64>,
     /// Since when its cluster has not answered for it, in Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreachable_since_ms: Option<i64>,

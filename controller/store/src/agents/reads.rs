@@ -10,10 +10,11 @@ use super::{AgentRow, DeploymentRow, EventRow};
 use crate::columns::{Columns, signed, unsigned};
 use crate::{Error, Store};
 
-/// Counts the deployments in progress of the organization `$1`. An image that waits to be deployed is not in progress.
+/// Counts the deployments in progress of the organization `$1`. An image that waits to be deployed is not in progress, nor is
+/// a link under which nothing was sent: their number is bounded by agent.
 pub(super) const UNSETTLED: &str = "SELECT COUNT(*) FROM deployments WHERE live = 1 AND organization = $1 \
                                     AND state IN ('Uploading', 'Pushing', 'Applying', 'Starting') \
-                                    AND (turn > 0 OR image = '')";
+                                    AND (turn > 0 OR (image = '' AND (state != 'Uploading' OR received_bytes > 0)))";
 
 impl Store {
     pub async fn agent(&self, organization: &OrganizationId, id: &AgentId) -> Result<Option<AgentRow>, Error> {
@@ -140,6 +141,20 @@ impl Store {
              AND ((image = '' AND updated_at < $1) OR (image <> '' AND updated_at < $2)) ORDER BY updated_at LIMIT $3",
         );
         Ok(query.bind(before).bind(unused).bind(signed(limit)).fetch_all(&self.pool).await?)
+    }
+
+    /// At most `limit` deployments whose image was on its way from a client and that have not changed since `before`. Those
+    /// that are carried from a bucket are not among them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn broken_uploads(&self, before: i64, limit: u64) -> Result<Vec<DeploymentRow>, Error> {
+        let query = query_as(
+            "SELECT * FROM deployments WHERE state = 'Pushing' AND image = '' AND updated_at < $1 \
+             AND NOT EXISTS (SELECT 1 FROM carriages WHERE carriages.deployment = deployments.id) \
+             ORDER BY updated_at LIMIT $2",
+        );
+        Ok(query.bind(before).bind(signed(limit)).fetch_all(&self.pool).await?)
     }
 
     /// The numbers of an agent's deployments that the cluster may have objects of.

@@ -121,3 +121,30 @@ async fn a_silent_client_is_told_and_one_that_is_gone_for_good_is_given_up() {
     let answer = rig.send("PATCH", &link, &[("upload-offset", "4")], "rchive").await;
     answer.problem(408, "slow-request");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_come_back_is_not_waited_for() {
+    let rig = Rig::new().await;
+    rig.agent("hello").await;
+    for head in ["content-length: 10", "transfer-encoding: chunked"] {
+        let (link, number) = rig.link("hello").await;
+        let body: &[u8] = if head.starts_with("content") { b"an a" } else { b"4\r\nan a\r\n" };
+        let stream = rig.raw(&format!("PUT {link} HTTP/1.1\r\nupload-resumable: ?0\r\n{head}"), body).await;
+        rig.reaches(&link, 4).await;
+        assert_eq!(rig.deployment("hello", number).await["state"], "Pushing");
+        let closed = std::time::Instant::now();
+        drop(stream);
+        let lost = rig.becomes("hello", number, "Failed").await;
+        assert!(closed.elapsed() < Duration::from_secs(5), "{:?}", closed.elapsed());
+        assert_eq!(lost["reason"], "upload_lost");
+        assert!(lost["detail"].as_str().unwrap().contains("after 4 bytes"), "{lost}");
+        rig.idle().await;
+    }
+    assert!(rig.registry.arrived.lock().unwrap().is_empty());
+    // One that comes to its end is no different.
+    let (link, _) = rig.link("hello").await;
+    let whole = rig.send("PUT", &link, &[("upload-resumable", "?0")], "an archive").await;
+    assert_eq!(whole.status, 200, "{}", String::from_utf8_lossy(&whole.body));
+    let (link, _) = rig.link("hello").await;
+    rig.send("PUT", &link, &[("upload-resumable", "no")], "an archive").await.problem(400, "malformed-request");
+}

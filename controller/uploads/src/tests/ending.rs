@@ -48,6 +48,28 @@ async fn who_never_comes_back_is_given_up_and_all_is_released() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_can_send_only_once_is_given_up_as_soon_as_it_is_gone() {
+    let rig = rig(100, None);
+    let mut hold = rig.hold(1, At::Start).await.unwrap();
+    hold.only_once();
+    receive(&hold, &mut broken(&["ab"]), &limits()).await.unwrap_err();
+    drop(hold);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let [Err(failure)] = &rig.recorded()[..] else { panic!("{:?}", rig.recorded()) };
+    assert_eq!((failure.reason, failure.retryable), (FailureReason::UploadLost, false));
+    assert!(failure.detail.contains("after 2 bytes"), "{}", failure.detail);
+    assert_eq!((rig.live.count(), rig.collect.alive.load(Ordering::SeqCst)), (0, 0));
+    // An archive that is complete no longer needs its client.
+    let mut hold = rig.hold(2, At::Start).await.unwrap();
+    hold.only_once();
+    receive(&hold, &mut body(&["ab"]), &limits()).await.unwrap();
+    hold.complete().unwrap();
+    drop(hold);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(matches!(rig.recorded()[..], [_, Ok(_)]), "{:?}", rig.recorded());
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_in_the_middle_and_endless_dripping_both_end() {
     let rig = rig(10_000, None);
     let hold = rig.hold(1, At::Start).await.unwrap();

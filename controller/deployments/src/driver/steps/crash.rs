@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use cofferdam_cluster::Seen;
+use cofferdam_cluster::{HeldBy, Seen};
 use cofferdam_contract::{DeploymentState as State, FailureReason};
 use cofferdam_core::{backoff, millis, now_ms};
 use cofferdam_store::{AgentChange, Because, DeploymentRow, ImageSource};
@@ -38,7 +38,7 @@ impl Step {
         row.crashes += 1;
         enter(&mut row, State::CrashLoop, "");
         failed.remember(&mut row.observed);
-        row.observed.not_ready_since_ms = None;
+        (row.observed.not_ready_since_ms, row.observed.own_since_ms) = (None, None);
         failed.note(&mut row);
         self.deployments().metrics.crashed(row.reason.unwrap_or(FailureReason::Internal));
         tracing::warn!(organization = %row.organization, agent = %row.agent, version = row.number,
@@ -95,7 +95,13 @@ impl Step {
                 self.up(&pod, restarts).await
             }
             Ok(Seen::Ready { .. }) => Ok(again),
-            Ok(Seen::Starting { .. }) if self.in_state() < self.deployments().start_time(&self.row) => Ok(again),
+            // A new Job would fare no better.
+            Ok(Seen::Starting { held_by, .. })
+                if held_by == HeldBy::Cluster || self.own_time(held_by) < self.deployments().start_time(&self.row) =>
+            {
+                self.count(held_by).await?;
+                Ok(again)
+            }
             Ok(Seen::Crashed { failure, .. }) => {
                 let failed = self.redacted(&environment, failure).await;
                 self.crash(failed, Restart::InPlace).await

@@ -42,17 +42,18 @@ impl Step {
             Ok(Seen::Failed(failure)) if self.serves() && is_clusters_own(failure.reason) => {
                 self.wait_for_cluster(&environment, &failure.detail, again).await
             }
-            Ok(Seen::Starting { waits_for, .. }) if waited > start => {
+            Ok(Seen::Starting { waits_for, held_by }) if self.has_had(start, held_by) => {
                 let words = self.words(&environment, &waits_for).await;
                 let detail = format!(
-                    "Not ready within {} s: {}. Raise `health.start_s` of the deployment, or COFFERDAM_AGENT_START_S, to \
-                     give it longer.",
+                    "Not ready within {} s: {}. If it only needs longer, raise its start time (`--start-time`, \
+                     `health.start_s`, or COFFERDAM_AGENT_START_S for all).",
                     start.as_secs(),
                     words.trim_end_matches('.')
                 );
                 self.ended(Failed::new(FailureReason::NotReady, detail), Restart::MadeAnew).await
             }
-            Ok(Seen::Starting { waits_for, .. }) => {
+            Ok(Seen::Starting { waits_for, held_by }) => {
+                self.count(held_by).await?;
                 let words = self.words(&environment, &waits_for).await;
                 self.say(&words).await?;
                 let mending = if waited > SLOW_START { self.mend(&environment).await? } else { None };
@@ -77,14 +78,27 @@ impl Step {
             }
             // A cluster that does not answer does not shorten the time that a version has to come up.
             Err(error) if error.is_retryable() && waited < start => {
+                self.count(HeldBy::Cluster).await?;
                 let why = self.refusal(&environment, &error).await;
                 self.say(&why).await.map(|()| Next::after(timing.retry.max(again)))
             }
-            Err(error) => self.cluster_failed(&environment, error).await,
+            Err(error) => {
+                self.count(HeldBy::Cluster).await?;
+                self.cluster_failed(&environment, error).await
+            }
+        }
+    }
+
+    /// It has had its time to come up. The cluster gets as much before, so that a version that never served ends.
+    fn has_had(&self, start: Duration, held_by: HeldBy) -> bool {
+        match held_by {
+            HeldBy::Itself => self.own_time(held_by) > start,
+            HeldBy::Cluster => self.in_state() > start,
         }
     }
 
     async fn wait_for_cluster(&self, environment: &Environment, words: &Words, again: Duration) -> Result<Next, Error> {
+        self.count(HeldBy::Cluster).await?;
         let words = self.words(environment, words).await;
         self.say(&words).await?;
         let mending = self.mend(environment).await?;
@@ -130,6 +144,7 @@ impl Step {
         row.last_lines.clear();
         row.observed.count_restarts(pod, restarts);
         (row.observed.not_ready_since_ms, row.observed.unreachable_since_ms) = (None, None);
+        row.observed.own_since_ms = None;
         let first = row.up_at_ms == 0;
         if first {
             row.up_at_ms = row.since_ms;

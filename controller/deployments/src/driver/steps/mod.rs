@@ -14,7 +14,7 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_cluster::{AnyCluster, ClusterError, WorkloadId};
+use cofferdam_cluster::{AnyCluster, ClusterError, HeldBy, WorkloadId};
 use cofferdam_core::now_ms;
 use cofferdam_environments::Environment;
 use cofferdam_store::{AgentRow, DeploymentRow};
@@ -107,6 +107,17 @@ impl Step {
     /// The time since the deployment entered its state.
     fn in_state(&self) -> Duration {
         Duration::from_millis(u64::try_from(now_ms().saturating_sub(self.row.since_ms)).unwrap_or(0))
+    }
+
+    /// Since when, in this state, nothing but the version itself has kept it from being ready.
+    fn own_since(&self) -> Option<i64> {
+        self.row.observed.own_since_ms.filter(|since| *since >= self.row.since_ms)
+    }
+
+    /// The time that this version had for itself: its clock stands while its cluster holds it up.
+    fn own_time(&self, held_by: HeldBy) -> Duration {
+        let since = self.own_since().filter(|_| held_by == HeldBy::Itself);
+        Duration::from_millis(u64::try_from(since.map_or(0, |since| now_ms().saturating_sub(since))).unwrap_or(0))
     }
 
     fn workload_id(&self) -> WorkloadId {

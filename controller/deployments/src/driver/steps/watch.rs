@@ -3,7 +3,7 @@
 
 use cofferdam_cluster::{ClusterError, HeldBy, Seen};
 use cofferdam_contract::{DeploymentState as State, FailureReason};
-use cofferdam_core::{millis, now_ms};
+use cofferdam_core::now_ms;
 use cofferdam_environments::Environment;
 use cofferdam_store::Observed;
 use tokio::time::Duration;
@@ -70,15 +70,18 @@ impl Step {
         }
     }
 
-    /// It has not been unready for longer than it takes to restore what was deleted.
+    /// It has not been unready by its own fault for longer than it takes to restore what was deleted.
     fn is_new_trouble(&self) -> bool {
-        let since = self.row.observed.not_ready_since_ms;
-        since.is_none_or(|since| now_ms().saturating_sub(since) < millis(self.timing().drift * 2))
+        self.own_time(HeldBy::Itself) < self.timing().drift * 2
     }
 
     async fn serves_well(&self, pod: &str, for_s: u64, restarts: u32) -> Result<(), Error> {
-        let mut observed =
-            Observed { not_ready_since_ms: None, unreachable_since_ms: None, ..self.row.observed.clone() };
+        let mut observed = Observed {
+            not_ready_since_ms: None,
+            own_since_ms: None,
+            unreachable_since_ms: None,
+            ..self.row.observed.clone()
+        };
         observed.count_restarts(pod, restarts);
         // Its crashes are forgotten once it has recovered, so that a rollback may go back to it.
         let forgiven = self.row.crashes > 0 && Duration::from_secs(for_s) >= self.timing().probation;
@@ -99,7 +102,7 @@ impl Step {
         let timing = self.timing();
         let (now, start) = (now_ms(), self.deployments().start_time(&self.row));
         let since = self.row.observed.not_ready_since_ms.unwrap_or(now);
-        if held_by == HeldBy::Itself && now.saturating_sub(since) >= millis(start) {
+        if self.own_time(held_by) >= start && held_by == HeldBy::Itself {
             let detail = format!("Not ready for {} s: {}", start.as_secs(), sentence(words));
             return self.crash(Failed::new(FailureReason::NotReady, detail), Restart::MadeAnew).await;
         }
@@ -107,8 +110,13 @@ impl Step {
             tracing::warn!(organization = %self.agent.organization, agent = %self.agent.id, version = self.row.number,
                 environment = environment.name, why = words, "a serving version is not ready");
         }
-        let observed =
-            Observed { not_ready_since_ms: Some(since), unreachable_since_ms: None, ..self.row.observed.clone() };
+        let observed = Observed {
+            not_ready_since_ms: Some(since),
+            // What the cluster did does not count against it.
+            own_since_ms: (held_by == HeldBy::Itself).then(|| self.own_since().unwrap_or(now)),
+            unreachable_since_ms: None,
+            ..self.row.observed.clone()
+        };
         self.note(&format!("not ready: {words}"), observed, false).await?;
         Ok(Next { mending, ..Next::after(timing.watch.min(timing.look * 4)) })
     }
@@ -126,7 +134,7 @@ impl Step {
             tracing::warn!(organization = %self.agent.organization, agent = %self.agent.id, version = self.row.number, error,
                 "a serving version cannot be observed");
         }
-        let observed = Observed { unreachable_since_ms: Some(since), ..self.row.observed.clone() };
+        let observed = Observed { own_since_ms: None, unreachable_since_ms: Some(since), ..self.row.observed.clone() };
         self.note(
             &format!("it served when it was last seen, and its state cannot be checked now: {error}"),
             observed,

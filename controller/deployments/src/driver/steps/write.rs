@@ -1,5 +1,6 @@
 //! Writes the results of steps.
 
+use cofferdam_cluster::HeldBy;
 use cofferdam_contract::{DeploymentState as State, FailureReason};
 use cofferdam_core::{backoff, millis, now_ms};
 use cofferdam_store::{AgentChange, Because, DeploymentRow, ImageSource, LastCrash, Observed};
@@ -113,6 +114,22 @@ impl Step {
         (row.detail, row.observed) = (detail, observed);
         change.put(&mut row, told).await?;
         self.done(change).await
+    }
+
+    /// Starts the version's own clock when its cluster lets go of it, and stops it when the cluster holds it up.
+    pub(super) async fn count(&self, held_by: HeldBy) -> Result<(), Error> {
+        let since = match held_by {
+            HeldBy::Itself => Some(self.own_since().unwrap_or_else(now_ms)),
+            HeldBy::Cluster => None,
+        };
+        if self.row.observed.own_since_ms == since {
+            return Ok(());
+        }
+        let Some((mut change, mut row)) = self.take().await? else { return Ok(()) };
+        row.observed.own_since_ms = since;
+        change.put(&mut row, false).await?;
+        change.commit().await?;
+        Ok(())
     }
 
     /// Schedules the step again: counts the attempt, and updates the deployment's detail.
