@@ -155,10 +155,10 @@ fn the_command_deploys_and_its_exit_status_says_how_it_ended() {
     let (code, text) = run(&["deploy", image, "--agent", "cli"]);
     assert!(code == 1 && text.contains("--create"), "{code} {text}");
     let (code, text) = run(&["deploy", image, "--agent", "cli", "--create"]);
-    assert!(code == 0 && text.contains("1 layers"), "{code} {text}");
+    assert!(code == 0 && text.contains("1 layer, which was not in the registry yet"), "{code} {text}");
     let (code, text) = run(&["deploy", image, "--agent", "cli", "--wait", "--timeout", "60s"]);
     assert!(code == 3 && text.contains("KUBECONFIG"), "{code} {text}");
-    assert!(text.contains("1 of them were in the registry already"), "{text}");
+    assert!(text.contains("1 layer, which was in the registry already"), "{text}");
     let (code, text) = run(&["agent", "show", "cli"]);
     assert!(code == 0 && text.contains("v2") && text.contains("Failed"), "{code} {text}");
     let (code, text) = run(&["agent", "stop", "cli"]);
