@@ -25,7 +25,7 @@ impl Default for Buffers {
 }
 
 impl Buffers {
-    /// Of buffers with this size, of which at most so many are kept while they are idle.
+    /// A pool of buffers with this size. At most `most` of them are kept while they are idle.
     pub(crate) fn new(size: usize, most: usize) -> Self {
         Self { kept: Arc::default(), size, most }
     }

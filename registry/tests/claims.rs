@@ -133,7 +133,7 @@ async fn a_layer_that_the_registry_has_is_compared_all_the_same() {
     }
 }
 
-/// What was read once at a place is skipped there, until the file changes.
+/// A layer that was read once at a place is skipped there, until the file changes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_not_read_twice_unless_it_changed() {
     let layers = [layer("a", &noise(1, 2 << 20))];

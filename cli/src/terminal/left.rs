@@ -13,7 +13,7 @@ struct Left {
     in_line: bool,
 }
 
-/// Of standard output and of standard error.
+/// The states of standard output and of standard error.
 #[derive(Debug, Default)]
 struct Both([Left; 2]);
 
@@ -32,7 +32,7 @@ impl Both {
         }
     }
 
-    /// What has to be written to each of them.
+    /// The bytes that have to be written to each of them.
     fn settle(&mut self) -> [String; 2] {
         std::mem::take(&mut self.0).map(|left| {
             let (reset, end) = (if left.coloured { RESET } else { "" }, if left.in_line { "\n" } else { "" });

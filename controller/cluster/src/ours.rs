@@ -26,7 +26,7 @@ pub(crate) struct Ours {
 
 #[derive(Default)]
 struct Known {
-    /// Of the settings.
+    /// Those of the settings.
     fixed: Vec<Secret>,
     /// Others that were sent, the newest last.
     renewed: Vec<Secret>,

@@ -4,7 +4,7 @@
 use super::Compression;
 use crate::reference::Reference;
 
-/// Of 19. Level 1 takes about two thirds of the time for a tenth more bytes.
+/// Levels go to 19. Level 1 takes about two thirds of the time for a tenth more bytes.
 const ZSTD_LEVEL: i32 = 3;
 
 /// The compression that somebody asked for.

@@ -13,9 +13,9 @@ use crate::digest::Digest;
 /// The digest that a layer must turn out to have, if it is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// Of the bytes as the archive stores them, which the registry has.
+    /// The digest of the bytes as the archive stores them, which the registry has.
     Stored(Digest),
-    /// Of the uncompressed layer, which the registry has in the form that we made.
+    /// The digest of the uncompressed layer, which the registry has in the form that we made.
     Layer(Digest),
 }
 

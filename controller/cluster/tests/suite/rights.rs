@@ -87,7 +87,7 @@ async fn credentials_that_are_not_taken_are_an_error() {
     assert!(matches!(error, ClusterError::Refused(_)) && error.to_string().contains("401"), "{error}");
 }
 
-/// What a cluster says to a test is shown, because nothing secret was sent but our credentials, which are taken out.
+/// A cluster's answer to a test is shown, because nothing secret was sent but our credentials, which are taken out.
 #[tokio::test]
 async fn a_refused_test_says_why_and_never_our_token() {
     let api = Api::start().await;

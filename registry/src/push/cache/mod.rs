@@ -32,7 +32,7 @@ pub(super) struct Known {
     pub repository: String,
     /// It was scanned with no exceptions to the rules, and nothing was found.
     pub clean: bool,
-    /// Of its size and first bytes: see [`Start`].
+    /// The digest of its size and first bytes: see [`Start`].
     #[serde(default)]
     pub start: Option<Start>,
 }
