@@ -32,13 +32,20 @@ impl Buffers {
 
     /// A buffer of the pool's size with arbitrary content.
     pub(crate) fn take(&self) -> Vec<u8> {
+        self.take_of(self.size)
+    }
+
+    /// A buffer of at least this length with arbitrary content.
+    pub(crate) fn take_of(&self, length: usize) -> Vec<u8> {
         match self.kept.lock().pop() {
             Some(mut kept) => {
-                kept.resize(self.size, 0);
+                if kept.len() < length {
+                    kept.resize(length, 0);
+                }
                 kept
             }
             // Zeros from the kernel, which take no memory before they are written to.
-            None => vec![0; self.size],
+            None => vec![0; length],
         }
     }
 
@@ -96,12 +103,12 @@ mod tests {
     }
 
     #[test]
-    fn idle_buffers_are_bounded_and_have_their_size_again() {
+    fn idle_buffers_are_bounded_and_long_enough() {
         let buffers = Buffers::new(10, 2);
         let all: Vec<Bytes> = (0..4).map(|n| buffers.share(vec![n; 30], 3)).collect();
         drop(all);
         assert_eq!(buffers.kept.lock().len(), 2);
-        assert_eq!(buffers.take().len(), 10);
+        assert_eq!(buffers.take().len(), 30);
         assert_eq!(buffers.take_empty().len(), 0);
         assert!(buffers.kept.lock().is_empty());
     }
