@@ -115,7 +115,7 @@ async fn no_log_line_shows_our_credentials() {
 
 /// In a process of its own, because a process has one peak.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "run by the test of memory"]
+#[ignore = "the_answers_of_all_environments_together_are_bounded runs it in a process of its own, to read the peak of its memory"]
 async fn takes_the_answers_of_hostile_environments() {
     if std::env::var(CHILD).is_err() {
         return;

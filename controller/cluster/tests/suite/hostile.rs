@@ -127,7 +127,7 @@ fn peak_kib() -> u64 {
 
 /// In a process of its own, because a process has one peak.
 #[tokio::test]
-#[ignore = "run by the test of memory"]
+#[ignore = "hostile_answers_take_little_more_memory_than_their_bytes runs it in a process of its own, to read the peak of its memory"]
 async fn takes_a_hostile_body() {
     let Ok(name) = std::env::var(BODY) else { return };
     let answer = match name.as_str() {

@@ -42,8 +42,8 @@ fn now_shows(rig: &Rig, version: u64, seen: Seen) {
     placed.does = Does::Shows(vec![(Duration::ZERO, seen)]);
 }
 
-#[tokio::test]
-async fn an_automatic_rollback_that_was_superseded_is_tried_again() {
+/// Version 1 of `good` was replaced by version 2 of `shaky`, which serves.
+async fn good_then_shaky() -> Rig {
     let mut rig = Rig::new(On::Sqlite).await;
     rig.start();
     rig.deploy("good").await;
@@ -51,6 +51,12 @@ async fn an_automatic_rollback_that_was_superseded_is_tried_again() {
     rig.deploy("shaky").await;
     rig.until(2, State::Up).await;
     rig.until_there(&[2]).await;
+    rig
+}
+
+#[tokio::test]
+async fn an_automatic_rollback_that_was_superseded_is_tried_again() {
+    let rig = good_then_shaky().await;
     rig.cluster.does(&image("good"), Does::Waits);
     rig.cluster.does(&image("broken"), Does::Fails(FailureReason::Exited));
     for round in 1..=2_u32 {
@@ -73,13 +79,7 @@ async fn an_automatic_rollback_that_was_superseded_is_tried_again() {
 
 #[tokio::test]
 async fn automatic_rollbacks_that_fail_end() {
-    let mut rig = Rig::new(On::Sqlite).await;
-    rig.start();
-    rig.deploy("good").await;
-    rig.until(1, State::Up).await;
-    rig.deploy("shaky").await;
-    rig.until(2, State::Up).await;
-    rig.until_there(&[2]).await;
+    let rig = good_then_shaky().await;
     rig.cluster.does(&image("good"), Does::Fails(FailureReason::Exited));
     for round in 1..=4_u32 {
         now_shows(&rig, 2, crashed(FailureReason::Exited, round, ready(60, round)));

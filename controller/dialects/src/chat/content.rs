@@ -7,6 +7,15 @@ use serde_json::value::RawValue;
 
 /// Reads `content`: a text, or a list of parts.
 pub(crate) fn parts(at: &str, raw: &RawValue) -> Result<(Vec<Part>, bool), Refused> {
+    parts_by(at, raw, part)
+}
+
+/// Reads a text, or a list of parts of which each is read by `part`. True for a text.
+pub(crate) fn parts_by(
+    at: &str,
+    raw: &RawValue,
+    part: impl FnMut(Item<'_>) -> Result<Part, Refused>,
+) -> Result<(Vec<Part>, bool), Refused> {
     if is_string(raw) {
         return Ok((vec![Part::new(at, Body::Text(text_at(at, raw)?.into_owned()))], true));
     }

@@ -2,6 +2,8 @@
 
 use crate::error::Refused;
 use crate::json::{self, List, Object};
+/// Writes one of `thinking_blocks`, which have the form of Messages.
+pub(crate) use crate::messages::write::write_thinking as thinking_block;
 use crate::request::{
     Body, Format, Message, Part, Reasoning, Request, Role, Seal, Source, Target, Thinking, Tool, ToolChoice, effort_of,
 };
@@ -321,18 +323,6 @@ fn thinking_fields(o: &mut Object<'_>, thinking: &[&Part], calls: bool, target: 
             sealed.iter().for_each(|(text, seal)| list.object(|o| thinking_block(o, text, seal)));
         });
     }
-}
-
-/// One of `thinking_blocks`.
-pub(crate) fn thinking_block(o: &mut Object<'_>, text: &str, seal: &Seal) {
-    if let Some(data) = seal.redacted() {
-        o.string("type", "redacted_thinking");
-        o.string("data", &data);
-        return;
-    }
-    o.string("type", "thinking");
-    o.string("thinking", text);
-    o.string("signature", &seal.signature());
 }
 
 /// Gives back to a server what it had put beside the call.

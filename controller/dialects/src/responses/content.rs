@@ -2,17 +2,13 @@
 
 use serde_json::value::RawValue;
 
-use crate::chat::content::{cache, source};
+use crate::chat::content::{cache, parts_by, source};
 use crate::error::Refused;
-use crate::fields::{Fields, Item, is_string, list_at, text_at};
+use crate::fields::{Fields, Item};
 use crate::request::{Body, Part, Source, data_url};
 
 pub(crate) fn parts(at: &str, raw: &RawValue) -> Result<(Vec<Part>, bool), Refused> {
-    if is_string(raw) {
-        return Ok((vec![Part::new(at, Body::Text(text_at(at, raw)?.into_owned()))], true));
-    }
-    let parts = list_at(at, raw)?.into_iter().map(part).collect::<Result<_, _>>()?;
-    Ok((parts, false))
+    parts_by(at, raw, part)
 }
 
 fn part(item: Item<'_>) -> Result<Part, Refused> {
