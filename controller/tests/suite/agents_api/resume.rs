@@ -44,7 +44,7 @@ async fn an_upload_goes_on_where_the_connection_broke() {
     assert_eq!(&head.headers["upload-complete"], "?1");
     assert_eq!(&head.headers["upload-offset"], "10");
     assert_eq!(rig.send("PATCH", &link, &[("upload-offset", "10")], Body::empty()).await.status, 200);
-    assert_eq!(rig.deployment("hello", number).await["state"], "Pushing");
+    rig.becomes("hello", number, "Pushing").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +113,7 @@ async fn a_silent_client_is_told_and_one_that_is_gone_for_good_is_given_up() {
     let answer = answered(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.to_lowercase().contains("upload-offset: 4"), "{answer}");
-    assert_eq!(rig.deployment("hello", number).await["state"], "Pushing");
+    rig.becomes("hello", number, "Pushing").await;
     let lost = rig.becomes("hello", number, "Failed").await;
     assert_eq!(lost["reason"], "upload_lost");
     assert!(lost["detail"].as_str().unwrap().contains("4 bytes"), "{lost}");
@@ -131,7 +131,7 @@ async fn who_cannot_come_back_is_not_waited_for() {
         let body: &[u8] = if head.starts_with("content") { b"an a" } else { b"4\r\nan a\r\n" };
         let stream = rig.raw(&format!("PUT {link} HTTP/1.1\r\nupload-resumable: ?0\r\n{head}"), body).await;
         rig.reaches(&link, 4).await;
-        assert_eq!(rig.deployment("hello", number).await["state"], "Pushing");
+        rig.becomes("hello", number, "Pushing").await;
         let closed = std::time::Instant::now();
         drop(stream);
         let lost = rig.becomes("hello", number, "Failed").await;

@@ -165,7 +165,7 @@ async fn a_registry_in_trouble_is_its_own_fault_and_passing_trouble_passes() {
     assert!(problem["detail"].as_str().unwrap().contains("r.example"));
     assert_eq!(rig.offset(&link).await, 0, "it starts anew");
     assert_eq!(rig.put(&link, "an archive").await.status, 200, "the same link is good");
-    assert_eq!(rig.deployment("hello", number).await["state"], "Pushing");
+    rig.becomes("hello", number, "Pushing").await;
     let (link, number) = rig.link("hello").await;
     let problem = rig.put(&link, "full").await.problem(502, "bad-upstream");
     assert_eq!(problem["retryable"], false);
