@@ -1,8 +1,8 @@
 //! The translation between the protocols of models, like `targets.rs`. The dialects crate has the smoke test.
 
 use cofferdam_dialects::{
-    Answer, Dialect, Edit, Failure, Head, Kind, Request, Seen, StreamTranslator, Tap, Target, error_body, input_tokens,
-    sse,
+    Answer, Cutter, Dialect, Edit, Failure, Head, Kind, Request, Seen, StreamTranslator, Tap, Target, error_body,
+    input_tokens, sse,
 };
 use serde_json::value::RawValue;
 
@@ -34,7 +34,7 @@ fn request(from: Dialect, to: Dialect, body: &[u8]) {
     let _ = input_tokens(body);
     if let Ok(head) = Head::read(from, body) {
         assert_eq!(head.edited(&Edit::model(&head.model)), body, "nothing to change is no change");
-        let edited = head.edited(&Edit { model: "other", ask_usage: true, max_tokens: Some(9) });
+        let edited = head.edited(&Edit { ask_usage: true, max_tokens: Some(9), ..Edit::model("other") });
         let again = Head::read(from, &edited).expect("an edited body is a body");
         let limit = head.max_tokens.map_or(9, |limit| limit.min(9));
         assert_eq!((again.model.as_str(), again.stream, again.max_tokens), ("other", head.stream, Some(limit)));
@@ -72,7 +72,7 @@ fn for_dialect(dialect: Dialect) -> &'static str {
     }
 }
 
-fn translate<'a>(from: Dialect, to: Dialect, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+fn translate<'a>(from: Dialect, to: Dialect, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Seen) {
     let request = Request::read(to, for_dialect(to).as_bytes()).expect("a request");
     let mut translator = StreamTranslator::new(from, to, &request, 1);
     let mut reader = sse::Reader::new(1 << 16);
@@ -87,14 +87,38 @@ fn translate<'a>(from: Dialect, to: Dialect, pieces: impl Iterator<Item = &'a [u
     translator.end(&mut out);
     assert!(translator.is_over());
     translator.fail(Kind::Timeout, "late", &mut out);
-    out
+    (out, tap.seen().clone())
 }
 
-/// Checks that the same comes out however the stream is cut: events with JSON, and one end.
+/// Checks that a stream that is passed on keeps its bytes, and that its pieces are text and end with an event.
+fn pass(size: usize, wire: &[u8]) {
+    let mut whole = Cutter::new(false);
+    let mut stripped = Cutter::new(true);
+    let mut out = Vec::new();
+    for piece in wire.chunks(size) {
+        let piece = bytes::Bytes::copy_from_slice(piece);
+        let _ = stripped.push(piece.clone());
+        let Ok(passed) = whole.push(piece) else { return };
+        assert!(std::str::from_utf8(&passed).is_ok());
+        assert!(passed.last().is_none_or(|byte| matches!(byte, b'\n' | b'\r')));
+        out.extend_from_slice(&passed);
+    }
+    let _ = stripped.finish();
+    let Ok(rest) = whole.finish() else { return };
+    out.extend_from_slice(&rest);
+    assert_eq!(out, wire);
+}
+
+/// Checks that the same comes out, and is seen, however the stream is cut: events with JSON, and one end.
 fn stream(from: Dialect, to: Dialect, size: usize, wire: &[u8]) {
-    let out = translate(from, to, [wire].into_iter());
+    pass(size, wire);
+    let (out, seen) = translate(from, to, [wire].into_iter());
     if wire.len() < 1 << 16 {
-        assert_eq!(translate(from, to, wire.chunks(size)), out, "in pieces of {size}");
+        let (pieces, seen_in_pieces) = translate(from, to, wire.chunks(size));
+        assert_eq!(pieces, out, "in pieces of {size}");
+        assert_eq!(seen_in_pieces, seen, "in pieces of {size}");
+        let (first, rest) = wire.split_at((size * size).min(wire.len()));
+        assert_eq!(translate(from, to, [first, rest].into_iter()), (pieces, seen), "cut at {}", first.len());
     }
     let mut ends = 0;
     let mut reader = sse::Reader::default();

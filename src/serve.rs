@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Roles to run: `controller` or `api` (with COFFERDAM_WORKERS), `code-runner`, `aws-operator` (images from S3 to
-    /// ECR, with DATABASE_URL) [default: every role, in one process tree]
+    /// ECR, with DATABASE_URL), `ai-gateway` (models only, with DATABASE_URL) [default: every role, in one process tree]
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
     roles: Vec<String>,
     /// A TOML file with further settings
@@ -77,8 +77,13 @@ Environment (docs/operations.md and docs/agents.md have the whole list):
   COFFERDAM_POLICY       a YAML file: grants that tools and runs can get
   COFFERDAM_REGISTRIES   [http://]HOST,... of registries for tools, and for
                          images that agents are deployed from
+ Models (docs/models.md; more in [models] of the file, and in /v1/upstreams):
   OPENAI_BASE_URL, OPENAI_API_KEY
-                         the upstream of models, and its key
+                         an upstream of OpenAI's protocol, and its key
+  ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN
+                         an upstream of Anthropic's, and its key or token
+  HTTPS_PROXY, NO_PROXY  the proxy on the operator's way to them
+  COFFERDAM_USAGE_DAYS   how long records of calls are kept
  Container agents:
   COFFERDAM_IMAGES       [http://]HOST[:PORT][/PREFIX] to push images to
   COFFERDAM_IMAGES_PULL  the same place under the name that the nodes use
@@ -202,6 +207,12 @@ fn greet(started: &Started) {
         Door::AwsOperator => {
             return print(&format!(
                 "Cofferdam's aws-operator copies images from S3 to ECR; {url} has /health, /ready and /metrics."
+            ));
+        }
+        Door::AiGateway => {
+            return print(&format!(
+                "Cofferdam's ai-gateway serves models at {url}/v1, for keys of its controllers; {url} has /health, /ready and \
+                 /metrics."
             ));
         }
         Door::Api(KeySource::Environment) => ("COFFERDAM_API_KEY".to_owned(), "$COFFERDAM_API_KEY".to_owned()),

@@ -24,7 +24,20 @@ fn the_commands_are_in_the_order_of_the_help() {
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     assert_eq!(
         names,
-        ["serve", "run", "tool", "image", "secret", "deploy", "agent", "environment", "variable", "doctor", "internal"]
+        [
+            "serve",
+            "run",
+            "tool",
+            "image",
+            "secret",
+            "model",
+            "deploy",
+            "agent",
+            "environment",
+            "variable",
+            "doctor",
+            "internal"
+        ]
     );
 }
 

@@ -48,6 +48,12 @@ impl Bench {
         self.service = None;
         Service::start(policy)
     }
+
+    /// The same, with these variables.
+    pub(crate) fn fresh_service_in(&mut self, variables: &[(&str, &str)]) -> anyhow::Result<Service> {
+        self.service = None;
+        Service::start_with(None, variables)
+    }
 }
 
 /// The body of a run in a fresh sandbox.

@@ -8,6 +8,7 @@ pub(crate) enum Unit {
     Ms,
     PerSecond,
     Mib,
+    Kib,
     Times,
     Count,
 }
@@ -24,6 +25,7 @@ impl Unit {
             Self::Ms => format!("{value:.digits$} ms"),
             Self::PerSecond => format!("{value:.digits$}/s"),
             Self::Mib => format!("{value:.digits$} MiB"),
+            Self::Kib => format!("{value:.digits$} KiB"),
             Self::Times => format!("{value:.digits$} x"),
             Self::Count => format!("{value:.0}"),
         }

@@ -26,6 +26,7 @@ pub(crate) fn facts(peers: &Peers) -> Vec<(&'static str, String)> {
         ("Peer: Python", version(&peers.python)),
         ("Peer: Python with libraries", version(&peers.libraries)),
         ("Peer: JavaScript", version(&peers.node)),
+        ("Peer: models", format!("{} on {}", crate::litellm::NAME, version(&peers.python))),
         ("Peer: images", crate::pusher::version("skopeo").unwrap_or_else(|| "missing".to_owned())),
         (
             "Registry of the image rows",

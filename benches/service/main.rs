@@ -8,6 +8,8 @@ mod chart;
 mod client;
 mod cluster;
 mod finding;
+mod litellm;
+mod load;
 mod machine;
 mod peers;
 mod process;
@@ -17,6 +19,7 @@ mod rows;
 mod service;
 mod stats;
 mod tools;
+mod upstream;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -43,10 +46,14 @@ struct Options {
     /// Ignored: cargo passes it to every bench
     #[arg(long, hide = true)]
     bench: bool,
+    /// Be the upstream of the rows about models
+    #[arg(long, hide = true)]
+    upstream: bool,
 }
 
 fn main() -> ExitCode {
-    match measure(&Options::parse()) {
+    let options = Options::parse();
+    match if options.upstream { upstream::serve() } else { measure(&options) } {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -75,7 +82,14 @@ fn measure(options: &Options) -> anyhow::Result<()> {
         eprintln!("[{:>4.0} s] {}: {}", started.elapsed().as_secs_f64(), row.name, row.about);
         match (row.run)(&mut bench).with_context(|| format!("row {}", row.name)) {
             Ok(found) => {
-                found.iter().for_each(|finding| eprintln!("         {}", finding.line()));
+                for finding in &found {
+                    eprintln!("         {}", finding.line());
+                    finding.missed().iter().for_each(|missed| eprintln!("         {missed}"));
+                    // Rows that are asked for one by one tell all that they know.
+                    if !options.row.is_empty() {
+                        eprintln!("         {}", finding.detail);
+                    }
+                }
                 findings.extend(found);
             }
             Err(error) => {

@@ -64,29 +64,38 @@ fn find_python() -> Option<Native> {
 
 /// Creates `target/bench-venv` if it does not exist.
 fn with_libraries(python: &Native) -> anyhow::Result<Option<Native>> {
-    let folder = root().join("target").join("bench-venv");
-    let program = folder.join("bin").join("python");
-    let stamp = folder.join("libraries");
-    let wanted = LIBRARIES.join(" ");
-    if std::fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
-        eprintln!("         making a native Python with {wanted}");
-        let run = |program: &Path, args: &[&OsStr]| -> anyhow::Result<()> {
-            let output = Command::new(program).args(args).output().with_context(|| program.display().to_string())?;
-            if !output.status.success() {
-                bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-            }
-            Ok(())
-        };
-        run(&python.program, &["-m".as_ref(), "venv".as_ref(), "--clear".as_ref(), folder.as_ref()])?;
-        let mut pip: Vec<&OsStr> = ["-m", "pip", "install", "--quiet"].map(OsStr::new).to_vec();
-        pip.extend(LIBRARIES.iter().map(OsStr::new));
-        run(&program, &pip)?;
-        std::fs::write(&stamp, &wanted)?;
-    }
-    Ok(Some(Native { program, version: format!("{} with {}", python.version, wanted.replace("==", " ")) }))
+    let program = python.venv("bench-venv", LIBRARIES)?.join("python");
+    let version = format!("{} with {}", python.version, LIBRARIES.join(" ").replace("==", " "));
+    Ok(Some(Native { program, version }))
 }
 
 impl Native {
+    /// Creates the folder below `target` with these packages of PyPI if it does not exist; returns its folder of programs.
+    /// Only wheels are installed, so that no package's own code runs meanwhile.
+    pub(crate) fn venv(&self, name: &str, wanted: &[&str]) -> anyhow::Result<PathBuf> {
+        let folder = root().join("target").join(name);
+        let (programs, stamp) = (folder.join("bin"), folder.join("libraries"));
+        let list = wanted.join(" ");
+        if std::fs::read_to_string(&stamp).ok().as_deref() != Some(&list) {
+            eprintln!("         making a native Python with {list}");
+            let run = |program: &Path, args: &[&OsStr]| -> anyhow::Result<()> {
+                let output =
+                    Command::new(program).args(args).output().with_context(|| program.display().to_string())?;
+                if !output.status.success() {
+                    bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+                }
+                Ok(())
+            };
+            run(&self.program, &["-m".as_ref(), "venv".as_ref(), "--clear".as_ref(), folder.as_ref()])?;
+            let mut pip: Vec<&OsStr> =
+                ["-m", "pip", "install", "--quiet", "--only-binary", ":all:"].map(OsStr::new).to_vec();
+            pip.extend(wanted.iter().map(OsStr::new));
+            run(&programs.join("python"), &pip)?;
+            std::fs::write(&stamp, &list)?;
+        }
+        Ok(programs)
+    }
+
     /// Starts it, reads its output, waits for its end; returns milliseconds. Asserts the output.
     pub(crate) fn time<S: AsRef<OsStr>>(&self, args: &[S], cwd: &Path, expected: &str) -> anyhow::Result<f64> {
         let started = Instant::now();

@@ -36,6 +36,15 @@ pub(crate) fn private_mib(pid: u32) -> anyhow::Result<f64> {
     Ok(kib / 1024.0)
 }
 
+/// Raises the limit of open files as far as it goes, for rows with a thousand connections.
+pub(crate) fn enough_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it stays too low, connecting fails with a clear error.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 pub(crate) fn open_files(pid: u32) -> anyhow::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd")).context("its open files")?.count())
 }

@@ -39,7 +39,15 @@ one that also isolates them costs more.
 kept connections that take turns.
 * Through the gateway: a tool that is granted one server on loopback, which the operator's policy of that service allows; \
 the gateway checks, resolves and dials as for any other. All other rows have no policy.
-** p50 and p99 are our figures; the peer's figure is its p50. `-` means not measured.
+* Models: the upstream is a process of its own that answers at once with fixed bytes (a stream: its events one by one, each \
+in a write of its own). The service gets it from `OPENAI_BASE_URL` and `ANTHROPIC_BASE_URL`; every call has its key checked, is \
+held and settled in two budgets and leaves a record. *Direct* is the same request by the same client to the upstream, in turns, \
+so the difference is what the gateway adds. The generator of load is one thread over kept HTTP/1.1 connections in the measuring process; \
+it, the upstream and what is measured share the cores, and the rows say what generator and upstream do alone.
+* LiteLLM is the proxy of PyPI, pinned, behind the same generator and before the same upstream, with its production settings, one \
+Uvicorn worker a core and its own key. It has no database, without which it keeps no budgets and no records. Its Python is \
+the native one above, which sets its speed; its optional Granian server was about a quarter faster when tried.
+* p50 and p99 are our figures; the peer's figure is its p50. `-` means not measured.
 * The interpreters differ in version (see above), so the CPU row compares engines and versions at once; each program's \
 answer is compared, too. It takes the least time of all rounds on either side.
 * Memory is `Private_Dirty` of `smaps_rollup`: pages that belong to the process alone and are in no file.
@@ -48,14 +56,16 @@ answer is compared, too. It takes the least time of all rounds on either side.
 ## How to repeat
 
 ```
-make bench                                              # all of it, twenty to thirty minutes on two cores
+make bench                                              # all of it, half an hour on two cores
 cargo bench --workspace --bench service -- --list       # the rows' names
 cargo bench --workspace --bench service -- --row pandas # one row, printed; this file stays
+cargo bench --workspace --bench service -- --row model  # all rows about models, five to eight minutes
 cargo bench --workspace --bench service -- --quick      # few samples: a smoke test, not a measurement
 ```
 
 It needs the tools of `make examples`, `python3` on the path, and `node` for the JavaScript peers (a row without its peer or tool is reported as not measured). A native \
-Python with pandas and matplotlib is created in `target/bench-venv`.
+Python with pandas and matplotlib is created in `target/bench-venv`, one with LiteLLM (750 MB) in `target/bench-litellm`. \
+`COFFERDAM_BENCH_PROGRAM` names another build of the program, to compare the two.
 ";
 
 /// `busy`: the fraction of the processors that other processes used.

@@ -14,7 +14,7 @@ use crate::bench::root;
 use crate::client::Client;
 use crate::process;
 
-const KEY: &str = "bench-key-0123456789abcdef0123456789abcdef";
+pub(crate) const KEY: &str = "bench-key-0123456789abcdef0123456789abcdef";
 /// The first start compiles the kernels.
 const START_TIMEOUT: Duration = Duration::from_secs(900);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);

@@ -17,6 +17,7 @@ mod folders;
 mod image;
 mod interrupt;
 mod machine;
+mod model;
 mod progress;
 mod run;
 mod secret;
@@ -41,6 +42,7 @@ pub enum Command {
     Tool(tool::args::Tool),
     Image(image::args::Image),
     Secret(secret::args::Secret),
+    Model(model::args::Model),
     Deploy(Box<deploy::args::Args>),
     Agent(agent::args::Agent),
     #[command(visible_alias = "env")]
@@ -56,6 +58,7 @@ pub fn main(command: Command, machine: &dyn Machine) -> ExitCode {
         Command::Tool(args) => tool::main(args.command, machine),
         Command::Image(args) => image::main(args.command),
         Command::Secret(args) => secret::main(args.command, machine),
+        Command::Model(args) => model::main(args.command, machine),
         Command::Deploy(args) => Ok(deploy::main(&args, machine)),
         Command::Agent(args) => agent::main(args.command, machine),
         Command::Environment(args) => environment::main(args.command, machine),

@@ -40,7 +40,7 @@ pub struct Grants {
     /// Configuration values for the tool (`wasi:config` and environment variables). Not for secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
-    /// Models of the operator's upstream, served at `http://llm.cofferdam.internal/v1` with OpenAI's API.
+    /// Models, served at `http://llm.cofferdam.internal` with OpenAI's API and Anthropic's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llm: Option<LlmGrant>,
 }
@@ -150,7 +150,7 @@ impl Default for FilesGrant {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LlmGrant {
-    /// Model names. `*` means every model that the operator allows.
+    /// Model names, letter by letter. `*` alone means every model that the operator allows.
     pub models: Vec<String>,
     /// The most tokens that one request may ask for, over all of its choices.
     #[serde(default = "LlmGrant::usual_tokens")]

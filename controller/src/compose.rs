@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use cofferdam_ai::Doors;
 use cofferdam_api::{Base, Metrics, Operations, ServiceSet, Services, Status};
 use cofferdam_cloud::Aws;
 use cofferdam_cluster::{Clusters, KubernetesClusters, Options};
@@ -12,22 +13,24 @@ use cofferdam_deployments::{
     DeploymentMetrics, Deployments, Driver, Operator, RegistryResolver, ResolveImage, Uploads,
 };
 use cofferdam_environments::{Environments, Variables};
-use cofferdam_gateway::{
-    Gateway, GatewayMetrics, GatewaySettings, Models, Resolve, SystemResolver, ToolCallsSlot, read_roots,
-};
-use cofferdam_identity::{Keyring, Keys, Secrets};
+use cofferdam_gateway::{Gateway, GatewayMetrics, GatewaySettings, Resolve, SystemResolver, ToolCallsSlot, read_roots};
+use cofferdam_identity::{Keyring, Keys, RunTokens, Secrets};
 use cofferdam_logs::{LogMetrics, Logs};
+use cofferdam_models::{Models, Settings};
 use cofferdam_policy::OperatorPolicy;
 use cofferdam_sandbox::Sandboxes;
 use cofferdam_store::Store;
 use cofferdam_tools::Tools;
 use cofferdam_uploads::{Carrier, Pipeline, Presign, RegistryPipeline, UploadsConfig};
+use cofferdam_upstreams::Net;
+use cofferdam_usage::{Accounts, UsageMetrics};
 use cofferdam_workers::{RestartMetrics, ToolWorker, ToolWorkers, Worker, Workers};
 use parking_lot::RwLock;
 use utoipa::openapi::OpenApi;
 
 use crate::Error;
 use crate::config::Config;
+use crate::named_secrets::OfOrganization;
 
 /// The services' access to the outside world. Tests replace parts of it.
 pub struct World {
@@ -73,7 +76,9 @@ pub struct Controller {
     pub store: Store,
     pub keyring: Arc<Keyring>,
     pub keys: Arc<Keys>,
+    pub run_tokens: Arc<RunTokens>,
     pub secrets: Arc<Secrets>,
+    pub models: Arc<Models>,
     pub gateway: Arc<Gateway>,
     pub sandboxes: Arc<Sandboxes>,
     pub tools: Arc<Tools>,
@@ -103,24 +108,36 @@ impl Controller {
         let vault = Arc::new(Vault::open(config.encryption_key.as_ref(), &config.data_dir)?);
         let (gateway_metrics, log_metrics, deployment_metrics) =
             (GatewayMetrics::default(), LogMetrics::default(), DeploymentMetrics::default());
+        let usage_metrics = UsageMetrics::default();
         let metrics = Metrics::new(|registry| {
             restarts.register(registry);
             gateway_metrics.register(registry);
             deployment_metrics.register(registry);
             log_metrics.register(registry);
+            usage_metrics.register(registry);
         });
 
         let keyring = Arc::new(Keyring::load(store.clone()).await?);
         let keys = Arc::new(Keys::new(store.clone(), Arc::clone(&keyring), config.keys));
+        let run_tokens = Arc::new(RunTokens::new(store.clone(), Arc::clone(&keyring)));
         let secrets = Arc::new(Secrets::new(store.clone(), Arc::clone(&vault)));
 
         let roots = config.gateway.ca_file.as_deref().map(read_roots).transpose()?.unwrap_or_default();
+        let settings = Settings::new(
+            store.clone(),
+            Arc::clone(&vault),
+            Arc::new(OfOrganization(Arc::clone(&secrets))),
+            config.models.operator.clone(),
+            Net::new(config.models.operator.private.clone(), roots.clone()).with_proxy(config.models.proxy),
+        )?;
+        let accounts = Accounts::new(store.clone(), config.models.usage, usage_metrics);
+        let models = Models::new(settings, accounts);
         let tool_calls = ToolCallsSlot::default();
         let gateway = Gateway::new(
             GatewaySettings::new(Arc::clone(&policy), roots),
             vault.derive("placeholders"),
             world.names,
-            Models::new(&config.gateway)?,
+            Arc::clone(&models),
             store.clone(),
             Arc::clone(&secrets),
             tool_calls.clone(),
@@ -186,7 +203,9 @@ impl Controller {
             store,
             keyring,
             keys,
+            run_tokens,
             secrets,
+            models,
             gateway,
             sandboxes,
             tools,
@@ -226,6 +245,9 @@ impl Controller {
         let services = Services::new(ServiceSet {
             keyring: Arc::clone(&self.keyring),
             keys: Arc::clone(&self.keys),
+            run_tokens: Arc::clone(&self.run_tokens),
+            models: Arc::clone(self.models.settings()),
+            accounts: Arc::clone(self.models.accounts()),
             secrets: Arc::clone(&self.secrets),
             sandboxes: Arc::clone(&self.sandboxes),
             tools: Arc::clone(&self.tools),
@@ -239,16 +261,34 @@ impl Controller {
             base: self.base.clone(),
         });
         let mcp = cofferdam_mcp::router(Arc::clone(&self.sandboxes), Arc::clone(&self.tools));
-        cofferdam_api::router(&services, mcp)
+        cofferdam_api::router(&services, mcp, self.doors())
+    }
+
+    /// The addresses of models, in the protocols of their providers.
+    fn doors(&self) -> Router {
+        cofferdam_ai::router(Doors {
+            models: Arc::clone(&self.models),
+            keyring: Arc::clone(&self.keyring),
+            run_tokens: Arc::clone(&self.run_tokens),
+        })
+    }
+
+    /// The addresses of models, and health, readiness and metrics, for a process without an API.
+    pub fn models_only(&self) -> Router {
+        cofferdam_api::models_only(self.operated(), self.doors())
     }
 
     /// Health, readiness and metrics, for a process without an API.
     pub fn operations(&self) -> Router {
-        cofferdam_api::operations(Operations {
+        cofferdam_api::operations(self.operated())
+    }
+
+    fn operated(&self) -> Operations {
+        Operations {
             status: Arc::clone(&self.status),
             metrics: Arc::clone(&self.metrics),
             keyring: Arc::clone(&self.keyring),
             store: self.store.clone(),
-        })
+        }
     }
 }

@@ -7,6 +7,7 @@
 pub mod compose;
 pub mod config;
 pub mod error;
+mod named_secrets;
 pub mod server;
 
 pub use compose::{Controller, Machines, World};

@@ -17,6 +17,7 @@ mod push;
 mod quiet;
 mod remote;
 mod replaced;
+mod sandbox_models;
 mod startup;
 mod streams;
 mod tools;

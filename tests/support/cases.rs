@@ -19,9 +19,9 @@ pub(crate) fn main(
     let arguments = Arguments::from_args();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let server = (!arguments.list).then(|| Arc::new(Server::start()));
-    // Those of images are archives, those of registries are servers, those of clusters their answers: `registry/tests`
+    // Those of images are archives, those of registries are servers, those of clusters and models their answers: `registry/tests`
     // and the controller's suite play them.
-    let elsewhere = ["images/", "registry/", "cluster/"];
+    let elsewhere = ["images/", "registry/", "cluster/", "models/"];
     let played = cases(&folder).into_iter().filter(|(name, _)| !elsewhere.iter().any(|part| name.starts_with(part)));
     let trials = played.map(|(name, path)| {
         let server = server.clone();

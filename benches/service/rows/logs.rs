@@ -72,7 +72,8 @@ struct Followed {
 
 pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let lines = bench.times(2_000) as u64;
-    enough_files();
+    // Each follower needs two in this process.
+    process::enough_files();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let service = runtime.block_on(Service::start())?;
     let (organization, agent) = (OrganizationId::default_organization(), AgentId::parse("busy")?);
@@ -110,15 +111,6 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
         .at_most("memory", Unit::Mib, grown, MAX_MEMORY_MIB)
         .add("Growth of the measuring process, which holds the service and all clients, at its peak.");
     Ok(vec![single, thousand, memory])
-}
-
-/// Raises the limit of open files: each follower needs two in this process.
-fn enough_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // If it stays too low, connecting fails with a clear error.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Connects this many followers, writes the lines at their rate, and waits until all followers have all lines.

@@ -12,6 +12,7 @@ mod limits;
 mod live;
 mod logs;
 mod many_tools;
+mod models;
 mod session;
 mod suspended;
 mod throughput;
@@ -60,4 +61,10 @@ pub(crate) const ALL: &[Row] = &[
         about: "upload of an image through the API beside the direct push",
         run: image_upload::measure,
     },
+    Row { name: "model-call", about: "a chat completion through the AI gateway beside direct", run: models::call },
+    Row { name: "model-first", about: "the first token of a stream beside direct", run: models::first_token },
+    Row { name: "model-translated", about: "translated streams beside direct ones", run: models::translated },
+    Row { name: "model-streams", about: "1,000 streams at once: their memory", run: models::streams },
+    Row { name: "model-rate", about: "chat completions a second beside LiteLLM", run: models::rate },
+    Row { name: "model-million", about: "a million chat completions: memory, records, budget", run: models::million },
 ];

@@ -28,7 +28,7 @@ pub(crate) struct GrantArgs {
     /// Ask to call another tool
     #[arg(long = "tool", value_name = "NAME", conflicts_with = POLICY)]
     tools: Vec<String>,
-    /// Ask for a model of the operator's upstream; `*` for all that are allowed
+    /// Ask for a model by its name; `*` for all that are allowed
     #[arg(long = "allow-model", value_name = "MODEL", conflicts_with = POLICY)]
     allow_models: Vec<String>,
 }

@@ -7,11 +7,13 @@ mod agents;
 mod base;
 mod keys;
 mod metrics;
+mod models;
 mod observe;
 mod openapi;
 mod pass;
 mod refusals;
 mod require;
+mod run_tokens;
 mod runs;
 mod secrets;
 mod services;
@@ -41,7 +43,6 @@ use utoipa_axum::routes;
 pub use base::Base;
 pub use metrics::Metrics;
 pub use observe::Peer;
-pub use require::Known;
 pub use services::{ServiceSet, Services};
 pub use system::Status;
 
@@ -65,6 +66,8 @@ fn groups() -> [(Scope, OpenApiRouter<Services>); 4] {
         .routes(routes!(tools::delete_tool))
         .routes(routes!(tools::rollback_tool))
         .routes(routes!(tools::push_tool))
+        .routes(routes!(run_tokens::create_run_token, run_tokens::list_run_tokens, run_tokens::delete_run_tokens))
+        .routes(routes!(run_tokens::delete_run_token))
         .merge(agents::deploy());
     let read = OpenApiRouter::new()
         .routes(routes!(runs::get_run_file))
@@ -75,6 +78,7 @@ fn groups() -> [(Scope, OpenApiRouter<Services>); 4] {
         .routes(routes!(snapshots::list_snapshots))
         .routes(routes!(tools::list_tools))
         .routes(routes!(tools::get_tool))
+        .merge(models::read())
         .merge(agents::read());
     let admin = OpenApiRouter::new()
         .routes(routes!(keys::create_key))
@@ -84,6 +88,7 @@ fn groups() -> [(Scope, OpenApiRouter<Services>); 4] {
         .routes(routes!(secrets::list_secrets))
         .routes(routes!(secrets::get_secret))
         .routes(routes!(secrets::delete_secret))
+        .merge(models::admin())
         .merge(agents::admin());
     [(Scope::Run, run), (Scope::Deploy, deploy), (Scope::Read, read), (Scope::Admin, admin)].map(
         |(scope, mut routes)| {
@@ -103,8 +108,9 @@ fn open() -> OpenApiRouter<Services> {
         .merge(agents::open())
 }
 
-/// The whole API and its OpenAPI document. `mcp` answers at `/mcp` for keys with the scope `run`.
-pub fn router(services: &Services, mcp: Router) -> (Router, OpenApi) {
+/// The whole API and its OpenAPI document. `mcp` answers at `/mcp` for keys with the scope `run`; `models` are the addresses in
+/// the protocols of models' providers, which authenticate for themselves.
+pub fn router(services: &Services, mcp: Router, models: Router) -> (Router, OpenApi) {
     let keyring: Arc<Keyring> = FromRef::from_ref(services);
     let metrics: Arc<Metrics> = FromRef::from_ref(services);
     let guard = |scope: Scope| from_fn_with_state((Arc::clone(&keyring), scope), require::require);
@@ -119,6 +125,7 @@ pub fn router(services: &Services, mcp: Router) -> (Router, OpenApi) {
     let router = router
         .with_state(services.clone())
         .merge(mcp.route_layer(guard(Scope::Run)))
+        .merge(models)
         .layer(axum::Extension(system::Document::new(&document)))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -128,7 +135,7 @@ pub fn router(services: &Services, mcp: Router) -> (Router, OpenApi) {
     (router, document)
 }
 
-/// The parts of a process that serves no API: an aws-operator.
+/// The parts of a process that serves no API.
 #[derive(Clone, FromRef)]
 pub struct Operations {
     pub status: Arc<Status>,
@@ -137,20 +144,30 @@ pub struct Operations {
     pub store: Store,
 }
 
-/// The routes of a process that serves no API: health, readiness and metrics.
+/// The routes of a process that serves no API: health, readiness and metrics of an aws-operator.
 pub fn operations(state: Operations) -> Router {
+    let served = "This process is an aws-operator and only serves /health, /ready and /metrics.";
+    bare(state, Router::new().fallback(async move || ApiError::from(Problem::not_found(served))))
+}
+
+/// The routes of an ai-gateway: those of models, health, readiness and metrics.
+pub fn models_only(state: Operations, models: Router) -> Router {
+    let served = "This process is an ai-gateway: it serves the addresses of models (/v1/models lists them), /health, \
+                  /ready and /metrics.";
+    bare(state, models.fallback(async move || ApiError::from(Problem::not_found(served))))
+}
+
+fn bare(state: Operations, others: Router) -> Router {
     let metrics = Arc::clone(&state.metrics);
     Router::new()
         .route("/health", get(system::health))
-        .route("/ready", get(system::operator_ready))
+        .route("/ready", get(system::database_ready))
         .route("/metrics", get(system::metrics))
-        .fallback(no_api)
-        .layer(from_fn_with_state(metrics, observe))
         .with_state(state)
-}
-
-async fn no_api() -> impl IntoResponse {
-    ApiError::from(Problem::not_found("This process is an aws-operator and only serves /health, /ready and /metrics."))
+        .merge(others)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(metrics, observe))
+        .layer(axum::extract::DefaultBodyLimit::disable())
 }
 
 async fn no_route() -> impl IntoResponse {

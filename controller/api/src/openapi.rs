@@ -37,7 +37,9 @@ pub(crate) fn frame() -> OpenApi {
     let components = components.security_scheme("key", key).security_scheme("bearer", bearer).build();
     let mut info = Info::new("Cofferdam", env!("CARGO_PKG_VERSION"));
     info.description =
-        Some("Runs untrusted code in WebAssembly sandboxes. Every refusal is a problem document.".into());
+        Some("Runs untrusted code in WebAssembly sandboxes. Every refusal is a problem document. Calls of models are in the protocols \
+              of OpenAI (/v1/chat/completions, /v1/responses, /v1/embeddings) and Anthropic (/v1/messages), and are not \
+              described here.".into());
     OpenApiBuilder::new().info(info).components(Some(components)).build()
 }
 

@@ -32,6 +32,7 @@ refusals! {
     SessionBusy 409 "The session is busy, or its state does not allow this"
     NameTaken 409 "Another tool already has a function with this name"
     OperatorsKey 409 "Only the operator can change this key"
+    InUse 409 "Another document names it"
     SessionLost 410 "The session's state is lost"
     InvalidValue 422 "An invalid value"
     TooMany 429 "Too many at once, or limit reached; see Retry-After"

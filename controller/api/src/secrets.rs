@@ -15,6 +15,7 @@ use cofferdam_core::Caller;
 use cofferdam_http::ApiError;
 use cofferdam_http::Json;
 use cofferdam_identity::Secrets;
+use cofferdam_models::Settings;
 use cofferdam_store::SecretRow;
 
 #[derive(Deserialize, ToSchema)]
@@ -69,11 +70,13 @@ impl TryFrom<SecretRow> for SecretInfo {
     (status = 200, description = "Changed", body = SecretInfo), NotFound, TooMany))]
 pub(crate) async fn put_secret(
     State(secrets): State<Arc<Secrets>>,
+    State(models): State<Arc<Settings>>,
     Extension(caller): Extension<Arc<Caller>>,
     Path(name): Path<String>,
     Json(request): Json<SecretRequest>,
 ) -> Result<(StatusCode, Json<SecretInfo>), ApiError> {
     let (row, new) = secrets.put(&caller, &name, &request.value, &request.hosts).await?;
+    models.secret_changed(&caller.organization).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(row.try_into()?)))
 }
 
@@ -104,9 +107,11 @@ pub(crate) async fn get_secret(
     responses((status = 204, description = "Deleted"), NotFound))]
 pub(crate) async fn delete_secret(
     State(secrets): State<Arc<Secrets>>,
+    State(models): State<Arc<Settings>>,
     Extension(caller): Extension<Arc<Caller>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     secrets.delete(&caller, &name).await?;
+    models.secret_changed(&caller.organization).await?;
     Ok(StatusCode::NO_CONTENT)
 }

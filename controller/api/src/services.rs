@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use cofferdam_deployments::{Deployments, Uploads};
 use cofferdam_environments::{Environments, Variables};
-use cofferdam_identity::{Keyring, Keys, Secrets};
+use cofferdam_identity::{Keyring, Keys, RunTokens, Secrets};
 use cofferdam_logs::Logs;
+use cofferdam_models::Settings;
 use cofferdam_sandbox::Sandboxes;
 use cofferdam_tools::Tools;
+use cofferdam_usage::Accounts;
 
 use crate::base::Base;
 use crate::metrics::Metrics;
@@ -32,6 +34,7 @@ macro_rules! services {
 services! {
     keyring: Arc<Keyring>,
     keys: Arc<Keys>,
+    run_tokens: Arc<RunTokens>,
     secrets: Arc<Secrets>,
     sandboxes: Arc<Sandboxes>,
     tools: Arc<Tools>,
@@ -40,6 +43,8 @@ services! {
     deployments: Arc<Deployments>,
     uploads: Arc<Uploads>,
     logs: Arc<Logs>,
+    models: Arc<Settings>,
+    accounts: Arc<Accounts>,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     base: Base,

@@ -17,7 +17,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::metrics::Metrics;
 use crate::observe::Peer;
-use crate::require::presented_key;
+use crate::require::find_caller;
 use cofferdam_core::{Scope, chain};
 use cofferdam_http::ApiError;
 use cofferdam_http::Json;
@@ -75,8 +75,8 @@ pub(crate) async fn ready(State(status): State<Arc<Status>>) -> (StatusCode, Jso
     (code, Json(Ready { ready, workers: workers.collect(), progress }))
 }
 
-/// Can an aws-operator find its work?
-pub(crate) async fn operator_ready(State(store): State<Store>) -> StatusCode {
+/// Does the database answer? For a process that serves no API.
+pub(crate) async fn database_ready(State(store): State<Store>) -> StatusCode {
     match store.free_carriages(0, 1).await {
         Ok(_) => StatusCode::OK,
         Err(error) => {
@@ -97,9 +97,7 @@ pub(crate) async fn metrics(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if !peer.is_some_and(|Extension(Peer(address))| address.ip().to_canonical().is_loopback()) {
-        let key =
-            presented_key(&headers).ok_or_else(|| Problem::unauthorized("Other machines need an API key for this."))?;
-        let caller = keyring.find(key).await?.ok_or_else(|| Problem::unauthorized("This API key is not known."))?;
+        let caller = find_caller(&keyring, &headers, "Other machines need an API key for this.").await?;
         if !caller.scopes.cover(Scope::Read) {
             return Err(Problem::forbidden("This call needs the scope `read`.").into());
         }

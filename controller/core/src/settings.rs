@@ -21,7 +21,7 @@ pub enum ConfigError {
     File(String),
     #[error(
         "there is no role {0:?} in this version: there are `controller` and `api` (the HTTP API), `code-runner` (a worker \
-         for other machines) and `aws-operator` (brings images from S3 to ECR); without --role everything runs together"
+         for other machines), `ai-gateway` (models only) and `aws-operator` (brings images from S3 to ECR); without --role everything runs together"
     )]
     Role(String),
     #[error("--role {0} needs {1}")]

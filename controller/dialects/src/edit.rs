@@ -17,12 +17,14 @@ pub struct Edit<'a> {
     pub ask_usage: bool,
     /// The most tokens of the answer: a higher limit becomes this, and where there is none it is written.
     pub max_tokens: Option<u64>,
+    /// Chat: the limit is written as `max_tokens`, as older compatible servers need it.
+    pub old_max_tokens: bool,
 }
 
 impl<'a> Edit<'a> {
     /// Changes the model's name only.
     pub fn model(model: &'a str) -> Self {
-        Self { model, ask_usage: false, max_tokens: None }
+        Self { model, ask_usage: false, max_tokens: None, old_max_tokens: false }
     }
 }
 
@@ -43,15 +45,25 @@ pub struct Head<'a> {
     pub stream: bool,
     /// The caller wants usage in a stream of Chat.
     pub include_usage: bool,
-    /// The caller's limit of the answer's tokens.
+    /// The caller's limit of the answer's tokens, for each choice.
     pub max_tokens: Option<u64>,
+    /// Answers that the caller wants to one request of Chat (`n`).
+    pub choices: u64,
+    /// The caller wants Responses to answer later, in the background.
+    pub background: bool,
 }
 
 impl<'a> Head<'a> {
     /// Reads the top level of a body. The whole body has to be JSON; a field that is there twice is refused, because its
-    /// readers would not agree on the one that counts.
+    /// readers would not agree on the one that counts, and so is one that differs from a field read here in its case only.
     pub fn read(dialect: Dialect, body: &'a [u8]) -> Result<Self, Refused> {
         let mut fields = Fields::body(body)?;
+        if let Some(name) = fields.names().find(|name| is_disguised(name)) {
+            return Err(Refused::new(
+                name.chars().take(64).collect::<String>(),
+                "some servers take it for another field",
+            ));
+        }
         let raw = fields.look("model").ok_or_else(|| Refused::new("model", "is missing"))?;
         if !is_string(raw) {
             return Err(Refused::new("model", "has to be a text"));
@@ -73,7 +85,22 @@ impl<'a> Head<'a> {
             found.extend(written.zip(fields.number(key)?));
         }
         let max_tokens = found.first().map(|limit| limit.1);
-        Ok(Self { dialect, body, model_place, options, usage, limits: found, model, stream, include_usage, max_tokens })
+        let choices = if dialect == Dialect::Chat { fields.number("n")?.unwrap_or(1) } else { 1 };
+        let background = dialect == Dialect::Responses && fields.bool("background")?.unwrap_or_default();
+        Ok(Self {
+            dialect,
+            body,
+            model_place,
+            options,
+            usage,
+            limits: found,
+            model,
+            stream,
+            include_usage,
+            max_tokens,
+            choices,
+            background,
+        })
     }
 
     /// The body with these changes, and otherwise as it is.
@@ -91,10 +118,11 @@ impl<'a> Head<'a> {
             let above = self.limits.iter().filter(|limit| limit.1 > most);
             edits.extend(above.map(|limit| (limit.0, most.to_string().into_bytes())));
             if self.limits.is_empty() {
-                edits.push((
-                    self.start(),
-                    format!("\"{}\":{most},", limits(self.dialect).first().unwrap_or(&"max_tokens")).into_bytes(),
-                ));
+                let name = limits(self.dialect)
+                    .first()
+                    .filter(|_| !(edit.old_max_tokens && self.dialect == Dialect::Chat))
+                    .unwrap_or(&"max_tokens");
+                edits.push((self.start(), format!("\"{name}\":{most},").into_bytes()));
             }
         }
         edits.sort_by_key(|edit| edit.0);
@@ -141,6 +169,29 @@ fn limits(dialect: Dialect) -> &'static [&'static str] {
         Dialect::Responses => &["max_output_tokens"],
         Dialect::Messages => &["max_tokens"],
     }
+}
+
+/// Fields that decide who may do this and for how much.
+const GUARDED: [&str; 8] = [
+    "model",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "n",
+    "background",
+];
+
+/// True for `Model` and the like: servers written in Go take them for the field itself, and the last one counts.
+fn is_disguised(name: &str) -> bool {
+    // The two letters outside of ASCII that such servers fold into it: the long s and the sign for kelvin.
+    let fold = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    GUARDED.iter().any(|guarded| *guarded != name && guarded.chars().eq(name.chars().map(fold)))
 }
 
 /// Finds the place of a value in the body that it was read from.

@@ -133,6 +133,11 @@ impl<'a> Fields<'a> {
         &self.at
     }
 
+    /// The names of all fields.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.key.as_ref())
+    }
+
     /// Takes a field's value; null is absent.
     pub(crate) fn take(&mut self, key: &str) -> Option<&'a RawValue> {
         let value = self.entries.iter_mut().find(|entry| entry.key == key)?.value.take()?;

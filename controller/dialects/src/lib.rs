@@ -11,6 +11,7 @@
 mod answer;
 mod chat;
 mod custom;
+mod cut;
 mod dialect;
 mod edit;
 mod error;
@@ -27,6 +28,7 @@ mod stream;
 mod usage;
 
 pub use answer::{Answer, Stop, Unreadable, Usage};
+pub use cut::Cutter;
 pub use dialect::Dialect;
 pub use edit::{Edit, Head};
 pub use error::{Failure, Kind, MAX_MESSAGE_BYTES, Refused, error_body};

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use cofferdam_contract::Grants;
 use cofferdam_core::random;
 use cofferdam_identity::Secrets;
+use cofferdam_models::Models;
 use cofferdam_store::Store;
 
 use crate::admission::{self, Admitted, Pass};
 use crate::files::Folders;
-use crate::llm::Models;
+use crate::models::ModelCalls;
 use crate::token::Tokens;
 use crate::upstream::Upstream;
-use crate::{Error, GatewayMetrics, GatewaySettings, Resolve, ToolCallsSlot, services};
+use crate::{Error, GatewayMetrics, GatewaySettings, Resolve, ToolCallsSlot};
 
 /// Carries out the requests of sandboxes.
 pub struct Gateway {
@@ -23,7 +23,7 @@ pub struct Gateway {
     pub(crate) settings: GatewaySettings,
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) upstream: Upstream,
-    pub(crate) models: Option<Models>,
+    pub(crate) models: ModelCalls,
     pub(crate) folders: Folders,
     pub(crate) store: Store,
     pub(crate) secrets: Arc<Secrets>,
@@ -41,7 +41,7 @@ impl Gateway {
         settings: GatewaySettings,
         key: [u8; 32],
         resolver: Arc<dyn Resolve>,
-        models: Option<Models>,
+        models: Arc<Models>,
         store: Store,
         secrets: Arc<Secrets>,
         tools: ToolCallsSlot,
@@ -54,19 +54,13 @@ impl Gateway {
             upstream: Upstream::new(settings.extra_roots.clone()),
             settings,
             resolver,
-            models,
+            models: ModelCalls::new(models),
             folders: Folders::default(),
             store,
             secrets,
             tools,
             metrics,
         }))
-    }
-
-    /// The first of these grants that this gateway cannot serve at all, with the reason.
-    pub fn unavailable(&self, grants: &Grants) -> Option<String> {
-        services::serving(grants)
-            .find_map(|(kind, service)| Some(format!("grants.{}: {}", kind.name(), service.unavailable(self)?)))
     }
 
     /// 16 hex digits, new at each start. A worker tells the tokens of this gateway from those of another by it.

@@ -26,13 +26,13 @@ use crate::services::{Answer, Service};
 use crate::settings::Caps;
 use crate::target::Target;
 use crate::upstream::{Dial, Leased, Route, UpstreamError};
-use crate::{Gateway, covers, headers, llm};
+use crate::{Gateway, covers, headers, models};
 
 /// Bodies of up to this size that may hold placeholders are read first, so that their length can be sent.
 const MAX_READ_FIRST: u64 = 256 << 10;
 const MAX_METHOD_BYTES: usize = 20;
 /// Addresses of a host that are tried.
-pub(crate) const MAX_TRIED: usize = 4;
+const MAX_TRIED: usize = 4;
 
 /// One request while it is carried out.
 struct Outbound<'a> {
@@ -74,7 +74,7 @@ async fn outbound(
     let (parts, body) = request.into_parts();
     let (method, target) = (method(&parts)?, target(&parts)?);
     if target.host == LLM_HOST {
-        return llm::ask(gateway, admission, &method, &target, body).await;
+        return models::ask(gateway, admission, &method, &target, &parts.headers, body).await;
     }
     let caps = covered(gateway, admission, &method, &target)?;
     let deadline = (started + caps.timeout).min(admission.pass.deadline.into());
@@ -310,7 +310,7 @@ impl Outbound<'_> {
 }
 
 /// The refusal of a request that an upstream did not answer. `name`: the upstream, as the guest is told.
-pub(crate) fn failed(error: &UpstreamError, name: &str) -> Refusal {
+fn failed(error: &UpstreamError, name: &str) -> Refusal {
     tracing::debug!(name, error = %error, cause = std::error::Error::source(error), "an upstream failed");
     match error {
         UpstreamError::Connect(why) => Refusal::connect(format!("{name} cannot be reached: {}.", why.kind())),

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use crate::admission::Admission;
 use crate::body::GatewayBody;
 use crate::refusal::Refusal;
-use crate::{Gateway, files, keyvalue, llm, outbound, tools};
+use crate::{Gateway, files, keyvalue, models, outbound, tools};
 
 pub(crate) type Answer<'a> = BoxFuture<'a, Result<Response<GatewayBody>, Refusal>>;
 
@@ -34,11 +34,6 @@ pub(crate) trait Service: Sync {
     fn variables(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
-
-    /// The reason why this gateway cannot serve these grants at all.
-    fn unavailable(&self, _gateway: &Gateway) -> Option<&'static str> {
-        None
-    }
 }
 
 /// The list of services. A new kind of grant does not compile without its line here.
@@ -48,7 +43,7 @@ pub(crate) fn of(kind: GrantKind) -> Option<&'static dyn Service> {
         GrantKind::Tools => Some(&tools::ToolsService),
         GrantKind::KeyValue => Some(&keyvalue::KeyValue),
         GrantKind::Files => Some(&files::Files),
-        GrantKind::Llm => Some(&llm::Llm),
+        GrantKind::Llm => Some(&models::Llm),
         // Secrets are put into requests of `http`. Configuration values never leave the sandbox.
         GrantKind::Secrets | GrantKind::Config => None,
     }

@@ -17,5 +17,10 @@ pub fn hash(key: &str) -> Hash {
 /// # Errors
 /// The operating system returned no random bytes.
 pub fn new_key() -> Result<Secret, RandomError> {
-    Ok(Secret::new(format!("cof_{}", BASE64_URL_SAFE_NO_PAD.encode(random::<32>()?))))
+    new_text("cof_")
+}
+
+/// A prefix and 256 random bits.
+pub(crate) fn new_text(prefix: &str) -> Result<Secret, RandomError> {
+    Ok(Secret::new(format!("{prefix}{}", BASE64_URL_SAFE_NO_PAD.encode(random::<32>()?))))
 }

@@ -96,15 +96,20 @@ impl Keyring {
 
     /// Cancelled when the caller's key is revoked.
     pub fn watch(&self, caller: &Caller) -> Arc<CancellationToken> {
+        self.watch_key(&caller.key)
+    }
+
+    /// Cancelled when the key with this id is revoked.
+    pub(crate) fn watch_key(&self, key: &str) -> Arc<CancellationToken> {
         let mut watched = self.watched.lock();
-        if let Some(token) = watched.get(&caller.key) {
+        if let Some(token) = watched.get(key) {
             return Arc::clone(token);
         }
         if watched.len() == watched.capacity() {
             watched.retain(|_, token| Arc::strong_count(token) > 1);
         }
         let token = Arc::new(CancellationToken::new());
-        watched.insert(caller.key.clone(), Arc::clone(&token));
+        watched.insert(key.to_owned(), Arc::clone(&token));
         token
     }
 

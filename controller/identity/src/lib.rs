@@ -1,4 +1,4 @@
-//! Callers and their secrets: API keys, the keyring that recognizes them, and secrets sealed at rest.
+//! Callers and their secrets: API keys, the keyring that recognizes them, run tokens, and secrets sealed at rest.
 //!
 //! Never stores a key's text, except in the key file that `serve` creates for its owner (mode 0600), and never returns a
 //! secret's value to a client. The check in front of each route is in `cofferdam_api`. Start reading at `keyring.rs`.
@@ -8,6 +8,7 @@ mod error;
 mod key;
 mod keyring;
 mod keys;
+mod run_tokens;
 mod secrets;
 
 pub use bootstrap::{KeySource, SERVE_KEY, accept_serve_key};
@@ -15,4 +16,5 @@ pub use error::Error;
 pub use key::{Hash, hash, new_key};
 pub use keyring::Keyring;
 pub use keys::{Keys, KeysConfig};
+pub use run_tokens::{MAX_RUN_TOKEN_PAGE, NewRunToken, RUN_TOKEN_PREFIX, RunToken, RunTokenPage, RunTokens};
 pub use secrets::{OpenedSecret, Secrets, secret_hosts};

@@ -2,12 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cofferdam_contract::OrganizationId;
 use cofferdam_core::{Caller, Failure, Scope, Scopes, Secret, Vault};
-use cofferdam_identity::{KeySource, Keyring, Keys, KeysConfig, SERVE_KEY, Secrets, accept_serve_key, secret_hosts};
+use cofferdam_identity::{
+    KeySource, Keyring, Keys, KeysConfig, NewRunToken, RUN_TOKEN_PREFIX, RunTokens, SERVE_KEY, Secrets,
+    accept_serve_key, secret_hosts,
+};
 use cofferdam_store::{DatabaseConfig, SecretRow, Store};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 async fn store(folder: &TempDir) -> Store {
@@ -102,4 +107,76 @@ async fn a_secret_opens_only_for_its_name_and_hosts() {
     }
     secrets.delete(&caller(), "token").await.unwrap();
     assert_eq!(kind(&secrets.delete(&caller(), "token").await.unwrap_err()), "not-found");
+}
+
+fn of_task(task: &str) -> NewRunToken {
+    NewRunToken { agent: "writer".to_owned(), task: task.to_owned(), ..NewRunToken::default() }
+}
+
+#[tokio::test]
+async fn a_run_token_works_until_it_ends_here_and_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    accept_serve_key(None, folder.path(), &store).await.unwrap();
+    let keyring = Arc::new(Keyring::load(store.clone()).await.unwrap());
+    let tokens = RunTokens::new(store.clone(), Arc::clone(&keyring));
+    // Another process on the same store.
+    let elsewhere = Arc::new(RunTokens::new(store.clone(), Arc::new(Keyring::load(store.clone()).await.unwrap())));
+    let stop = CancellationToken::new();
+    let kept = tokio::spawn(Arc::clone(&elsewhere).keep(stop.clone()));
+
+    let (row, text) = tokens.mint(&caller(), of_task("t1")).await.unwrap();
+    assert!(text.expose().starts_with(RUN_TOKEN_PREFIX) && row.expires_at - row.created_at == 3_600);
+    assert!(keyring.find(text.expose()).await.unwrap().is_none(), "it is no key");
+    let (_, other) = tokens.mint(&caller(), of_task("t2")).await.unwrap();
+    let (_, short) = tokens.mint(&caller(), NewRunToken { ttl_s: Some(1), ..of_task("t3") }).await.unwrap();
+    let found = tokens.find(text.expose()).await.unwrap().unwrap();
+    assert_eq!((found.agent.as_str(), found.task.as_str(), found.key.as_str()), ("writer", "t1", SERVE_KEY));
+    assert!(tokens.find(&format!("{}x", text.expose())).await.unwrap().is_none());
+    let mut changed = text.expose().to_owned();
+    let last = changed.pop().unwrap();
+    changed.push(if last == 'A' { 'B' } else { 'A' });
+    assert!(tokens.find(&changed).await.unwrap().is_none());
+    let there = elsewhere.find(text.expose()).await.unwrap().unwrap();
+    let short_there = elsewhere.find(short.expose()).await.unwrap().unwrap();
+    assert_eq!(tokens.list(&caller(), Some("t1"), "", 10).await.unwrap().tokens, std::slice::from_ref(&row));
+    let page = tokens.list(&caller(), None, "", 1).await.unwrap();
+    assert!(page.tokens.len() == 1 && page.next.is_some());
+
+    let stranger = Caller { organization: OrganizationId::parse("stranger").unwrap(), ..caller() };
+    assert_eq!(kind(&tokens.end(&stranger, &row.id).await.unwrap_err()), "not-found");
+    assert_eq!(tokens.end_task(&stranger, "t1").await.unwrap(), 0);
+    assert!(!found.ended().is_cancelled());
+
+    assert_eq!(tokens.end_task(&caller(), "t1").await.unwrap(), 1);
+    assert!(found.ended().is_cancelled() && tokens.find(text.expose()).await.unwrap().is_none(), "at once");
+    let second = Duration::from_millis(1_500);
+    tokio::time::timeout(second, there.ended().cancelled()).await.unwrap();
+    assert!(elsewhere.find(text.expose()).await.unwrap().is_none());
+    assert_eq!(kind(&tokens.end(&caller(), &row.id).await.unwrap_err()), "not-found");
+    tokio::time::timeout(second * 2, short_there.ended().cancelled()).await.unwrap();
+    assert!(elsewhere.find(short.expose()).await.unwrap().is_none(), "its time is over");
+    assert!(tokens.find(other.expose()).await.unwrap().is_some(), "another task's lives on");
+    stop.cancel();
+    kept.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_token_dies_with_the_key_that_made_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder).await;
+    let keyring = Arc::new(Keyring::load(store.clone()).await.unwrap());
+    let keys = Keys::new(store.clone(), Arc::clone(&keyring), KeysConfig::default());
+    let tokens = RunTokens::new(store.clone(), Arc::clone(&keyring));
+    let (key, _) = keys.create(&caller(), "loop", vec![Scope::Deploy]).await.unwrap();
+    let maker = Caller { key: key.id.clone(), ..caller() };
+    let (_, text) = tokens.mint(&maker, of_task("t")).await.unwrap();
+    let (_, unseen) = tokens.mint(&maker, of_task("t")).await.unwrap();
+    let found = tokens.find(text.expose()).await.unwrap().unwrap();
+    keys.revoke(&caller(), &key.id).await.unwrap();
+    assert!(found.ended().is_cancelled());
+    for text in [text, unseen] {
+        assert!(tokens.find(text.expose()).await.unwrap().is_none());
+    }
+    assert!(tokens.list(&caller(), None, "", 10).await.unwrap().tokens.is_empty());
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cofferdam_contract::LimitsRequest;
+use cofferdam_models::settings::ModelsFile;
 use serde::Deserialize;
 
 use super::registries::RegistrySection;
@@ -34,6 +35,11 @@ pub struct ConfigFile {
     pub object_store: Option<String>,
     #[serde(default)]
     pub logs: LogsSection,
+    /// The operator's upstreams of models, aliases and prices.
+    #[serde(default)]
+    pub models: ModelsFile,
+    #[serde(default)]
+    pub usage: UsageSection,
     /// The registries that components may be pulled from, by host.
     #[serde(default)]
     pub registries: BTreeMap<String, RegistrySection>,
@@ -87,6 +93,13 @@ pub struct LogsSection {
     pub days: Option<u64>,
     pub bytes: Option<u64>,
     pub rate_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageSection {
+    pub days: Option<u32>,
+    pub content_days: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

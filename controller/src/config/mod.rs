@@ -7,6 +7,7 @@ mod database;
 mod file;
 mod gateway;
 mod limits;
+mod models;
 mod objects;
 mod registries;
 mod roles;
@@ -30,6 +31,7 @@ use cofferdam_store::DatabaseConfig;
 use cofferdam_uploads::UploadsConfig;
 
 pub use file::ConfigFile;
+pub use models::ModelsConfig;
 pub use roles::{Role, Roles};
 pub use workers::WorkersConfig;
 
@@ -60,6 +62,7 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     pub registries: RegistriesConfig,
     pub gateway: GatewayConfig,
+    pub models: ModelsConfig,
     /// The environment `local`.
     pub local: LocalEnvironment,
     /// Addresses that agents may reach besides the gateway and the controller, if the controller is not in their
@@ -100,14 +103,21 @@ impl Config {
         }
         let database = database::parse(&source, &file, &data_dir)?;
         let encryption_key = source.text("COFFERDAM_ENCRYPTION_KEY").map(Secret::new);
-        if roles.carries_only() && database.is_file() {
-            return Err(ConfigError::Needs("aws-operator", "DATABASE_URL, the PostgreSQL database of its controllers"));
+        // Roles that work for controllers elsewhere, and are nothing without them.
+        let helper = match (roles.models_only(), roles.carries_only()) {
+            (true, _) => Some("ai-gateway"),
+            (_, true) => Some("aws-operator"),
+            _ => None,
+        };
+        if let (Some(role), true) = (helper, database.is_file()) {
+            return Err(ConfigError::Needs(role, "DATABASE_URL, the PostgreSQL database of its controllers"));
         }
-        if roles.carries_only() && encryption_key.is_none() {
-            return Err(ConfigError::Needs("aws-operator", "COFFERDAM_ENCRYPTION_KEY, the one of its controllers"));
+        if let (Some(role), None) = (helper, &encryption_key) {
+            return Err(ConfigError::Needs(role, "COFFERDAM_ENCRYPTION_KEY, the one of its controllers"));
         }
         let registries = registries::parse(&source, &file)?;
         let uploads = uploads::parse(&source, &file)?;
+        let models = models::parse(&source, env, &file, database.is_file())?;
         Ok(Self {
             listen,
             api_key: source.secret("COFFERDAM_API_KEY")?,
@@ -117,6 +127,7 @@ impl Config {
             sessions: sessions::parse(&source, &file)?,
             keys: sessions::keys(&source, &file)?,
             gateway: gateway::parse(&source, &file),
+            models,
             objects: objects::url(&source, &file, &data_dir)?,
             logs: objects::logs(&source, &file)?,
             policy: source.text("COFFERDAM_POLICY").map(PathBuf::from).or_else(|| file.policy.clone()),

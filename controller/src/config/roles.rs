@@ -8,6 +8,7 @@ pub enum Role {
     Api,
     CodeRunner,
     AwsOperator,
+    AiGateway,
 }
 
 /// The roles of this process; none named means everything in one process tree.
@@ -21,6 +22,7 @@ impl Roles {
             "api" => Ok(Role::Api),
             "code-runner" => Ok(Role::CodeRunner),
             "aws-operator" => Ok(Role::AwsOperator),
+            "ai-gateway" => Ok(Role::AiGateway),
             other => Err(ConfigError::Role(other.to_owned())),
         });
         let roles = Self(roles.collect::<Result<_, _>>()?);
@@ -45,9 +47,19 @@ impl Roles {
         self.0.is_empty() || self.0.contains(&Role::AwsOperator)
     }
 
+    /// True if this process serves the addresses of models.
+    pub fn serves_models(&self) -> bool {
+        self.serves() || self.0.contains(&Role::AiGateway)
+    }
+
+    /// True if this process serves the addresses of models and no other ones.
+    pub fn models_only(&self) -> bool {
+        self.serves_models() && !self.serves()
+    }
+
     /// True if this process does nothing but copy images.
     pub fn carries_only(&self) -> bool {
-        self.carries() && !self.serves()
+        self.carries() && !self.serves_models()
     }
 
     /// True if this process serves the HTTP API and drives agents.

@@ -82,6 +82,24 @@ fn workers_are_named_by_their_address_and_secrets_are_not_shown() {
 }
 
 #[test]
+fn an_ai_gateway_needs_its_controllers_database_and_key_and_no_workers() {
+    let flags = |roles: &[&str]| Flags { roles: roles.iter().map(|r| (*r).to_owned()).collect(), ..Flags::default() };
+    let database = ("DATABASE_URL", "postgres://db/cofferdam");
+    let all = [database, ("COFFERDAM_ENCRYPTION_KEY", "k")];
+    assert!(
+        parse(flags(&["ai-gateway"]), &[], None).expect_err("no database").contains("ai-gateway needs DATABASE_URL")
+    );
+    let error = parse(flags(&["ai-gateway"]), &[database], None).expect_err("no key");
+    assert!(error.contains("COFFERDAM_ENCRYPTION_KEY"), "{error}");
+    let roles = parse(flags(&["ai-gateway"]), &all, None).unwrap().roles;
+    assert!(roles.models_only() && !roles.serves() && !roles.local_worker() && !roles.carries());
+    let roles = parse(flags(&["ai-gateway", "aws-operator"]), &all, None).unwrap().roles;
+    assert!(roles.models_only() && roles.carries() && !roles.carries_only());
+    let roles = parse(Flags::default(), &[], None).unwrap().roles;
+    assert!(roles.serves_models() && !roles.models_only());
+}
+
+#[test]
 fn an_aws_operator_needs_its_controllers_database_and_key_and_no_workers() {
     let flags = || Flags { roles: vec!["aws-operator".into()], ..Flags::default() };
     let database = ("DATABASE_URL", "postgres://db/cofferdam");

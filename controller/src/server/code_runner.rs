@@ -17,9 +17,9 @@ use http::{HeaderValue, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
-use cofferdam_api::Known;
 use cofferdam_core::Secret;
 use cofferdam_http::ApiError;
+use cofferdam_http::Known;
 use cofferdam_identity::{Hash, hash};
 use cofferdam_workers::{ToolWorker, Worker};
 

@@ -42,6 +42,8 @@ pub enum Door {
     CodeRunner,
     /// Health and metrics of a process without an API.
     AwsOperator,
+    /// The addresses of models, and health and metrics.
+    AiGateway,
 }
 
 /// Callbacks that report the start to the operator.
@@ -106,12 +108,13 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     };
     add_remote(&mut machines, &config, &background)?;
     let workers = machines.workers.clone();
-    let (drain, listen, unasked) = (config.drain, config.listen, config.roles.carries_only());
+    let (drain, listen, unasked) =
+        (config.drain, config.listen, config.roles.carries_only() || config.roles.models_only());
     let (router, door, store) = open(config, machines, &background).await?;
 
     let bounds = match door {
         Door::CodeRunner => Bounds::for_controllers(),
-        Door::Api(_) | Door::AwsOperator => Bounds::for_clients(),
+        Door::Api(_) | Door::AwsOperator | Door::AiGateway => Bounds::for_clients(),
     };
     let failed = |source| Error::Listen { address: listen.to_string(), source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
@@ -185,11 +188,16 @@ async fn open(
         let parts = Arc::clone(&controller);
         tasks.spawn(keep_going("carrying images", stop.clone(), move |stop| Ok(parts.operator()?.operate(stop))));
     }
-    let Some(key) = key else {
-        return Ok((controller.operations(), Door::AwsOperator, Some(store)));
+    if roles.serves_models() {
+        controller.secrets.warn_of_another_key().await?;
+        tasks.spawn(Arc::clone(&controller.keyring).keep_fresh(stop.clone()));
+        keep_models(&controller, background);
+    }
+    let key = match key {
+        Some(key) => key,
+        None if roles.models_only() => return Ok((controller.models_only(), Door::AiGateway, Some(store))),
+        None => return Ok((controller.operations(), Door::AwsOperator, Some(store))),
     };
-    controller.secrets.warn_of_another_key().await?;
-    tasks.spawn(Arc::clone(&controller.keyring).keep_fresh(stop.clone()));
     tasks.spawn(Arc::clone(&controller.sandboxes).keep_reaped(stop.clone()));
     tasks.spawn(Arc::clone(&controller.tools).keep_swept(stop.clone()));
     let parts = Arc::clone(&controller);
@@ -199,6 +207,16 @@ async fn open(
         tasks.spawn(keep_uplink(Arc::clone(&controller.gateway), uplink, stop.clone()));
     }
     Ok((controller.router().0, Door::Api(key), Some(store)))
+}
+
+/// Starts what calls of models need in the background.
+fn keep_models(controller: &Controller, Background { tasks, stop, .. }: &Background) {
+    let run_tokens = Arc::clone(&controller.run_tokens);
+    tasks.spawn(keep_going("ending run tokens", stop.clone(), move |stop| Ok(Arc::clone(&run_tokens).keep(stop))));
+    let settings = Arc::clone(controller.models.settings());
+    tasks.spawn(keep_going("reading models' settings", stop.clone(), move |stop| Ok(Arc::clone(&settings).keep(stop))));
+    let accounts = Arc::clone(controller.models.accounts());
+    tasks.spawn(keep_going("keeping accounts", stop.clone(), move |stop| Ok(Arc::clone(&accounts).keep(stop))));
 }
 
 async fn supervise(

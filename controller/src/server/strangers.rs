@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use cofferdam_api::Known;
+use cofferdam_http::Known;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 

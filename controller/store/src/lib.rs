@@ -16,6 +16,7 @@ mod folders;
 mod keys;
 mod keyvalue;
 mod migrations;
+mod models;
 mod organizations;
 mod room;
 mod secrets;
@@ -38,6 +39,10 @@ pub use error::Error;
 pub use folders::{FolderRow, FolderSize};
 pub use keys::KeyRow;
 pub use keyvalue::{KeyValueError, Namespace};
+pub use models::{
+    Lessee, ModelCallRow, ModelSettingRow, ModelSettings, RunTokenRow, ShareGrant, ShareRequest, UsageColumn,
+    UsageSlice, UsageSums,
+};
 pub use room::{Added, Put};
 pub use secrets::SecretRow;
 pub use sessions::{InsertedSessions, MaxSessions, SessionRow};

@@ -27,6 +27,9 @@ pub(crate) fn migrator() -> Migrator {
         step!(8, "tool folders", "0008_tool_folders.sql"),
         step!(9, "carriages", "0009_carriages.sql"),
         step!(10, "observed", "0010_observed.sql"),
+        step!(11, "model settings", "0011_model_settings.sql"),
+        step!(12, "model usage", "0012_model_usage.sql"),
+        step!(13, "run tokens", "0013_run_tokens.sql"),
     ])
 }
 
@@ -101,6 +104,21 @@ mod tests {
                 10,
                 "observed",
                 "4efdb88733966969014e721298446e8ed8782bc3c957a90c8b4c6fe89d719560999568e03f17d7f0c7e92ddded2e3495",
+            ),
+            (
+                11,
+                "model settings",
+                "8c92220c5c4f6a4e77a8a53c6716e8b7b3458c5c429c870549014ad116b6758330429a355d14c659f8c751b9b232ea44",
+            ),
+            (
+                12,
+                "model usage",
+                "e04083c4cc01fdedb73b281209c2ebe54d10da8f971a6da16f95e9d7ce7c1a2be7e9d10c467bd000c097888dc84f3378",
+            ),
+            (
+                13,
+                "run tokens",
+                "fd79fcd042190845eba80b84d9fc972f784a57c9802e993dbb0c5c157fa3174af000989a1294ec939c661522096fc1ef",
             ),
         ];
         let steps = facts(&migrator());

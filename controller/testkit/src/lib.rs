@@ -1,4 +1,4 @@
-//! Shared test support: fakes of a cluster and of workers, Debian's registry, a database per test.
+//! Shared test support: fakes of a cluster, of workers and of models' providers, Debian's registry, a database per test.
 //!
 //! Only tests and benchmarks depend on it. Without features it depends on none of our crates.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -10,6 +10,8 @@ pub mod cluster;
 pub mod database;
 pub mod docker_registry;
 pub mod machine;
+#[cfg(feature = "models")]
+pub mod models;
 #[cfg(feature = "workers")]
 pub mod tools;
 #[cfg(feature = "workers")]

@@ -10,7 +10,7 @@ const OPEN: [&str; 4] = ["/health", "/ready", "/metrics", "/openapi.json"];
 /// A route that a link authorizes instead of a key.
 const LINKED: &str = "/uploads/{token}";
 /// Routes that a key with scope `read` may call.
-const READ: [&str; 16] = [
+const READ: [&str; 29] = [
     "get /agents/{id}/logs",
     "get /{org}/agent-containers/{id}/logs",
     // What changes something there asks for more itself.
@@ -20,6 +20,19 @@ const READ: [&str; 16] = [
     "get /v1/agents/{id}/deployments",
     "get /v1/agents/{id}/deployments/{number}",
     "get /v1/agents/{id}/deployments/{number}/events",
+    "get /v1/budgets",
+    "get /v1/budgets/{name}",
+    "get /v1/model-aliases",
+    "get /v1/model-aliases/{name}",
+    "get /v1/model-costs",
+    "get /v1/model-prices",
+    "get /v1/model-prices/{name}",
+    "get /v1/model-privacy",
+    "get /v1/model-rules",
+    "get /v1/model-rules/{name}",
+    "get /v1/upstreams",
+    "get /v1/upstreams/{name}",
+    "get /v1/usage",
     "get /v1/runs/{id}/files/{path}",
     "get /v1/sessions",
     "get /v1/sessions/{id}",
@@ -30,11 +43,15 @@ const READ: [&str; 16] = [
     "get /v1/tools/{name}",
 ];
 /// Routes that a key with scope `deploy` may call.
-const DEPLOY: [&str; 10] = [
+const DEPLOY: [&str; 14] = [
     "put /v1/tools/{name}",
     "delete /v1/tools/{name}",
     "post /v1/tools/{name}/rollback",
     "post /v1/tools/{name}/push",
+    "post /v1/run-tokens",
+    "get /v1/run-tokens",
+    "delete /v1/run-tokens",
+    "delete /v1/run-tokens/{id}",
     "post /v1/agents",
     "delete /v1/agents/{id}",
     "get /agent-containers/{id}/generate_upload_link",
@@ -80,7 +97,7 @@ async fn every_route_wants_its_scope() {
             }
         }
     }
-    assert_eq!(walked, 58, "routes were added or lost: say which scope they need");
+    assert_eq!(walked, 88, "routes were added or lost: say which scope they need");
 }
 
 #[tokio::test(flavor = "multi_thread")]

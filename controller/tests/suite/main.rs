@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 
 mod agents_api;
+mod ai;
 mod auth;
 mod deployments;
 mod gateway;
 mod limits;
 mod mcp;
+mod model_settings;
+mod models;
 mod odd_texts;
 mod registries;
 mod remote;

@@ -80,7 +80,6 @@ impl Tools {
             current: false,
             made: 0,
         });
-        tool.row.warnings.extend(self.gateway.unavailable(&tool.grants));
         tool.row.warnings.extend(self.missing(&caller.organization, name, &tool.grants, &shelf).await?);
         self.try_out(&mut tool, bytes.clone()).await?;
         // Only a component that can serve is kept, and only while a version needs it.

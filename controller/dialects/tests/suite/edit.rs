@@ -151,3 +151,23 @@ fn a_body_that_passes_is_looked_at() {
     assert!(seen(r#"{"error":{"message":"x","code":"insufficient_quota"}}"#).failure.is_some());
     assert_eq!(seen("<html>"), Seen::default());
 }
+
+#[test]
+fn a_field_in_disguise_is_refused_and_choices_are_read() {
+    for name in
+        ["Model", "MODEL", "Max_Tokens", "max_to\u{212a}ens", "N", "\u{17f}tream", "Stream_Options", "Background"]
+    {
+        let body = format!(r#"{{"model":"small","{name}":1}}"#);
+        for dialect in Dialect::ALL {
+            let refused = Head::read(dialect, body.as_bytes()).err().unwrap_or_else(|| panic!("{body}"));
+            assert_eq!(refused.field, name);
+        }
+    }
+    for (body, choices) in
+        [(r#"{"model":"m"}"#, 1), (r#"{"model":"m","n":null}"#, 1), (r#"{"model":"m","n":3,"Models":1}"#, 3)]
+    {
+        assert_eq!(Head::read(Dialect::Chat, body.as_bytes()).unwrap().choices, choices, "{body}");
+    }
+    assert!(Head::read(Dialect::Chat, br#"{"model":"m","n":-1}"#).is_err());
+    assert!(Head::read(Dialect::Responses, br#"{"model":"m","background":true}"#).unwrap().background);
+}

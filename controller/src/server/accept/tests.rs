@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::routing::get;
-use cofferdam_api::Known;
+use cofferdam_http::Known;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;

@@ -6,7 +6,9 @@ mod connect;
 mod keyvalue;
 mod limits;
 mod logs;
+mod model_settings;
 mod records;
+mod run_tokens;
 mod tools;
 
 use cofferdam_contract::OrganizationId;

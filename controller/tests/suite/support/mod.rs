@@ -98,12 +98,29 @@ impl TestApp {
             .await
     }
 
+    /// Without workers, with a configuration file.
+    pub(crate) async fn with_file(file: &str, env: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::serve_file(folder, env, (vec![], vec![]), vec![], World::default(), Some(file)).await
+    }
+
     async fn serve(
         folder: TempDir,
         env: &[(&str, &str)],
         known: (Vec<Arc<Worker>>, Vec<Arc<ToolWorker>>),
         workers: Vec<FakeWorker>,
         world: World,
+    ) -> Self {
+        Self::serve_file(folder, env, known, workers, world, None).await
+    }
+
+    async fn serve_file(
+        folder: TempDir,
+        env: &[(&str, &str)],
+        known: (Vec<Arc<Worker>>, Vec<Arc<ToolWorker>>),
+        workers: Vec<FakeWorker>,
+        world: World,
+        file: Option<&str>,
     ) -> Self {
         let (known, tools) = known;
         let env: Vec<(String, String)> = env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
@@ -112,16 +129,21 @@ impl TestApp {
             other => env.iter().find(|(k, _)| k == other).map(|(_, v)| v.clone()),
         };
         let flags = Flags { data_dir: Some(folder.path().to_owned()), ..Flags::default() };
-        let config = Config::parse(&flags, &look, None).unwrap();
+        let config = Config::parse(&flags, &look, file).unwrap();
         let store = Store::open(&config.database).await.unwrap();
         accept_serve_key(config.api_key.as_ref(), folder.path(), &store).await.unwrap();
         let machines = Machines { workers: known, tools, ..Machines::default() };
         let app = Arc::new(Controller::new(config, store, machines, world).await.unwrap());
         let (router, document) = app.router();
+        let stop = CancellationToken::new();
+        tokio::spawn(Arc::clone(&app.keyring).keep_fresh(stop.clone()));
+        tokio::spawn(Arc::clone(&app.run_tokens).keep(stop.clone()));
+        tokio::spawn(Arc::clone(app.models.settings()).keep(stop.clone()));
+        tokio::spawn(Arc::clone(app.models.accounts()).keep(stop.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let stop = CancellationToken::new();
         tokio::spawn(server::accept(listener, router, stop.clone(), Duration::from_secs(1)));
+        tokio::spawn(Arc::clone(app.models.accounts()).keep(stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { app, base, workers, client, document: serde_json::to_value(document).unwrap(), folder, stop }
     }
@@ -139,6 +161,15 @@ impl TestApp {
         std::os::unix::fs::symlink(self.folder.path().join("blobs"), blobs).unwrap();
         let known = (vec![], vec![tools.worker().await]);
         Self::serve(folder, &[("DATABASE_URL", &database)], known, vec![], World::default()).await
+    }
+
+    /// Another controller over the same database, without workers.
+    pub(crate) async fn another(&self, env: &[(&str, &str)]) -> Self {
+        let database = format!("sqlite://{}", self.folder.path().join("cofferdam.db").display());
+        let key = std::fs::read_to_string(self.folder.path().join("encryption.key")).unwrap();
+        let shared = [("DATABASE_URL", database.as_str()), ("COFFERDAM_ENCRYPTION_KEY", key.trim())];
+        let env: Vec<(&str, &str)> = shared.into_iter().chain(env.iter().copied()).collect();
+        Self::serve(tempfile::tempdir().unwrap(), &env, (vec![], vec![]), vec![], World::default()).await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -1,0 +1,79 @@
+//! What the commands print.
+
+use clap::Parser;
+use http::StatusCode;
+use serde_json::json;
+
+use super::args::{Command, Model};
+use super::list::{Listed, row};
+use super::test::{advice, message, money, told};
+use super::usage::{path, rows};
+
+#[test]
+fn a_model_is_listed_with_its_price_if_that_is_known() {
+    let model = Listed { id: "fast".into(), owner: "alias".into() };
+    let costs = [
+        json!({"model": "fast", "served_by": "openai/gpt-5", "price": {"input": "1.25", "cached_input": "0.125", "output": "10"}}),
+        json!({"model": "fast", "served_by": "local/qwen"}),
+    ];
+    assert_eq!(row(&model, None, 0), ["fast", "alias"]);
+    assert_eq!(row(&model, Some(&costs), 0), ["fast", "openai/gpt-5", "1.25", "0.125", "10"]);
+    assert_eq!(row(&model, Some(&costs), 1), ["fast", "local/qwen", "?", "?", "?"]);
+    assert_eq!(row(&model, Some(&costs), 7), ["fast", "alias", "?", "?", "?"]);
+}
+
+#[test]
+fn a_call_is_told_with_time_tokens_and_money() {
+    let answer = json!({"usage": {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 400}}});
+    let price = json!({"input": "2", "cached_input": "0.5", "output": "10"});
+    assert_eq!(money(&answer, &price).as_deref(), Some("0.002400"));
+    assert_eq!(money(&answer, &json!({"input": "2"})), None);
+    assert_eq!(money(&json!({}), &price), None);
+    let line = told("fast", "openai/gpt-5", 812, &answer, Some("0.002400"));
+    assert_eq!(line, "fast (served by openai/gpt-5): answered in 812 ms, 1000 tokens in, 100 out, $0.002400");
+    assert_eq!(told("a/b", "a/b", 5, &json!({}), None), "a/b: answered in 5 ms, no usage told");
+}
+
+#[test]
+fn a_failure_says_what_to_do() {
+    let openai = json!({"error": {"message": "The model `x` does not exist."}});
+    assert_eq!(message(StatusCode::NOT_FOUND, &openai), "The model `x` does not exist.");
+    assert_eq!(message(StatusCode::FORBIDDEN, &json!({"detail": "no"})), "no");
+    assert_eq!(message(StatusCode::BAD_GATEWAY, &json!(null)), "the server answered 502 Bad Gateway");
+    for (status, part) in
+        [(401, "COFFERDAM_API_KEY"), (404, "model list"), (429, "/v1/budgets"), (503, "--upstream openai")]
+    {
+        assert!(advice(StatusCode::from_u16(status).unwrap(), "openai/gpt-5").contains(part), "{status}");
+    }
+    assert!(advice(StatusCode::GATEWAY_TIMEOUT, "fast").contains("--upstream NAME"));
+}
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    model: Model,
+}
+
+fn usage(line: &[&str]) -> super::args::Usage {
+    let line = Line::try_parse_from(["model", "usage"].iter().chain(line));
+    match line.unwrap_or_else(|error| unreachable!("{error}")).model.command {
+        Command::Usage(usage) => usage,
+        _ => unreachable!(),
+    }
+}
+
+#[test]
+fn a_question_about_usage_is_a_path() {
+    let now_ms = 1_000_000_000;
+    assert_eq!(path(&usage(&[]), now_ms), "/v1/usage?from=395200&group_by=model,day");
+    let asked = usage(&["--by", "key", "--since", "1h", "--model", "a/b c", "--agent", "x&y=z", "--csv"]);
+    assert_eq!(path(&asked, now_ms), "/v1/usage?from=996400&group_by=key&served=a%2Fb%20c&agent=x%26y%3Dz&format=csv");
+}
+
+#[test]
+fn a_row_has_its_groups_and_sums() {
+    let row = json!({"group": {"model": "gpt-5", "agent": null}, "requests": 2, "errors": 0, "input_tokens": 10,
+        "cached_tokens": 0, "output_tokens": 3, "cost_usd": "0.01", "wall_avg_ms": 7});
+    let by = ["model".to_owned(), "agent".to_owned()];
+    assert_eq!(rows(&[row], &by), [["gpt-5", "-", "2", "0", "10", "0", "3", "0.01", "7"]]);
+}

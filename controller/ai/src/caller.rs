@@ -1,0 +1,86 @@
+//! The caller of a door: an API key with the scope `run`, or a run token. Never decides which models it may use.
+
+use std::sync::Arc;
+
+use cofferdam_contract::Problem;
+use cofferdam_core::Scope;
+use cofferdam_http::{ApiError, Known, presented_key};
+use cofferdam_identity::{RUN_TOKEN_PREFIX, RunToken};
+use cofferdam_models::Narrow;
+use cofferdam_usage::Who;
+use http::request::Parts;
+use tokio_util::sync::CancellationToken;
+
+use crate::Doors;
+use crate::refusal::Refusal;
+
+const NO_KEY: &str = "Send an API key or a run token as `Authorization: Bearer`, `x-api-key` or `x-xpander-api-key`.";
+const UNKNOWN_KEY: &str = "This API key is not known; it may have been revoked. Make one with `POST /v1/keys`.";
+const UNKNOWN_TOKEN: &str = "This run token is not known, or it has ended. Make one with `POST /v1/run-tokens`.";
+const NO_SCOPE: &str = "Calls of models need a key with the scope `run`, which this key does not have.";
+
+/// A caller, and its right to call.
+pub(crate) struct Caller {
+    pub(crate) who: Who,
+    pub(crate) narrow: Vec<Narrow>,
+    pub(crate) right: Right,
+}
+
+/// A right to call, kept as long as its answer is on its way.
+#[derive(Clone)]
+pub(crate) enum Right {
+    Key(Arc<CancellationToken>),
+    Token(Arc<RunToken>),
+}
+
+impl Right {
+    /// Cancelled when the right ends.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        match self {
+            Self::Key(ended) => ended,
+            Self::Token(token) => token.ended(),
+        }
+    }
+}
+
+/// The caller of a request. Marks the request's connection.
+pub(crate) async fn caller(doors: &Doors, request: &Parts) -> Result<Caller, Refusal> {
+    let found = find(doors, request).await;
+    if let Some(known) = request.extensions.get::<Known>() {
+        match &found {
+            // A token is one client among many of its key's.
+            Ok(Caller { right: Right::Token(token), .. }) => known.mark(&token.id),
+            Ok(caller) => known.mark(&caller.who.key),
+            Err(_) => known.forget(),
+        }
+    }
+    found
+}
+
+async fn find(doors: &Doors, request: &Parts) -> Result<Caller, Refusal> {
+    let key = presented_key(&request.headers)?.ok_or_else(|| Refusal::unauthorized(NO_KEY))?;
+    if key.starts_with(RUN_TOKEN_PREFIX) {
+        let token = doors.run_tokens.find(key).await.map_err(ApiError::from)?;
+        return Ok(of_token(token.ok_or_else(|| Refusal::unauthorized(UNKNOWN_TOKEN))?));
+    }
+    let caller = doors.keyring.find(key).await.map_err(ApiError::from)?;
+    let caller = caller.ok_or_else(|| Refusal::unauthorized(UNKNOWN_KEY))?;
+    if !caller.scopes.cover(Scope::Run) {
+        return Err(Problem::forbidden(NO_SCOPE).into());
+    }
+    let who = Who { organization: caller.organization.clone(), key: caller.key.clone(), agent: None, task: None };
+    Ok(Caller { who, narrow: Vec::new(), right: Right::Key(doors.keyring.watch(&caller)) })
+}
+
+fn of_token(token: Arc<RunToken>) -> Caller {
+    let who = Who {
+        organization: token.organization.clone(),
+        key: token.key.clone(),
+        agent: Some(token.agent.clone()),
+        task: Some(token.task.clone()),
+    };
+    let limited = token.models.is_some() || token.max_tokens.is_some();
+    let narrow =
+        limited.then(|| Narrow { name: "the run token", models: token.models.clone(), exact: false, max_tokens: token.max_tokens });
+    Caller { who, narrow: narrow.into_iter().collect(), right: Right::Token(token) }
+}

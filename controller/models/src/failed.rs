@@ -1,0 +1,132 @@
+//! A try that failed before a byte of an answer went to the caller: whether another one may help, and the words for the caller
+//! if none does.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cofferdam_dialects::{Dialect, Failure, Kind, Refused, Unreadable};
+use cofferdam_upstreams::SendError;
+use cofferdam_usage::Ending;
+use http::StatusCode;
+
+use crate::refusal::Refusal;
+
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// Another try of the same upstream may help.
+    pub(crate) again: bool,
+    /// Another key of the same upstream may help, at once.
+    pub(crate) other_key: bool,
+    /// Another upstream may help.
+    pub(crate) elsewhere: bool,
+    /// The time after which this upstream may be asked again.
+    pub(crate) wait: Option<Duration>,
+    pub(crate) refusal: Refusal,
+}
+
+impl Failed {
+    /// A failure of the upstream's, with the words for the caller.
+    pub(crate) fn upstream(kind: Kind, message: String, again: bool) -> Self {
+        let ending = if kind == Kind::Timeout { Ending::Timeout } else { Ending::Error };
+        Self { again, other_key: false, elsewhere: true, wait: None, refusal: Refusal::new(kind, ending, message) }
+    }
+
+    /// No answer came.
+    pub(crate) fn send(error: &SendError, upstream: &str) -> Self {
+        let kind = match error {
+            SendError::Timeout(_) => Kind::Timeout,
+            SendError::Busy | SendError::Closed { .. } => Kind::Overloaded,
+            _ => Kind::Api,
+        };
+        let mut failed = Self::upstream(kind, format!("Upstream `{upstream}`: {error}."), error.retriable());
+        failed.elsewhere = error.falls_back();
+        failed.wait = error.retry_after();
+        failed.refusal.retry_after = failed.wait;
+        failed
+    }
+
+    /// The upstream answered with a status that is no success. `native`: it speaks the caller's protocol.
+    pub(crate) fn status(
+        status: StatusCode,
+        body: &Bytes,
+        wait: Option<Duration>,
+        upstream: &str,
+        native: bool,
+    ) -> Self {
+        let failure = Failure::read(status.as_u16(), body);
+        let code = status.as_u16();
+        let kind = match code {
+            // The key that it refuses is not the caller's.
+            401 | 403 | 407 => Kind::Api,
+            _ => match failure.kind {
+                Kind::Authentication | Kind::Permission => Kind::Api,
+                // The operator's account has nothing left: for the caller that is no budget of its own.
+                Kind::Quota => Kind::RateLimit,
+                other => other,
+            },
+        };
+        let again = matches!(code, 408 | 409 | 429 | 500..=599);
+        let about_request = matches!(kind, Kind::Invalid | Kind::NotFound | Kind::TooLarge);
+        let message = match (about_request, failure.message) {
+            (true, Some(words)) => format!("The upstream `{upstream}` refuses the request ({code}): {words}"),
+            _ if matches!(code, 401 | 403) => format!("The upstream `{upstream}` refuses its key ({code})."),
+            _ => format!("The upstream `{upstream}` answered with the status {code}."),
+        };
+        let mut failed = Self::upstream(kind, message, again);
+        // A request that one upstream finds wrong is wrong; a model that it does not have may be elsewhere.
+        failed.elsewhere = !matches!(kind, Kind::Invalid | Kind::TooLarge);
+        failed.other_key = matches!(code, 401 | 403 | 429);
+        failed.wait = wait;
+        failed.refusal.retry_after = wait.filter(|_| matches!(kind, Kind::RateLimit | Kind::Overloaded));
+        if native && about_request && is_document(body) {
+            failed.refusal.passed = Some((status, body.clone()));
+        }
+        failed
+    }
+
+    /// The request cannot be said in this upstream's protocol.
+    pub(crate) fn untranslatable(refused: Refused) -> Self {
+        Self { again: false, other_key: false, elsewhere: true, wait: None, refusal: refused.into() }
+    }
+
+    /// A whole answer that cannot be read or translated.
+    pub(crate) fn unreadable(error: &Unreadable, upstream: &str) -> Self {
+        match error {
+            Unreadable::Failed(failure) => {
+                let message = format!("The upstream `{upstream}` reports a failure in its answer.");
+                Self::upstream(api(failure.kind), message, true)
+            }
+            other => Self::upstream(Kind::Api, format!("The upstream `{upstream}`: {other}."), false),
+        }
+    }
+
+    /// An error that came in a stream before anything of an answer.
+    pub(crate) fn first_event(failure: &Failure, upstream: &str) -> Self {
+        let message = format!("The upstream `{upstream}` reports a failure instead of an answer.");
+        Self::upstream(api(failure.kind), message, true)
+    }
+}
+
+/// The kind for the caller of a failure that is not the caller's.
+fn api(kind: Kind) -> Kind {
+    match kind {
+        Kind::Overloaded | Kind::RateLimit | Kind::Timeout => kind,
+        Kind::Quota => Kind::RateLimit,
+        _ => Kind::Api,
+    }
+}
+
+/// True for an error document of a provider, which a caller's library reads.
+fn is_document(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        #[serde(rename = "error")]
+        _error: serde::de::IgnoredAny,
+    }
+    serde_json::from_slice::<Document>(body).is_ok()
+}
+
+/// The dialects whose error documents are the same.
+pub(crate) fn same_errors(one: Dialect, other: Dialect) -> bool {
+    (one == Dialect::Messages) == (other == Dialect::Messages)
+}

@@ -1,0 +1,6 @@
+//! The AI gateway as its callers see it: the official clients, and upstreams that misbehave.
+
+mod attack;
+mod clients;
+mod judge;
+mod rig;
