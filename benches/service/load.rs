@@ -253,7 +253,7 @@ fn unchunked(mut rest: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 /// Many streams that are open at once, each read as it comes by one thread.
 pub(crate) struct Many {
-    thread: std::thread::JoinHandle<anyhow::Result<usize>>,
+    thread: std::thread::JoinHandle<anyhow::Result<()>>,
     begun: Arc<AtomicU64>,
 }
 
@@ -268,12 +268,10 @@ impl Many {
                 for _ in 0..count {
                     all.spawn(to_the_end(address, Arc::clone(&request), Arc::clone(&seen), Arc::clone(&room)));
                 }
-                let mut ended = 0;
                 while let Some(one) = all.join_next().await {
                     one??;
-                    ended += 1;
                 }
-                Ok(ended)
+                Ok(())
             })
         });
         Self { thread, begun }
@@ -288,8 +286,11 @@ impl Many {
         self.thread.is_finished()
     }
 
-    /// Waits for the end of all; returns the number of those that ended as they should.
-    pub(crate) fn ended(self) -> anyhow::Result<usize> {
+    /// Waits for the end of all.
+    ///
+    /// # Errors
+    /// One did not begin or end as it should; the others are broken off then.
+    pub(crate) fn ended(self) -> anyhow::Result<()> {
         self.thread.join().map_err(|_| anyhow::anyhow!("the streams' thread broke off"))?
     }
 }
@@ -313,6 +314,12 @@ async fn to_the_end(
             Seen::of(&seen).context("no head")?.check()?;
             place = None;
             begun.fetch_add(1, Ordering::Relaxed);
+        }
+        if place.is_some()
+            && let Some(whole) = Seen::of(&seen).filter(Seen::whole)
+        {
+            whole.check()?;
+            bail!("no stream: {}", String::from_utf8_lossy(&seen));
         }
         if place.is_none() && seen.ends_with(LAST_CHUNK) {
             return if find(&seen, b"[DONE]").is_some() { Ok(()) } else { bail!("a stream without its last event") };

@@ -80,7 +80,12 @@ fn of_token(token: Arc<RunToken>) -> Caller {
         task: Some(token.task.clone()),
     };
     let limited = token.models.is_some() || token.max_tokens.is_some();
-    let narrow =
-        limited.then(|| Narrow { name: "the run token", models: token.models.clone(), exact: false, max_tokens: token.max_tokens });
+    let narrow = limited.then(|| Narrow {
+        name: "the run token",
+        models: token.models.clone(),
+        exact: false,
+        no_servers: false,
+        max_tokens: token.max_tokens,
+    });
     Caller { who, narrow: narrow.into_iter().collect(), right: Right::Token(token) }
 }

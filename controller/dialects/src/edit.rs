@@ -51,6 +51,8 @@ pub struct Head<'a> {
     pub choices: u64,
     /// The caller wants Responses to answer later, in the background.
     pub background: bool,
+    /// The provider is told to call servers of the caller's choice (MCP).
+    pub connects: bool,
 }
 
 impl<'a> Head<'a> {
@@ -100,6 +102,7 @@ impl<'a> Head<'a> {
             max_tokens,
             choices,
             background,
+            connects: connects(dialect, body, &mut fields)?,
         })
     }
 
@@ -169,6 +172,24 @@ fn limits(dialect: Dialect) -> &'static [&'static str] {
         Dialect::Responses => &["max_output_tokens"],
         Dialect::Messages => &["max_tokens"],
     }
+}
+
+/// True if the provider is told to call an MCP server: `mcp_servers` of Messages, a tool of the type `mcp` elsewhere.
+fn connects(dialect: Dialect, body: &[u8], fields: &mut Fields<'_>) -> Result<bool, Refused> {
+    // Escapes can hide the word, so a body with one is read as well.
+    if memchr::memmem::find(body, b"mcp").is_none() && memchr::memmem::find(body, b"\\u").is_none() {
+        return Ok(false);
+    }
+    if dialect == Dialect::Messages {
+        return Ok(fields.look("mcp_servers").is_some());
+    }
+    let tools = fields.list("tools")?.unwrap_or_default();
+    let is_mcp = |raw: &RawValue| {
+        let mut tool = Fields::of(raw)?;
+        let kind = tool.text("type")?;
+        Some(kind.starts_with("mcp"))
+    };
+    Ok(tools.iter().any(|tool| is_mcp(tool.raw).unwrap_or_default()))
 }
 
 /// Fields that decide who may do this and for how much.

@@ -143,7 +143,7 @@ fn asked(method: &Method, target: &Target) -> Result<Asked, Refusal> {
 fn narrow(grant: &LlmGrant) -> Narrow {
     let all = grant.models.iter().any(|name| name == "*");
     let models = (!all).then(|| grant.models.clone());
-    Narrow { name: "grants.llm", models, exact: true, max_tokens: Some(grant.max_tokens) }
+    Narrow { name: "grants.llm", models, exact: true, no_servers: true, max_tokens: Some(grant.max_tokens) }
 }
 
 /// Carries out a request to a model.

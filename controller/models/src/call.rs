@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::answer::Trying;
-use crate::list::{ListedModel, list};
+use crate::list::{Known, ListedModel, list};
 use crate::meter::Meter;
 use crate::name::{Candidate, candidates};
 use crate::prepare::Body;
@@ -42,6 +42,8 @@ pub struct Narrow {
     pub models: Option<Vec<String>>,
     /// The models are names as callers write them, letter by letter, and no patterns.
     pub exact: bool,
+    /// The provider must not be told to call servers of the caller's choice: the caller may not call them itself.
+    pub no_servers: bool,
     /// The most tokens of all choices of an answer.
     pub max_tokens: Option<u64>,
 }
@@ -62,11 +64,12 @@ pub struct Models {
     settings: Arc<Settings>,
     accounts: Arc<Accounts>,
     room: Room,
+    known: Known,
 }
 
 impl Models {
     pub fn new(settings: Arc<Settings>, accounts: Arc<Accounts>) -> Arc<Self> {
-        Arc::new(Self { settings, accounts, room: Room::default() })
+        Arc::new(Self { settings, accounts, room: Room::default(), known: Known::default() })
     }
 
     pub fn settings(&self) -> &Arc<Settings> {
@@ -102,7 +105,9 @@ impl Models {
     /// # Errors
     /// The settings cannot be read.
     pub async fn list(&self, who: &Who, narrow: &[Narrow]) -> Result<Vec<ListedModel>, crate::settings::Error> {
-        Ok(list(&*self.settings.of(&who.organization).await?, who, narrow))
+        let catalogue = self.settings.of(&who.organization).await?;
+        let open = self.known.all(&catalogue).await;
+        Ok(list(&catalogue, &open, who, narrow))
     }
 
     async fn answer(&self, call: &Call, meter: &mut Option<Meter>) -> Result<Reply, Refusal> {
@@ -115,6 +120,11 @@ impl Models {
         if body.head.background {
             let why = "is not offered: an answer that comes later cannot be held against a budget";
             return Err(Refusal::invalid(why).at("background"));
+        }
+        if let Some(narrow) = call.narrow.iter().find(|narrow| narrow.no_servers && body.head.connects) {
+            let why = format!("has MCP servers, which the provider would call; {} does not allow that", narrow.name);
+            let field = if call.service == Service::Messages { "mcp_servers" } else { "tools" };
+            return Err(Refusal::new(Kind::Permission, Ending::Refused, why).at(field));
         }
         let rules = Rules::of(&catalogue, &call.who, &call.narrow);
         rules.check_model(&body.head.model)?;
@@ -225,6 +235,11 @@ fn find(catalogue: &Catalogue, rules: &Rules<'_>, body: &Body<'_>) -> Result<Vec
             }
         };
         return Err(Refusal::new(Kind::NotFound, Ending::Refused, message).at("model"));
+    }
+    found.retain(|candidate| rules.allow_candidate(asked, candidate));
+    if found.is_empty() {
+        let message = "This alias leads to models of the operator's that are not allowed here.";
+        return Err(Refusal::new(Kind::Permission, Ending::Refused, message).at("model"));
     }
     found.retain(|candidate| rules.allow_region(candidate.upstream.region()));
     if found.is_empty() {

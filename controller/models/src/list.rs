@@ -1,6 +1,12 @@
-//! The models that a caller may name.
+//! The models that a caller may name. Upstreams without a list of their own are asked for theirs, seldom.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_upstreams::{Owner, Upstream};
 use cofferdam_usage::Who;
+use futures_util::future::join_all;
+use moka::sync::Cache;
 
 use crate::call::Narrow;
 use crate::name::candidates;
@@ -15,20 +21,75 @@ pub struct ListedModel {
     pub owned_by: String,
 }
 
-/// The aliases, and the models that upstreams list, by name; each model with its upstream's name before it where several list
-/// it. An upstream without a list serves any name, of which those are known that a grant names.
-pub(crate) fn list(catalogue: &Catalogue, who: &Who, narrow: &[Narrow]) -> Vec<ListedModel> {
+/// The time for which an upstream's own list is believed.
+const KNOWN_TIME: Duration = Duration::from_secs(60);
+/// The most upstreams whose lists are kept.
+const MAX_KNOWN: u64 = 1_000;
+/// The most models of one upstream's own list.
+const MAX_LISTED: usize = 2_000;
+/// The time that an upstream has to list its models.
+const LIST_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The lists of upstreams that serve any model.
+pub(crate) struct Known(Cache<(Option<String>, String), Arc<Vec<String>>>);
+
+impl Default for Known {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(MAX_KNOWN).time_to_live(KNOWN_TIME).build())
+    }
+}
+
+impl Known {
+    /// The models that the upstream itself lists; none if it does not answer in time.
+    async fn of(&self, upstream: &Upstream) -> Arc<Vec<String>> {
+        let owner = match upstream.owner() {
+            Owner::Operator => None,
+            Owner::Organization(organization) => Some(organization.as_str().to_owned()),
+        };
+        let key = (owner, upstream.name().to_owned());
+        if let Some(known) = self.0.get(&key) {
+            return known;
+        }
+        let asked = tokio::time::timeout(LIST_TIMEOUT, upstream.models()).await;
+        let mut models = asked.ok().and_then(Result::ok).unwrap_or_default();
+        models.truncate(MAX_LISTED);
+        let models = Arc::new(models);
+        self.0.insert(key, Arc::clone(&models));
+        models
+    }
+
+    /// The lists of all upstreams that have none in their settings.
+    pub(crate) async fn all(&self, catalogue: &Catalogue) -> Vec<(Arc<Upstream>, Arc<Vec<String>>)> {
+        let open = catalogue.upstreams.values().filter(|upstream| upstream.spec().models.is_empty());
+        join_all(open.map(|upstream| async { (Arc::clone(upstream), self.of(upstream).await) })).await
+    }
+}
+
+/// The aliases, and the models that upstreams list, by name; each model with its upstream's name before it, too. An upstream
+/// without a list in its settings serves any name: those are shown that it lists itself, and those that a grant names.
+pub(crate) fn list(
+    catalogue: &Catalogue,
+    open: &[(Arc<Upstream>, Arc<Vec<String>>)],
+    who: &Who,
+    narrow: &[Narrow],
+) -> Vec<ListedModel> {
     let rules = Rules::of(catalogue, who, narrow);
     let mut found: Vec<ListedModel> = Vec::new();
     for name in catalogue.aliases.keys() {
         found.push(ListedModel { id: name.clone(), owned_by: "alias".to_owned() });
     }
-    for upstream in catalogue.upstreams.values().filter(|upstream| rules.allow_region(upstream.region())) {
-        for model in &upstream.spec().models {
+    let mut add = |upstream: &Upstream, model: &str| {
+        if rules.allow_region(upstream.region()) {
             let owner = upstream.name().to_owned();
-            found.push(ListedModel { id: model.name.clone(), owned_by: owner.clone() });
-            found.push(ListedModel { id: format!("{owner}/{}", model.name), owned_by: owner });
+            found.push(ListedModel { id: model.to_owned(), owned_by: owner.clone() });
+            found.push(ListedModel { id: format!("{owner}/{model}"), owned_by: owner });
         }
+    };
+    for upstream in catalogue.upstreams.values() {
+        upstream.spec().models.iter().for_each(|model| add(upstream, &model.name));
+    }
+    for (upstream, models) in open {
+        models.iter().for_each(|model| add(upstream, model));
     }
     for name in narrow.iter().filter(|narrow| narrow.exact).filter_map(|narrow| narrow.models.as_ref()).flatten() {
         let serving = candidates(catalogue, name, &mut |_| 0);

@@ -66,9 +66,14 @@ fn direct(catalogue: &Catalogue, name: &str) -> Vec<Candidate> {
         return listed;
     }
     let mut open: Vec<&Arc<Upstream>> = catalogue.upstreams.values().filter(|u| u.spec().models.is_empty()).collect();
-    // Those of another provider would only answer that they do not know the model.
-    if open.iter().any(|upstream| is_at_home(upstream.kind(), name)) {
-        open.retain(|upstream| is_at_home(upstream.kind(), name));
+    // A provider that does not have the model must not see the prompt. A name that no provider uses is most likely one of a
+    // compatible server.
+    let choices: [fn(Kind, &str) -> bool; 2] = [is_at_home, |kind, _| matches!(kind, Kind::Compatible | Kind::Openai)];
+    for fits in choices {
+        if open.iter().any(|upstream| fits(upstream.kind(), name)) {
+            open.retain(|upstream| fits(upstream.kind(), name));
+            break;
+        }
     }
     open.into_iter().map(|upstream| candidate(upstream, name)).collect()
 }
@@ -134,10 +139,10 @@ mod tests {
             ("embed", &["azure-eu/embed", "local/embed"]),
             ("gpt-4", &["openai/gpt-4"]),
             ("claude-x", &["anthropic/claude-x"]),
-            ("mistral", &["anthropic/mistral", "openai/mistral"]),
+            ("mistral", &["openai/mistral"]),
             ("qwen/3", &["local/qwen/3"]),
             ("local/qwen/3", &["local/qwen/3"]),
-            ("openai/", &["anthropic/openai/", "openai/openai/"]),
+            ("openai/", &["openai/openai/"]),
         ] {
             assert_eq!(found(&all, name), expected, "{name}");
         }

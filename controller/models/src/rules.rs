@@ -2,9 +2,11 @@
 //! Pure.
 
 use cofferdam_dialects::{Head, Kind};
+use cofferdam_upstreams::Owner;
 use cofferdam_usage::{Ending, Who, matches};
 
 use crate::call::Narrow;
+use crate::name::Candidate;
 use crate::refusal::Refusal;
 use crate::settings::{Catalogue, RuleSpec, Subject};
 
@@ -65,6 +67,17 @@ impl<'a> Rules<'a> {
         let has = models.iter().take(MAX_SHOWN_MODELS).map(String::as_str).collect::<Vec<_>>().join(", ");
         let message = format!("The model {shown:?} is not allowed here: {who} allows [{has}].");
         Err(Refusal::new(Kind::Permission, Ending::Refused, message).at("model"))
+    }
+
+    /// True if a grant's name may lead to this candidate. The operator allows sandboxes names, and an organization's own alias
+    /// must not make one of them another of the operator's models.
+    pub(crate) fn allow_candidate(&self, asked: &str, candidate: &Candidate) -> bool {
+        let exact = self.narrow.iter().filter(|narrow| narrow.exact).filter_map(|narrow| narrow.models.as_ref());
+        if !self.catalogue.own_aliases.contains(asked) || *candidate.upstream.owner() != Owner::Operator {
+            return true;
+        }
+        let full = candidate.full();
+        exact.into_iter().all(|models| models.iter().any(|name| *name == candidate.model || *name == full))
     }
 
     /// True if calls may be served from this region.
@@ -145,8 +158,13 @@ mod tests {
             let rules = Rules::of(&catalogue, &who(key, agent), &[]);
             assert_eq!(rules.allow(model), allowed, "{key} {agent:?} {model}");
         }
-        let narrow =
-            [Narrow { name: "grants.llm", models: Some(vec!["fast".to_owned()]), max_tokens: None, exact: false }];
+        let narrow = [Narrow {
+            name: "grants.llm",
+            models: Some(vec!["fast".to_owned()]),
+            max_tokens: None,
+            exact: false,
+            no_servers: false,
+        }];
         let who = who("k2", Some("a1"));
         let rules = Rules::of(&catalogue, &who, &narrow);
         assert!(rules.allow("fast") && !rules.allow("gpt-5"));
@@ -156,6 +174,26 @@ mod tests {
             rules.allow_region(Some("eu-west-1")) && !rules.allow_region(Some("us-1")) && !rules.allow_region(None)
         );
         assert!(Rules::of(&catalogue, &crate::testing::who("k2", None), &[]).allow_region(None));
+    }
+
+    #[test]
+    fn an_organizations_alias_does_not_lead_a_grant_to_another_of_the_operators_models() {
+        let mut catalogue = catalogue(&[upstream("openai", None)], &[]);
+        catalogue.aliases.insert("small".to_owned(), serde_json::from_str(r#"{"chain":["openai/huge"]}"#).unwrap());
+        let grant = |models: &[&str]| {
+            let models = Some(models.iter().map(|name| (*name).to_owned()).collect());
+            [Narrow { name: "grants.llm", models, exact: true, no_servers: true, max_tokens: None }]
+        };
+        let candidate = &crate::name::candidates(&catalogue, "small", &mut |_| 0)[0];
+        let who = who("k", None);
+        let allows = |catalogue: &Catalogue, models: &[&str]| {
+            Rules::of(catalogue, &who, &grant(models)).allow_candidate("small", candidate)
+        };
+        assert!(allows(&catalogue, &["small"]), "the operator's own alias");
+        catalogue.own_aliases.insert("small".to_owned());
+        assert!(!allows(&catalogue, &["small"]));
+        assert!(allows(&catalogue, &["small", "huge"]) && allows(&catalogue, &["small", "openai/huge"]));
+        assert!(Rules::of(&catalogue, &who, &[]).allow_candidate("small", candidate), "no grant");
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(crate) fn catalogue(upstreams: &[Arc<Upstream>], rules: &[(&str, &str)]) -> 
     Catalogue {
         upstreams: upstreams.iter().map(|upstream| (upstream.name().to_owned(), Arc::clone(upstream))).collect(),
         aliases: BTreeMap::new(),
+        own_aliases: std::collections::BTreeSet::new(),
         rules: rules.iter().map(|(name, text)| ((*name).to_owned(), serde_json::from_str(text).unwrap())).collect(),
         budgets: Vec::new(),
         prices: Prices::default(),

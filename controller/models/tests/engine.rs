@@ -268,7 +268,7 @@ async fn names_that_are_not_allowed_are_refused_before_anything_is_sent() {
     let rig = rig().await;
     let narrow = |models: &[&str]| {
         let models = Some(models.iter().map(|name| (*name).to_owned()).collect());
-        vec![Narrow { name: "grants.llm", models, exact: true, max_tokens: Some(100) }]
+        vec![Narrow { name: "grants.llm", models, exact: true, no_servers: true, max_tokens: Some(100) }]
     };
     for (body, narrow, status, part) in [
         (chat("one/m"), narrow(&["both"]), 403, "grants.llm allows [both]"),

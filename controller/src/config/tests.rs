@@ -43,6 +43,19 @@ fn the_number_of_keys_is_a_setting() {
 }
 
 #[test]
+fn records_of_calls_are_kept_as_long_as_is_said() {
+    let days = |env: &[(&str, &str)], file| {
+        let usage = parse(Flags::default(), env, file).unwrap().models.usage;
+        (usage.keep_days, usage.content_keep_days, usage.alone)
+    };
+    let file = Some("[usage]\ndays = 0\ncontent_days = 3");
+    assert_eq!(days(&[], None), (90, 30, true));
+    assert_eq!(days(&[], file), (0, 3, true));
+    let env = [("COFFERDAM_USAGE_DAYS", "7"), ("DATABASE_URL", "postgres://db/cofferdam")];
+    assert_eq!(days(&env, file), (7, 3, false));
+}
+
+#[test]
 fn what_does_not_parse_is_refused_whole() {
     for (roles, env, file, part) in [
         (vec![], vec![], Some("listen = "), "configuration file"),
@@ -60,6 +73,12 @@ fn what_does_not_parse_is_refused_whole() {
         (vec![], vec![("COFFERDAM_WORKERS", "http://w:1")], None, "COFFERDAM_WORKER_TOKEN"),
         (vec![], vec![("COFFERDAM_API_KEY", "a")], None, "COFFERDAM_API_KEY: has 1 characters"),
         (vec![], vec![("COFFERDAM_WORKER_TOKEN", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")], None, "repeats itself"),
+        (vec![], vec![("COFFERDAM_USAGE_DAYS", "36501")], None, "COFFERDAM_USAGE_DAYS: at most"),
+        (vec![], vec![("COFFERDAM_USAGE_DAYS", "many")], None, "COFFERDAM_USAGE_DAYS"),
+        (vec![], vec![], Some("[usage]\nweeks = 1"), "unknown field"),
+        (vec![], vec![], Some("[[models.upstreams]]\nname = \"a\"\nkind = \"open\""), "models.upstreams[0]"),
+        (vec![], vec![("HTTPS_PROXY", "ftp://x")], None, "HTTPS_PROXY"),
+        (vec![], vec![("OPENAI_BASE_URL", "not an address")], None, "OPENAI_BASE_URL"),
         (vec!["mcp"], vec![], None, "there is no role"),
         (vec!["code-runner"], vec![], None, "COFFERDAM_WORKER_TOKEN"),
         (vec!["code-runner", "api"], vec![("COFFERDAM_WORKER_TOKEN", TOKEN)], None, "alone"),

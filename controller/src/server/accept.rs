@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::framing::{self, Framing};
+use super::linger::Linger;
 use super::loops::Loops;
 use super::open_files;
 use super::strangers::{Entry, Strangers};
@@ -128,7 +129,7 @@ pub(super) async fn accept_within(
                     // An answer that nobody reads must not hold its memory and its descriptor for ever.
                     let mut stream = TimeoutStream::new(stream);
                     stream.set_write_timeout(Some(bounds.write_timeout));
-                    TokioIo::new(Box::pin(stream))
+                    TokioIo::new(Linger::new(Box::pin(stream)))
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be served");
@@ -159,6 +160,7 @@ pub(super) async fn accept_within(
     if tokio::time::timeout(drain, connections.wait()).await.is_err() {
         tracing::warn!("the drain time ended with requests still under way");
     }
+    loops.end().await;
 }
 
 async fn answer(router: &mut Router, request: Request<Incoming>) -> Response {

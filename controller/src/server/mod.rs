@@ -5,6 +5,7 @@ mod code_runner;
 mod folder;
 mod framing;
 mod keep_going;
+mod linger;
 mod loops;
 mod open_files;
 mod serve;

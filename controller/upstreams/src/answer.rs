@@ -52,9 +52,10 @@ impl Upstream {
         if let Some(key) = key
             && self.keys.answered(key, status.as_u16(), retry_after)
         {
-            let (upstream, number, status) = (&self.name(), key.number, status.as_u16());
+            let (upstream, number, status) = (self.name(), key.number, status.as_u16());
             tracing::warn!(upstream, key = number, status, "an upstream of models refuses a key");
-            if let Use::Google(google) = &key.by {
+            // A 403 is about what is asked for: callers could make it exchanged again and again.
+            if let (Use::Google(google), 401) = (&key.by, status) {
                 google.forget();
             }
         }

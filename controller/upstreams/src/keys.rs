@@ -71,8 +71,9 @@ impl Keys {
             return Ok(None);
         }
         let (now, turn) = (self.clock.now(), self.turn.fetch_add(1, Ordering::Relaxed));
-        let in_turn = (0..self.keys.len()).filter_map(|step| self.keys.get(turn.wrapping_add(step) % self.keys.len()));
-        match in_turn.into_iter().find(|key| self.ready_after(key, now) == 0) {
+        let mut in_turn =
+            (0..self.keys.len()).filter_map(|step| self.keys.get(turn.wrapping_add(step) % self.keys.len()));
+        match in_turn.find(|key| self.ready_after(key, now) == 0) {
             Some(key) => Ok(Some(key)),
             None => Err(self.ready().err().unwrap_or_default()),
         }

@@ -239,20 +239,22 @@ impl Account {
         } else {
             (0, 0)
         };
-        let keeps_free = match () {
-            () if yields => 0,
-            () if wanted > 0 || ahead && terms.alone => free,
-            () if free > high => high / 2,
-            () => free,
+        let keeps_free = if yields {
+            0
+        } else if wanted > 0 || ahead && terms.alone || free <= high {
+            free
+        } else {
+            high / 2
         };
         // Until the store has answered, what is given back may come back.
         state.left = state.left.saturating_add(free - keeps_free);
         state.share -= free - keeps_free;
-        let extra = match () {
-            () if !ahead => 0,
-            () if terms.alone => state.limit,
-            () if keeps_free < low => (high / 2).max(low) - keeps_free,
-            () => 0,
+        let extra = if ahead && terms.alone {
+            state.limit
+        } else if ahead && keeps_free < low {
+            (high / 2).max(low) - keeps_free
+        } else {
+            0
         };
         if free > keeps_free && wanted == 0 {
             state.refused = None;

@@ -208,11 +208,6 @@ impl Ledger {
     }
 
     #[cfg(test)]
-    pub(crate) fn all(&self) -> Vec<Arc<Account>> {
-        self.accounts.read().values().cloned().collect()
-    }
-
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.accounts.read().len()
     }

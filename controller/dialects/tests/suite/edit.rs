@@ -171,3 +171,19 @@ fn a_field_in_disguise_is_refused_and_choices_are_read() {
     assert!(Head::read(Dialect::Chat, br#"{"model":"m","n":-1}"#).is_err());
     assert!(Head::read(Dialect::Responses, br#"{"model":"m","background":true}"#).unwrap().background);
 }
+
+#[test]
+fn servers_that_the_provider_is_to_call_are_seen() {
+    for (dialect, body, connects) in [
+        (Dialect::Responses, r#"{"model":"m","tools":[{"type":"mcp","server_url":"https://x"}]}"#, true),
+        (Dialect::Responses, r#"{"model":"m","tools":[{"type":"function"},{"type":"m\u0063p"}]}"#, true),
+        (Dialect::Responses, r#"{"model":"m","tools":[{"type":"function","name":"mcp"}]}"#, false),
+        (Dialect::Responses, r#"{"model":"m","input":"mcp"}"#, false),
+        (Dialect::Messages, r#"{"model":"m","mcp_servers":[{"url":"https://x"}]}"#, true),
+        (Dialect::Messages, r#"{"model":"m","\u006dcp_servers":[]}"#, true),
+        (Dialect::Messages, r#"{"model":"m","messages":[{"content":"mcp_servers"}]}"#, false),
+        (Dialect::Chat, r#"{"model":"m","tools":[{"type":"mcp"}]}"#, true),
+    ] {
+        assert_eq!(Head::read(dialect, body.as_bytes()).unwrap().connects, connects, "{body}");
+    }
+}

@@ -24,6 +24,8 @@ use super::rule::{Privacy, RuleSpec, Subject};
 pub struct Catalogue {
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
     pub aliases: BTreeMap<String, AliasSpec>,
+    /// The aliases of an organization that is not the operator's own.
+    pub own_aliases: BTreeSet<String>,
     pub rules: Vec<(String, RuleSpec)>,
     pub budgets: Vec<Arc<Budget>>,
     pub prices: Prices,
@@ -74,10 +76,16 @@ impl Shared {
         let mut upstreams = self.upstreams.clone();
         upstreams.extend(own.iter().map(|(name, made)| (name.clone(), Arc::clone(&made.upstream))));
         let mut aliases = self.operator.aliases.clone();
-        aliases.extend(parsed::<AliasSpec>(rows));
+        let written: Vec<(String, AliasSpec)> = parsed(rows).collect();
+        let own_aliases = match *organization == OrganizationId::default_organization() {
+            true => BTreeSet::new(),
+            false => written.iter().map(|(name, _)| name.clone()).collect(),
+        };
+        aliases.extend(written);
         let budget = |(name, spec)| Arc::new(Budget { name, organization: organization.clone(), spec });
         let catalogue = Catalogue {
             aliases,
+            own_aliases,
             rules: rules(rows),
             budgets: parsed::<BudgetSpec>(rows).map(budget).collect(),
             prices: self.prices(organization, rows, own.keys()),

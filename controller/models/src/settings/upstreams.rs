@@ -48,8 +48,8 @@ impl PutUpstream {
         for shown in ["name", "owner", "key_count", "secrets", "created_at", "updated_at"] {
             fields.remove(shown);
         }
-        let spec = serde_json::from_value(serde_json::Value::Object(fields));
-        Ok(Self { spec: spec.map_err(|why| Problem::malformed(why.to_string()))?, keys })
+        let spec = serde_path_to_error::deserialize(serde_json::Value::Object(fields));
+        Ok(Self { spec: spec.map_err(|error| misread(&error))?, keys })
     }
 
     fn check(&self) -> Result<(), Problem> {
@@ -62,6 +62,22 @@ impl PutUpstream {
             )));
         }
         Ok(())
+    }
+}
+
+/// The problem of a field that cannot be read. Never repeats its value, which may be a key in the wrong place.
+fn misread(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let (path, text) = (error.path().to_string(), error.inner().to_string());
+    let place = if path == "." { String::new() } else { format!("{path}: ") };
+    match text.split_once(", expected ") {
+        Some((found, expected)) if found.starts_with("unknown variant") || found.starts_with("invalid value") => {
+            Problem::invalid(format!("{place}expected {expected}"))
+        }
+        Some((found, expected)) if found.starts_with("invalid type") => {
+            Problem::malformed(format!("{place}expected {expected}"))
+        }
+        // Of unknown and missing fields only the name is told.
+        _ => Problem::malformed(format!("{place}{text}")),
     }
 }
 

@@ -140,7 +140,7 @@ async fn a_changed_limit_holds_at_once() {
             // What was leased ahead under the old limit is given back.
             let other = world.accounts();
             let rest = hold(&other, "k", &of("1000"), if alone { 1 } else { 800 }).await;
-            assert_eq!(rest.is_ok(), true, "{alone}");
+            assert!(rest.is_ok(), "{alone}");
         }
     })
     .await;
