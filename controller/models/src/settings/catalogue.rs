@@ -86,7 +86,7 @@ impl Shared {
         let catalogue = Catalogue {
             aliases,
             own_aliases,
-            rules: rules(rows),
+            rules: rules(rows).into_iter().chain(unreadable_budgets(rows)).collect(),
             budgets: parsed::<BudgetSpec>(rows).map(budget).collect(),
             prices: self.prices(organization, rows, own.keys()),
             privacy: parsed::<Privacy>(rows).next().map(|(_, privacy)| privacy).unwrap_or_default(),
@@ -167,9 +167,23 @@ fn rules(rows: &[ModelSettingRow]) -> Vec<(String, RuleSpec)> {
         let value: Result<serde_json::Value, _> = serde_json::from_str(&row.value);
         let subject = value.ok().and_then(|value| serde_json::from_value(value.get("for")?.clone()).ok());
         let subject = subject.unwrap_or(Subject::Organization);
-        rules.push((row.name.clone(), RuleSpec { subject, models: Some(Vec::new()), max_tokens: None, regions: None }));
+        rules.push((row.name.clone(), nothing_for(subject)));
     }
     rules
+}
+
+/// The budgets' part of the rules: a budget that cannot be read allows nothing, because nobody knows its limit.
+fn unreadable_budgets(rows: &[ModelSettingRow]) -> impl Iterator<Item = (String, RuleSpec)> {
+    let unreadable = |row: &&ModelSettingRow| {
+        let spec: Option<BudgetSpec> = serde_json::from_str(&row.value).ok();
+        row.kind == DocumentKind::Budget.as_str() && spec.is_none_or(|spec| Spec::check(&spec).is_err())
+    };
+    rows.iter().filter(unreadable).map(|row| (format!("budget {}", row.name), nothing_for(Subject::Organization)))
+}
+
+/// A rule that forbids every model.
+fn nothing_for(subject: Subject) -> RuleSpec {
+    RuleSpec { subject, models: Some(Vec::new()), max_tokens: None, regions: None }
 }
 
 /// Logged at most once for each time that the organization's documents are read.
