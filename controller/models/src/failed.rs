@@ -21,14 +21,20 @@ pub(crate) struct Failed {
     pub(crate) elsewhere: bool,
     /// The time after which this upstream may be asked again.
     pub(crate) wait: Option<Duration>,
-    pub(crate) refusal: Refusal,
+    pub(crate) refusal: Box<Refusal>,
 }
 
 impl Failed {
     /// A failure of the upstream's, with the words for the caller.
     pub(crate) fn upstream(kind: Kind, message: String, again: bool) -> Self {
         let ending = if kind == Kind::Timeout { Ending::Timeout } else { Ending::Error };
-        Self { again, other_key: false, elsewhere: true, wait: None, refusal: Refusal::new(kind, ending, message) }
+        Self {
+            again,
+            other_key: false,
+            elsewhere: true,
+            wait: None,
+            refusal: Box::new(Refusal::new(kind, ending, message)),
+        }
     }
 
     /// No answer came.
@@ -86,7 +92,7 @@ impl Failed {
 
     /// The request cannot be said in this upstream's protocol.
     pub(crate) fn untranslatable(refused: Refused) -> Self {
-        Self { again: false, other_key: false, elsewhere: true, wait: None, refusal: refused.into() }
+        Self { again: false, other_key: false, elsewhere: true, wait: None, refusal: Box::new(refused.into()) }
     }
 
     /// A whole answer that cannot be read or translated.

@@ -108,5 +108,5 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 fn refusal(last: Option<Failed>) -> Refusal {
-    last.map_or_else(|| Refusal::new(Kind::Api, Ending::Error, "No upstream was asked."), |failed| failed.refusal)
+    last.map_or_else(|| Refusal::new(Kind::Api, Ending::Error, "No upstream was asked."), |failed| *failed.refusal)
 }

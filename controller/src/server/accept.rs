@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -110,16 +111,21 @@ pub(super) async fn accept_within(
         }
         let (router, entry) = (router.clone(), strangers.add());
         let known = entry.known().clone();
+        let lingers = Arc::new(AtomicBool::new(false));
+        let refused = Arc::clone(&lingers);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
             request.extensions_mut().insert(known.clone());
-            let mut router = router.clone();
+            let (mut router, refused) = (router.clone(), Arc::clone(&refused));
             async move {
-                Ok::<_, Infallible>(match framing::judge(&request) {
+                let sends = !request.body().is_end_stream();
+                let answer = match framing::judge(&request) {
                     Ok(Framing::Plain) => answer(&mut router, request).await,
                     Ok(Framing::Chunked) => closing(answer(&mut router, request).await),
                     Err(refused) => closing(ApiError::from(refused).into_response()),
-                })
+                };
+                refused.store(sends && !answer.status().is_success(), Ordering::Relaxed);
+                Ok::<_, Infallible>(answer)
             }
         });
         let (builder, draining) = (builder.clone(), draining.clone());
@@ -129,7 +135,7 @@ pub(super) async fn accept_within(
                     // An answer that nobody reads must not hold its memory and its descriptor for ever.
                     let mut stream = TimeoutStream::new(stream);
                     stream.set_write_timeout(Some(bounds.write_timeout));
-                    TokioIo::new(Linger::new(Box::pin(stream)))
+                    TokioIo::new(Linger::new(Box::pin(stream), lingers))
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be served");

@@ -4,14 +4,18 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// The longest that a client is listened to after its answer.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest between two pieces of it: an idle client does not keep its place.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(300);
 /// Bytes that are thrown away at once.
 const PIECE_BYTES: usize = 16 << 10;
 /// Pieces between two looks at other connections of the same thread.
@@ -19,13 +23,18 @@ const MAX_PIECES: usize = 64;
 
 pub(super) struct Linger<S> {
     stream: S,
+    /// The client was refused, maybe before it had sent all of its request.
+    wanted: Arc<AtomicBool>,
     /// Runs once the write side is closed.
     ending: Option<Pin<Box<Sleep>>>,
+    /// No later than this.
+    end: Option<Instant>,
 }
 
 impl<S> Linger<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, ending: None }
+    /// Lingers at the end only if `wanted` is set by then.
+    pub(super) fn new(stream: S, wanted: Arc<AtomicBool>) -> Self {
+        Self { stream, wanted, ending: None, end: None }
     }
 }
 
@@ -61,7 +70,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Linger<S> {
         if this.ending.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
         }
-        let ending = this.ending.get_or_insert_with(|| Box::pin(sleep(LINGER_TIMEOUT)));
+        if !this.wanted.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        let end = *this.end.get_or_insert_with(|| Instant::now() + LINGER_TIMEOUT);
+        let ending = this.ending.get_or_insert_with(|| Box::pin(sleep(IDLE_TIMEOUT)));
         if ending.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -70,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Linger<S> {
             let mut piece = ReadBuf::new(&mut piece);
             // A client that breaks off has gone, as one that closes has.
             match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut piece)) {
-                Ok(()) if !piece.filled().is_empty() => {}
+                Ok(()) if !piece.filled().is_empty() => ending.as_mut().reset(end.min(Instant::now() + IDLE_TIMEOUT)),
                 Ok(()) | Err(_) => return Poll::Ready(Ok(())),
             }
         }
@@ -83,14 +96,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Linger<S> {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
-    use tokio::time::Instant;
 
     use super::*;
 
     async fn pair() -> (TcpStream, Linger<TcpStream>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (client, Linger::new(listener.accept().await.unwrap().0))
+        (client, Linger::new(listener.accept().await.unwrap().0, Arc::new(AtomicBool::new(true))))
     }
 
     #[tokio::test]
@@ -113,7 +125,18 @@ mod tests {
         let (client, mut server) = pair().await;
         let began = Instant::now();
         server.shutdown().await.unwrap();
-        assert!(began.elapsed() < LINGER_TIMEOUT + Duration::from_secs(1));
+        assert!(began.elapsed() < LINGER_TIMEOUT);
         drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_ends_is_left_all_the_same() {
+        let (mut client, mut server) = pair().await;
+        let sending = tokio::spawn(async move { while client.write_all(&[b'x'; 4_096]).await.is_ok() {} });
+        let began = Instant::now();
+        server.shutdown().await.unwrap();
+        assert!(began.elapsed() < LINGER_TIMEOUT + Duration::from_secs(1), "{:?}", began.elapsed());
+        drop(server);
+        sending.await.unwrap();
     }
 }

@@ -74,7 +74,7 @@ impl Google {
     pub(crate) fn new(account: &ServiceAccount, anywhere: bool, bounded: bool, net: &Net) -> Result<Self, String> {
         let place = Place::parse(&account.token_uri).map_err(|why| format!("token_uri: {why}"))?;
         let googles = place.host == "googleapis.com" || place.host.ends_with(".googleapis.com");
-        if !anywhere && !(place.https && googles) {
+        if !(anywhere || place.https && googles) {
             return Err("token_uri: has to be https and a host of googleapis.com".to_owned());
         }
         let proxy = if bounded { None } else { net.proxy.of(&place) };

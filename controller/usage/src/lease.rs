@@ -83,6 +83,10 @@ impl Accounts {
                 let mut state = take.account.state();
                 let none = state.free().saturating_add(state.left) < take.amount;
                 let in_vain = none && (state.others == 0 || asked_others && state.asked == 0);
+                if late && !none {
+                    // There is room, and it did not come in time: that is no answer about the budget.
+                    return Err(HoldError::Unavailable("Shares of budgets did not come in time.".to_owned()));
+                }
                 if in_vain || late {
                     state.refuse(take.amount, now_ms);
                     drop(state);

@@ -68,7 +68,10 @@ fn open(rig: &Rig, request: &[u8], (count, at_once): (usize, usize), looks: usiz
     while many.begun() < count && !many.broken() && started.elapsed() < BEGIN_TIMEOUT {
         thread::sleep(Duration::from_millis(20));
     }
-    let (begun, mut held) = (many.begun(), Samples::default());
+    let begun = many.begun();
+    // The rest is broken off with the service.
+    anyhow::ensure!(begun == count || many.broken(), "{begun} of {count} streams were live at once");
+    let mut held = Samples::default();
     for _ in 0..looks {
         if many.broken() {
             break;
@@ -78,6 +81,5 @@ fn open(rig: &Rig, request: &[u8], (count, at_once): (usize, usize), looks: usiz
     }
     rig.upstream.release()?;
     many.ended()?;
-    anyhow::ensure!(begun == count, "{begun} of {count} streams were live at once");
     Ok(held)
 }
