@@ -54,7 +54,7 @@ impl LiteLlm {
         command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True").env("LITELLM_TELEMETRY", "False");
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(folder.path()).process_group(0);
         let child = command.spawn().context("LiteLLM")?;
-        let mut started = Self { child, address, folder: folder };
+        let mut started = Self { child, address, folder };
         started.wait_until_ready()?;
         Ok(started)
     }

@@ -39,8 +39,11 @@ print("models", [model["id"] for model in json.load(urllib.request.urlopen(os.en
 print("key", any("canary" in value for value in os.environ.values()))
 "#;
 
+/// Paths and bodies of requests.
+type Seen = Mutex<Vec<(String, Value)>>;
+
 /// A server of OpenAI's chat completions that answers `Hello.`, and keeps the requests that it got.
-fn upstream() -> (String, Arc<Mutex<Vec<(String, Value)>>>) {
+fn upstream() -> (String, Arc<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -55,7 +58,7 @@ fn upstream() -> (String, Arc<Mutex<Vec<(String, Value)>>>) {
 }
 
 /// Answers one request of a connection; `None` at its end.
-fn answer(mut stream: &TcpStream, kept: &Mutex<Vec<(String, Value)>>) -> Option<()> {
+fn answer(mut stream: &TcpStream, kept: &Seen) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let (mut head, mut length) = (String::new(), 0);
     loop {

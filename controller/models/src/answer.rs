@@ -2,6 +2,7 @@
 //! gives a byte to the caller before that.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cofferdam_core::now;
@@ -24,6 +25,9 @@ use crate::room::Room;
 
 /// The most bytes of an upstream's error document.
 const MAX_ERROR_BYTES: usize = 1 << 20;
+/// The longest a stream is held back for its first word, and the most bytes of it.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_FIRST_BYTES: usize = 64 << 10;
 /// The most bytes of an answer that is read whole.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
@@ -99,23 +103,7 @@ impl Trying<'_> {
         }
         let voice = voice(body.service);
         let spoken = prepared.translated.as_ref().map_or(voice, |translated| translated.0);
-        // The first piece is looked at before anything goes out: an error instead of an answer can be tried again.
-        let mut first = BytesMut::new();
-        let mut tap = Tap::new(spoken);
-        loop {
-            let piece = next(&mut sent.body).await.map_err(|error| broke(&error, name))?;
-            let Some(piece) = piece else {
-                return Err(Failed::upstream(Kind::Api, format!("The upstream `{name}` sent an empty stream."), true));
-            };
-            tap.push(&piece);
-            first.extend_from_slice(&piece);
-            if let Some(failure) = tap.seen().failure.as_ref().filter(|_| !tap.has_begun()) {
-                return Err(Failed::first_event(failure, name));
-            }
-            if first.iter().any(|byte| !byte.is_ascii_whitespace()) {
-                break;
-            }
-        }
+        let first = self.first(&mut sent, spoken, name, meter).await?;
         let way = match prepared.translated {
             None => Way::passed(voice, voice == Dialect::Chat && !body.head.include_usage),
             Some((native, request)) => {
@@ -125,13 +113,60 @@ impl Trying<'_> {
             }
         };
         let Some(meter) = meter.take() else { return Err(gone()) };
-        let stream = Stream::new(first.freeze(), sent.body, way, voice, meter);
+        let stream = Stream::new(first, sent.body, way, voice, meter);
         let mut reply = Reply::new(ReplyBody::stream(stream));
         *reply.status_mut() = StatusCode::OK;
         *reply.headers_mut() = sent.headers;
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
         reply.headers_mut().insert("cache-control", HeaderValue::from_static("no-cache"));
         Ok(Answered { reply })
+    }
+
+    /// Reads a stream up to its first word, call or thought, or for a short time: an error instead of an answer can be tried
+    /// again as long as nothing has gone to the caller.
+    async fn first(
+        &self,
+        sent: &mut Sent,
+        spoken: Dialect,
+        name: &str,
+        meter: &mut Option<Meter>,
+    ) -> Result<Bytes, Failed> {
+        let mut first = BytesMut::new();
+        let mut tap = Tap::new(spoken);
+        let mut until: Option<Instant> = None;
+        loop {
+            let piece = match until {
+                None => next(&mut sent.body).await,
+                // The caller has to see that something is under way.
+                Some(until) => match tokio::time::timeout_at(until, next(&mut sent.body)).await {
+                    Ok(piece) => piece,
+                    Err(_) => break,
+                },
+            };
+            let piece = piece.map_err(|error| {
+                if let Some(meter) = meter {
+                    meter.lost();
+                }
+                broke(&error, name)
+            })?;
+            let Some(piece) = piece else {
+                if tap.seen().stop.is_some() {
+                    break;
+                }
+                let message = format!("The upstream `{name}` sent a stream without an answer.");
+                return Err(Failed::upstream(Kind::Api, message, true));
+            };
+            tap.push(&piece);
+            first.extend_from_slice(&piece);
+            if let Some(failure) = tap.seen().failure.as_ref().filter(|_| !tap.has_begun()) {
+                return Err(Failed::first_event(failure, name));
+            }
+            if tap.has_begun() || tap.seen().stop.is_some() || first.len() > MAX_FIRST_BYTES {
+                break;
+            }
+            until = until.or_else(|| Some(Instant::now() + FIRST_TIMEOUT));
+        }
+        Ok(first.freeze())
     }
 
     async fn whole(
@@ -143,7 +178,12 @@ impl Trying<'_> {
         meter: &mut Option<Meter>,
     ) -> Result<Answered, Failed> {
         let bytes = read(&mut sent.body, MAX_ANSWER_BYTES, self.room).await.map_err(|error| match error {
-            Unread::Body(error) => broke(&error, name),
+            Unread::Body(error) => {
+                if let Some(meter) = meter {
+                    meter.lost();
+                }
+                broke(&error, name)
+            }
             Unread::TooLong => {
                 let message = format!("The answer of the upstream `{name}` is longer than {MAX_ANSWER_BYTES} bytes.");
                 Failed::upstream(Kind::Api, message, false)

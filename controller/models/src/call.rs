@@ -143,7 +143,15 @@ impl Models {
         let trying = Trying { room: &self.room, headers: &call.headers, deadline, stream: body.stream() };
         let served = &mut None;
         let answered = tries(&trying, &found, &mut body, meter, served).await;
-        let mut reply = answered?.reply;
+        let mut reply = match answered {
+            Ok(answered) => answered.reply,
+            Err(refusal) => {
+                if let Some(mut meter) = meter.take() {
+                    meter.finish(refusal.ending, None, false);
+                }
+                refusal.reply(call.service)
+            }
+        };
         if let Some((candidate, tries)) = served.take() {
             if let Ok(model) = HeaderValue::from_str(&candidate.full()) {
                 reply.headers_mut().insert(MODEL, model);

@@ -11,6 +11,9 @@ use http::StatusCode;
 
 use crate::refusal::Refusal;
 
+/// Characters shown of a reason that is no provider's error document.
+const MAX_REASON_CHARS: usize = 500;
+
 #[derive(Debug)]
 pub(crate) struct Failed {
     /// Another try of the same upstream may help.
@@ -41,6 +44,7 @@ impl Failed {
     pub(crate) fn send(error: &SendError, upstream: &str) -> Self {
         let kind = match error {
             SendError::Timeout(_) => Kind::Timeout,
+            SendError::Closed { limited: true, .. } => Kind::RateLimit,
             SendError::Busy | SendError::Closed { .. } => Kind::Overloaded,
             _ => Kind::Api,
         };
@@ -66,14 +70,15 @@ impl Failed {
             401 | 403 | 407 => Kind::Api,
             _ => match failure.kind {
                 Kind::Authentication | Kind::Permission => Kind::Api,
-                // The operator's account has nothing left: for the caller that is no budget of its own.
-                Kind::Quota => Kind::RateLimit,
                 other => other,
             },
         };
-        let again = matches!(code, 408 | 409 | 429 | 500..=599);
+        // An account that has nothing left has nothing a moment later.
+        let again = matches!(code, 408 | 409 | 429 | 500..=599) && kind != Kind::Quota;
         let about_request = matches!(kind, Kind::Invalid | Kind::NotFound | Kind::TooLarge);
-        let message = match (about_request, failure.message) {
+        let words = failure.message.or_else(|| plain_reason(body));
+        let message = match (about_request, words) {
+            _ if kind == Kind::Quota => format!("The account at the upstream `{upstream}` has nothing left ({code})."),
             (true, Some(words)) => format!("The upstream `{upstream}` refuses the request ({code}): {words}"),
             _ if matches!(code, 401 | 403) => format!("The upstream `{upstream}` refuses its key ({code})."),
             _ => format!("The upstream `{upstream}` answered with the status {code}."),
@@ -120,6 +125,19 @@ fn api(kind: Kind) -> Kind {
         Kind::Quota => Kind::RateLimit,
         _ => Kind::Api,
     }
+}
+
+/// The reason in an answer that is no provider's error document: a `detail`, as many Python servers write, or plain text.
+fn plain_reason(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Detail<'a> {
+        #[serde(borrow)]
+        detail: &'a serde_json::value::RawValue,
+    }
+    let text = std::str::from_utf8(body).ok()?.trim();
+    let text = serde_json::from_str::<Detail<'_>>(text).map_or(text, |found| found.detail.get());
+    let plain = !text.is_empty() && !text.starts_with(['<', '{', '[']) || text.starts_with("[{\"");
+    plain.then(|| text.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect())
 }
 
 /// True for an error document of a provider, which a caller's library reads.

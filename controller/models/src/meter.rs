@@ -153,6 +153,14 @@ impl Meter {
         self.wasted = sum(self.wasted, usage.unwrap_or_default());
     }
 
+    /// An answer had begun and did not come to its end: the provider has read the request, at least.
+    pub(crate) fn lost(&mut self) {
+        self.waste(Some(Usage { input: self.input_estimate, ..Usage::default() }));
+        if let Some(record) = &mut self.record {
+            record.estimated = true;
+        }
+    }
+
     /// A piece of the answer came.
     pub(crate) fn took(&mut self, piece: &[u8], streamed: bool) {
         self.bytes = self.bytes.saturating_add(piece.len() as u64);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cofferdam_upstreams::{Kind, Upstream};
+use cofferdam_upstreams::{Closed, Kind, Upstream};
 
 use crate::settings::Catalogue;
 
@@ -16,6 +16,11 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    /// Says whether the model may be asked for now.
+    pub(crate) fn ready(&self) -> Result<(), Closed> {
+        self.upstream.ready(self.upstream.target(&self.model).model)
+    }
+
     /// `UPSTREAM/MODEL`.
     pub(crate) fn full(&self) -> String {
         format!("{}/{}", self.upstream.name(), self.model)

@@ -44,8 +44,8 @@ pub(crate) async fn tries(
         let most = if is_last { MAX_TRIES_OF_LAST } else { MAX_TRIES_OF_ONE };
         let mut pause = FIRST_PAUSE;
         for round in 1..=most {
-            if let Err(closed) = candidate.upstream.ready() {
-                let closed = SendError::Closed { retry_after: closed.retry_after };
+            if let Err(closed) = candidate.ready() {
+                let closed = SendError::Closed { retry_after: closed.retry_after, limited: closed.limited };
                 let failed = Failed::send(&closed, candidate.upstream.name());
                 let wait = failed.wait;
                 // A failure that was seen says more than a door that is closed because of it.
@@ -69,12 +69,13 @@ pub(crate) async fn tries(
                 }
                 Err(failed) => failed,
             };
+            *served = Some((candidate.clone(), all));
             if let Some(meter) = meter {
                 meter.failed();
             }
             tracing::debug!(upstream = candidate.upstream.name(), why = failed.refusal.message, "a try failed");
             let (again, elsewhere, wait) = (failed.again, failed.elsewhere, failed.wait);
-            let other_key = failed.other_key && candidate.upstream.ready().is_ok();
+            let other_key = failed.other_key && candidate.ready().is_ok();
             last = Some(failed);
             if !elsewhere {
                 return Err(refusal(last));
@@ -85,7 +86,8 @@ pub(crate) async fn tries(
             if !again || !is_last || round == most {
                 break;
             }
-            let wait = wait.unwrap_or_else(|| jittered(pause));
+            // An upstream that asks for no pause gets one all the same.
+            let wait = jittered(pause).max(wait.unwrap_or_default());
             pause = pause.saturating_mul(2);
             if wait > MAX_PAUSE || !fits(wait, trying.deadline) {
                 break;

@@ -26,12 +26,22 @@ struct Rig {
 
 /// Upstreams `one` and `two` of OpenAI's kind, `claude` of Anthropic's; aliases over them.
 async fn rig() -> Rig {
-    let folder = tempfile::tempdir().unwrap();
     let fake = FakeModels::start().await;
+    let base = fake.base();
+    rig_of(fake, &base).await
+}
+
+/// The same with all upstreams at another server.
+async fn rig_at(base: &str) -> Rig {
+    rig_of(FakeModels::start().await, base).await
+}
+
+async fn rig_of(fake: FakeModels, base: &str) -> Rig {
+    let folder = tempfile::tempdir().unwrap();
     let upstream = |name: &str, kind: &str, path: &str| {
         format!(
             "[[upstreams]]\nname = \"{name}\"\nkind = \"{kind}\"\nbase_url = \"{}/as/{name}{path}\"\nkeys_env = [\"KEY\"]\n",
-            fake.base()
+            base
         )
     };
     let text = [
@@ -296,4 +306,93 @@ async fn tokens_are_counted_by_the_upstream_that_can_and_estimated_otherwise() {
     let calls = rig.fake.calls();
     let estimated = json_of(rig.call(Service::CountTokens, &body("one/m")).await).await;
     assert!(estimated["input_tokens"].as_u64().unwrap() > 10 && rig.fake.calls() == calls, "{estimated}");
+}
+
+/// Answers each request on a connection of its own with the next of these texts.
+async fn canned(answers: Vec<String>) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut seen = vec![0; 64 << 10];
+            let mut length = 0;
+            // All requests here are one JSON object that ends with `}`.
+            while !seen[..length].ends_with(b"}") {
+                length += stream.read(&mut seen[length..]).await.unwrap();
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    base
+}
+
+fn stream_of(events: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{events}")
+}
+
+#[tokio::test]
+async fn an_error_before_a_word_is_tried_elsewhere_whatever_came_before_it() {
+    let error = r#"data: {"error":{"message":"no","type":"server_error"}}"#;
+    let role = r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
+    let word = role.replace(r#""content":"""#, r#""content":"Hello""#);
+    let stop = role.replace("null}", "\"stop\"}");
+    let good = format!("{role}\n\n{word}\n\n{stop}\n\ndata: [DONE]\n\n");
+    for bad in [
+        format!(": hi\n\n{error}\n\n"),
+        format!("{role}\n\n{error}\n\n"),
+        format!(": ping\n\n{role}\n\n: ping\n\n{error}\n\n"),
+        "data: [DONE]\n\n".to_owned(),
+        String::new(),
+    ] {
+        let base = canned(vec![stream_of(&bad), stream_of(&good)]).await;
+        let rig = rig_at(&base).await;
+        let mut body = chat("both");
+        body["stream"] = json!(true);
+        let reply = rig.call(Service::Chat, &body).await;
+        assert_eq!(reply.headers()["x-cofferdam-tries"], "2", "{bad}");
+        let stream = text(reply).await;
+        assert!(stream.contains("Hello") && !stream.contains("server_error"), "{bad}: {stream}");
+        assert_eq!(rig.record().await.group[2].as_deref(), Some("ok"));
+    }
+}
+
+#[tokio::test]
+async fn a_word_that_lets_wait_does_not_hold_the_stream_back() {
+    let role = r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}"#;
+    // The connection stays open, and nothing more comes.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let first = stream_of(&format!("{role}\n\n"));
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut seen = vec![0; 4_096];
+        stream.read(&mut seen).await.unwrap();
+        stream.write_all(first.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    });
+    let rig = rig_at(&base).await;
+    let mut body = chat("one/m");
+    body["stream"] = json!(true);
+    let mut reply = tokio::time::timeout(Duration::from_secs(10), rig.call(Service::Chat, &body)).await.unwrap();
+    let frame = tokio::time::timeout(Duration::from_secs(5), reply.body_mut().frame()).await.unwrap();
+    assert!(frame.unwrap().unwrap().into_data().unwrap().starts_with(b"data: {"));
+}
+
+#[tokio::test]
+async fn a_model_that_always_fails_does_not_close_its_upstream_and_a_limited_key_says_so() {
+    let rig = rig().await;
+    for call in 0..3 {
+        let reply = rig.call(Service::Chat, &chat("one/trouble.page")).await;
+        assert!(reply.status().is_server_error());
+        // The third one is not made any more.
+        assert_eq!(reply.headers().contains_key("x-cofferdam-model"), call < 2);
+    }
+    assert_eq!(rig.call(Service::Chat, &chat("one/m")).await.status(), 200);
+    assert_eq!(rig.call(Service::Chat, &chat("one/trouble.too-many.60")).await.status(), 429);
+    let reply = rig.call(Service::Chat, &chat("one/m")).await;
+    assert_eq!(reply.status(), 429, "the key rests");
+    assert!(reply.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 50);
 }

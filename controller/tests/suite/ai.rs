@@ -267,7 +267,7 @@ async fn a_run_token_opens_the_doors_of_its_models_and_nothing_else() {
             continue;
         }
         for method in item.as_object().unwrap().keys() {
-            let path = route.replace('{', "").replace('}', "");
+            let path = route.replace(['{', '}'], "");
             let answer = rig.app.call(&token, &method.to_uppercase(), &path, None).await;
             let detail = answer.problem(401, "unauthorized")["detail"].as_str().unwrap().to_owned();
             assert!(detail.contains("run token"), "{method} {path}: {detail}");

@@ -37,7 +37,7 @@ impl Upstream {
         ask: &Ask,
         key: Option<&Key>,
         answered: Answered,
-        mut entry: Entry,
+        (entry, of_model): (Entry, Option<Entry>),
         mut bounds: Bounds,
     ) -> Result<Sent, SendError> {
         let (head, body) = answered.response.into_parts();
@@ -47,6 +47,8 @@ impl Upstream {
             self.failed(entry, &why);
             return Err(why);
         }
+        // Whatever it says, it speaks.
+        entry.good();
         let status = head.status;
         let retry_after = retry_after(&head.headers, SystemTime::now());
         if let Some(key) = key
@@ -61,21 +63,23 @@ impl Upstream {
         }
         let scrub = self.scrub();
         let mut headers = headers::to_caller(&head.headers, scrub.as_deref());
-        let entry = match status.is_server_error() {
-            true => {
+        let entry = match (status.is_server_error(), of_model) {
+            (true, Some(entry)) => {
                 if entry.failed() {
                     tracing::warn!(
                         upstream = self.name(),
+                        model = ask.model,
                         status = status.as_u16(),
-                        "an upstream of models fails again and again; it is not asked for a while"
+                        "a model fails again and again; it is not asked for a while"
                     );
                 }
                 None
             }
-            false => {
+            (false, Some(mut entry)) => {
                 entry.answered();
                 Some(entry)
             }
+            (_, None) => None,
         };
         let amazons = is_type(&head.headers, "application/vnd.amazon.eventstream") && self.spec.kind == Kind::Bedrock;
         let events = status.is_success() && (amazons || is_type(&head.headers, "text/event-stream"));

@@ -58,6 +58,8 @@ pub struct Sent {
 pub struct Closed {
     /// The time until it is.
     pub retry_after: Duration,
+    /// Its keys have asked too much (429), and rest.
+    pub limited: bool,
 }
 
 /// The way in which an upstream serves a model.

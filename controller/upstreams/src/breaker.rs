@@ -77,6 +77,11 @@ impl Breaker {
         }
     }
 
+    /// True if it has nothing to remember.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) == 0 && self.until.load(Ordering::Relaxed) == 0
+    }
+
     /// Lets a call go out: any while it is closed, one at a time after it was open.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<Entry, Duration> {
         self.ready()?;

@@ -15,6 +15,8 @@ pub enum SendError {
     Closed {
         /// The time until it is asked again.
         retry_after: Duration,
+        /// Its keys have asked too much (429), and rest.
+        limited: bool,
     },
     /// Its name has no address.
     #[error("the upstream's name does not resolve")]
@@ -74,7 +76,7 @@ impl SendError {
     /// The time after which another try makes sense, if it is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Closed { retry_after } => Some(*retry_after),
+            Self::Closed { retry_after, .. } => Some(*retry_after),
             Self::Busy => Some(Duration::from_secs(1)),
             _ => None,
         }

@@ -1,7 +1,7 @@
 //! The keys of an upstream, in turn. One that the upstream refuses, or that has asked too much, rests for a while. A few
 //! atomic numbers, no lock.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -33,6 +33,8 @@ pub(crate) struct Key {
     pub(crate) by: Use,
     /// The time up to which it rests.
     rests_until: AtomicU64,
+    /// It rests because it has asked too much.
+    limited: AtomicBool,
 }
 
 /// All keys.
@@ -44,7 +46,8 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(clock: Clock, keys: Vec<Use>) -> Self {
-        let key = |(at, by)| Key { number: at + 1, by, rests_until: AtomicU64::new(0) };
+        let key =
+            |(at, by)| Key { number: at + 1, by, rests_until: AtomicU64::new(0), limited: AtomicBool::new(false) };
         Self { clock, keys: keys.into_iter().enumerate().map(key).collect(), turn: AtomicUsize::new(0) }
     }
 
@@ -79,6 +82,12 @@ impl Keys {
         }
     }
 
+    /// True if a key that rests has asked too much. The others were refused.
+    pub(crate) fn limited(&self) -> bool {
+        let now = self.clock.now();
+        self.keys.iter().any(|key| key.limited.load(Ordering::Relaxed) && self.ready_after(key, now) > 0)
+    }
+
     fn rest(&self, key: &Key, time: Duration) {
         let until = self.clock.now() + u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         key.rests_until.fetch_max(until, Ordering::AcqRel);
@@ -86,6 +95,9 @@ impl Keys {
 
     /// The upstream has answered a call with this key. True: it refuses the key, which is worth a warning.
     pub(crate) fn answered(&self, key: &Key, status: u16, retry_after: Option<Duration>) -> bool {
+        if matches!(status, 401 | 403 | 429) {
+            key.limited.store(status == 429, Ordering::Relaxed);
+        }
         match status {
             429 => self.rest(key, retry_after.unwrap_or(USUAL_REST).min(LONGEST_REST)),
             401 => self.rest(key, REFUSED_REST),

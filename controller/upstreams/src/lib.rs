@@ -21,6 +21,7 @@ mod keys;
 mod kind;
 mod members;
 mod net;
+mod per_model;
 mod place;
 mod pool;
 mod probe;

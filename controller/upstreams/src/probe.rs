@@ -63,7 +63,8 @@ impl Upstream {
         let Some(path) = wire::models_path(&self.spec, &self.dialer.place.path) else {
             return Ok(self.spec.models.iter().map(|model| model.there().to_owned()).collect());
         };
-        let key = self.keys.next().map_err(|retry_after| SendError::Closed { retry_after })?;
+        let key =
+            self.keys.next().map_err(|retry_after| SendError::Closed { retry_after, limited: self.keys.limited() })?;
         let look = self.look(Method::GET, &path, Bytes::new(), key).await?;
         listed(&look).ok_or(SendError::Protocol(Protocol::Malformed))
     }

@@ -26,6 +26,7 @@ use crate::error::{BodyError, Protocol, SendError, Stage};
 use crate::keys::{Key, Keys};
 use crate::kind::{Kind, Service};
 use crate::net::{Net, Owner};
+use crate::per_model::PerModel;
 use crate::pool::Pool;
 use crate::scrub::Scrub;
 use crate::spec::UpstreamSpec;
@@ -43,7 +44,10 @@ pub struct Upstream {
     pub(crate) host: HeaderValue,
     pub(crate) own_headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) keys: Keys,
+    /// For what is wrong with the upstream, whatever it is asked for.
     breaker: Arc<Breaker>,
+    /// For answers and streams of a model that fail.
+    by_model: PerModel,
     places: Arc<Semaphore>,
     /// The texts of its keys, and their scrub with the present tokens.
     pub(crate) texts: Vec<Secret>,
@@ -108,6 +112,7 @@ impl Upstream {
             host,
             keys: Keys::new(clock, uses),
             breaker: Arc::new(Breaker::new(clock)),
+            by_model: PerModel::new(clock),
             places: Arc::new(Semaphore::new(spec.max_concurrent as usize)),
             texts,
             scrub: RwLock::new(scrub.map(Arc::new)),
@@ -171,9 +176,11 @@ impl Upstream {
         defaults::target(self.spec.kind, model, spec)
     }
 
-    /// Says whether a call may go out now. A few reads of numbers.
-    pub fn ready(&self) -> Result<(), Closed> {
-        self.breaker.ready().and_then(|()| self.keys.ready()).map_err(|retry_after| Closed { retry_after })
+    /// Says whether a call for a model, by its name there, may go out now. A few reads of numbers.
+    pub fn ready(&self, model: &str) -> Result<(), Closed> {
+        let closed = |limited| move |retry_after| Closed { retry_after, limited };
+        self.breaker.ready().and_then(|()| self.by_model.ready(model)).map_err(closed(false))?;
+        self.keys.ready().map_err(closed(self.keys.limited()))
     }
 
     /// Takes this upstream's keys, and its present tokens, out of texts.
@@ -190,9 +197,10 @@ impl Upstream {
             return Err(SendError::Unsupported(ask.service.name()));
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SendError::Busy)?;
-        let closed = |retry_after| SendError::Closed { retry_after };
-        let key = self.keys.next().map_err(closed)?;
-        let entry = self.breaker.enter().map_err(closed)?;
+        let closed = |limited| move |retry_after| SendError::Closed { retry_after, limited };
+        let key = self.keys.next().map_err(closed(self.keys.limited()))?;
+        let entry = self.breaker.enter().map_err(closed(false))?;
+        let of_model = self.by_model.enter(&ask.model).map_err(closed(false))?;
         let whole = Instant::now() + self.spec.timeout();
         let (deadline, late) = match ask.deadline <= whole {
             true => (ask.deadline, BodyError::Deadline),
@@ -203,12 +211,16 @@ impl Upstream {
         let answered = match carried.unwrap_or(Err(SendError::Timeout(stage))) {
             Ok(answered) => answered,
             Err(why) => {
-                self.failed(entry, &why);
+                // A model that takes too long says nothing of the others.
+                match (of_model, &why) {
+                    (Some(of_model), SendError::Timeout(Stage::FirstByte)) => self.failed(of_model, &why),
+                    _ => self.failed(entry, &why),
+                }
                 return Err(why);
             }
         };
         let bounds = Bounds { max_bytes: MAX_ANSWER_BYTES, idle: self.spec.idle_timeout(), deadline, late };
-        self.answer(&ask, key, answered, entry, bounds).await.map(|mut sent| {
+        self.answer(&ask, key, answered, (entry, of_model), bounds).await.map(|mut sent| {
             sent.body.keep(place);
             sent
         })

@@ -68,7 +68,7 @@ async fn the_callers_deadline_ends_it_and_does_not_count_as_a_failure() {
         call.deadline = tokio::time::Instant::now() + Duration::from_millis(20);
         assert_eq!(upstream.send(call).await.err(), Some(SendError::Timeout(Stage::Deadline)));
     }
-    assert!(upstream.ready().is_ok());
+    assert!(upstream.ready("m").is_ok());
     until(|| server.closed.load(std::sync::atomic::Ordering::SeqCst) == 8).await;
 }
 

@@ -32,7 +32,7 @@ async fn a_dropped_body_closes_the_upstreams_connection() {
         until(|| server.closed.load(Ordering::SeqCst) == times).await;
     }
     // Callers who go away say nothing about the upstream.
-    assert!(upstream.ready().is_ok());
+    assert!(upstream.ready("m").is_ok());
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ async fn names_are_checked_after_they_are_resolved() {
         assert_eq!(chat(&upstream).await.err(), expected, "{answer:?}");
         assert_eq!(server.seen().len() - before, usize::from(expected.is_none()));
         // What an organization must not do says nothing about the upstream.
-        assert!(upstream.ready().is_ok());
+        assert!(upstream.ready("m").is_ok());
     }
 }
 

@@ -23,7 +23,7 @@ async fn a_key_that_has_asked_too_much_rests_and_the_other_one_goes_on() {
         statuses.push(chat(&upstream).await.unwrap().status.as_u16());
     }
     assert_eq!(statuses, [429, 200, 200, 200, 200, 200]);
-    assert!(upstream.ready().is_ok());
+    assert!(upstream.ready("m").is_ok());
 }
 
 #[tokio::test]
@@ -37,12 +37,12 @@ async fn an_upstream_whose_keys_all_rest_is_closed_until_the_first_one_is_back()
     for _ in 0..2 {
         assert_eq!(chat(&upstream).await.unwrap().status, 429);
     }
-    let wait = upstream.ready().unwrap_err().retry_after;
+    let wait = upstream.ready("m").unwrap_err().retry_after;
     assert!(wait <= Duration::from_secs(1), "{wait:?}");
     assert!(matches!(chat(&upstream).await.err(), Some(SendError::Closed { .. })));
     assert_eq!(server.seen().len(), 2);
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert!(upstream.ready().is_ok());
+    assert!(upstream.ready("m").is_ok());
     assert_eq!(chat(&upstream).await.unwrap().status, 429);
 }
 
@@ -62,13 +62,13 @@ async fn failures_open_the_breaker_and_nothing_is_asked_any_more() {
         }
     }
     // 4 and 1 in a row, with good calls between them.
-    assert!(upstream.ready().is_ok());
+    assert!(upstream.ready("m").is_ok());
     status.store(502, Ordering::SeqCst);
     for _ in 0..4 {
         chat(&upstream).await.unwrap();
     }
     let asked = server.seen().len();
-    let wait = upstream.ready().unwrap_err().retry_after;
+    let wait = upstream.ready("m").unwrap_err().retry_after;
     assert!(wait > Duration::from_secs(8) && wait <= Duration::from_secs(10), "{wait:?}");
     assert!(matches!(chat(&upstream).await.err(), Some(SendError::Closed { .. })));
     assert_eq!(server.seen().len(), asked);
@@ -83,7 +83,7 @@ async fn an_upstream_that_is_not_there_opens_the_breaker() {
     for _ in 0..5 {
         assert_eq!(chat(&upstream).await.err(), Some(SendError::Connect(std::io::ErrorKind::ConnectionRefused)));
     }
-    assert!(upstream.ready().is_err());
+    assert!(upstream.ready("m").is_err());
 }
 
 #[tokio::test]
@@ -101,5 +101,5 @@ async fn streams_that_break_off_open_the_breaker() {
     for _ in 0..5 {
         assert!(whole(chat(&upstream).await.unwrap()).await.1.is_err());
     }
-    assert!(upstream.ready().is_err());
+    assert!(upstream.ready("m").is_err());
 }

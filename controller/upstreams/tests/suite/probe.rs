@@ -59,7 +59,7 @@ async fn every_key_is_asked_and_the_bad_one_is_named_by_its_number() {
     assert!(!report.ok && report.detail.starts_with("Key 2 of 2:"), "{report:?}");
     assert_eq!(server.seen()[0].path(), "/v1/models?limit=1000");
     // A test says nothing about the calls of others.
-    assert!(upstream.ready().is_ok());
+    assert!(upstream.ready("m").is_ok());
     assert!(made(spec(Kind::Anthropic, server.url("")), &keys[..1]).test().await.ok);
 }
 
