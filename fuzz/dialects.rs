@@ -1,8 +1,8 @@
 //! The translation between the protocols of models, like `targets.rs`. The dialects crate has the smoke test.
 
 use cofferdam_dialects::{
-    Answer, Cutter, Dialect, Edit, Failure, Head, Kind, Request, Seen, StreamTranslator, Tap, Target, error_body,
-    input_tokens, sse,
+    Answer, Cutter, Dialect, Edit, Failure, Head, Kind, Request, Seen, StreamTranslator, Takes, Tap, Target,
+    error_body, input_tokens, sse,
 };
 use serde_json::value::RawValue;
 
@@ -39,11 +39,24 @@ fn request(from: Dialect, to: Dialect, body: &[u8]) {
         let limit = head.max_tokens.map_or(9, |limit| limit.min(9));
         assert_eq!((again.model.as_str(), again.stream, again.max_tokens), ("other", head.stream, Some(limit)));
         assert!(again.include_usage || !again.stream);
+        for bits in 0..16 {
+            let takes =
+                Takes { unsigned: bits & 1 > 0, extras: bits & 2 > 0, blocks: bits & 4 > 0, budgets: bits & 8 > 0 };
+            let cut = head.edited(&Edit { takes: Some(takes), ..Edit::model(&head.model) });
+            let again = Head::read(from, &cut).expect("a body with cuts is a body");
+            assert_eq!(
+                again.edited(&Edit { takes: Some(takes), ..Edit::model(&head.model) }),
+                cut,
+                "one cut is enough"
+            );
+        }
     }
     let Ok(request) = Request::read(from, body) else { return };
     let mut target = Target::new("upstream");
     target.thinking_blocks = body.len().is_multiple_of(2);
     target.budgets = body.len().is_multiple_of(3);
+    target.extras = body.len().is_multiple_of(5);
+    target.unsigned = body.len().is_multiple_of(7);
     let Ok(written) = request.write(to, &target) else { return };
     let again = Request::read(to, &written);
     let shown = || String::from_utf8_lossy(&written).into_owned();

@@ -109,12 +109,12 @@ impl Controller {
         let (gateway_metrics, log_metrics, deployment_metrics) =
             (GatewayMetrics::default(), LogMetrics::default(), DeploymentMetrics::default());
         let usage_metrics = UsageMetrics::default();
-        let metrics = Metrics::new(|registry| {
+        let metrics = Metrics::new(|registry, plain| {
             restarts.register(registry);
             gateway_metrics.register(registry);
             deployment_metrics.register(registry);
             log_metrics.register(registry);
-            usage_metrics.register(registry);
+            usage_metrics.register(registry, plain);
         });
 
         let keyring = Arc::new(Keyring::load(store.clone()).await?);

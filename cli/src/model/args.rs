@@ -85,6 +85,13 @@ pub(crate) struct Usage {
     /// Only the calls for this agent
     #[arg(long, value_name = "NAME")]
     pub(crate) agent: Option<String>,
+    /// Show single calls instead, the newest first
+    #[arg(long, conflicts_with = "by")]
+    pub(crate) calls: bool,
+    /// The most calls
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, requires = "calls",
+        value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) limit: u32,
     /// Print CSV, for spreadsheets
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
@@ -100,6 +107,7 @@ Examples:
   cofferdam model usage                         # by model and day, the last week
   cofferdam model usage --by agent --since 30d
   cofferdam model usage --by task --agent support --since 24h
+  cofferdam model usage --calls --agent support # the last 20 calls
   cofferdam model usage --by key,month --since 365d --csv > usage.csv";
 
 /// A time back from now, in seconds.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::{Command, Model};
 use super::list::{Listed, row};
 use super::test::{advice, message, money, told};
-use super::usage::{path, rows};
+use super::usage::{calls, path, rows};
 
 #[test]
 fn a_model_is_listed_with_its_price_if_that_is_known() {
@@ -68,6 +68,21 @@ fn a_question_about_usage_is_a_path() {
     assert_eq!(path(&usage(&[]), now_ms), "/v1/usage?from=395200&group_by=model,day");
     let asked = usage(&["--by", "key", "--since", "1h", "--model", "a/b c", "--agent", "x&y=z", "--csv"]);
     assert_eq!(path(&asked, now_ms), "/v1/usage?from=996400&group_by=key&served=a%2Fb%20c&agent=x%26y%3Dz&format=csv");
+}
+
+#[test]
+fn single_calls_are_asked_for_and_shown() {
+    let asked = usage(&["--calls", "--since", "1h", "--agent", "a b"]);
+    assert_eq!(path(&asked, 1_000_000_000), "/v1/usage/calls?from=996400&limit=20&agent=a%20b");
+    let csv = usage(&["--calls", "--limit", "1000", "--since", "1h", "--csv"]);
+    assert_eq!(path(&csv, 1_000_000_000), "/v1/usage/calls?from=996400&limit=1000&format=csv");
+    for wrong in [&["--calls", "--by", "key"][..], &["--limit", "5"], &["--calls", "--limit", "1001"]] {
+        assert!(Line::try_parse_from(["model", "usage"].iter().chain(wrong)).is_err(), "{wrong:?}");
+    }
+    let call = json!({"id": "call_1", "at": "2026-11-30T12:00:00Z", "model": "fast", "upstream": "eu", "served": null,
+        "ending": "ok", "input_tokens": 10, "cached_tokens": 0, "output_tokens": 3, "cost_usd": "0.01", "wall_ms": 7});
+    let row = ["2026-11-30T12:00:00Z", "fast", "eu", "-", "ok", "10", "0", "3", "0.01", "7", "call_1"];
+    assert_eq!(calls(&[call]), [row]);
 }
 
 #[test]

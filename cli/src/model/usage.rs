@@ -1,4 +1,4 @@
-//! `cofferdam model usage`: what was used, as a table, JSON or CSV.
+//! `cofferdam model usage`: what was used, or the last calls, as a table, JSON or CSV.
 
 use std::fmt::Write as _;
 
@@ -22,6 +22,21 @@ const SUMS: [(&str, &str); 7] = [
     ("AVG MS", "wall_avg_ms"),
 ];
 
+/// The heads of single calls, each with the field of a record.
+const CALLS: [(&str, &str); 11] = [
+    ("AT", "at"),
+    ("MODEL", "model"),
+    ("UPSTREAM", "upstream"),
+    ("SERVED", "served"),
+    ("ENDING", "ending"),
+    ("IN", "input_tokens"),
+    ("CACHED", "cached_tokens"),
+    ("OUT", "output_tokens"),
+    ("DOLLARS", "cost_usd"),
+    ("MS", "wall_ms"),
+    ("ID", "id"),
+];
+
 pub(super) async fn usage(server: &Server, args: &Usage) -> anyhow::Result<()> {
     let path = path(args, now_ms());
     let answer = call(server.request(Method::GET, &path)).await?;
@@ -31,6 +46,14 @@ pub(super) async fn usage(server: &Server, args: &Usage) -> anyhow::Result<()> {
     let answer: Value = read(&answer)?;
     if args.output.json {
         return print_json(&answer);
+    }
+    if args.calls {
+        let found = answer.get("calls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        table::print(&CALLS.map(|(head, _)| head), &calls(found))?;
+        if found.is_empty() {
+            note!("No model was called in this time.");
+        }
+        return Ok(());
     }
     let found = answer.get("rows").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let heads: Vec<String> = args.by.iter().map(|by| by.to_uppercase()).collect();
@@ -48,8 +71,13 @@ pub(super) async fn usage(server: &Server, args: &Usage) -> anyhow::Result<()> {
 /// The path with the question.
 pub(super) fn path(args: &Usage, now_ms: i64) -> String {
     let from = now_ms.div_euclid(1_000).saturating_sub(args.since.0);
-    let groups: Vec<String> = args.by.iter().map(|by| segment(by)).collect();
-    let mut path = format!("/v1/usage?from={from}&group_by={}", groups.join(","));
+    let mut path = match args.calls {
+        true => format!("/v1/usage/calls?from={from}&limit={}", args.limit),
+        false => {
+            let groups: Vec<String> = args.by.iter().map(|by| segment(by)).collect();
+            format!("/v1/usage?from={from}&group_by={}", groups.join(","))
+        }
+    };
     for (name, value) in [("served", &args.model), ("key", &args.key), ("agent", &args.agent)] {
         if let Some(value) = value {
             let _ = write!(path, "&{name}={}", segment(value));
@@ -61,13 +89,21 @@ pub(super) fn path(args: &Usage, now_ms: i64) -> String {
     path
 }
 
-/// The cells of the table.
-pub(super) fn rows(found: &[Value], by: &[String]) -> Vec<Vec<String>> {
-    let text = |value: Option<&Value>| match value {
+fn text(value: Option<&Value>) -> String {
+    match value {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
         _ => "-".to_owned(),
-    };
+    }
+}
+
+/// The cells of the table of single calls.
+pub(super) fn calls(found: &[Value]) -> Vec<Vec<String>> {
+    found.iter().map(|call| CALLS.iter().map(|(_, field)| text(call.get(field))).collect()).collect()
+}
+
+/// The cells of the table of sums.
+pub(super) fn rows(found: &[Value], by: &[String]) -> Vec<Vec<String>> {
     let row = |row: &Value| {
         let groups = by.iter().map(|by| text(row.get("group").and_then(|group| group.get(by))));
         groups.chain(SUMS.map(|(_, field)| text(row.get(field)))).collect()

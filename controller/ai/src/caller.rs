@@ -59,12 +59,14 @@ pub(crate) async fn caller(doors: &Doors, request: &Parts) -> Result<Caller, Ref
 
 async fn find(doors: &Doors, request: &Parts) -> Result<Caller, Refusal> {
     let key = presented_key(&request.headers)?.ok_or_else(|| Refusal::unauthorized(NO_KEY))?;
-    if key.starts_with(RUN_TOKEN_PREFIX) {
-        let token = doors.run_tokens.find(key).await.map_err(ApiError::from)?;
-        return Ok(of_token(token.ok_or_else(|| Refusal::unauthorized(UNKNOWN_TOKEN))?));
+    let maybe_token = key.starts_with(RUN_TOKEN_PREFIX);
+    if maybe_token && let Some(token) = doors.run_tokens.find(key).await.map_err(ApiError::from)? {
+        return Ok(of_token(token));
     }
+    // A key that somebody has chosen may begin as tokens do.
     let caller = doors.keyring.find(key).await.map_err(ApiError::from)?;
-    let caller = caller.ok_or_else(|| Refusal::unauthorized(UNKNOWN_KEY))?;
+    let unknown = if maybe_token { UNKNOWN_TOKEN } else { UNKNOWN_KEY };
+    let caller = caller.ok_or_else(|| Refusal::unauthorized(unknown))?;
     if !caller.scopes.cover(Scope::Run) {
         return Err(Problem::forbidden(NO_SCOPE).into());
     }

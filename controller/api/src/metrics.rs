@@ -26,6 +26,8 @@ pub(crate) struct RouteLabels {
 /// All metrics of this process.
 pub struct Metrics {
     registry: Registry,
+    /// Metrics whose names conventions give: nothing stands before them.
+    plain: Registry,
     pub(crate) requests: Family<RequestLabels, Counter>,
     pub(crate) durations: Family<RouteLabels, Histogram>,
     pub(crate) in_flight: Gauge,
@@ -37,8 +39,9 @@ fn durations() -> Histogram {
 }
 
 impl Metrics {
-    /// Registers the API's own metrics; `others` registers those of the other crates.
-    pub fn new(others: impl FnOnce(&mut Registry)) -> Self {
+    /// Registers the API's own metrics; `others` registers those of the other crates, in the second registry those with names
+    /// of conventions.
+    pub fn new(others: impl FnOnce(&mut Registry, &mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("cofferdam_api");
         let requests = Family::default();
         let durations = Family::new_with_constructor(durations as fn() -> Histogram);
@@ -48,17 +51,19 @@ impl Metrics {
         registry.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
         registry.register("requests_in_flight", "Requests whose answer has not begun", in_flight.clone());
         registry.register("workers_ready", "Workers that take runs", workers_ready.clone());
-        others(&mut registry);
-        Self { registry, requests, durations, in_flight, workers_ready }
+        let mut plain = Registry::default();
+        others(&mut registry, &mut plain);
+        Self { registry, plain, requests, durations, in_flight, workers_ready }
     }
 
     /// This process's metrics followed by the workers', under one end mark.
     pub(crate) fn text(&self, workers: &[&str]) -> String {
-        let mut text = String::new();
+        let (mut text, mut plain) = (String::new(), String::new());
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
+        let _ = encode(&mut plain, &self.plain);
         let strip = |text: &str| text.trim_end().trim_end_matches("# EOF").trim_end().to_owned();
-        let texts: Vec<String> = std::iter::once(&*text).chain(workers.iter().copied()).map(strip).collect();
+        let texts: Vec<String> = [&*text, &*plain].into_iter().chain(workers.iter().copied()).map(strip).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
         format!("{}\n# EOF\n", texts.join("\n"))
     }
@@ -70,10 +75,10 @@ mod tests {
 
     #[test]
     fn two_texts_have_one_end() {
-        let metrics = Metrics::new(|_| ());
+        let metrics = Metrics::new(|_, plain| plain.register("gen_ai_x", "X", Gauge::<i64>::default()));
         metrics.in_flight.inc();
         let text = metrics.text(&["", "# TYPE a counter\na_total 1\n# EOF\n"]);
-        assert!(text.contains("cofferdam_api_requests_in_flight 1\n"), "{text}");
+        assert!(text.contains("cofferdam_api_requests_in_flight 1\n") && text.contains("\ngen_ai_x 0\n"), "{text}");
         assert!(text.ends_with("a_total 1\n# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
         assert!(!text.contains("\n\n"), "{text}");
     }

@@ -53,6 +53,9 @@ impl Answer {
     }
 }
 
+/// A call that nobody can make. Nothing is left out silently, and so the answer cannot be read.
+pub(crate) const NAMELESS: Unreadable = Unreadable::Malformed("a tool call has no name or id");
+
 /// Tokens that a call used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -62,6 +65,8 @@ pub struct Usage {
     pub cached: u64,
     /// Input tokens that were written into a cache, part of `input`.
     pub cache_write: u64,
+    /// Input tokens that were written into a cache for an hour, part of `cache_write`.
+    pub cache_write_long: u64,
     /// All tokens that came out, those of thinking too.
     pub output: u64,
     /// Output tokens of thinking, part of `output`.
@@ -69,11 +74,24 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// None for an upstream that counts nothing: an answer of no tokens is one whose tokens nobody told.
+    pub(crate) fn said(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
+    }
+
+    /// Merges what an event says into what is known.
+    pub(crate) fn add(known: &mut Option<Self>, said: Option<Self>) {
+        if let Some(said) = said {
+            known.get_or_insert_default().merge(said);
+        }
+    }
+
     /// Takes the larger of each: upstreams report running totals, some twice, some in pieces.
     pub(crate) fn merge(&mut self, other: Self) {
         self.input = self.input.max(other.input);
         self.cached = self.cached.max(other.cached);
         self.cache_write = self.cache_write.max(other.cache_write);
+        self.cache_write_long = self.cache_write_long.max(other.cache_write_long);
         self.output = self.output.max(other.output);
         self.reasoning = self.reasoning.max(other.reasoning);
     }
@@ -131,9 +149,21 @@ impl Stop {
         self.row().2
     }
 
+    /// An answer that ends so may end in the middle of a call.
+    pub(crate) fn cuts(self) -> bool {
+        matches!(self, Self::MaxTokens | Self::Context | Self::Refusal)
+    }
+
     pub(crate) fn of_chat(word: &str) -> Self {
-        match word {
-            "function_call" => Self::Tools,
+        // Proxies before Gemini's write them large.
+        let word = word.to_ascii_lowercase();
+        match word.as_str() {
+            "function_call" | "tool_use" => Self::Tools,
+            // Mistral's and others'.
+            "model_length" | "max_tokens" => Self::MaxTokens,
+            // Zhipu's, and Gemini's door, which adds the filter's name.
+            "sensitive" => Self::Refusal,
+            _ if word.starts_with("content_filter") => Self::Refusal,
             // Servers invent words here; a word that nobody knows ends the turn.
             _ => STOPS.iter().find(|row| row.1 == word).map_or(Self::End, |row| row.0),
         }

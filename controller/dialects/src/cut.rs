@@ -57,6 +57,11 @@ impl Cutter {
         Ok(if self.strip_usage { without_usage(whole) } else { whole })
     }
 
+    /// Bytes that are held until their event is whole.
+    pub fn held(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The bytes after the last whole event, when the stream ends: some servers leave the last empty line away.
     pub fn finish(&mut self) -> Result<Bytes, Broken> {
         let rest = std::mem::take(&mut self.rest).freeze();

@@ -1,11 +1,13 @@
-//! Changes the model's name in a request's body, and asks for usage, byte for byte otherwise: order, white space, forms of
-//! numbers and unknown fields stay. Finds the top-level fields by their places; never writes JSON anew.
+//! Changes the model's name in a request's body, asks for usage, and cuts out thinking that is not for this upstream, byte for
+//! byte otherwise: order, white space, forms of numbers and unknown fields stay. Finds the fields by their places; never writes
+//! JSON anew.
 
 use serde_json::value::RawValue;
 
 use crate::dialect::Dialect;
 use crate::error::Refused;
 use crate::fields::{Fields, is_string, text_at};
+use crate::foreign::{self, Place, Takes, place};
 use crate::json;
 
 /// Changes to a body.
@@ -19,12 +21,14 @@ pub struct Edit<'a> {
     pub max_tokens: Option<u64>,
     /// Chat: the limit is written as `max_tokens`, as older compatible servers need it.
     pub old_max_tokens: bool,
+    /// Thinking that the upstream takes back: that of other providers is cut out. None: all of it stays.
+    pub takes: Option<Takes>,
 }
 
 impl<'a> Edit<'a> {
     /// Changes the model's name only.
     pub fn model(model: &'a str) -> Self {
-        Self { model, ask_usage: false, max_tokens: None, old_max_tokens: false }
+        Self { model, ask_usage: false, max_tokens: None, old_max_tokens: false, takes: None }
     }
 }
 
@@ -33,12 +37,17 @@ impl<'a> Edit<'a> {
 pub struct Head<'a> {
     dialect: Dialect,
     body: &'a [u8],
-    model_place: (usize, usize),
+    model_place: Place,
     /// `stream_options` of Chat, and its `include_usage`.
-    options: Option<(usize, usize)>,
-    usage: Option<(usize, usize)>,
+    options: Option<Place>,
+    usage: Option<Place>,
     /// The limits of the answer's tokens that are there, and their places.
-    limits: Vec<((usize, usize), u64)>,
+    limits: Vec<(Place, u64)>,
+    /// `messages` or `input`.
+    history: Option<&'a RawValue>,
+    /// `thinking` and `context_management` of Messages.
+    thinking: Option<&'a RawValue>,
+    management: Option<&'a RawValue>,
     /// The model's name.
     pub model: String,
     /// The caller wants a stream.
@@ -53,6 +62,10 @@ pub struct Head<'a> {
     pub background: bool,
     /// The provider is told to call servers of the caller's choice (MCP).
     pub connects: bool,
+    /// The field by which the request continues or uses something that the provider has stored, so that its input is not in it.
+    pub stored: Option<&'static str>,
+    /// A field that can make an answer longer than the limit, at some servers.
+    pub unlimited: Option<&'static str>,
 }
 
 impl<'a> Head<'a> {
@@ -86,7 +99,8 @@ impl<'a> Head<'a> {
             let written = fields.look(key).map(|raw| place(body, raw));
             found.extend(written.zip(fields.number(key)?));
         }
-        let max_tokens = found.first().map(|limit| limit.1);
+        // Servers differ in the one that they read.
+        let max_tokens = found.iter().map(|limit| limit.1).max();
         let choices = if dialect == Dialect::Chat { fields.number("n")?.unwrap_or(1) } else { 1 };
         let background = dialect == Dialect::Responses && fields.bool("background")?.unwrap_or_default();
         Ok(Self {
@@ -96,19 +110,31 @@ impl<'a> Head<'a> {
             options,
             usage,
             limits: found,
+            thinking: fields.look("thinking"),
+            management: fields.look("context_management"),
+            history: fields.look(if dialect == Dialect::Responses { "input" } else { "messages" }),
             model,
             stream,
             include_usage,
             max_tokens,
             choices,
             background,
+            stored: STORED.into_iter().find(|name| fields.look(name).is_some()),
+            unlimited: UNLIMITED.into_iter().find(|name| fields.look(name).is_some()),
             connects: connects(dialect, body, &mut fields)?,
         })
     }
 
     /// The body with these changes, and otherwise as it is.
     pub fn edited(&self, edit: &Edit<'_>) -> Vec<u8> {
-        let mut edits: Vec<((usize, usize), Vec<u8>)> = Vec::with_capacity(4);
+        let mut edits: Vec<(Place, Vec<u8>)> = Vec::with_capacity(4);
+        if let (Some(takes), Some(history)) = (edit.takes, self.history) {
+            let cuts = foreign::cuts(self.dialect, self.body, history, takes);
+            if takes.budgets && self.dialect == Dialect::Messages && !cuts.is_empty() {
+                edits.extend(foreign::off(self.body, history, self.thinking, self.management, takes));
+            }
+            edits.extend(cuts.into_iter().map(|place| (place, Vec::new())));
+        }
         if edit.model != self.model {
             let mut name = Vec::new();
             json::string(&mut name, edit.model);
@@ -141,12 +167,12 @@ impl<'a> Head<'a> {
     }
 
     /// The place behind the brace that begins the body. A field follows it always: the model.
-    fn start(&self) -> (usize, usize) {
+    fn start(&self) -> Place {
         let start = memchr::memchr(b'{', self.body).map_or(0, |brace| brace + 1);
         (start, start)
     }
 
-    fn usage_edit(&self) -> ((usize, usize), Vec<u8>) {
+    fn usage_edit(&self) -> (Place, Vec<u8>) {
         if let Some(usage) = self.usage {
             return (usage, b"true".to_vec());
         }
@@ -192,8 +218,13 @@ fn connects(dialect: Dialect, body: &[u8], fields: &mut Fields<'_>) -> Result<bo
     Ok(tools.iter().any(|tool| is_mcp(tool.raw).unwrap_or_default()))
 }
 
+/// Fields by which a request uses what the provider has stored.
+const STORED: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
+/// Fields of compatible servers beside the limits of tokens that the protocols know.
+const UNLIMITED: [&str; 5] = ["n_predict", "num_predict", "best_of", "min_tokens", "options"];
+
 /// Fields that decide who may do this and for how much.
-const GUARDED: [&str; 8] = [
+const GUARDED: [&str; 18] = [
     "model",
     "stream",
     "stream_options",
@@ -202,6 +233,16 @@ const GUARDED: [&str; 8] = [
     "max_output_tokens",
     "n",
     "background",
+    "tools",
+    "mcp_servers",
+    "previous_response_id",
+    "conversation",
+    "prompt",
+    "n_predict",
+    "num_predict",
+    "best_of",
+    "min_tokens",
+    "options",
 ];
 
 /// True for `Model` and the like: servers written in Go take them for the field itself, and the last one counts.
@@ -213,10 +254,4 @@ fn is_disguised(name: &str) -> bool {
         other => other.to_ascii_lowercase(),
     };
     GUARDED.iter().any(|guarded| *guarded != name && guarded.chars().eq(name.chars().map(fold)))
-}
-
-/// Finds the place of a value in the body that it was read from.
-fn place(body: &[u8], raw: &RawValue) -> (usize, usize) {
-    let start = (raw.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-    (start, start + raw.get().len())
 }

@@ -1,6 +1,8 @@
 //! Errors: why a request is refused, and what a caller is told, in the words of its own protocol. Reads upstreams' errors,
 //! also those that are no JSON. Never puts an upstream's text into an error by itself.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use crate::dialect::Dialect;
@@ -28,6 +30,9 @@ impl Refused {
 pub enum Kind {
     /// The request is wrong.
     Invalid,
+    /// The request, with the answer that it asks for, is longer than the model's context. Agents shorten it and ask again, if
+    /// they are told so in the words that they know: [`error_body`] writes them.
+    Context,
     /// No key, or a wrong one.
     Authentication,
     /// The key may not do this.
@@ -50,8 +55,9 @@ pub enum Kind {
 
 /// One row a kind: HTTP status, OpenAI's `type` and `code`, Anthropic's `type`. The names are those of the providers' own
 /// error references and of their clients' types.
-const KINDS: [(Kind, u16, &str, Option<&str>, &str); 10] = [
+const KINDS: [(Kind, u16, &str, Option<&str>, &str); 11] = [
     (Kind::Invalid, 400, "invalid_request_error", None, "invalid_request_error"),
+    (Kind::Context, 400, "invalid_request_error", Some("context_length_exceeded"), "invalid_request_error"),
     (Kind::Authentication, 401, "invalid_request_error", Some("invalid_api_key"), "authentication_error"),
     (Kind::Permission, 403, "invalid_request_error", Some("insufficient_permissions"), "permission_error"),
     (Kind::NotFound, 404, "invalid_request_error", Some("model_not_found"), "not_found_error"),
@@ -118,9 +124,51 @@ impl Kind {
             "overloaded_error" | "server_overloaded" | "server_is_overloaded" | "slow_down" => Self::Overloaded,
             "timeout_error" | "timeout" => Self::Timeout,
             "api_error" | "server_error" | "internal_server_error" => Self::Api,
-            "invalid_request_error" | "invalid_prompt" | "context_length_exceeded" => Self::Invalid,
+            "context_length_exceeded" | "exceed_context_size_error" | "model_max_prompt_tokens_exceeded" => {
+                Self::Context
+            }
+            "invalid_request_error" | "invalid_prompt" => Self::Invalid,
             _ => return None,
         })
+    }
+
+    /// The kind of an error whose words say more than its name and status: few providers name a context that is full.
+    fn with_words(self, message: Option<&str>) -> Self {
+        let general = matches!(self, Self::Invalid | Self::TooLarge | Self::Api);
+        let lower = message.filter(|_| general).map(str::to_ascii_lowercase);
+        match lower {
+            Some(words) if FULL.iter().any(|full| full.iter().all(|part| words.contains(part))) => Self::Context,
+            _ => self,
+        }
+    }
+}
+
+/// Words about a context that is full: all parts of a row have to be there. Those of OpenAI, vLLM and SGLang, Anthropic (two),
+/// Bedrock (two), Gemini, llama.cpp, Mistral, xAI and Ollama.
+const FULL: [&[&str]; 11] = [
+    &["maximum context length"],
+    &[TOO_LONG],
+    &["exceed context limit"],
+    &["input is too long for requested model"],
+    &["too many input tokens"],
+    &["input token count", "exceeds the maximum"],
+    &["exceed", "context size"],
+    &["too large for model with", "maximum context"],
+    &["maximum prompt length"],
+    &["exceed", "context length"],
+    &["exceed", "context window"],
+];
+
+/// The words by which Anthropic's clients know that they have to shorten a conversation.
+const TOO_LONG: &str = "prompt is too long";
+
+/// The message for a client of Anthropic's.
+fn words(kind: Kind, message: &str) -> Cow<'_, str> {
+    match kind {
+        Kind::Context if !message.to_ascii_lowercase().contains(TOO_LONG) => {
+            Cow::Owned(format!("{TOO_LONG}: {message}"))
+        }
+        _ => Cow::Borrowed(message),
     }
 }
 
@@ -133,9 +181,10 @@ pub fn error_body(dialect: Dialect, kind: Kind, message: &str, field: Option<&st
             o.string("type", "error");
             o.object("error", |o| {
                 o.string("type", kind.type_name(dialect));
+                let message = words(kind, message);
                 match field {
                     Some(field) => o.string("message", &format!("{field}: {message}")),
-                    None => o.string("message", message),
+                    None => o.string("message", &message),
                 }
             });
         }
@@ -173,14 +222,17 @@ impl Failure {
         let first = serde_json::from_slice::<[&RawValue; 1]>(body).ok().and_then(|[first]| Fields::of(first));
         match Fields::tolerant(body).or(first) {
             Some(fields) => Self::of_fields(fields, by_status.kind),
-            None => by_status,
+            None => {
+                let words = std::str::from_utf8(body).ok().map(cut);
+                Self { kind: by_status.kind.with_words(words.as_deref()), message: None }
+            }
         }
     }
 
     /// Reads `{"error": {...}}`, `{"error": "text"}`, and the flat error event of Responses.
     pub(crate) fn of_fields(mut fields: Fields<'_>, otherwise: Kind) -> Self {
         if let Some(text) = fields.text("error") {
-            return Self { kind: otherwise, message: Some(cut(&text)) };
+            return Self { kind: otherwise.with_words(Some(&text)), message: Some(cut(&text)) };
         }
         let mut error = fields.child("error").unwrap_or(fields);
         let names = [error.text("code"), error.text("type")];
@@ -197,7 +249,11 @@ impl Failure {
             Some(kind) => kind,
             None => otherwise,
         };
-        Self { kind, message: error.text("message").map(|text| cut(&text)) }
+        let message = error.text("message").map(|text| cut(&text));
+        // Many Python servers write `detail`.
+        let detail = || error.look("detail").map(|raw| cut(raw.get()));
+        let words = message.clone().or_else(detail);
+        Self { kind: kind.with_words(words.as_deref()), message }
     }
 }
 

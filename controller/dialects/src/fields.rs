@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::chars::Chars;
 use crate::error::Refused;
 
 /// Most fields of one object, and most items of one list. Bounds the memory that a body of commas takes.
@@ -33,7 +34,7 @@ pub(crate) struct Item<'a> {
 }
 
 #[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct Key<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 struct Entries<'a>(Vec<Entry<'a>>);
 
@@ -138,6 +139,11 @@ impl<'a> Fields<'a> {
         self.entries.iter().map(|entry| entry.key.as_ref())
     }
 
+    /// All fields that nobody took, in order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.entries.iter().filter_map(|entry| Some((entry.key.as_ref(), entry.value?)))
+    }
+
     /// Takes a field's value; null is absent.
     pub(crate) fn take(&mut self, key: &str) -> Option<&'a RawValue> {
         let value = self.entries.iter_mut().find(|entry| entry.key == key)?.value.take()?;
@@ -233,6 +239,11 @@ pub(crate) fn list_at<'a>(at: &str, raw: &'a RawValue) -> Result<Vec<Item<'a>>, 
     }
 }
 
+/// The items of a list. Of anything else there are none.
+pub(crate) fn items_of(raw: &RawValue) -> Vec<&RawValue> {
+    serde_json::from_str::<Items<'_>>(raw.get()).map(|items| items.0).unwrap_or_default()
+}
+
 /// Tolerant reading.
 impl<'a> Fields<'a> {
     pub(crate) fn tolerant(json: &'a [u8]) -> Option<Self> {
@@ -244,9 +255,14 @@ impl<'a> Fields<'a> {
         Self::tolerant(raw.get().as_bytes())
     }
 
+    /// A text; half a character in it becomes U+FFFD.
     pub(crate) fn text(&mut self, key: &str) -> Option<Cow<'a, str>> {
-        let raw = self.look(key).filter(|raw| is_string(raw))?;
-        text_of(raw)
+        self.chars(key).map(Chars::whole)
+    }
+
+    /// A piece of a text, which another one may follow.
+    pub(crate) fn chars(&mut self, key: &str) -> Option<Chars<'a>> {
+        Chars::of(self.look(key)?)
     }
 
     pub(crate) fn count(&mut self, key: &str) -> Option<u64> {

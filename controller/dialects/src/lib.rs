@@ -9,6 +9,7 @@
 //! Never does IO, never reads a clock, knows no keys, budgets or upstreams. Nothing grows without a bound.
 
 mod answer;
+mod chars;
 mod chat;
 mod custom;
 mod cut;
@@ -17,6 +18,7 @@ mod edit;
 mod error;
 mod estimate;
 mod fields;
+mod foreign;
 mod json;
 mod messages;
 mod request;
@@ -33,6 +35,7 @@ pub use dialect::Dialect;
 pub use edit::{Edit, Head};
 pub use error::{Failure, Kind, MAX_MESSAGE_BYTES, Refused, error_body};
 pub use estimate::input_tokens;
-pub use request::{DEFAULT_MAX_TOKENS, Request, Target};
+pub use foreign::Takes;
+pub use request::{DEFAULT_MAX_TOKENS, EFFORTS, Request, Target};
 pub use stream::{MAX_KEPT_BYTES, StreamTranslator};
 pub use usage::{MAX_SEEN_EVENT_BYTES, Seen, Tap};

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use crate::custom::Custom;
 use crate::dialect::Dialect;
 use crate::error::Refused;
+use crate::foreign::Takes;
 
 /// A request to a model. Read by [`Request::read`], written by [`Request::write`].
 #[derive(Debug)]
@@ -181,6 +182,13 @@ pub(crate) struct Reasoning {
     pub(crate) summary: Option<String>,
 }
 
+/// Fields that each protocol names in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Effort,
+    Limit,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Thinking {
     Off,
@@ -189,7 +197,17 @@ pub(crate) enum Thinking {
 }
 
 /// The efforts, from the least.
-pub(crate) const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+pub const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+
+/// The effort among those that a model takes which is nearest to a wish: the same, else the next lower, else the least. None
+/// is no effort: only a wish for it is met by it.
+pub(crate) fn nearest(wish: &str, taken: &[&'static str]) -> Option<&'static str> {
+    let rank = |effort: &str| EFFORTS.iter().position(|known| *known == effort);
+    let thinks = |effort: &&&'static str| **effort != "none" || wish == "none";
+    let lower =
+        taken.iter().filter(thinks).filter(|effort| rank(effort) <= rank(wish)).max_by_key(|effort| rank(effort));
+    lower.or_else(|| taken.iter().filter(thinks).min_by_key(|effort| rank(effort))).copied()
+}
 
 /// The tokens of thinking that stand for an effort, where an upstream wants a number: at most this many.
 const BUDGETS: [(&str, u64); 5] =
@@ -223,6 +241,13 @@ pub struct Target<'a> {
     pub old_max_tokens: bool,
     /// Chat: the server takes signed thinking back in `thinking_blocks`, as LiteLLM's proxy does.
     pub thinking_blocks: bool,
+    /// The server takes thinking without a proof back, as `reasoning_content` of Chat.
+    pub unsigned: bool,
+    /// The server takes back what OpenAI does not know, `extra_content` beside a call, and decides itself which names of tools
+    /// it takes.
+    pub extras: bool,
+    /// The efforts that the model takes, of [`EFFORTS`]. A wish for another one becomes the next lower, else the least.
+    pub efforts: &'static [&'static str],
 }
 
 /// `max_tokens` where neither the caller nor the operator gives one.
@@ -239,7 +264,15 @@ impl<'a> Target<'a> {
             system_turns: true,
             old_max_tokens: false,
             thinking_blocks: false,
+            unsigned: true,
+            extras: true,
+            efforts: &EFFORTS,
         }
+    }
+
+    /// Thinking that it takes back from a caller who speaks its protocol.
+    pub fn takes(&self) -> Takes {
+        Takes { unsigned: self.unsigned, extras: self.extras, blocks: self.thinking_blocks, budgets: self.budgets }
     }
 }
 
@@ -293,6 +326,44 @@ impl Request {
         self.custom.iter().any(|custom| custom.name == name)
     }
 
+    /// The name that the caller's protocol has for a field of the neutral form.
+    pub(crate) fn field(&self, field: Field) -> &'static str {
+        match (field, self.source) {
+            (Field::Effort, Dialect::Chat) => "reasoning_effort",
+            (Field::Effort, Dialect::Responses) if self.reasoning.effort.is_some() => "reasoning.effort",
+            (Field::Effort, Dialect::Responses) => "reasoning.summary",
+            (Field::Effort, Dialect::Messages) if self.reasoning.mode.is_some() => "thinking",
+            (Field::Effort, Dialect::Messages) => "output_config.effort",
+            (Field::Limit, Dialect::Chat) => "max_completion_tokens",
+            (Field::Limit, Dialect::Responses) => "max_output_tokens",
+            (Field::Limit, Dialect::Messages) => "max_tokens",
+        }
+    }
+
+    /// Refuses names of tools that the provider would refuse: letters, digits, `-` and `_`, at most `most` of them.
+    pub(crate) fn check_names(&self, most: usize) -> Result<(), Refused> {
+        let check = |name: &str, at: &dyn Fn() -> String| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            if (1..=most).contains(&name.len()) && name.bytes().all(plain) {
+                return Ok(());
+            }
+            let why = format!("may only have letters, digits, - and _ for this model, and at most {most} of them");
+            Err(Refused::new(at(), why))
+        };
+        let inner = if self.source == Dialect::Chat { ".function.name" } else { ".name" };
+        let chat_custom = |tool: &Tool| self.source == Dialect::Chat && self.is_custom(&tool.name);
+        for (index, tool) in self.tools.iter().enumerate() {
+            let inner = if chat_custom(tool) { ".custom.name" } else { inner };
+            check(&tool.name, &|| format!("tools[{index}]{inner}"))?;
+        }
+        for part in self.messages.iter().flat_map(|message| &message.parts) {
+            if let Body::ToolCall { name, .. } = &part.body {
+                check(name, &|| format!("{}{inner}", part.at))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The tools' names, which a choice has to be among.
     pub(crate) fn check_choice(&self) -> Result<(), Refused> {
         match &self.tool_choice {
@@ -312,19 +383,4 @@ impl Part {
     pub(crate) fn refuse<T>(&self, why: &str) -> Result<T, Refused> {
         Err(Refused::new(self.at.clone(), why))
     }
-}
-
-/// Splits `data:MEDIA;base64,DATA`.
-pub(crate) fn data_url(url: &str) -> Option<(&str, &str)> {
-    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
-    let media = head.strip_suffix(";base64")?;
-    // Parameters such as `;charset=utf-8` have no place in the other dialects.
-    let media = media.split(';').next().unwrap_or(media);
-    is_media(media).then_some((media, data))
-}
-
-/// A media type that can stand in a `data:` URL and be read out of it again.
-pub(crate) fn is_media(media: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'+' | b'-' | b'_');
-    media.bytes().all(plain) && media.split('/').filter(|half| !half.is_empty()).count() == 2
 }

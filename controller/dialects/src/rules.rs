@@ -21,7 +21,7 @@ const MAX_USER_CHARS: usize = 64;
 pub(crate) fn url(source: &Source) -> Option<Cow<'_, str>> {
     match source {
         Source::Url(url) => Some(Cow::Borrowed(url)),
-        Source::Base64 { media, data } => Some(Cow::Owned(format!("data:{media};base64,{data}"))),
+        Source::Base64 { media, data } => Some(Cow::Owned(format!("data:{};base64,{data}", self::media(media)))),
         Source::Text(_) => None,
     }
 }
@@ -84,21 +84,60 @@ pub(crate) fn messages_tier(request: &Request) -> Result<Option<&'static str>, R
     }
 }
 
-/// An id of a tool call as Messages takes it: letters, digits, `-` and `_`. Every other byte becomes `_` and two digits, the
-/// same way for a call and its result.
+/// Begins an id of a tool call that was written anew for Messages.
+const ID_MARK: &str = "cf1-";
+
+/// An id of a tool call as Messages takes it: letters, digits, `-` and `_`. One with other bytes is marked, and these bytes and
+/// `_` become `_` and two digits, so that [`upstreams_call_id`] finds the id that the upstream gave.
 pub(crate) fn messages_call_id(id: &str) -> Cow<'_, str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if id.bytes().all(plain) {
         return Cow::Borrowed(id);
     }
-    let mut safe = String::with_capacity(id.len() + 8);
+    let mut safe = String::with_capacity(id.len() + 16);
+    safe.push_str(ID_MARK);
     for byte in id.bytes() {
-        match plain(byte) {
+        match plain(byte) && byte != b'_' {
             true => safe.push(char::from(byte)),
             false => safe.push_str(&format!("_{byte:02x}")),
         }
     }
     Cow::Owned(safe)
+}
+
+/// The id that an upstream gave to a call, out of the one that a client of Messages sends back.
+pub(crate) fn upstreams_call_id(id: Cow<'_, str>) -> String {
+    let original = || {
+        let mut pieces = id.strip_prefix(ID_MARK)?.split('_');
+        let mut bytes = pieces.next()?.as_bytes().to_vec();
+        for piece in pieces {
+            let (digits, rest) = piece.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            bytes.extend_from_slice(rest.as_bytes());
+        }
+        String::from_utf8(bytes).ok().filter(|original| messages_call_id(original) == id)
+    };
+    original().unwrap_or_else(|| id.into_owned())
+}
+
+/// Splits `data:MEDIA;base64,DATA`.
+pub(crate) fn data_url(url: &str) -> Option<(&str, &str)> {
+    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
+    let media = head.strip_suffix(";base64")?;
+    // Parameters such as `;charset=utf-8` have no place in the other dialects.
+    let media = media.split(';').next().unwrap_or(media);
+    is_media(media).then_some((media, data))
+}
+
+/// A media type that can stand in a `data:` URL and be read out of it again.
+pub(crate) fn is_media(media: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'+' | b'-' | b'_');
+    media.bytes().all(plain) && media.split('/').filter(|half| !half.is_empty()).count() == 2
+}
+
+/// The right name of a media type that clients like to write wrongly.
+pub(crate) fn media(media: &str) -> &str {
+    if media.eq_ignore_ascii_case("image/jpg") { "image/jpeg" } else { media }
 }
 
 /// A penalty that is none.

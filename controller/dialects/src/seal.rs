@@ -9,7 +9,12 @@ use crate::json;
 use crate::request::Seal;
 
 /// Begins every packed proof. Neither provider's own begin so.
-const MARK: &str = "cofferdam1.";
+pub(crate) const MARK: &str = "cofferdam1.";
+
+/// True for a proof of another provider, packed here. One that cannot be read is as good as none.
+pub(crate) fn is_packed(proof: &str) -> bool {
+    proof.starts_with(MARK)
+}
 
 impl Seal {
     /// The text that stands in `signature` of a thinking block. Empty where there is none.
@@ -28,7 +33,9 @@ impl Seal {
         }
         let packed = signature.strip_prefix(MARK).and_then(|rest| rest.strip_prefix("item."));
         match packed.and_then(|rest| rest.split_once('.')) {
+            Some((_, encrypted)) if is_packed(encrypted) => Self::Open,
             Some((id, encrypted)) => Self::Item { id: id.to_owned(), encrypted: encrypted.to_owned() },
+            None if is_packed(signature) => Self::Open,
             None => Self::Signature(signature.to_owned()),
         }
     }
@@ -59,6 +66,7 @@ impl Seal {
             Some((call, json)) if Fields::tolerant(json.as_bytes()).is_some() => {
                 Self::Extra { call: call.into_owned(), json: json.into_owned() }
             }
+            _ if is_packed(data) => Self::Open,
             _ => Self::Redacted(data.to_owned()),
         }
     }
@@ -78,11 +86,12 @@ impl Seal {
         let Some(encrypted) = encrypted.filter(|text| !text.is_empty()) else { return Self::Open };
         if let Some(rest) = encrypted.strip_prefix(MARK) {
             if let Some(signature) = rest.strip_prefix("signature.") {
-                return Self::Signature(signature.to_owned());
+                return Self::of_signature(signature);
             }
             if let Some(data) = rest.strip_prefix("redacted.") {
                 return Self::of_redacted(data);
             }
+            return Self::Open;
         }
         Self::Item { id: id.replace('.', "_"), encrypted: encrypted.to_owned() }
     }

@@ -4,6 +4,7 @@
 //! Nothing here waits or grows without a bound. A stream that breaks ends with an error in the caller's protocol.
 
 use crate::answer::{Stop, Usage};
+use crate::chars::{self, UNKNOWN};
 use crate::dialect::Dialect;
 use crate::error::{Failure, Kind};
 use crate::request::{Request, Seal};
@@ -30,6 +31,16 @@ pub(crate) enum Delta<'a> {
         block: u32,
         text: &'a str,
     },
+    /// The second half of a character, which a piece begins with.
+    Low {
+        block: u32,
+        unit: u16,
+    },
+    /// The first half of a character, which a piece ends with.
+    High {
+        block: u32,
+        unit: u16,
+    },
     /// The proof of a thinking block, before its end.
     Seal {
         block: u32,
@@ -39,6 +50,7 @@ pub(crate) enum Delta<'a> {
         block: u32,
     },
     Usage(Usage),
+    /// A reason to stop. Servers say it more than once, and go on after it; the answer is over at the end.
     Stop {
         stop: Stop,
         sequence: Option<&'a str>,
@@ -99,6 +111,9 @@ struct Flow {
     held: usize,
     calls: bool,
     stop: Option<Stop>,
+    sequence: Option<String>,
+    /// First halves of characters, at the ends of blocks: one a block at most.
+    halves: Vec<(u32, u16)>,
     usage: Option<Usage>,
     model: String,
     failure: Option<Failure>,
@@ -125,6 +140,8 @@ impl StreamTranslator {
             held: 0,
             calls: false,
             stop: None,
+            sequence: None,
+            halves: Vec::new(),
             usage: None,
             model: String::new(),
             failure: None,
@@ -155,9 +172,24 @@ impl StreamTranslator {
             return;
         }
         // Some servers leave the end marker away; the reason to stop is enough.
-        match self.flow.stop {
-            Some(_) => self.flow.take(Delta::End, out),
-            None => self.flow.fail(Kind::Api, EARLY, out),
+        let flow = &mut self.flow;
+        if flow.stop.is_none() {
+            return flow.fail(Kind::Api, EARLY, out);
+        }
+        let each = &mut |delta: Delta<'_>| flow.take(delta, out);
+        let result = match &mut self.source {
+            Source::Chat(reader) => reader.end(each),
+            Source::Responses(reader) => {
+                reader.end(each);
+                Ok(())
+            }
+            Source::Messages(reader) => {
+                reader.end(each);
+                Ok(())
+            }
+        };
+        if let Err(Fault(kind, message)) = result {
+            flow.fail(kind, message, out);
         }
     }
 
@@ -169,6 +201,16 @@ impl StreamTranslator {
     /// Ends the stream because the upstream's bytes are no events.
     pub fn broken(&mut self, broken: Broken, out: &mut Vec<u8>) {
         self.fail(Kind::Api, &format!("The upstream's stream is broken: {broken}."), out);
+    }
+
+    /// Bytes that are kept until their block or the answer is whole.
+    pub fn held(&self) -> usize {
+        let kept = match &self.flow.sink {
+            Sink::Chat(writer) => writer.kept(),
+            Sink::Responses(writer) => writer.kept(),
+            Sink::Messages(writer) => writer.kept(),
+        };
+        kept.saturating_add(self.flow.held)
     }
 
     /// The caller has the last event.
@@ -217,7 +259,11 @@ impl Flow {
                 return Ok(());
             }
             Delta::Failed(failure) => {
-                self.fail(failure.kind, "The model's provider reported an error while it answered.", out);
+                let message = match failure.kind {
+                    Kind::Context => "The request and its answer are longer than the model's context.",
+                    _ => "The model's provider reported an error while it answered.",
+                };
+                self.fail(failure.kind, message, out);
                 self.failure = Some(failure);
                 return Ok(());
             }
@@ -225,8 +271,14 @@ impl Flow {
                 self.usage.get_or_insert_default().merge(usage);
                 return Ok(());
             }
-            Delta::Stop { stop, .. } if self.stop.is_none() => self.stop = Some(stop),
-            Delta::Stop { .. } => return Ok(()),
+            Delta::Stop { stop, sequence } => {
+                // A general word does not hide one that says more.
+                if stop != Stop::End || self.stop.is_none() {
+                    self.stop = Some(stop);
+                    self.sequence = sequence.map(ToOwned::to_owned);
+                }
+                return Ok(());
+            }
             Delta::Open { kind, .. } => {
                 self.blocks += 1;
                 self.held += match kind {
@@ -248,18 +300,51 @@ impl Flow {
             _ => {}
         }
         self.start_at_last(out);
-        if matches!(delta, Delta::End) {
-            if self.stop.is_none() {
-                // The end came without a reason.
-                let stop = if self.calls { Stop::Tools } else { Stop::End };
-                self.stop = Some(stop);
-                self.sink.delta(Delta::Stop { stop, sequence: None }, out)?;
+        match delta {
+            Delta::Low { block, unit } => {
+                let whole = self.half(block).and_then(|high| chars::join(high, unit));
+                let mut buffer = [0; 4];
+                let text = match whole {
+                    Some(c) => &*c.encode_utf8(&mut buffer),
+                    None => UNKNOWN,
+                };
+                return self.sink.delta(Delta::Piece { block, text }, out);
             }
-            self.sink.end(self.usage, out)?;
-            self.over = true;
-            return Ok(());
+            Delta::High { block, unit } => {
+                self.lone(block, out)?;
+                self.halves.push((block, unit));
+                return Ok(());
+            }
+            Delta::Piece { block, .. } | Delta::Seal { block, .. } | Delta::Close { block } => self.lone(block, out)?,
+            Delta::End => {
+                while let Some(&(block, _)) = self.halves.last() {
+                    self.lone(block, out)?;
+                }
+                // The end may come without a reason.
+                let stop = self.stop.unwrap_or(if self.calls { Stop::Tools } else { Stop::End });
+                self.stop = Some(stop);
+                self.sink.delta(Delta::Stop { stop, sequence: self.sequence.as_deref() }, out)?;
+                self.sink.end(self.usage, out)?;
+                self.over = true;
+                return Ok(());
+            }
+            _ => {}
         }
         self.sink.delta(delta, out)
+    }
+
+    /// Takes the half that a block ends with.
+    fn half(&mut self, block: u32) -> Option<u16> {
+        let at = self.halves.iter().position(|half| half.0 == block)?;
+        Some(self.halves.swap_remove(at).1)
+    }
+
+    /// Gives on a half whose other half does not come.
+    fn lone(&mut self, block: u32, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match self.half(block) {
+            Some(_) => self.sink.delta(Delta::Piece { block, text: UNKNOWN }, out),
+            None => Ok(()),
+        }
     }
 
     /// Begins the caller's stream where the upstream forgot its own beginning.

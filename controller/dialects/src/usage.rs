@@ -3,7 +3,7 @@
 
 use memchr::memmem;
 
-use crate::answer::{Answer, Stop, Usage};
+use crate::answer::{Answer, Stop, Unreadable, Usage};
 use crate::dialect::Dialect;
 use crate::error::{Failure, Kind};
 use crate::fields::Fields;
@@ -35,14 +35,18 @@ impl Seen {
         if fields.look("error").is_some() {
             return Self { failure: Some(Failure::of_fields(fields, Kind::Api)), ..Self::default() };
         }
-        let usage = fields.child("usage").map(|fields| match dialect {
+        let answer = match Answer::read(dialect, body) {
+            Err(Unreadable::Failed(failure)) => return Self { failure: Some(failure), ..Self::default() },
+            answer => answer.ok(),
+        };
+        let told = fields.child("usage").and_then(|fields| match dialect {
             Dialect::Chat => chat::answer::usage(fields),
             Dialect::Responses => responses::answer::usage(fields),
             Dialect::Messages => messages::answer::usage(fields),
         });
+        let usage = told.or_else(|| answer.as_ref().and_then(|answer| answer.usage));
         let model = fields.text("model").filter(|model| !model.is_empty()).map(Into::into);
-        let stop = Answer::read(dialect, body).ok().map(|answer| answer.stop);
-        Self { usage, model, stop, failure: None, complete: true }
+        Self { usage, model, stop: answer.map(|answer| answer.stop), failure: None, complete: true }
     }
 }
 
@@ -116,18 +120,23 @@ fn chunk(event: Event<'_>, seen: &mut Seen, began: &mut bool) {
     if seen.model.is_none() {
         seen.model = fields.text("model").filter(|model| !model.is_empty()).map(Into::into);
     }
-    if let Some(fields) = fields.child("usage") {
-        seen.usage.get_or_insert_default().merge(chat::answer::usage(fields));
-    }
+    Usage::add(&mut seen.usage, fields.child("usage").and_then(chat::answer::usage));
     for mut choice in fields.items("choices").into_iter().filter_map(Fields::of) {
-        if let Some(word) = choice.text("finish_reason") {
+        // Moonshot's servers count beside the last words.
+        Usage::add(&mut seen.usage, choice.child("usage").and_then(chat::answer::usage));
+        if let Some(word) = choice.text("finish_reason").filter(|word| !word.is_empty()) {
+            if let Some(failure) = chat::answer::failed(&word, &choice) {
+                seen.failure = Some(failure);
+                return;
+            }
             seen.stop = Some(Stop::of_chat(&word));
         }
-        if let Some(mut delta) = choice.child("delta") {
+        for mut delta in ["delta", "message"].iter().filter_map(|key| choice.child(key)) {
             let words = ["content", "reasoning_content", "reasoning", "refusal"];
             let lists = ["content", "tool_calls"];
-            *began |= words.iter().any(|key| delta.text(key).is_some_and(|text| !text.is_empty()))
-                || lists.iter().any(|key| !delta.items(key).is_empty());
+            *began |= words.iter().any(|key| delta.chars(key).is_some_and(|text| !text.is_empty()))
+                || lists.iter().any(|key| !delta.items(key).is_empty())
+                || delta.look("function_call").is_some();
         }
     }
 }
@@ -147,17 +156,13 @@ fn message(event: Event<'_>, seen: &mut Seen, began: &mut bool) {
         "message_start" => {
             let Some(mut message) = fields.child("message") else { return };
             seen.model = message.text("model").map(Into::into);
-            if let Some(fields) = message.child("usage") {
-                seen.usage.get_or_insert_default().merge(messages::answer::usage(fields));
-            }
+            Usage::add(&mut seen.usage, message.child("usage").and_then(messages::answer::usage));
         }
         "content_block_delta" => *began = true,
         "message_delta" => {
-            if let Some(fields) = fields.child("usage") {
-                seen.usage.get_or_insert_default().merge(messages::answer::usage(fields));
-            }
+            Usage::add(&mut seen.usage, fields.child("usage").and_then(messages::answer::usage));
             let word = fields.child("delta").and_then(|mut delta| delta.text("stop_reason"));
-            seen.stop = word.map(|word| Stop::of_messages(&word)).or(seen.stop);
+            seen.stop = word.filter(|word| !word.is_empty()).map(|word| Stop::of_messages(&word)).or(seen.stop);
         }
         "message_stop" => seen.complete = true,
         "error" => seen.failure = Some(Failure::of_fields(fields, Kind::Api)),
@@ -172,9 +177,11 @@ fn response(event: Event<'_>, seen: &mut Seen, began: &mut bool) {
         *began = true;
         return;
     }
-    let ends = ["response.completed", "response.incomplete", "response.failed", "error", "response.created"];
+    let ends =
+        ["response.completed", "response.incomplete", "response.done", "response.failed", "error", "response.created"];
     if !ends.iter().any(|word| named(word)) {
-        *began |= head.contains(".delta");
+        // Some servers send whole items only.
+        *began |= event.name.ends_with(".done") || [".delta\"", ".done\""].iter().any(|word| head.contains(word));
         return;
     }
     let Some(mut fields) = Fields::tolerant(event.data.as_bytes()) else { return };
@@ -187,12 +194,10 @@ fn response(event: Event<'_>, seen: &mut Seen, began: &mut bool) {
     if let Some(model) = body.text("model") {
         seen.model = Some(model.into_owned());
     }
-    if let Some(fields) = body.child("usage") {
-        seen.usage.get_or_insert_default().merge(responses::answer::usage(fields));
-    }
+    Usage::add(&mut seen.usage, body.child("usage").and_then(responses::answer::usage));
     match kind.as_ref() {
         "response.failed" => seen.failure = Some(Failure::of_fields(body, Kind::Api)),
-        "response.completed" | "response.incomplete" => {
+        "response.completed" | "response.incomplete" | "response.done" => {
             let is_call = |raw: &&serde_json::value::RawValue| {
                 Fields::of(raw).and_then(|mut item| item.text("type")).as_deref() == Some("function_call")
             };
@@ -201,5 +206,78 @@ fn response(event: Event<'_>, seen: &mut Seen, began: &mut bool) {
             seen.complete = true;
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tapped(wire: &[&str]) -> Seen {
+        let mut tap = Tap::new(Dialect::Chat);
+        wire.iter().for_each(|data| tap.push(format!("data: {data}\n\n").as_bytes()));
+        tap.seen().clone()
+    }
+
+    #[test]
+    fn usage_that_counts_nothing_is_absent() {
+        for usage in [
+            r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#,
+            r#"{"prompt_tokens":"12","completion_tokens":"x"}"#,
+            r#""12""#,
+            "{}",
+        ] {
+            let choice = r#""choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]"#;
+            let whole = format!(r#"{{"model":"m",{choice},"usage":{usage}}}"#);
+            assert_eq!(Seen::of(Dialect::Chat, whole.as_bytes()).usage, None, "{usage}");
+            assert_eq!(tapped(&[&whole, "[DONE]"]).usage, None, "{usage}");
+            let body = format!(r#"{{"content":[],"output":[],"usage":{usage}}}"#);
+            assert_eq!(Seen::of(Dialect::Messages, body.as_bytes()).usage, None, "{usage}");
+            assert_eq!(Seen::of(Dialect::Responses, body.as_bytes()).usage, None, "{usage}");
+        }
+    }
+
+    #[test]
+    fn what_is_cached_for_an_hour_is_told_apart() {
+        let usage = |long: u64| {
+            format!(
+                r#"{{"input_tokens":10,"cache_creation_input_tokens":200,"cache_read_input_tokens":5,"output_tokens":1,
+                "cache_creation":{{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":{long}}}}}"#
+            )
+        };
+        for (long, expected) in [(0, 0), (150, 150), (900, 200)] {
+            let whole = format!(r#"{{"model":"m","content":[],"usage":{}}}"#, usage(long));
+            let found = Seen::of(Dialect::Messages, whole.as_bytes()).usage.unwrap();
+            assert_eq!((found.input, found.cache_write, found.cache_write_long), (215, 200, expected));
+        }
+        let mut tap = Tap::new(Dialect::Messages);
+        let start = format!(r#"{{"type":"message_start","message":{{"model":"m","usage":{}}}}}"#, usage(150));
+        tap.push(format!("event: message_start\ndata: {}\n\n", start.replace('\n', " ")).as_bytes());
+        tap.push(b"event: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":9}}\n\n");
+        let found = tap.seen().usage.unwrap();
+        assert_eq!((found.cache_write, found.cache_write_long, found.output), (200, 150, 9));
+    }
+
+    #[test]
+    fn an_empty_reason_is_none_and_some_reasons_are_failures() {
+        let chunk = |word: &str| format!(r#"{{"choices":[{{"delta":{{"content":"A"}},"finish_reason":"{word}"}}]}}"#);
+        assert_eq!(tapped(&[&chunk("")]).stop, None);
+        assert_eq!(tapped(&[&chunk("length")]).stop, Some(Stop::MaxTokens));
+        let failure = Failure { kind: Kind::Api, message: None };
+        assert_eq!(tapped(&[&chunk("error")]).failure, Some(failure.clone()));
+        let whole = r#"{"choices":[{"message":{"content":"A"},"finish_reason":"error"}]}"#;
+        assert_eq!(Seen::of(Dialect::Chat, whole.as_bytes()).failure, Some(failure));
+    }
+
+    #[test]
+    fn whole_items_are_a_beginning() {
+        let item = r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"message"}}"#;
+        for name in ["", "event: response.output_item.done\n"] {
+            let mut tap = Tap::new(Dialect::Responses);
+            tap.push(b"data: {\"type\":\"response.created\",\"response\":{\"model\":\"m\"}}\n\n");
+            assert!(!tap.has_begun());
+            tap.push(format!("{name}data: {item}\n\n").as_bytes());
+            assert!(tap.has_begun(), "{name:?}");
+        }
     }
 }

@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use cofferdam_contract::OrganizationId;
 use cofferdam_core::now;
 use cofferdam_dialects::sse::Reader;
 use cofferdam_dialects::{Answer, Dialect, Kind, Seen, StreamTranslator, Tap};
-use cofferdam_upstreams::{Ask, BodyError, Sent, UpstreamBody};
+use cofferdam_upstreams::{Ask, BodyError, SendError, Sent, Stage, UpstreamBody};
 use cofferdam_usage::Ending;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -21,7 +22,7 @@ use crate::name::Candidate;
 use crate::prepare::{Body, Prepared};
 use crate::refusal::voice;
 use crate::reply::{Reply, ReplyBody, Stream, Way};
-use crate::room::Room;
+use crate::room::{Room, Taken};
 
 /// The most bytes of an upstream's error document.
 const MAX_ERROR_BYTES: usize = 1 << 20;
@@ -39,6 +40,7 @@ pub(crate) struct Answered {
 /// The parts of a call that all its tries share.
 pub(crate) struct Trying<'a> {
     pub(crate) room: &'a Room,
+    pub(crate) organization: &'a OrganizationId,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) deadline: Instant,
     pub(crate) stream: bool,
@@ -58,6 +60,7 @@ impl Trying<'_> {
             meter.trying(candidate);
         }
         let ask = Ask {
+            organization: self.organization.clone(),
             service: prepared.service,
             model: prepared.model.clone(),
             stream: self.stream,
@@ -65,7 +68,15 @@ impl Trying<'_> {
             body: prepared.body.clone(),
             deadline: self.deadline,
         };
-        let sent = candidate.upstream.send(ask).await.map_err(|error| Failed::send(&error, name))?;
+        let sent = candidate.upstream.send(ask).await.map_err(|error| {
+            // It had the request, and worked on it as far as anybody knows.
+            if let (SendError::Timeout(stage), Some(meter)) = (&error, meter.as_mut())
+                && *stage != Stage::Connect
+            {
+                meter.lost();
+            }
+            Failed::send(&error, name)
+        })?;
         if !sent.status.is_success() {
             return Err(self.refused(sent, name, body.service, &prepared).await);
         }
@@ -84,7 +95,7 @@ impl Trying<'_> {
         prepared: &Prepared,
     ) -> Failed {
         // A document that breaks off still has its status.
-        let read = read(&mut sent.body, MAX_ERROR_BYTES, self.room).await.unwrap_or_default();
+        let read = read(&mut sent.body, MAX_ERROR_BYTES, self.room.taken(self.organization)).await.unwrap_or_default();
         let native = same_errors(voice(asked), voice(prepared.service));
         Failed::status(sent.status, &read, sent.retry_after, name, native)
     }
@@ -113,7 +124,7 @@ impl Trying<'_> {
             }
         };
         let Some(meter) = meter.take() else { return Err(gone()) };
-        let stream = Stream::new(first, sent.body, way, voice, meter);
+        let stream = Stream::new(first, sent.body, way, voice, meter, self.room.taken(self.organization));
         let mut reply = Reply::new(ReplyBody::stream(stream));
         *reply.status_mut() = StatusCode::OK;
         *reply.headers_mut() = sent.headers;
@@ -177,22 +188,26 @@ impl Trying<'_> {
         prepared: Prepared,
         meter: &mut Option<Meter>,
     ) -> Result<Answered, Failed> {
-        let bytes = read(&mut sent.body, MAX_ANSWER_BYTES, self.room).await.map_err(|error| match error {
-            Unread::Body(error) => {
-                if let Some(meter) = meter {
-                    meter.lost();
+        let bytes =
+            read(&mut sent.body, MAX_ANSWER_BYTES, self.room.taken(self.organization)).await.map_err(|error| {
+                match error {
+                    Unread::Body(error) => {
+                        if let Some(meter) = meter {
+                            meter.lost();
+                        }
+                        broke(&error, name)
+                    }
+                    Unread::TooLong => {
+                        let message =
+                            format!("The answer of the upstream `{name}` is longer than {MAX_ANSWER_BYTES} bytes.");
+                        Failed::upstream(Kind::Api, message, false)
+                    }
+                    Unread::NoRoom => {
+                        let message = "Too many long answers are being read at once; try again.".to_owned();
+                        Failed::upstream(Kind::Overloaded, message, false)
+                    }
                 }
-                broke(&error, name)
-            }
-            Unread::TooLong => {
-                let message = format!("The answer of the upstream `{name}` is longer than {MAX_ANSWER_BYTES} bytes.");
-                Failed::upstream(Kind::Api, message, false)
-            }
-            Unread::NoRoom => {
-                let message = "Too many long answers are being read at once; try again.".to_owned();
-                Failed::upstream(Kind::Overloaded, message, false)
-            }
-        })?;
+            })?;
         let voice = voice(body.service);
         let spoken = prepared.translated.as_ref().map_or(voice, |translated| translated.0);
         let seen = Seen::of(spoken, &bytes);
@@ -268,8 +283,7 @@ async fn next(body: &mut UpstreamBody) -> Result<Option<Bytes>, BodyError> {
 }
 
 /// Reads a body whole, within the room of all answers.
-async fn read(body: &mut UpstreamBody, max: usize, room: &Room) -> Result<Bytes, Unread> {
-    let mut taken = room.taken();
+async fn read(body: &mut UpstreamBody, max: usize, mut taken: Taken) -> Result<Bytes, Unread> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(piece) = next(body).await.map_err(Unread::Body)? {
@@ -277,7 +291,7 @@ async fn read(body: &mut UpstreamBody, max: usize, room: &Room) -> Result<Bytes,
         if length > max {
             return Err(Unread::TooLong);
         }
-        if !taken.grow(length) {
+        if !taken.fit(length) {
             return Err(Unread::NoRoom);
         }
         match first.take() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cofferdam_core::{chain, random_bits};
 use cofferdam_dialects::{DEFAULT_MAX_TOKENS, Kind, input_tokens};
-use cofferdam_upstreams::Service;
+use cofferdam_upstreams::{Service, hops};
 use cofferdam_usage::{Accounts, Amounts, Budget, Ending, Unit, Who};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -17,7 +17,7 @@ use tracing::Instrument;
 use crate::answer::Trying;
 use crate::list::{Known, ListedModel, list};
 use crate::meter::Meter;
-use crate::name::{Candidate, candidates};
+use crate::name::{Candidate, broken, candidates};
 use crate::prepare::Body;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, ReplyBody};
@@ -28,6 +28,9 @@ use crate::tries::tries;
 
 /// The longest a call may take in all. Upstreams have shorter ones of their own.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// The most gateways of this kind that a call comes through.
+const MAX_HOPS: u32 = 4;
 
 const CALL: HeaderName = HeaderName::from_static("x-cofferdam-call");
 const MODEL: HeaderName = HeaderName::from_static("x-cofferdam-model");
@@ -117,6 +120,13 @@ impl Models {
             meter.asked(&body.head.model);
             meter.within(&catalogue, &call.body);
         }
+        if hops(&call.headers) >= MAX_HOPS {
+            let message = format!(
+                "This call came through {MAX_HOPS} gateways of this kind: the base_url of an upstream probably leads back to \
+                 this server."
+            );
+            return Err(Refusal::new(Kind::Api, Ending::Refused, message));
+        }
         if body.head.background {
             let why = "is not offered: an answer that comes later cannot be held against a budget";
             return Err(Refusal::invalid(why).at("background"));
@@ -124,6 +134,12 @@ impl Models {
         if let Some(narrow) = call.narrow.iter().find(|narrow| narrow.no_servers && body.head.connects) {
             let why = format!("has MCP servers, which the provider would call; {} does not allow that", narrow.name);
             let field = if call.service == Service::Messages { "mcp_servers" } else { "tools" };
+            return Err(Refusal::new(Kind::Permission, Ending::Refused, why).at(field));
+        }
+        let guarded = call.narrow.iter().find(|narrow| narrow.no_servers);
+        if let (Some(narrow), Some(field)) = (guarded, body.head.stored) {
+            let why =
+                format!("uses what is stored in the account at the provider; {} does not allow that", narrow.name);
             return Err(Refusal::new(Kind::Permission, Ending::Refused, why).at(field));
         }
         let rules = Rules::of(&catalogue, &call.who, &call.narrow);
@@ -138,15 +154,30 @@ impl Models {
             }
             _ => found,
         };
-        self.hold(call, &catalogue, &body, &found, meter).await?;
+        self.hold(call, &catalogue, &mut body, &found, meter).await?;
         let deadline = Instant::now() + CALL_TIMEOUT;
-        let trying = Trying { room: &self.room, headers: &call.headers, deadline, stream: body.stream() };
+        let trying = Trying {
+            room: &self.room,
+            organization: &call.who.organization,
+            headers: &call.headers,
+            deadline,
+            stream: body.stream(),
+        };
         let served = &mut None;
         let answered = tries(&trying, &found, &mut body, meter, served).await;
         let mut reply = match answered {
             Ok(answered) => answered.reply,
             Err(refusal) => {
                 if let Some(mut meter) = meter.take() {
+                    let (call, why) = (meter.id(), &refusal.message);
+                    let upstream = served.as_ref().map(|served| served.0.full());
+                    tracing::warn!(
+                        call,
+                        upstream,
+                        tries = served.as_ref().map(|served| served.1),
+                        why,
+                        "a call of a model failed"
+                    );
                     meter.finish(refusal.ending, None, false);
                 }
                 refusal.reply(call.service)
@@ -174,7 +205,7 @@ impl Models {
         &self,
         call: &Call,
         catalogue: &Catalogue,
-        body: &Body<'_>,
+        body: &mut Body<'_>,
         found: &[Candidate],
         meter: &mut Option<Meter>,
     ) -> Result<(), Refusal> {
@@ -188,16 +219,30 @@ impl Models {
                 found.iter().map(default).max().unwrap_or(DEFAULT_MAX_TOKENS).saturating_mul(body.head.choices.max(1))
             }
         };
-        let price =
-            |candidate: &Candidate| catalogue.prices.most(candidate.upstream.name(), &candidate.model, input, output);
-        let money = found.iter().filter_map(price).max();
+        let asked = body.head.model.clone();
         let full = found.first().map(Candidate::full).unwrap_or_default();
-        let names = [body.head.model.as_str(), full.as_str()];
-        if counted && found.iter().any(|candidate| price(candidate).is_none()) {
-            let counts = |budget: &&Arc<Budget>| budget.spec.unit == Unit::Money && budget.counts(&call.who, &names);
-            if let Some(budget) = catalogue.budgets.iter().find(counts) {
+        let model = found.first().map_or("", |candidate| candidate.model.as_str());
+        let names = [asked.as_str(), full.as_str(), model];
+        let counts = |budget: &&Arc<Budget>| counted && budget.counts(&call.who, &names);
+        if let Some(budget) = catalogue.budgets.iter().filter(counts).find(|budget| budget.spec.unit != Unit::Requests)
+        {
+            bound(body, &budget.name)?;
+            if call.service.dialect().is_some() && body.head.max_tokens.is_none() && body.max_tokens.is_none() {
+                // What is held is what can be used.
+                body.max_tokens = Some(output / body.head.choices.max(1));
+            }
+        }
+        let prices: Vec<Option<u64>> = found
+            .iter()
+            .map(|candidate| catalogue.prices.most(candidate.upstream.name(), &candidate.model, input, output))
+            .collect();
+        let money = prices.iter().flatten().max().copied();
+        let unpriced = prices.iter().position(Option::is_none).and_then(|at| found.get(at));
+        if let Some(unpriced) = unpriced.map(Candidate::full) {
+            let in_money = |budget: &&Arc<Budget>| budget.spec.unit == Unit::Money && counts(budget);
+            if let Some(budget) = catalogue.budgets.iter().find(in_money) {
                 let message = format!(
-                    "The budget `{}` is in money, and no price of {full} is known; an administrator can set one with PUT \
+                    "The budget `{}` is in money, and no price of {unpriced} is known; an administrator can set one with PUT \
                      /v1/model-prices.",
                     budget.name
                 );
@@ -205,7 +250,8 @@ impl Models {
             }
         }
         let most = Amounts { requests: 1, tokens: input.saturating_add(output), money: money.unwrap_or_default() };
-        let held = self.accounts.hold(&call.who, &names, &catalogue.budgets, most).await?;
+        let held = self.accounts.hold(&call.who, &names, &catalogue.budgets, most).await;
+        let held = held.map_err(|error| Refusal::of_budget(error, most))?;
         if let Some(meter) = meter {
             meter.hold(held, input, output);
         }
@@ -226,12 +272,33 @@ impl Models {
     }
 }
 
+/// Refuses a request whose cost has no bound that is in it.
+fn bound(body: &Body<'_>, budget: &str) -> Result<(), Refusal> {
+    let refused = |field: &str, why: &str| {
+        let why = format!("{why}, so that this call cannot be held against the budget `{budget}`");
+        Err(Refusal::new(Kind::Permission, Ending::Refused, why).at(field))
+    };
+    if let Some(field) = body.head.stored {
+        return refused(field, "stands for input that is stored at the provider");
+    }
+    match body.head.unlimited {
+        Some(field) => refused(field, "can make an answer longer than its limit"),
+        None => Ok(()),
+    }
+}
+
 /// The candidates that may serve the call.
 fn find(catalogue: &Catalogue, rules: &Rules<'_>, body: &Body<'_>) -> Result<Vec<Candidate>, Refusal> {
     let mut draw =
         |below: u64| u64::try_from(random_bits().unwrap_or_default() % u128::from(below)).unwrap_or_default();
     let asked = &body.head.model;
     let mut found = candidates(catalogue, asked, &mut draw);
+    if found.is_empty()
+        && let Some((name, broken)) = broken(catalogue, asked)
+    {
+        let message = format!("The upstream `{name}` of this organization cannot be used: {}.", broken.why());
+        return Err(Refusal::new(Kind::Overloaded, Ending::Error, message));
+    }
     if found.is_empty() {
         let message = match catalogue.upstreams.is_empty() {
             true => "There is no upstream of models; the operator sets OPENAI_API_KEY or ANTHROPIC_API_KEY for `serve`, or an \

@@ -75,7 +75,7 @@ impl Failed {
         };
         // An account that has nothing left has nothing a moment later.
         let again = matches!(code, 408 | 409 | 429 | 500..=599) && kind != Kind::Quota;
-        let about_request = matches!(kind, Kind::Invalid | Kind::NotFound | Kind::TooLarge);
+        let about_request = matches!(kind, Kind::Invalid | Kind::Context | Kind::NotFound | Kind::TooLarge);
         let words = failure.message.or_else(|| plain_reason(body));
         let message = match (about_request, words) {
             _ if kind == Kind::Quota => format!("The account at the upstream `{upstream}` has nothing left ({code})."),
@@ -85,7 +85,7 @@ impl Failed {
         };
         let mut failed = Self::upstream(kind, message, again);
         // A request that one upstream finds wrong is wrong; a model that it does not have may be elsewhere.
-        failed.elsewhere = !matches!(kind, Kind::Invalid | Kind::TooLarge);
+        failed.elsewhere = !matches!(kind, Kind::Invalid | Kind::Context | Kind::TooLarge);
         failed.other_key = matches!(code, 401 | 403 | 429);
         failed.wait = wait;
         failed.refusal.retry_after = wait.filter(|_| matches!(kind, Kind::RateLimit | Kind::Overloaded));
@@ -103,18 +103,26 @@ impl Failed {
     /// A whole answer that cannot be read or translated.
     pub(crate) fn unreadable(error: &Unreadable, upstream: &str) -> Self {
         match error {
-            Unreadable::Failed(failure) => {
-                let message = format!("The upstream `{upstream}` reports a failure in its answer.");
-                Self::upstream(api(failure.kind), message, true)
-            }
+            Unreadable::Failed(failure) => Self::reported(failure, upstream, "reports a failure in its answer"),
             other => Self::upstream(Kind::Api, format!("The upstream `{upstream}`: {other}."), false),
         }
     }
 
     /// An error that came in a stream before anything of an answer.
     pub(crate) fn first_event(failure: &Failure, upstream: &str) -> Self {
-        let message = format!("The upstream `{upstream}` reports a failure instead of an answer.");
-        Self::upstream(api(failure.kind), message, true)
+        Self::reported(failure, upstream, "reports a failure instead of an answer")
+    }
+
+    /// A failure that came with a status of success.
+    fn reported(failure: &Failure, upstream: &str, what: &str) -> Self {
+        if let (Kind::Context, Some(words)) = (failure.kind, &failure.message) {
+            // The caller can shorten its request, if it is told so; the same request is too long again.
+            let mut failed =
+                Self::upstream(failure.kind, format!("The upstream `{upstream}` refuses the request: {words}"), false);
+            failed.elsewhere = false;
+            return failed;
+        }
+        Self::upstream(api(failure.kind), format!("The upstream `{upstream}` {what}."), true)
     }
 }
 
@@ -153,4 +161,32 @@ fn is_document(body: &[u8]) -> bool {
 /// The dialects whose error documents are the same.
 pub(crate) fn same_errors(one: Dialect, other: Dialect) -> bool {
     (one == Dialect::Messages) == (other == Dialect::Messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_dialects::{Seen, error_body};
+
+    use super::*;
+
+    /// Agents shorten a conversation when they read the words or the code that they know.
+    #[test]
+    fn a_full_context_is_told_in_each_protocol() {
+        let body = br#"{"error":{"message":"This model's maximum context length is 10 tokens.","code":"context_length_exceeded"}}"#;
+        let answered = Failed::status(StatusCode::BAD_REQUEST, &Bytes::from_static(body), None, "up", false);
+        let seen = Seen::of(Dialect::Chat, body);
+        let reported = Failed::first_event(seen.failure.as_ref().unwrap(), "up");
+        for failed in [answered, reported] {
+            assert!(!failed.again && !failed.elsewhere, "{failed:?}");
+            let refusal = failed.refusal;
+            let said = |dialect| String::from_utf8(error_body(dialect, refusal.kind, &refusal.message, None)).unwrap();
+            let message = said(Dialect::Messages);
+            assert!(message.contains(r#""type":"invalid_request_error","message":"prompt is too long: "#), "{message}");
+            assert!(message.contains("maximum context length is 10 tokens"), "{message}");
+            for dialect in [Dialect::Chat, Dialect::Responses] {
+                assert!(said(dialect).contains(r#""code":"context_length_exceeded""#), "{}", said(dialect));
+            }
+            assert_eq!(refusal.kind.status(Dialect::Messages), 400);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The models that a caller may name. Upstreams without a list of their own are asked for theirs, seldom.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cofferdam_upstreams::{Owner, Upstream};
@@ -31,7 +31,14 @@ const MAX_LISTED: usize = 2_000;
 const LIST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The lists of upstreams that serve any model.
-pub(crate) struct Known(Cache<(Option<String>, String), Arc<Vec<String>>>);
+pub(crate) struct Known(Cache<(Option<String>, String), Listed>);
+
+/// A list, and the upstream that gave it: one of the same name that was put later, with another place or key, has another.
+#[derive(Clone)]
+struct Listed {
+    upstream: Weak<Upstream>,
+    models: Arc<Vec<String>>,
+}
 
 impl Default for Known {
     fn default() -> Self {
@@ -41,20 +48,21 @@ impl Default for Known {
 
 impl Known {
     /// The models that the upstream itself lists; none if it does not answer in time.
-    async fn of(&self, upstream: &Upstream) -> Arc<Vec<String>> {
+    async fn of(&self, upstream: &Arc<Upstream>) -> Arc<Vec<String>> {
         let owner = match upstream.owner() {
             Owner::Operator => None,
             Owner::Organization(organization) => Some(organization.as_str().to_owned()),
         };
         let key = (owner, upstream.name().to_owned());
-        if let Some(known) = self.0.get(&key) {
-            return known;
+        let this = Arc::downgrade(upstream);
+        if let Some(known) = self.0.get(&key).filter(|known| known.upstream.ptr_eq(&this)) {
+            return known.models;
         }
         let asked = tokio::time::timeout(LIST_TIMEOUT, upstream.models()).await;
         let mut models = asked.ok().and_then(Result::ok).unwrap_or_default();
         models.truncate(MAX_LISTED);
         let models = Arc::new(models);
-        self.0.insert(key, Arc::clone(&models));
+        self.0.insert(key, Listed { upstream: this, models: Arc::clone(&models) });
         models
     }
 
@@ -101,4 +109,29 @@ pub(crate) fn list(
     found.sort_by(|one, other| one.id.cmp(&other.id));
     found.dedup_by(|one, other| one.id == other.id);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_testkit::models::FakeModels;
+    use cofferdam_upstreams::{Kind, Net, UpstreamSpec};
+
+    use super::*;
+
+    fn made(base_url: String) -> Arc<Upstream> {
+        let spec = UpstreamSpec { base_url: Some(base_url), ..UpstreamSpec::new(Kind::Compatible) };
+        let keys = vec![cofferdam_core::Secret::new("sk-0123456789")];
+        Upstream::new("near", Owner::Operator, spec, keys, &Net::new(Vec::new(), Vec::new())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_was_put_anew_is_asked_again() {
+        let fake = FakeModels::start().await;
+        let known = Known::default();
+        assert_eq!(known.of(&made("http://127.0.0.1:9/v1".to_owned())).await.len(), 0);
+        let there = made(format!("{}/v1", fake.base()));
+        let listed = known.of(&there).await;
+        assert!(!listed.is_empty(), "the list of another place was shown");
+        assert!(Arc::ptr_eq(&listed, &known.of(&there).await), "and is kept");
+    }
 }

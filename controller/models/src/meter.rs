@@ -16,10 +16,11 @@ use tracing::Span;
 use crate::name::Candidate;
 use crate::settings::Catalogue;
 
-/// Bytes of a stream that stand for a token where no usage came: events have 50 to 250 bytes around a token or a few.
-const STREAM_BYTES_PER_TOKEN: u64 = 50;
-/// The same for an answer that is whole.
+/// Where no usage came, an event of a stream counts as a token, and what it has beyond its usual frame by its bytes.
+const EVENT_BYTES: u64 = 150;
 const BYTES_PER_TOKEN: u64 = 4;
+/// The tokens that a model makes in a second at least, where no usage came: those that it only thought were never seen.
+const TOKENS_PER_SECOND: u64 = 30;
 /// The most bytes of a request and of an answer that are kept for an organization that asks for contents.
 const MAX_CONTENT_BYTES: usize = 64 << 10;
 
@@ -36,9 +37,11 @@ pub(crate) struct Meter {
     in_flight: bool,
     /// Tokens of answers that came and were of no use to the caller.
     wasted: Usage,
-    /// Bytes of the answer that came.
+    /// The time of the last try.
+    tried: Instant,
+    /// Bytes of the answer that came, and its events.
     bytes: u64,
-    streamed: bool,
+    events: u64,
     request: Option<Bytes>,
     answer: Vec<u8>,
     span: Span,
@@ -72,6 +75,7 @@ impl Meter {
             asked: String::new(),
             served: None,
             upstream: None,
+            provider: None,
             tries: 0,
             input: 0,
             cached: 0,
@@ -96,8 +100,9 @@ impl Meter {
             most_output: 0,
             in_flight: false,
             wasted: Usage::default(),
+            tried: started,
             bytes: 0,
-            streamed: false,
+            events: 0,
             request: None,
             answer: Vec::new(),
             span,
@@ -136,6 +141,7 @@ impl Meter {
     pub(crate) fn trying(&mut self, candidate: &Candidate) {
         self.served = Some(candidate.clone());
         self.in_flight = true;
+        self.tried = Instant::now();
         if let Some(record) = &mut self.record {
             record.tries = record.tries.saturating_add(1);
         }
@@ -144,7 +150,7 @@ impl Meter {
     /// The upstream answered that it did not do it, or did not answer at all.
     pub(crate) fn failed(&mut self) {
         self.in_flight = false;
-        self.bytes = 0;
+        (self.bytes, self.events) = (0, 0);
         self.answer = Vec::new();
     }
 
@@ -155,7 +161,8 @@ impl Meter {
 
     /// An answer had begun and did not come to its end: the provider has read the request, at least.
     pub(crate) fn lost(&mut self) {
-        self.waste(Some(Usage { input: self.input_estimate, ..Usage::default() }));
+        let output = self.seen();
+        self.waste(Some(Usage { input: self.input_estimate, output, ..Usage::default() }));
         if let Some(record) = &mut self.record {
             record.estimated = true;
         }
@@ -164,7 +171,9 @@ impl Meter {
     /// A piece of the answer came.
     pub(crate) fn took(&mut self, piece: &[u8], streamed: bool) {
         self.bytes = self.bytes.saturating_add(piece.len() as u64);
-        self.streamed = streamed;
+        if streamed {
+            self.events += memchr::memmem::find_iter(piece, b"\n\n").count() as u64;
+        }
         if self.request.is_some() {
             let room = MAX_CONTENT_BYTES.saturating_sub(self.answer.len());
             self.answer.extend_from_slice(piece.get(..piece.len().min(room)).unwrap_or_default());
@@ -187,11 +196,15 @@ impl Meter {
         let mut cost = Amounts::default();
         if let Some(candidate) = &self.served {
             record.upstream = Some(candidate.upstream.name().to_owned());
+            record.provider = Some(provider(candidate.upstream.kind()));
             record.served = Some(cut(&candidate.model));
         }
         if self.in_flight || self.wasted != Usage::default() {
             let last = if self.in_flight { self.used(usage, complete, &mut record) } else { Usage::default() };
-            let used = sum(last, self.wasted);
+            let mut used = sum(last, self.wasted);
+            // Parts of the input are no more than all of it.
+            used.cached = used.cached.min(used.input);
+            used.cache_write = used.cache_write.min(used.input - used.cached);
             record.input = used.input;
             record.cached = used.cached;
             record.cache_written = used.cache_write;
@@ -220,11 +233,22 @@ impl Meter {
         if let (Some(usage), true) = (usage, complete) {
             return usage;
         }
+        // A count of tokens uses none.
+        if record.door == Service::CountTokens.name() {
+            return Usage::default();
+        }
         record.estimated = true;
-        let each = if self.streamed { STREAM_BYTES_PER_TOKEN } else { BYTES_PER_TOKEN };
-        let output = (self.bytes / each).min(self.most_output);
+        let output = self.seen();
         let known = usage.unwrap_or(Usage { input: self.input_estimate, ..Usage::default() });
         Usage { output: known.output.max(output), ..known }
+    }
+
+    /// The tokens that an answer without usage had so far, by its bytes and its time, at most those that were held.
+    fn seen(&self) -> u64 {
+        let frames = self.events.saturating_mul(EVENT_BYTES);
+        let by_bytes = self.events.saturating_add(self.bytes.saturating_sub(frames) / BYTES_PER_TOKEN);
+        let by_time = u64::from(millis(self.tried.elapsed())).saturating_mul(TOKENS_PER_SECOND) / 1_000;
+        by_bytes.max(by_time).min(self.most_output)
     }
 
     /// The attributes of OpenTelemetry's conventions for generative AI.
@@ -291,6 +315,7 @@ fn sum(one: Usage, other: Usage) -> Usage {
         input: one.input.saturating_add(other.input),
         cached: one.cached.saturating_add(other.cached),
         cache_write: one.cache_write.saturating_add(other.cache_write),
+        cache_write_long: one.cache_write_long.saturating_add(other.cache_write_long),
         output: one.output.saturating_add(other.output),
         reasoning: one.reasoning.saturating_add(other.reasoning),
     }

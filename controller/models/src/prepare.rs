@@ -1,4 +1,5 @@
-//! Writes a request for an upstream: byte for byte in its own protocol, translated in another one.
+//! Writes a request for an upstream: byte for byte in its own protocol, without other providers' thinking, translated in
+//! another one.
 
 use std::sync::Arc;
 
@@ -55,6 +56,7 @@ impl<'a> Body<'a> {
                 ask_usage: self.service == Service::Chat,
                 max_tokens: self.max_tokens.filter(|_| self.service.dialect().is_some()),
                 old_max_tokens: target.old_max_tokens,
+                takes: Some(target.takes()),
             };
             let body = Bytes::from(self.head.edited(&edit));
             return Ok(Prepared { service: self.service, model: target.model.to_owned(), body, translated: None });
@@ -92,4 +94,64 @@ fn of(dialect: Dialect) -> Service {
 
 fn no_field(why: String) -> Refused {
     Refused { field: "model".to_owned(), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_core::Secret;
+    use cofferdam_upstreams::{Kind, Net, Owner, Upstream, UpstreamSpec};
+
+    use super::*;
+
+    fn candidate(kind: Kind, services: &[Service]) -> Candidate {
+        let spec = UpstreamSpec {
+            services: Some(services.to_vec()),
+            base_url: (kind == Kind::Compatible).then(|| "http://127.0.0.1:1/v1".to_owned()),
+            region: (kind == Kind::Bedrock).then(|| "eu-north-1".to_owned()),
+            ..UpstreamSpec::new(kind)
+        };
+        let net = Net::new(Vec::new(), Vec::new());
+        let upstream = Upstream::new("a", Owner::Operator, spec, vec![Secret::new("sk-0123456789")], &net).unwrap();
+        Candidate { upstream, model: "m".to_owned() }
+    }
+
+    /// A fallback of an alias sends the history of one provider to another one of the same protocol.
+    #[test]
+    fn thinking_of_another_provider_stays_behind() {
+        use Service::{Chat, CountTokens, Messages, Responses};
+        let turn = |block: &str| {
+            format!(
+                r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"assistant","content":[{block}{{"type":"text","text":"x"}}]}}]}}"#
+            )
+        };
+        let (packed, unsigned) = (
+            r#"{"type":"thinking","thinking":"a","signature":"cofferdam1.item.rs_1.ENCR"},"#,
+            r#"{"type":"thinking","thinking":"a","signature":""},"#,
+        );
+        let chat =
+            |fields: &str| format!(r#"{{"model":"m","messages":[{{"role":"assistant","content":"x"{fields}}}]}}"#);
+        let blocks = r#","thinking_blocks":[{"type":"thinking","thinking":"a","signature":"EqSIG"}]"#;
+        let reasoning = r#","reasoning_content":"a""#;
+        let responses = |item: &str| format!(r#"{{"model":"m","input":[{item}{{"role":"user","content":"x"}}]}}"#);
+        let item = r#"{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"cofferdam1.signature.EqSIG"},"#;
+        for (kind, service, body, expected) in [
+            (Kind::Anthropic, Messages, turn(packed), turn("")),
+            (Kind::Anthropic, Messages, turn(unsigned), turn("")),
+            (Kind::Anthropic, CountTokens, turn(packed), turn("")),
+            (Kind::Bedrock, Messages, turn(packed), turn("")),
+            (Kind::Compatible, Messages, turn(unsigned), turn(unsigned)),
+            (Kind::Compatible, Messages, turn(packed), turn("")),
+            (Kind::Openai, Chat, chat(blocks), chat("")),
+            (Kind::Openai, Chat, chat(reasoning), chat("")),
+            (Kind::Gemini, Chat, chat(reasoning), chat("")),
+            (Kind::Compatible, Chat, chat(blocks), chat("")),
+            (Kind::Compatible, Chat, chat(reasoning), chat(reasoning)),
+            (Kind::Openai, Responses, responses(item), responses("")),
+        ] {
+            let bytes = Bytes::from(body);
+            let mut read = Body::read(service, &bytes).unwrap();
+            let prepared = read.prepare(&candidate(kind, &[service])).map_err(|_| "untranslatable").unwrap();
+            assert_eq!(prepared.body, expected.as_bytes(), "{kind:?} {service:?}");
+        }
+    }
 }

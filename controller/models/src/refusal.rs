@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cofferdam_dialects::{Dialect, Kind, Refused, error_body};
 use cofferdam_upstreams::Service;
-use cofferdam_usage::{Ending, HoldError, Unit, Window};
+use cofferdam_usage::{Amounts, Ending, HoldError, Unit, Window, dollars};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
@@ -81,17 +81,22 @@ impl From<Refused> for Refusal {
     }
 }
 
-impl From<HoldError> for Refusal {
-    fn from(error: HoldError) -> Self {
+impl Refusal {
+    /// A budget has no room for what a call may cost at most.
+    pub(crate) fn of_budget(error: HoldError, most: Amounts) -> Self {
         match error {
             HoldError::Refused(refused) => {
-                let unit = match refused.unit {
-                    Unit::Requests => "requests",
-                    Unit::Tokens => "tokens",
-                    Unit::Money => "US dollars",
+                let (unit, needed) = match refused.unit {
+                    Unit::Requests => ("requests", "one".to_owned()),
+                    Unit::Tokens => ("tokens", format!("up to {} with its answer", most.tokens)),
+                    Unit::Money => ("US dollars", format!("up to {} with its answer", dollars(most.money))),
+                };
+                let advice = match refused.unit {
+                    Unit::Requests => "",
+                    Unit::Tokens | Unit::Money => "; a lower limit of tokens in the request needs less",
                 };
                 let message = format!(
-                    "The budget `{}` has no room for this call: its limit is {} {unit} {}.",
+                    "The budget `{}` has no room for this call: its limit is {} {unit} {}, and the call needs {needed}{advice}.",
                     refused.budget,
                     refused.limit,
                     period(refused.window),

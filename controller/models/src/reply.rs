@@ -16,9 +16,13 @@ use tokio::time::Sleep;
 use crate::answer::is_late;
 use crate::events;
 use crate::meter::Meter;
+use crate::room::Taken;
 
 /// The time that an upstream has to end a stream after its last event, so that its connection can be used again.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Bytes that an upstream may send after the end of its answer.
+const MAX_AFTER_BYTES: usize = 64 << 10;
 
 /// An answer, or an error in the caller's protocol.
 pub type Reply = http::Response<ReplyBody>;
@@ -108,6 +112,15 @@ impl Way {
         }
     }
 
+    /// Bytes that are held until their event is whole.
+    fn held(&self) -> usize {
+        match self {
+            // The tap reads the same bytes, up to a shorter bound.
+            Self::Passed { cutter, .. } => cutter.held().saturating_mul(2),
+            Self::Translated { reader, translator } => reader.held().saturating_add(translator.held()),
+        }
+    }
+
     /// The answer is whole.
     fn is_complete(&self) -> bool {
         match self {
@@ -147,14 +160,18 @@ pub(crate) struct Stream {
     way: Way,
     voice: Dialect,
     meter: Meter,
+    /// The room of what is no whole event yet.
+    room: Taken,
+    /// Bytes that came after the end of the answer.
+    after: usize,
     /// Runs once the answer is whole and the upstream's body has not ended.
     ending: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
     /// `first`: the piece that was read already.
-    pub(crate) fn new(first: Bytes, body: UpstreamBody, way: Way, voice: Dialect, meter: Meter) -> Self {
-        Self { body: Some(body), first: Some(first), way, voice, meter, ending: None }
+    pub(crate) fn new(first: Bytes, body: UpstreamBody, way: Way, voice: Dialect, meter: Meter, room: Taken) -> Self {
+        Self { body: Some(body), first: Some(first), way, voice, meter, room, after: 0, ending: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -191,6 +208,14 @@ impl Stream {
     }
 
     fn take(&mut self, piece: Bytes) -> Bytes {
+        if self.way.is_complete() {
+            // Nobody counts what comes after the end.
+            self.after += piece.len();
+            if self.after > MAX_AFTER_BYTES {
+                self.body = None;
+            }
+            return Bytes::new();
+        }
         self.meter.took(&piece, true);
         let out = match self.way.push(piece) {
             Ok(out) => out,
@@ -204,9 +229,9 @@ impl Stream {
         if self.way.is_complete() {
             // Recorded now: the caller has all of it, whenever the upstream closes.
             self.settle();
-            if matches!(self.way, Way::Translated { .. }) {
-                self.body = None;
-            }
+        } else if !self.room.fit(self.way.held()) {
+            let message = "Too many long answers are being read at once; try again.";
+            return self.fail(Kind::Overloaded, message, Ending::Broken);
         }
         out
     }
@@ -250,6 +275,7 @@ impl Stream {
 
     /// Ends the stream with an error event.
     fn fail(&mut self, kind: Kind, message: &str, ending: Ending) -> Bytes {
+        tracing::warn!(call = self.meter.id(), why = message, "a stream of a model failed");
         let out = match &mut self.way {
             Way::Passed { .. } => events::failure(self.voice, kind, message),
             Way::Translated { translator, .. } => {
@@ -270,6 +296,9 @@ impl Stream {
             Some(Kind::Timeout) => Ending::Timeout,
             Some(_) => Ending::Broken,
         };
+        if ending != Ending::Ok && !self.meter.id().is_empty() {
+            tracing::warn!(call = self.meter.id(), "a stream of a model ended with the upstream's error");
+        }
         self.meter.finish(ending, self.way.usage(), ending == Ending::Ok || self.way.has_stopped());
     }
 }

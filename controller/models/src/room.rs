@@ -1,52 +1,72 @@
-//! Memory for answers that are read whole, for all calls together. Never waits: an answer that finds no room is refused.
+//! Memory for answers that are held: whole ones while they are read, and the parts of streams that are no whole event yet. A
+//! bound for all calls together and one for each organization. Short ones are not counted, so that nobody's long ones keep
+//! others from being answered. Never waits: an answer that finds no room is refused.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use cofferdam_contract::OrganizationId;
+use parking_lot::Mutex;
 
-/// The most memory of all answers that are being read, in KiB.
-const MAX_ROOM_KIB: usize = 512 << 10;
-const KIB: usize = 1 << 10;
+/// The most memory of all answers.
+const MAX_BYTES: usize = 512 << 20;
+/// The most of one organization's.
+const MAX_ORGANIZATION_BYTES: usize = 192 << 20;
+/// Shorter answers are not counted. The number of calls at once bounds them.
+const MAX_UNCOUNTED_BYTES: usize = 64 << 10;
+/// The steps in which room is taken and given back.
+const STEP_BYTES: usize = 64 << 10;
 
-#[derive(Debug, Clone)]
-pub(crate) struct Room(Arc<Semaphore>);
+/// The memory of all answers. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Room(Arc<Mutex<Held>>);
 
-impl Default for Room {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_ROOM_KIB)))
-    }
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    by_organization: HashMap<OrganizationId, usize>,
 }
 
-/// The room of one answer.
+/// The room of one answer, given back on drop.
 pub(crate) struct Taken {
-    room: Arc<Semaphore>,
-    permit: Option<OwnedSemaphorePermit>,
-    kib: usize,
+    room: Room,
+    organization: OrganizationId,
+    bytes: usize,
 }
 
 impl Room {
-    pub(crate) fn taken(&self) -> Taken {
-        Taken { room: Arc::clone(&self.0), permit: None, kib: 0 }
+    pub(crate) fn taken(&self, organization: &OrganizationId) -> Taken {
+        Taken { room: self.clone(), organization: organization.clone(), bytes: 0 }
     }
 }
 
 impl Taken {
-    /// Takes room for an answer that has this length now. Returns false if there is none.
-    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
-        let wanted = bytes.div_ceil(KIB);
-        let more = wanted.saturating_sub(self.kib);
-        if more == 0 {
+    /// Takes room for an answer that holds this many bytes now, or gives back what it does not need. Returns false if there is
+    /// none.
+    pub(crate) fn fit(&mut self, bytes: usize) -> bool {
+        let wanted = if bytes <= MAX_UNCOUNTED_BYTES { 0 } else { bytes.next_multiple_of(STEP_BYTES) };
+        if wanted == self.bytes {
             return true;
         }
-        let Ok(Ok(permit)) = u32::try_from(more).map(|more| Arc::clone(&self.room).try_acquire_many_owned(more)) else {
+        let mut held = self.room.0.lock();
+        let own = held.by_organization.get(&self.organization).copied().unwrap_or_default();
+        let (all, own) = (held.all - self.bytes + wanted, own - self.bytes + wanted);
+        if wanted > self.bytes && (all > MAX_BYTES || own > MAX_ORGANIZATION_BYTES) {
             return false;
-        };
-        match &mut self.permit {
-            Some(held) => held.merge(permit),
-            None => self.permit = Some(permit),
         }
-        self.kib = wanted;
+        held.all = all;
+        match own {
+            0 => held.by_organization.remove(&self.organization),
+            own => held.by_organization.insert(self.organization.clone(), own),
+        };
+        self.bytes = wanted;
         true
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.fit(0);
     }
 }
 
@@ -54,13 +74,24 @@ impl Taken {
 mod tests {
     use super::*;
 
+    const MIB: usize = 1 << 20;
+
     #[test]
-    fn room_is_bounded_and_comes_back() {
+    fn room_is_bounded_for_all_and_for_each_and_comes_back() {
         let room = Room::default();
-        let (mut first, mut second) = (room.taken(), room.taken());
-        assert!(first.grow(1) && first.grow(MAX_ROOM_KIB * KIB));
-        assert!(!second.grow(1));
-        drop(first);
-        assert!(second.grow(MAX_ROOM_KIB * KIB) && !second.grow(MAX_ROOM_KIB * KIB + 1));
+        let organization = |name: &str| OrganizationId::parse(name).unwrap();
+        let take = |name: &str, bytes| {
+            let mut taken = room.taken(&organization(name));
+            taken.fit(bytes).then_some(taken)
+        };
+        let mut first: Vec<_> = (0..3).map(|_| take("one", 64 * MIB).unwrap()).collect();
+        assert!(take("one", MIB).is_none() && take("one", MAX_UNCOUNTED_BYTES).is_some());
+        let second: Vec<_> = (0..3).map(|_| take("two", 64 * MIB).unwrap()).collect();
+        let third: Vec<_> = (0..2).map(|_| take("three", 64 * MIB).unwrap()).collect();
+        assert!(take("four", MIB).is_none(), "all is taken");
+        assert!(first[0].fit(MIB) && take("four", 63 * MIB).is_some() && take("four", 64 * MIB).is_none());
+        drop((first, second, third));
+        let held = room.0.lock();
+        assert!(held.all == 0 && held.by_organization.is_empty());
     }
 }

@@ -30,6 +30,7 @@ pub(crate) fn upstream(name: &str, region: Option<&str>) -> Arc<Upstream> {
 pub(crate) fn catalogue(upstreams: &[Arc<Upstream>], rules: &[(&str, &str)]) -> Catalogue {
     Catalogue {
         upstreams: upstreams.iter().map(|upstream| (upstream.name().to_owned(), Arc::clone(upstream))).collect(),
+        broken: BTreeMap::new(),
         aliases: BTreeMap::new(),
         own_aliases: std::collections::BTreeSet::new(),
         rules: rules.iter().map(|(name, text)| ((*name).to_owned(), serde_json::from_str(text).unwrap())).collect(),

@@ -13,7 +13,7 @@ use cofferdam_store::Store;
 use cofferdam_testkit::database::On;
 use cofferdam_testkit::models::{FakeModels, INPUT_TOKENS, OUTPUT_TOKENS, Trouble};
 use cofferdam_upstreams::Net;
-use cofferdam_usage::{Accounts, Budget, BudgetState, By, UsageConfig, UsageMetrics, UsageQuery, UsageRow};
+use cofferdam_usage::{Accounts, Budget, BudgetState, By, CallQuery, UsageConfig, UsageMetrics, UsageQuery, UsageRow};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -306,6 +306,39 @@ async fn tokens_are_counted_by_the_upstream_that_can_and_estimated_otherwise() {
     let calls = rig.fake.calls();
     let estimated = json_of(rig.call(Service::CountTokens, &body("one/m")).await).await;
     assert!(estimated["input_tokens"].as_u64().unwrap() > 10 && rig.fake.calls() == calls, "{estimated}");
+    // Neither is an estimate of what was used, which is nothing.
+    rig.models.accounts().flush().await.unwrap();
+    let page = rig.models.accounts().calls(&who().organization, &CallQuery::default()).await.unwrap();
+    let told: Vec<_> =
+        page.calls.iter().map(|call| (call.upstream.as_deref(), call.input, call.output, call.estimated)).collect();
+    assert_eq!(told, [(None, 0, 0, false), (Some("claude"), 0, 0, false)]);
+}
+
+#[tokio::test]
+async fn a_count_of_tokens_costs_a_request_if_an_upstream_is_asked() {
+    let rig = rig().await;
+    let budget = rig.budget("requests", 1).await;
+    let body = |model: &str| json!({"model": model, "messages": [{"role": "user", "content": "hi"}]});
+    for _ in 0..2 {
+        assert_eq!(rig.call(Service::CountTokens, &body("one/m")).await.status(), 200);
+    }
+    assert_eq!(rig.state(&budget).await.used, 0);
+    json_of(rig.call(Service::CountTokens, &body("claude/claude-x")).await).await;
+    assert_eq!(rig.state(&budget).await.used, 1);
+    assert_eq!(rig.call(Service::CountTokens, &body("claude/claude-x")).await.status(), 429);
+    assert_eq!(rig.call(Service::CountTokens, &body("one/m")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn the_model_without_a_price_is_named() {
+    let rig = rig().await;
+    rig.budget("money", 5).await;
+    // `over` tries one/m, which has a price, and then this.
+    let reply = rig.call(Service::Chat, &chat("over")).await;
+    assert_eq!(reply.status(), 403);
+    let said = text(reply).await;
+    assert!(said.contains("no price of claude/claude-x is known"), "{said}");
+    assert_eq!(rig.fake.calls(), 0);
 }
 
 /// Answers each request on a connection of its own with the next of these texts.
@@ -392,7 +425,82 @@ async fn a_model_that_always_fails_does_not_close_its_upstream_and_a_limited_key
     }
     assert_eq!(rig.call(Service::Chat, &chat("one/m")).await.status(), 200);
     assert_eq!(rig.call(Service::Chat, &chat("one/trouble.too-many.60")).await.status(), 429);
-    let reply = rig.call(Service::Chat, &chat("one/m")).await;
-    assert_eq!(reply.status(), 429, "the key rests");
-    assert!(reply.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 50);
+    // One caller's limit does not stop the others for that long.
+    let began = std::time::Instant::now();
+    assert_eq!(rig.call(Service::Chat, &chat("one/m")).await.status(), 200);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn what_a_budget_counts_has_a_bound_in_the_request() {
+    let rig = rig().await;
+    let budget = rig.budget("tokens", 100_000).await;
+    let plain = json!({"model": "one/m", "messages": [{"role": "user", "content": "hi"}]});
+    assert_eq!(rig.call(Service::Chat, &plain).await.status(), 200);
+    assert_eq!(rig.fake.take_seen()[0].json()["max_completion_tokens"], 8_192, "what is held is what can be used");
+    // The larger of two limits counts.
+    let mut two = plain.clone();
+    two["max_completion_tokens"] = json!(1);
+    two["max_tokens"] = json!(200_000);
+    assert_eq!(rig.call(Service::Chat, &two).await.status(), 429);
+    for (service, field) in [
+        (Service::Responses, "previous_response_id"),
+        (Service::Responses, "conversation"),
+        (Service::Responses, "prompt"),
+        (Service::Chat, "n_predict"),
+        (Service::Chat, "best_of"),
+        (Service::Chat, "options"),
+    ] {
+        let mut body = json!({"model": "one/m", "input": "hi", "messages": [], field: "x"});
+        if service == Service::Chat {
+            body.as_object_mut().unwrap().remove("input");
+        }
+        let reply = rig.call(service, &body).await;
+        assert_eq!(reply.status(), 403, "{field}");
+        assert!(text(reply).await.contains(field));
+    }
+    assert_eq!(rig.fake.take_seen().len(), 0);
+    assert_eq!(rig.state(&budget).await.held, 0);
+}
+
+#[tokio::test]
+async fn a_budget_of_a_model_counts_it_under_every_name() {
+    let rig = rig().await;
+    let spec = json!({"per": "organization", "unit": "requests", "limit": 2, "window": "month", "models": ["m"]});
+    let spec: cofferdam_usage::BudgetSpec = serde_json::from_value(spec).unwrap();
+    rig.models.settings().put(&who().organization, "b", spec).await.unwrap();
+    assert_eq!(rig.call(Service::Chat, &chat("one/m")).await.status(), 200);
+    assert_eq!(rig.call(Service::Chat, &chat("both")).await.status(), 200);
+    assert_eq!(rig.call(Service::Chat, &chat("two/m")).await.status(), 429);
+    assert_eq!(rig.call(Service::Chat, &chat("two/other")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn what_comes_after_the_end_is_not_passed_on() {
+    let chunk = |word: &str| {
+        format!(
+            r#"data: {{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{{"index":0,"delta":{{"content":"{word}"}},"finish_reason":null}}]}}"#
+        )
+    };
+    let events = format!("{}\n\ndata: [DONE]\n\n", chunk("Hello"));
+    // In a piece of its own.
+    let late = chunk("free").repeat(100);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut seen = vec![0; 4_096];
+        stream.read(&mut seen).await.unwrap();
+        stream.write_all(stream_of(&events).as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream.write_all(format!("{late}\n\n").as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    });
+    let rig = rig_at(&base).await;
+    let mut body = chat("one/m");
+    body["stream"] = json!(true);
+    let reply = rig.call(Service::Chat, &body).await;
+    let stream = tokio::time::timeout(Duration::from_secs(5), text(reply)).await.unwrap();
+    assert!(stream.contains("Hello") && !stream.contains("free"), "{stream}");
 }

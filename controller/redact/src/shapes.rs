@@ -7,7 +7,7 @@ use aho_corasick::AhoCorasick;
 use regex::{Captures, Regex};
 
 /// Every shape holds one of these or one of [`WORDS`]; a line without any is not searched.
-const ANCHORS: [&str; 25] = [
+const ANCHORS: [&str; 26] = [
     "sk-",
     "sk_",
     "rk_",
@@ -31,6 +31,7 @@ const ANCHORS: [&str; 25] = [
     "npm_",
     "dckr_pat_",
     "cof_",
+    "cfr_",
     "://",
     "LS0tLS1CRUdJTi",
 ];
@@ -46,7 +47,7 @@ const SHAPES: &str = r#"(?x)
     (?P<keep> <START>
       (?: sk-(?:ant-|proj-|or-)?
         | [sr]k_(?:live|test)_
-        | gh[opsur]_ | github_pat_ | glpat- | xox[a-z](?:\.xox[a-z])?- | xapp- | GOCSPX- | hf_ | npm_ | dckr_pat_ | cof_ | ya29\.
+        | gh[opsur]_ | github_pat_ | glpat- | xox[a-z](?:\.xox[a-z])?- | xapp- | GOCSPX- | hf_ | npm_ | dckr_pat_ | cof_ | cfr_ | ya29\.
       )
     ) [A-Za-z0-9_\-]{16,}
   | (?P<hook> hooks\.slack\.com/(?:services|workflows|triggers)/ ) [A-Za-z0-9_/\-]{8,}
@@ -121,6 +122,7 @@ mod tests {
             ("xoxb-123456789012-abcdefghij", "xoxb-[redacted]"),
             ("AIzaSyA0123456789abcdefghijklmnopqrstuv", "AIza[redacted]"),
             ("t=eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSM", "t=eyJ[redacted]"),
+            ("cfr_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", "cfr_[redacted]"),
             ("cof_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", "cof_[redacted]"),
             ("postgres://app:s3cr3t@db:5432/x", "postgres://app:[redacted]@db:5432/x"),
             ("redis://:hunter2@cache", "redis://:[redacted]@cache"),

@@ -9,6 +9,7 @@ use axum::Router;
 use cofferdam_gateway::{keep_uplink, uplinks};
 use cofferdam_identity::{KeySource, accept_serve_key};
 use cofferdam_store::Store;
+use cofferdam_usage::LAST_TIMEOUT;
 use cofferdam_workers::supervisor::{LocalTools, LocalWorker, Supervision, ToolProgram, WorkerProgram};
 use cofferdam_workers::{RestartMetrics, ToolWorker, Worker, watch};
 use parking_lot::RwLock;
@@ -23,8 +24,8 @@ use super::{code_runner, open_files, signals};
 use crate::config::Config;
 use crate::{Controller, Error, Machines, World};
 
-/// The time that background tasks have to end when they are stopped.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time that background tasks have to end when they are stopped: longer than the last of them may take.
+const STOP_TIMEOUT: Duration = LAST_TIMEOUT.saturating_add(Duration::from_secs(2));
 /// The interval at which a start checks if a worker has become ready.
 const READY_INTERVAL: Duration = Duration::from_millis(20);
 

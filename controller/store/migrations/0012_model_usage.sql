@@ -19,6 +19,10 @@ CREATE TABLE model_shares (
     process TEXT NOT NULL,
     -- The amount that this process may spend without asking.
     amount BIGINT NOT NULL,
+    -- The part of it that calls hold which are recorded as running. Counted as used, if the process dies.
+    held BIGINT NOT NULL,
+    -- Held when the process was taken for dead, and counted as used since then. Taken back if the process lives after all.
+    lost BIGINT NOT NULL,
     -- 1: somebody else is short; the process gives back what it can spare.
     wanted BIGINT NOT NULL,
     PRIMARY KEY (account, process)
@@ -55,9 +59,12 @@ CREATE TABLE model_usage (
     first_token_ms BIGINT,
     wall_ms BIGINT NOT NULL,
     ending TEXT NOT NULL,
-    estimated BIGINT NOT NULL
+    estimated BIGINT NOT NULL,
+    -- The process that makes the call, while it runs.
+    process TEXT
 );
 CREATE INDEX model_usage_by_time ON model_usage (organization, at_ms);
+CREATE INDEX model_usage_by_process ON model_usage (process) WHERE process IS NOT NULL;
 CREATE INDEX model_usage_by_task ON model_usage (organization, task, at_ms) WHERE task IS NOT NULL;
 
 -- What was said, redacted; only where an organization asks for it.

@@ -40,8 +40,8 @@ pub use folders::{FolderRow, FolderSize};
 pub use keys::KeyRow;
 pub use keyvalue::{KeyValueError, Namespace};
 pub use models::{
-    Lessee, ModelCallRow, ModelSettingRow, ModelSettings, RunTokenRow, ShareGrant, ShareRequest, UsageColumn,
-    UsageSlice, UsageSums,
+    CallSlice, Lessee, ModelCallRow, ModelSettingRow, ModelSettings, RunTokenRow, ShareGrant, ShareRequest,
+    UsageColumn, UsageSlice, UsageSums,
 };
 pub use room::{Added, Put};
 pub use secrets::SecretRow;

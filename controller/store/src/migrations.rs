@@ -113,7 +113,7 @@ mod tests {
             (
                 12,
                 "model usage",
-                "e04083c4cc01fdedb73b281209c2ebe54d10da8f971a6da16f95e9d7ce7c1a2be7e9d10c467bd000c097888dc84f3378",
+                "bcf07ca9952aa0d143f1204f5c80eb714d086f2e2449d66d6c0f68d1129e87456bb7e60c18d994b814c04fc47abf6fc6",
             ),
             (
                 13,

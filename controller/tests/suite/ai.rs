@@ -192,7 +192,59 @@ async fn each_header_carries_a_key_and_the_upstream_sees_none_of_them() {
         assert!(!shown.contains(ADMIN) && !seen.headers.contains_key("cookie"), "{shown}");
     }
     let metrics = rig.app.call("", "GET", "/metrics", None).await;
-    assert!(String::from_utf8_lossy(&metrics.body).contains("route=\"/v1/chat/completions\""));
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    assert!(metrics.contains("route=\"/v1/chat/completions\""));
+    let labels = "gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"openai\"";
+    assert!(metrics.contains(&format!("\ngen_ai_server_request_duration_seconds_count{{{labels}")), "{metrics}");
+    assert!(metrics.contains("upstream=\"openai\"") && metrics.matches("# EOF").count() == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_may_begin_as_run_tokens_do() {
+    let fake = FakeModels::start().await;
+    let key = "cfr_chosen-by-the-operator-0123456789";
+    let env: Vec<(&str, &str)> = settings(&fake).into_iter().chain([("COFFERDAM_API_KEY", key)]).collect();
+    let app = TestApp::within(World::default(), &env).await;
+    for path in [DOORS[0], DOORS[3]] {
+        assert_eq!(app.call(key, "POST", path, Some(said("small", false))).await.status, 200, "{path}");
+    }
+    assert_eq!(app.call("cfr_other", "POST", DOORS[0], Some(said("small", false))).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_calls_are_listed_and_their_texts_are_for_administrators() {
+    let rig = Rig::new().await;
+    let (reader, runner) = (rig.app.key(&["read"]).await, rig.app.key(&["run"]).await);
+    let privacy = Some(json!({"store_contents": true}));
+    assert_eq!(rig.app.call(ADMIN, "PUT", "/v1/model-privacy", privacy).await.status, 200);
+    let mut asked = said("small", false);
+    asked["messages"][0]["content"] = json!("Hi, my key is ghp_0123456789abcdefghijklmnopqrstuvwxyz");
+    let answer = rig.app.call(ADMIN, "POST", DOORS[0], Some(asked)).await;
+    let id = answer.headers["x-cofferdam-call"].to_str().unwrap().to_owned();
+    let one = format!("/v1/usage/calls/{id}");
+    rig.app.app.models.accounts().flush().await.unwrap();
+    let shown = rig.app.call(ADMIN, "GET", &one, None).await.json();
+    assert_eq!(
+        (&shown["model"], &shown["upstream"], &shown["door"]),
+        (&json!("small"), &json!("openai"), &json!("chat"))
+    );
+    let request = shown["content"]["request"].as_str().unwrap();
+    assert!(request.contains("Hi, my key is") && !request.contains("ghp_0123456789abcdef"), "{request}");
+    let seen = rig.app.call(&reader, "GET", &one, None).await.json();
+    assert!(seen["id"] == json!(id) && seen.get("content").is_none(), "{seen}");
+    rig.app.call(&runner, "GET", &one, None).await.problem(403, "forbidden");
+    rig.app.call(ADMIN, "GET", "/v1/usage/calls/call_none", None).await.problem(404, "not-found");
+    let list = rig.app.call(&reader, "GET", "/v1/usage/calls?model=small&limit=1", None).await.json();
+    assert!(list["calls"][0]["id"] == json!(id) && list["calls"][0].get("content").is_none(), "{list}");
+    let none = rig.app.call(&reader, "GET", "/v1/usage/calls?task=t", None).await.json();
+    assert_eq!(none, json!({"calls": []}));
+    let csv = rig.app.call(&reader, "GET", "/v1/usage/calls?format=csv", None).await;
+    assert_eq!(csv.headers["content-type"], "text/csv; charset=utf-8");
+    assert!(String::from_utf8_lossy(&csv.body).contains(&id));
+    for query in ["limit=0", "limit=1001", "after=x", "from=yesterday", "colour=red"] {
+        let answer = rig.app.call(ADMIN, "GET", &format!("/v1/usage/calls?{query}"), None).await;
+        assert!(answer.status.is_client_error(), "{query}: {}", answer.status);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

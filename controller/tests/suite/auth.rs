@@ -33,6 +33,8 @@ const READ: [&str; 29] = [
     "get /v1/upstreams",
     "get /v1/upstreams/{name}",
     "get /v1/usage",
+    "get /v1/usage/calls",
+    "get /v1/usage/calls/{id}",
     "get /v1/runs/{id}/files/{path}",
     "get /v1/sessions",
     "get /v1/sessions/{id}",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use cofferdam_contract::OrganizationId;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
@@ -12,6 +13,8 @@ use crate::spec::ModelSpec;
 
 /// A call.
 pub struct Ask {
+    /// On whose behalf. Organizations share an operator's upstream, and none takes all of it.
+    pub organization: OrganizationId,
     /// What is asked for.
     pub service: Service,
     /// The model's name at the upstream.

@@ -8,13 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use cofferdam_redact::Replacer;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::breaker::Entry;
 use crate::error::BodyError;
 use crate::eventstream::Decoder;
 use crate::pool::Leased;
+use crate::slots::Slot;
 
 /// The bounds of a body.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ pub struct UpstreamBody {
     timer: Option<Pin<Box<Sleep>>>,
     entry: Option<Entry>,
     /// The place among the upstream's calls at once.
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<Slot>,
     /// An error that waits until what was decoded before it has been passed on.
     failed: Option<BodyError>,
     ended: bool,
@@ -83,7 +83,7 @@ impl UpstreamBody {
     }
 
     /// Keeps the place among the upstream's calls until the body ends.
-    pub(crate) fn keep(&mut self, place: OwnedSemaphorePermit) {
+    pub(crate) fn keep(&mut self, place: Slot) {
         if matches!(self.inner, Inner::Live(_)) {
             self.place = Some(place);
         }

@@ -3,11 +3,14 @@
 
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap,
-    HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use crate::kind::{Kind, Service};
 use crate::scrub::Scrub;
+
+/// Counts the servers of this kind on a call's way: one whose upstream leads back to it must not call itself for ever.
+const HOPS: HeaderName = HeaderName::from_static("x-cofferdam-hops");
 
 /// The most headers of a caller that go out, and their most bytes together.
 const MAX_PASSED: usize = 32;
@@ -21,7 +24,7 @@ pub(crate) fn to_upstream(given: &HeaderMap, kind: Kind, service: Service) -> He
     let passes = |name: &HeaderName| match name.as_str() {
         "anthropic-beta" | "anthropic-version" => anthropic,
         "openai-beta" => !anthropic && kind != Kind::Bedrock,
-        "user-agent" | "idempotency-key" => kind != Kind::Bedrock,
+        "user-agent" => kind != Kind::Bedrock,
         name => name.starts_with("x-stainless-") && kind != Kind::Bedrock,
     };
     let (mut passed, mut bytes) = (HeaderMap::new(), 0);
@@ -32,7 +35,15 @@ pub(crate) fn to_upstream(given: &HeaderMap, kind: Kind, service: Service) -> He
         }
         passed.append(name.clone(), value.clone());
     }
+    if kind != Kind::Bedrock {
+        passed.insert(HOPS, HeaderValue::from(hops(given).saturating_add(1)));
+    }
     passed
+}
+
+/// The number of these servers that a call has come through, as the last one says.
+pub fn hops(given: &HeaderMap) -> u32 {
+    given.get(HOPS).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default()
 }
 
 /// True for a header that the server sets itself, or that holds a key: none that settings may name.

@@ -13,6 +13,8 @@ use crate::google::Google;
 /// The rest after a 429 without `retry-after`, and the longest one.
 const USUAL_REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(60);
+/// The longest rest of a key while no other one is ready.
+const LAST_REST: Duration = Duration::from_secs(2);
 /// The rest after a refusal of the key itself.
 const REFUSED_REST: Duration = Duration::from_secs(60);
 
@@ -99,7 +101,10 @@ impl Keys {
             key.limited.store(status == 429, Ordering::Relaxed);
         }
         match status {
+            // What one caller asked for may be too much where others' calls are not: the last key rests for a moment only.
+            429 if !self.others_ready(key) => self.rest(key, retry_after.unwrap_or(USUAL_REST).min(LAST_REST)),
             429 => self.rest(key, retry_after.unwrap_or(USUAL_REST).min(LONGEST_REST)),
+            401 if !self.others_ready(key) => self.rest(key, LAST_REST),
             401 => self.rest(key, REFUSED_REST),
             // Often it is the model that the key may not use, so a caller could make the last key rest for all others.
             403 if self.others_ready(key) => self.rest(key, REFUSED_REST),
@@ -135,22 +140,27 @@ mod tests {
         assert_eq!(numbers(&keys, 4), [1, 2, 3, 1]);
         let [first, second, third] = keys.all() else { panic!() };
         for (key, status, retry_after, rest) in
-            [(first, 429, None, 5), (second, 429, Some(7), 7), (third, 429, Some(600), 60)]
+            [(first, 429, None, 5), (second, 429, Some(7), 7), (third, 429, Some(600), 2)]
         {
             assert!(!keys.answered(key, status, retry_after.map(Duration::from_secs)));
             assert_eq!(keys.ready_after(key, keys.clock.now()), rest * 1_000);
         }
-        assert_eq!(keys.ready().unwrap_err(), Duration::from_secs(5));
-        assert_eq!(keys.next().map(|_| ()).unwrap_err(), Duration::from_secs(5));
+        // The last one rests for a moment only.
+        assert_eq!(keys.ready().unwrap_err(), Duration::from_secs(2));
+        assert_eq!(keys.next().map(|_| ()).unwrap_err(), Duration::from_secs(2));
+        let ready = || {
+            let mut found = numbers(&keys, 6);
+            found.sort_unstable();
+            found.dedup();
+            found
+        };
         advance(Duration::from_secs(5)).await;
-        assert_eq!(numbers(&keys, 3), [1, 1, 1]);
+        assert_eq!(ready(), [1, 3]);
         // A shorter rest does not end a longer one.
-        keys.answered(third, 429, Some(Duration::ZERO));
+        keys.answered(second, 429, Some(Duration::ZERO));
+        assert_eq!(ready(), [1, 3]);
         advance(Duration::from_secs(2)).await;
-        let mut found = numbers(&keys, 4);
-        found.sort_unstable();
-        found.dedup();
-        assert_eq!(found, [1, 2]);
+        assert_eq!(ready(), [1, 2, 3]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -160,7 +170,7 @@ mod tests {
         assert!(keys.answered(first, 403, None) && keys.answered(second, 403, None));
         assert_eq!(numbers(&keys, 2), [2, 2]);
         assert!(keys.answered(second, 401, None));
-        assert_eq!(keys.ready().unwrap_err(), REFUSED_REST);
+        assert_eq!(keys.ready().unwrap_err(), LAST_REST);
         for status in [200, 400, 404, 500, 529] {
             assert!(!keys.answered(second, status, None));
         }

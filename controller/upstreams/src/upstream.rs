@@ -12,7 +12,6 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use parking_lot::RwLock;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::MAX_ANSWER_BYTES;
@@ -29,11 +28,13 @@ use crate::net::{Net, Owner};
 use crate::per_model::PerModel;
 use crate::pool::Pool;
 use crate::scrub::Scrub;
+use crate::slots::Slots;
 use crate::spec::UpstreamSpec;
 use crate::wire;
 
 /// The most keys of one upstream.
-const MAX_KEYS: usize = 32;
+pub const MAX_KEYS: usize = 32;
+
 /// One upstream.
 pub struct Upstream {
     name: String,
@@ -48,7 +49,7 @@ pub struct Upstream {
     breaker: Arc<Breaker>,
     /// For answers and streams of a model that fail.
     by_model: PerModel,
-    places: Arc<Semaphore>,
+    slots: Arc<Slots>,
     /// The texts of its keys, and their scrub with the present tokens.
     pub(crate) texts: Vec<Secret>,
     pub(crate) scrub: RwLock<Option<Arc<Scrub>>>,
@@ -113,7 +114,7 @@ impl Upstream {
             keys: Keys::new(clock, uses),
             breaker: Arc::new(Breaker::new(clock)),
             by_model: PerModel::new(clock),
-            places: Arc::new(Semaphore::new(spec.max_concurrent as usize)),
+            slots: Slots::new(spec.max_concurrent, !bounded),
             texts,
             scrub: RwLock::new(scrub.map(Arc::new)),
             spec,
@@ -196,7 +197,7 @@ impl Upstream {
         if !self.speaks(ask.service) {
             return Err(SendError::Unsupported(ask.service.name()));
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SendError::Busy)?;
+        let slot = self.slots.take(&ask.organization).ok_or(SendError::Busy)?;
         let closed = |limited| move |retry_after| SendError::Closed { retry_after, limited };
         let key = self.keys.next().map_err(closed(self.keys.limited()))?;
         let entry = self.breaker.enter().map_err(closed(false))?;
@@ -221,7 +222,7 @@ impl Upstream {
         };
         let bounds = Bounds { max_bytes: MAX_ANSWER_BYTES, idle: self.spec.idle_timeout(), deadline, late };
         self.answer(&ask, key, answered, (entry, of_model), bounds).await.map(|mut sent| {
-            sent.body.keep(place);
+            sent.body.keep(slot);
             sent
         })
     }

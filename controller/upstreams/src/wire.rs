@@ -63,6 +63,16 @@ pub(crate) fn place(spec: &UpstreamSpec) -> Result<Place, String> {
     })
 }
 
+impl UpstreamSpec {
+    /// The host that requests go to, as it is dialled, and its port.
+    ///
+    /// # Errors
+    /// The field that is wrong or missing.
+    pub fn server(&self) -> Result<(String, u16), String> {
+        place(self).map(|place| (place.host, place.port))
+    }
+}
+
 /// The path of a service, with its query.
 pub(crate) fn path(spec: &UpstreamSpec, base: &str, service: Service, model: &str, stream: bool) -> String {
     let openai = match service {

@@ -3,7 +3,7 @@
 //!
 //! `share` is what was granted, `held` what running calls may cost, `spent` what ended calls did cost and the store was not
 //! told yet, `flushing` what it is being told. `held + spent + flushing <= share`, except where a call cost more than it
-//! held.
+//! held. `lasting` is the part of `held` of calls that the store knows as running; it is less only together with `spent`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +49,12 @@ pub(crate) struct State {
     pub held: u64,
     pub spent: u64,
     pub flushing: u64,
+    /// Held by calls that are recorded as running, or ended after the last batch was made.
+    lasting: u64,
+    /// The part of it that has ended.
+    lasted: u64,
+    /// The part of the share that lasts, as the store has it.
+    stored_held: u64,
     /// Amounts for which calls wait, and how many calls for each.
     waiting: BTreeMap<u64, u32>,
     /// On the list of accounts that the next exchange looks at.
@@ -105,6 +111,21 @@ impl State {
         self.refused = None;
     }
 
+    /// A call that holds this amount is recorded as running.
+    pub(crate) fn last_longer(&mut self, amount: u64) {
+        self.lasting = self.lasting.saturating_add(amount);
+    }
+
+    /// Such a call has ended, and what it did cost is in `spent`.
+    pub(crate) fn last_no_longer(&mut self, amount: u64) {
+        self.lasted = self.lasted.saturating_add(amount);
+    }
+
+    /// Has the store say anew what this process has of the account.
+    pub(crate) fn doubt(&mut self) {
+        self.dirty = true;
+    }
+
     pub(crate) fn wait(&mut self, amount: u64) {
         *self.waiting.entry(amount).or_default() += 1;
     }
@@ -136,6 +157,7 @@ impl State {
     pub(crate) fn is_idle(&self) -> bool {
         !self.dirty
             && self.stored == 0
+            && self.stored_held == 0
             && self.held == 0
             && self.spent == 0
             && self.flushing == 0
@@ -200,9 +222,10 @@ impl Account {
         }
     }
 
-    /// Moves what was spent to `flushing`.
+    /// Moves what was spent to `flushing`: the store gets it at once with what does not last any longer.
     pub(crate) fn begin_flush(&self) -> u64 {
         let mut state = self.state();
+        state.lasting = state.lasting.saturating_sub(std::mem::take(&mut state.lasted));
         state.flushing = state.flushing.saturating_add(state.spent);
         state.spent = 0;
         state.flushing
@@ -261,7 +284,9 @@ impl Account {
         }
         // A call that costs more than it held does not use up what others hold.
         let keeps = state.share.saturating_sub(state.flushing).max(state.held);
-        let due = state.flushing > 0 || wanted > 0 || state.dirty || state.wanted || keeps != state.stored;
+        let held = state.lasting.min(keeps);
+        let changed = keeps != state.stored || held != state.stored_held;
+        let due = state.flushing > 0 || wanted > 0 || state.dirty || state.wanted || changed;
         // An account that is alone has all there is: asking again only for more would find nothing.
         if !due && (extra == 0 || terms.alone) {
             return None;
@@ -276,6 +301,7 @@ impl Account {
             kept_until_ms: kept_until_ms(self.span, now_ms),
             spent: state.flushing,
             keeps,
+            held,
             needs,
             least,
             extra,
@@ -289,6 +315,7 @@ impl Account {
         let mut state = self.state();
         state.flushing = state.flushing.saturating_sub(request.spent);
         state.stored = request.keeps.saturating_add(grant.granted);
+        state.stored_held = request.held;
         // What a lower limit has taken away meanwhile stays away.
         let cut = state.requested.saturating_sub(state.share);
         state.share = state.stored.saturating_sub(cut);

@@ -14,6 +14,7 @@ use crate::ledger::{Ledger, Take};
 use crate::metrics::UsageMetrics;
 use crate::queue::{MAX_FLUSHED, Queue};
 use crate::record::{Amounts, Record, Who};
+use crate::running::{Calls, Place};
 use crate::{Error, UsageConfig};
 
 /// Budgets and records of this process.
@@ -25,6 +26,8 @@ pub struct Accounts {
     pub(crate) process: String,
     pub(crate) ledger: Ledger,
     pub(crate) queue: Queue,
+    /// Calls that are with an upstream.
+    pub(crate) calls: Calls,
     pub(crate) desk: Mutex<Desk>,
     /// Counts the calls that were short.
     pub(crate) asked: AtomicU64,
@@ -44,6 +47,7 @@ impl Accounts {
             process: format!("{process:032x}"),
             ledger: Ledger::default(),
             queue: Queue::new(config.max_waiting, metrics),
+            calls: Calls::default(),
             desk: Mutex::default(),
             asked: AtomicU64::new(0),
             full: Notify::new(),
@@ -83,7 +87,7 @@ impl Accounts {
         if !self.ledger.hold(&takes, now_ms) {
             self.lease(&takes).await?;
         }
-        Ok(Held { accounts: Arc::clone(self), takes })
+        Ok(Held { accounts: Arc::clone(self), takes, most, running: None })
     }
 
     /// Records a call that held nothing. It finds no room while the store is away and many records wait.
@@ -128,6 +132,8 @@ impl Accounts {
 pub struct Held {
     accounts: Arc<Accounts>,
     takes: Vec<Take>,
+    most: Amounts,
+    running: Option<Place>,
 }
 
 impl std::fmt::Debug for Held {
@@ -137,16 +143,37 @@ impl std::fmt::Debug for Held {
 }
 
 impl Held {
+    /// The call is with an upstream from now on, or with another one, which may charge for it even if this process dies.
+    /// If it takes longer than a moment the record is written as one of a call that runs: with `input` tokens, and with
+    /// the rest of what is held as output and money.
+    pub fn running(&mut self, record: Record, input: u64) {
+        let output = self.most.tokens.saturating_sub(input);
+        let record = Record { input, output, money: self.most.money, content: None, ..record };
+        match &self.running {
+            Some(place) => self.accounts.calls.change(place, record),
+            None => {
+                let now_ms = self.accounts.config.clock.now_ms();
+                self.running = Some(self.accounts.calls.begin(record, &self.takes, now_ms));
+            }
+        }
+    }
+
     /// Ends the call, counts what it did cost, also where that is more than it held, and records it.
     pub fn settle(mut self, cost: Amounts, record: Record) {
-        self.accounts.ledger.settle(&std::mem::take(&mut self.takes), cost);
+        self.end(cost);
         self.accounts.queue_record(record, true);
+    }
+
+    fn end(&mut self, cost: Amounts) {
+        // From here on no flush writes it as running any more: its record may be queued.
+        let lasting = self.running.take().is_some_and(|place| self.accounts.calls.end(&place));
+        self.accounts.ledger.settle(&std::mem::take(&mut self.takes), cost, lasting);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.accounts.ledger.settle(&self.takes, Amounts::default());
+        self.end(Amounts::default());
     }
 }
 

@@ -53,14 +53,14 @@ fn sums(row: &UsageRow) -> [String; 12] {
 }
 
 /// Spreadsheets take what begins like this for a formula, also behind blanks.
-fn guard(text: &str) -> Cow<'_, str> {
+pub(crate) fn guard(text: &str) -> Cow<'_, str> {
     match text.trim_start().starts_with(['=', '+', '-', '@']) || text.starts_with(['\t', '\r', '\n']) {
         true => format!("'{text}").into(),
         false => text.into(),
     }
 }
 
-fn line<'a>(into: &mut String, cells: impl Iterator<Item = Cow<'a, str>>) {
+pub(crate) fn line<'a>(into: &mut String, cells: impl Iterator<Item = Cow<'a, str>>) {
     for (number, cell) in cells.enumerate() {
         into.push_str(if number == 0 { "" } else { "," });
         if cell.contains([',', '"', '\r', '\n']) {

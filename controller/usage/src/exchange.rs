@@ -11,6 +11,7 @@ use cofferdam_core::chain;
 use cofferdam_store::{Lessee, ModelCallRow, ShareRequest};
 
 use crate::account::{Account, Terms};
+use crate::queue::row;
 use crate::{Accounts, Error};
 
 /// The timeout of one transaction.
@@ -42,7 +43,10 @@ pub(crate) struct Desk {
 #[derive(Debug, Default)]
 struct Batch {
     spent: Vec<Arc<Account>>,
+    /// Records of calls that have ended, and then those of calls that run.
     calls: Vec<ModelCallRow>,
+    /// The number of the former.
+    ended: usize,
 }
 
 /// Why an exchange is made.
@@ -95,16 +99,32 @@ impl Accounts {
         #[cfg(test)]
         self.fault.before()?;
         if self.config.alone && !desk.alone {
-            within(self.store.end_other_model_shares(&self.process)).await?;
+            self.end_dead(i64::MAX).await?;
             desk.alone = true;
         }
-        let mut due = self.ledger.take_due();
+        if self.ledger.is_stale(now_ms) {
+            // Others may have taken this process for dead, and have what it had.
+            self.ledger.doubt();
+            self.calls.write_again();
+        }
+        let mut due = Vec::new();
         if desk.unsent.is_none() {
-            let spent = due.iter().filter(|account| account.begin_flush() > 0).cloned().collect();
+            let mut batch = Batch::default();
             // Who is short does not wait for records.
-            let calls = if matches!(purpose, Purpose::Short(_)) { Vec::new() } else { self.queue.take() };
-            desk.unsent = Some(Batch { spent, calls });
+            if !matches!(purpose, Purpose::Short(_)) {
+                // In this order: no call has a record in the queue and runs, too.
+                batch.calls = self.queue.take();
+                batch.ended = batch.calls.len();
+                let (running, lasting) = self.calls.take(now_ms, purpose == Purpose::Close);
+                batch.calls.extend(running.into_iter().map(row));
+                due = lasting;
+            }
+            due.extend(self.ledger.take_due());
+            batch.spent = due.iter().filter(|account| account.begin_flush() > 0).cloned().collect();
+            desk.unsent = Some(batch);
             desk.flush += 1;
+        } else {
+            due.extend(self.ledger.take_due());
         }
         let batch = desk.unsent.as_ref();
         due.extend(batch.iter().flat_map(|batch| &batch.spent).cloned());
@@ -139,15 +159,22 @@ impl Accounts {
                 return Err(error);
             }
         };
-        self.queue.written(calls);
-        desk.unsent = None;
+        if let Some(batch) = desk.unsent.take() {
+            self.queue.written(batch.calls.get(..batch.ended).unwrap_or_default());
+        }
         desk.written_ms = now_ms;
-        self.ledger.set_valid_until(if self.config.alone { i64::MAX } else { now_ms.saturating_add(VALID_MS) });
         for ((account, request), grant) in accounts.into_iter().zip(&requests).zip(grants) {
             if account.written(request, grant) {
                 self.ledger.list(account, |_| ());
             }
         }
+        self.ledger.set_valid_until(if self.config.alone { i64::MAX } else { now_ms.saturating_add(VALID_MS) });
+        Ok(())
+    }
+
+    /// Ends the shares and running calls of other processes that were last seen before.
+    pub(crate) async fn end_dead(&self, before_ms: i64) -> Result<(), Error> {
+        while within(self.store.end_dead_model_processes(&self.process, before_ms)).await? {}
         Ok(())
     }
 }

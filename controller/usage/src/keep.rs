@@ -8,7 +8,7 @@ use cofferdam_core::{backoff, chain, every};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::exchange::{Purpose, within};
+use crate::exchange::{DEAD_MS, Purpose, within};
 use crate::window::DAY_MS;
 use crate::{Accounts, Error};
 
@@ -26,8 +26,8 @@ const CLEAN_EVERY: Duration = Duration::from_secs(600);
 const CLEAN_STEP: u32 = 500;
 /// The pause between two deletions.
 const CLEAN_PAUSE: Duration = Duration::from_millis(100);
-/// The timeout of the last flush.
-const LAST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The timeout of the last flush, at the end of [`Accounts::keep`].
+pub const LAST_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Accounts {
     /// Works until it is stopped, and then writes everything that waits.
@@ -51,6 +51,8 @@ impl Accounts {
                 if swept.elapsed() >= SWEEP_EVERY {
                     self.ledger.sweep(self.config.clock.now_ms(), false);
                     swept = Instant::now();
+                    // The flush says it if the store fails.
+                    let _ = self.bury().await;
                 }
                 failures = if self.tick().await.is_ok() { 0 } else { failures + 1 };
                 if failures > 0 {
@@ -94,8 +96,15 @@ impl Accounts {
             }
         }
         let silent = self.config.clock.now_ms() - self.desk.lock().await.written_ms;
-        let beat = !self.config.alone && !self.ledger.is_empty() && silent >= BEAT_MS;
+        let alive = !self.ledger.is_empty() || !self.calls.is_empty();
+        let beat = !self.config.alone && alive && silent >= BEAT_MS;
         self.flush_for(if beat { Purpose::Beat } else { Purpose::Flush }).await
+    }
+
+    /// Counts what calls of dead processes held.
+    pub(crate) async fn bury(&self) -> Result<(), Error> {
+        let silent = self.config.clock.now_ms().saturating_sub(DEAD_MS);
+        self.end_dead(if self.config.alone { i64::MAX } else { silent }).await
     }
 
     /// Deletes what is old, a few rows at a time.
@@ -109,6 +118,8 @@ impl Accounts {
                 sleep(CLEAN_PAUSE).await;
             }
         }
+        // What a process that died has left is counted before it is deleted.
+        self.bury().await?;
         let delete = || self.store.delete_old_model_accounts(now_ms, now_ms - DAY_MS, CLEAN_STEP.into());
         while within(delete()).await? >= CLEAN_STEP.into() {
             sleep(CLEAN_PAUSE).await;

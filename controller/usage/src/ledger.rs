@@ -131,7 +131,7 @@ impl Ledger {
 
     /// Holds all of it or nothing. Returns false if a share does not suffice.
     pub(crate) fn hold(&self, takes: &[Take], now_ms: i64) -> bool {
-        let stale = now_ms > self.valid_until_ms.load(Ordering::Acquire);
+        let stale = self.is_stale(now_ms);
         let mut states = Vec::with_capacity(takes.len());
         for take in takes {
             let state = take.account.state();
@@ -152,15 +152,15 @@ impl Ledger {
 
     /// The accounts whose share does not suffice, in the order of the budgets.
     pub(crate) fn short(&self, takes: &[Take], now_ms: i64) -> Vec<Take> {
-        let stale = now_ms > self.valid_until_ms.load(Ordering::Acquire);
+        let stale = self.is_stale(now_ms);
         let short = |take: &&Take| take.amount > 0 && (stale || take.account.state().free() < take.amount);
         let mut short: Vec<Take> = takes.iter().filter(short).cloned().collect();
         short.sort_by_key(|take| take.place);
         short
     }
 
-    /// Ends a call. More than was held is counted, too.
-    pub(crate) fn settle(&self, takes: &[Take], cost: Amounts) {
+    /// Ends a call. More than was held is counted, too. `lasting`: it is recorded as running.
+    pub(crate) fn settle(&self, takes: &[Take], cost: Amounts, lasting: bool) {
         let mut changed = Vec::new();
         for take in takes {
             let cost = match take.account.unit {
@@ -171,6 +171,9 @@ impl Ledger {
             let mut state = take.account.state();
             state.held = state.held.saturating_sub(take.amount);
             state.spent = state.spent.saturating_add(cost.min(MAX_COST));
+            if lasting {
+                state.last_no_longer(take.amount);
+            }
             note(&mut state, &take.account, &mut changed);
         }
         self.add_due(changed);
@@ -210,6 +213,17 @@ impl Ledger {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.accounts.read().len()
+    }
+
+    /// True if this process was silent for so long that it may have been taken for dead.
+    pub(crate) fn is_stale(&self, now_ms: i64) -> bool {
+        now_ms > self.valid_until_ms.load(Ordering::Acquire)
+    }
+
+    /// Has the next exchange ask for all accounts: others may have leased what this process had of them.
+    pub(crate) fn doubt(&self) {
+        let accounts: Vec<_> = self.accounts.read().values().cloned().collect();
+        accounts.iter().for_each(|account| self.list(account, State::doubt));
     }
 
     /// Shares count until then.

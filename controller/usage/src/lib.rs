@@ -8,6 +8,7 @@
 mod account;
 mod accounts;
 mod budget;
+mod calls;
 mod config;
 mod csv;
 mod error;
@@ -20,6 +21,7 @@ mod money;
 mod query;
 mod queue;
 mod record;
+mod running;
 mod spent;
 mod table;
 mod window;
@@ -27,10 +29,14 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub use cofferdam_store::ModelCallRow;
+
 pub use accounts::{Accounts, Held};
 pub use budget::{Budget, BudgetSpec, Limit, Per, Unit, Window, matches};
+pub use calls::{CallPage, CallQuery, MAX_CALLS, when};
 pub use config::{Clock, UsageConfig};
 pub use error::{Error, HoldError, Refused};
+pub use keep::LAST_TIMEOUT;
 pub use metrics::UsageMetrics;
 pub use money::{NANOS, dollars, nanos};
 pub use query::{By, MAX_ROWS, Order, UsageQuery};

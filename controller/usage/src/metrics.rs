@@ -18,11 +18,21 @@ use crate::record::Record;
 /// Upstreams and models that have a label of their own, each.
 const MAX_LABELS: usize = 200;
 
+/// The attributes of the conventions, and the upstream's name, which they do not know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    gen_ai_operation_name: &'static str,
+    gen_ai_provider_name: &'static str,
+    gen_ai_response_model: Arc<str>,
+    upstream: Arc<str>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
     gen_ai_operation_name: &'static str,
-    gen_ai_provider_name: Arc<str>,
+    gen_ai_provider_name: &'static str,
     gen_ai_response_model: Arc<str>,
+    upstream: Arc<str>,
     /// How the call ended; empty for one that ended well.
     error_type: &'static str,
 }
@@ -30,15 +40,10 @@ struct CallLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TokenLabels {
     gen_ai_operation_name: &'static str,
-    gen_ai_provider_name: Arc<str>,
+    gen_ai_provider_name: &'static str,
     gen_ai_response_model: Arc<str>,
+    upstream: Arc<str>,
     gen_ai_token_type: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ModelLabels {
-    gen_ai_provider_name: Arc<str>,
-    gen_ai_response_model: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -110,28 +115,21 @@ impl Default for UsageMetrics {
 }
 
 impl UsageMetrics {
-    pub fn register(&self, registry: &mut Registry) {
+    /// Registers the metrics of the conventions in `plain`, which puts nothing before their names, and ours in `own`.
+    pub fn register(&self, own: &mut Registry, plain: &mut Registry) {
         let help = "Time of a call of a model, from its start to the end of its answer";
-        registry.register_with_unit(
-            "gen_ai_server_request_duration",
-            help,
-            RegistryUnit::Seconds,
-            self.duration.clone(),
-        );
+        plain.register_with_unit("gen_ai_server_request_duration", help, RegistryUnit::Seconds, self.duration.clone());
         let help = "Time until the first token of an answer";
         let first = self.first_token.clone();
-        registry.register_with_unit("gen_ai_server_time_to_first_token", help, RegistryUnit::Seconds, first);
-        registry.register("gen_ai_client_token_usage", "Tokens of a call", self.tokens.clone());
-        registry.register("model_cost_dollars", "US dollars that calls of models cost", self.money.clone());
-        registry.register("model_budget_refusals", "Calls that a budget refused", self.refusals.clone());
-        registry.register(
-            "model_records_waiting",
-            "Records of calls that the store does not have yet",
-            self.waiting.clone(),
-        );
-        registry.register("model_records_lost", "Records, or contents of them, that found no room", self.lost.clone());
+        plain.register_with_unit("gen_ai_server_time_to_first_token", help, RegistryUnit::Seconds, first);
+        plain.register("gen_ai_client_token_usage", "Tokens of a call", self.tokens.clone());
+        own.register("model_cost_dollars", "US dollars that calls of models cost", self.money.clone());
+        own.register("model_budget_refusals", "Calls that a budget refused", self.refusals.clone());
+        let help = "Records of calls that the store does not have yet";
+        own.register("model_records_waiting", help, self.waiting.clone());
+        own.register("model_records_lost", "Records, or contents of them, that found no room", self.lost.clone());
         let help = "Flushes of records and budgets that the store did not take; they are tried again";
-        registry.register("model_flush_failures", help, self.flush_failures.clone());
+        own.register("model_flush_failures", help, self.flush_failures.clone());
     }
 
     pub(crate) fn refused(&self, unit: Unit) {
@@ -139,35 +137,50 @@ impl UsageMetrics {
     }
 
     pub(crate) fn count(&self, record: &Record) {
-        let provider = self.upstreams.label(record.upstream.as_deref());
-        let model = self.models.label(record.served.as_deref());
-        let error = if record.ending == crate::Ending::Ok { "" } else { record.ending.name() };
-        let labels = CallLabels {
-            gen_ai_operation_name: record.door,
-            gen_ai_provider_name: Arc::clone(&provider),
-            gen_ai_response_model: Arc::clone(&model),
-            error_type: error,
+        let labels = ModelLabels {
+            gen_ai_operation_name: operation(record.door),
+            gen_ai_provider_name: record.provider.unwrap_or("none"),
+            gen_ai_response_model: self.models.label(record.served.as_deref()),
+            upstream: self.upstreams.label(record.upstream.as_deref()),
         };
-        self.duration.get_or_create(&labels).observe(f64::from(record.wall_ms) / 1e3);
+        let ModelLabels { gen_ai_operation_name, gen_ai_provider_name, gen_ai_response_model, upstream } =
+            labels.clone();
+        let error_type = if record.ending == crate::Ending::Ok { "" } else { record.ending.name() };
+        let call = CallLabels {
+            gen_ai_operation_name,
+            gen_ai_provider_name,
+            gen_ai_response_model: Arc::clone(&gen_ai_response_model),
+            upstream: Arc::clone(&upstream),
+            error_type,
+        };
+        self.duration.get_or_create(&call).observe(f64::from(record.wall_ms) / 1e3);
         if record.input == 0 && record.output == 0 {
             return;
         }
-        for (kind, amount) in [("input", record.input), ("output", record.output)] {
-            let labels = TokenLabels {
-                gen_ai_operation_name: record.door,
-                gen_ai_provider_name: Arc::clone(&provider),
-                gen_ai_response_model: Arc::clone(&model),
-                gen_ai_token_type: kind,
+        for (gen_ai_token_type, amount) in [("input", record.input), ("output", record.output)] {
+            let tokens = TokenLabels {
+                gen_ai_operation_name,
+                gen_ai_provider_name,
+                gen_ai_response_model: Arc::clone(&gen_ai_response_model),
+                upstream: Arc::clone(&upstream),
+                gen_ai_token_type,
             };
-            self.tokens.get_or_create(&labels).observe(amount as f64);
+            self.tokens.get_or_create(&tokens).observe(amount as f64);
         }
-        let labels = ModelLabels { gen_ai_provider_name: provider, gen_ai_response_model: model };
         if let Some(first) = record.first_token_ms {
             self.first_token.get_or_create(&labels).observe(f64::from(first) / 1e3);
         }
         if record.money > 0 {
             self.money.get_or_create(&labels).inc_by(record.money as f64 / 1e9);
         }
+    }
+}
+
+/// `gen_ai.operation.name` of a door: three of them are one operation in different protocols.
+fn operation(door: &'static str) -> &'static str {
+    match door {
+        "chat" | "responses" | "messages" => "chat",
+        other => other,
     }
 }
 
@@ -178,8 +191,8 @@ mod tests {
 
     #[test]
     fn labels_are_bounded() {
-        let (metrics, mut registry) = (UsageMetrics::default(), Registry::default());
-        metrics.register(&mut registry);
+        let (metrics, mut own, mut registry) = (UsageMetrics::default(), Registry::default(), Registry::default());
+        metrics.register(&mut own, &mut registry);
         for number in 0..1_000 {
             let mut record = record("x", 1, who("k"));
             record.served = Some(format!("m{number}"));
@@ -191,5 +204,25 @@ mod tests {
         assert_eq!(lines.count(), MAX_LABELS + 1);
         assert!(text.contains("gen_ai_response_model=\"other\""), "{text}");
         assert!(text.contains("gen_ai_token_type=\"input\""));
+    }
+
+    #[test]
+    fn labels_are_those_of_the_conventions() {
+        let (metrics, mut own, mut plain) = (UsageMetrics::default(), Registry::default(), Registry::default());
+        metrics.register(&mut own, &mut plain);
+        for door in ["chat", "responses", "messages"] {
+            let record = record("x", 1, who("k"));
+            metrics.count(&Record { door, upstream: Some("eu".into()), provider: Some("aws.bedrock"), ..record });
+        }
+        let (mut text, mut ours) = (String::new(), String::new());
+        prometheus_client::encoding::text::encode(&mut text, &plain).unwrap();
+        prometheus_client::encoding::text::encode(&mut ours, &own).unwrap();
+        let labels = "gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"aws.bedrock\",gen_ai_response_model=\"openai/gpt-5\",\
+                      upstream=\"eu\"";
+        for start in ["gen_ai_server_request_duration_seconds_count", "gen_ai_client_token_usage_count"] {
+            assert!(text.contains(&format!("{start}{{{labels},")), "{text}");
+        }
+        assert!(text.contains(&format!("gen_ai_server_time_to_first_token_seconds_count{{{labels}}} 3")), "{text}");
+        assert!(ours.contains(&format!("model_cost_dollars_total{{{labels}}}")) && !ours.contains("gen_ai_server"));
     }
 }

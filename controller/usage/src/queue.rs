@@ -82,7 +82,7 @@ impl Queue {
     }
 }
 
-fn row(record: Record) -> ModelCallRow {
+pub(crate) fn row(record: Record) -> ModelCallRow {
     ModelCallRow {
         id: record.id,
         organization: record.who.organization,
@@ -90,7 +90,7 @@ fn row(record: Record) -> ModelCallRow {
         key: record.who.key,
         agent: record.who.agent,
         task: record.who.task,
-        door: record.door,
+        door: record.door.into(),
         asked: record.asked,
         served: record.served,
         upstream: record.upstream,
@@ -103,7 +103,7 @@ fn row(record: Record) -> ModelCallRow {
         money: record.money,
         first_token_ms: record.first_token_ms.map(u64::from),
         wall_ms: record.wall_ms.into(),
-        ending: record.ending.name(),
+        ending: record.ending.name().into(),
         estimated: record.estimated,
         content: record.content.map(|content| (content.request, content.answer)),
     }

@@ -48,11 +48,24 @@ pub enum Ending {
     Cancelled,
     /// The stream broke after its first byte.
     Broken,
+    /// It has not ended: the record has what it may come to.
+    Running,
+    /// The process died while it ran. The record has what it may have come to.
+    Lost,
 }
 
 impl Ending {
-    pub const ALL: [Self; 7] =
-        [Self::Ok, Self::Refused, Self::Budget, Self::Error, Self::Timeout, Self::Cancelled, Self::Broken];
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Refused,
+        Self::Budget,
+        Self::Error,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::Broken,
+        Self::Running,
+        Self::Lost,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -63,6 +76,8 @@ impl Ending {
             Self::Timeout => "timeout",
             Self::Cancelled => "cancelled",
             Self::Broken => "broken",
+            Self::Running => "running",
+            Self::Lost => "lost",
         }
     }
 }
@@ -102,6 +117,8 @@ pub struct Record {
     pub asked: String,
     pub served: Option<String>,
     pub upstream: Option<String>,
+    /// The upstream's `gen_ai.provider.name`, for metrics.
+    pub provider: Option<&'static str>,
     pub tries: u32,
     /// All tokens in, those of caches among them.
     pub input: u64,
@@ -173,6 +190,7 @@ pub(crate) mod tests {
             asked: "gpt-5".to_owned(),
             served: Some("openai/gpt-5".to_owned()),
             upstream: Some("openai".to_owned()),
+            provider: Some("openai"),
             tries: 1,
             input: 100,
             cached: 10,

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use cofferdam_contract::{OrganizationId, Problem};
 use cofferdam_store::{UsageColumn, UsageSlice, UsageSums};
-use jiff::Timestamp;
 
+use crate::calls::when;
 use crate::exchange::within;
 use crate::query::{By, MAX_ROWS, Order, UsageQuery};
 use crate::window::{date, start_of};
@@ -175,6 +175,6 @@ fn start(time: By, at_ms: i64) -> String {
     match time {
         By::Month => format!("{:04}-{:02}", day.year(), day.month()),
         By::Day => day.to_string(),
-        _ => Timestamp::from_millisecond(at_ms).map(|time| time.to_string()).unwrap_or_default(),
+        _ => when(at_ms),
     }
 }

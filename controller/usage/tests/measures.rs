@@ -44,6 +44,7 @@ fn record(number: u64, who: &Who) -> Record {
         asked: "gpt-5".to_owned(),
         served: Some("gpt-5".to_owned()),
         upstream: Some("openai".to_owned()),
+        provider: Some("openai"),
         tries: 1,
         input: 100,
         cached: 10,
@@ -96,7 +97,8 @@ async fn many_calls_are_quick_and_leave_nothing_in_memory() {
         };
         let record = record(number, &who);
         let start = Instant::now();
-        let held = accounts.hold(&who, &["gpt-5", "openai/gpt-5"], &budgets, most).await.unwrap();
+        let mut held = accounts.hold(&who, &["gpt-5", "openai/gpt-5"], &budgets, most).await.unwrap();
+        held.running(record.clone(), 100);
         held.settle(cost, record);
         let took = start.elapsed().as_nanos();
         waiting += u64::from(took > 500_000);

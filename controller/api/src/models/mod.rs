@@ -2,6 +2,7 @@
 //! `cofferdam_models` and `cofferdam_usage` decide. No key is ever in an answer.
 
 mod budgets;
+mod calls;
 mod costs;
 mod documents;
 mod privacy;
@@ -29,6 +30,8 @@ pub(crate) fn read() -> OpenApiRouter<Services> {
         .routes(routes!(budgets::get_budget))
         .routes(routes!(privacy::get_model_privacy))
         .routes(routes!(usage::get_usage))
+        .routes(routes!(calls::list_model_calls))
+        .routes(routes!(calls::get_model_call))
 }
 
 /// Routes that need `admin`.

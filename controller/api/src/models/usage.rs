@@ -143,20 +143,30 @@ impl Asked {
             limit: self.limit,
         })
     }
-
-    fn wants_csv(&self, headers: &HeaderMap) -> bool {
-        let accepts =
-            || headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|text| text.contains(CSV));
-        self.format.map_or_else(accepts, |format| format == Format::Csv)
-    }
 }
 
-fn invalid(field: &str, why: &str) -> Problem {
+/// True if the answer is to be CSV.
+pub(super) fn wants_csv(format: Option<Format>, headers: &HeaderMap) -> bool {
+    let accepts = || headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|text| text.contains(CSV));
+    format.map_or_else(accepts, |format| format == Format::Csv)
+}
+
+/// An answer that a browser saves under this name.
+pub(super) fn csv(text: String, name: &'static str) -> Response {
+    let mut response = text.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
+    if let Ok(saved) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
+        response.headers_mut().insert(CONTENT_DISPOSITION, saved);
+    }
+    response
+}
+
+pub(super) fn invalid(field: &str, why: &str) -> Problem {
     Problem::invalid(format!("{field}: {why}"))
 }
 
 /// A time in milliseconds; `end`: a date is meant with its whole day.
-fn time(text: &str, end: bool) -> Result<i64, String> {
+pub(super) fn time(text: &str, end: bool) -> Result<i64, String> {
     let wrong = || {
         "an RFC 3339 time such as 2026-11-30T12:00:00Z, a date such as 2026-11-30, or Unix time in seconds".to_owned()
     };
@@ -183,15 +193,10 @@ pub(super) async fn get_usage(
     Query(asked): Query<Asked>,
 ) -> Result<Response, ApiError> {
     let table = accounts.query(&caller.organization, &asked.query()?).await?;
-    if !asked.wants_csv(&headers) {
-        return Ok(Json(Usage::of(table)).into_response());
+    if wants_csv(asked.format, &headers) {
+        return Ok(csv(table.csv(), "usage.csv"));
     }
-    let mut response = table.csv().into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-    // A browser saves it.
-    let saved = HeaderValue::from_static("attachment; filename=\"usage.csv\"");
-    response.headers_mut().insert(CONTENT_DISPOSITION, saved);
-    Ok(response)
+    Ok(Json(Usage::of(table)).into_response())
 }
 
 #[cfg(test)]
@@ -231,9 +236,9 @@ mod tests {
         let wrong = Asked { group_by: Some("model,colour".into()), ..Asked::default() };
         assert!(wrong.query().unwrap_err().detail.contains("group_by"));
         let mut headers = HeaderMap::new();
-        assert!(!Asked::default().wants_csv(&headers));
+        assert!(!wants_csv(None, &headers));
         headers.insert(ACCEPT, HeaderValue::from_static("text/csv"));
-        assert!(Asked::default().wants_csv(&headers));
-        assert!(!Asked { format: Some(Format::Json), ..Asked::default() }.wants_csv(&headers));
+        assert!(wants_csv(None, &headers));
+        assert!(!wants_csv(Some(Format::Json), &headers));
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::error::Refused;
 use crate::fields::{Fields, Item, is_string, list_at, text_at};
-use crate::request::{Body, Cache, Part, Seal, Source, data_url};
+use crate::request::{Body, Cache, Part, Seal, Source};
+use crate::rules::data_url;
 use serde_json::value::RawValue;
 
 /// Reads `content`: a text, or a list of parts.

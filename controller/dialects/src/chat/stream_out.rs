@@ -48,6 +48,11 @@ enum Kinds {
 }
 
 impl Writer {
+    /// Bytes that are kept for events to come.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept
+    }
+
     pub(crate) fn new(request: &Request, created: u64) -> Self {
         let custom = request.custom.iter().map(|custom| custom.name.clone()).collect();
         Self {

@@ -6,10 +6,17 @@ use crate::json::{self, List, Object};
 pub(crate) use crate::messages::write::write_thinking as thinking_block;
 use crate::request::{
     Body, Format, Message, Part, Reasoning, Request, Role, Seal, Source, Target, Thinking, Tool, ToolChoice, effort_of,
+    nearest,
 };
 use crate::rules;
 
+/// Longest name of a tool that OpenAI takes.
+pub(crate) const MAX_NAME: usize = 64;
+
 pub(crate) fn request(request: &Request, target: &Target<'_>) -> Result<Vec<u8>, Refused> {
+    if !target.extras {
+        request.check_names(MAX_NAME)?;
+    }
     let mut out = Vec::with_capacity(4_096);
     json::object(&mut out, |o| {
         o.string("model", target.model);
@@ -44,8 +51,8 @@ pub(crate) fn request(request: &Request, target: &Target<'_>) -> Result<Vec<u8>,
     Ok(out)
 }
 
-/// The effort that the caller's wish stands for.
-pub(crate) fn effort<'a>(reasoning: &'a Reasoning, target: &Target<'_>) -> Result<Option<&'a str>, Refused> {
+/// The effort that the caller's wish stands for, as this model takes it.
+pub(crate) fn effort(reasoning: &Reasoning, target: &Target<'_>) -> Result<Option<&'static str>, Refused> {
     let effort = match (reasoning.mode, reasoning.effort.as_deref()) {
         (Some(Thinking::Off), _) => Some("none"),
         (_, Some(effort)) => Some(effort),
@@ -58,7 +65,7 @@ pub(crate) fn effort<'a>(reasoning: &'a Reasoning, target: &Target<'_>) -> Resul
             let field = if reasoning.mode.is_some() { "thinking" } else { "reasoning_effort" };
             Err(Refused::new(field, "this model does not reason"))
         }
-        effort => Ok(effort),
+        effort => Ok(effort.and_then(|effort| nearest(effort, target.efforts))),
     }
 }
 
@@ -135,6 +142,8 @@ fn format(o: &mut Object<'_>, format: Option<&Format>) {
 
 fn write_message(list: &mut List<'_>, message: &Message, target: &Target<'_>) -> Result<(), Refused> {
     match message.role {
+        // An answer of thinking alone says nothing here.
+        Role::Assistant if !says(message, target) => Ok(()),
         Role::Assistant => list.object(|o| assistant(o, message, target)),
         Role::User => user(list, message),
         Role::System | Role::Developer => list.object(|o| {
@@ -213,7 +222,7 @@ fn content<'a>(
     parts: impl IntoIterator<Item = &'a Part, IntoIter: ExactSizeIterator>,
 ) -> Result<(), Refused> {
     let mut parts = parts.into_iter();
-    if plain && parts.len() <= 1 {
+    if parts.len() == 0 || (plain && parts.len() == 1) {
         match parts.next().map(|part| &part.body) {
             Some(Body::Text(text)) => o.string("content", text),
             _ => o.string("content", ""),
@@ -262,6 +271,20 @@ fn write_part(o: &mut Object<'_>, part: &Part) -> Result<(), Refused> {
     Ok(())
 }
 
+/// True if a turn of the model's has anything that goes to this server.
+fn says(message: &Message, target: &Target<'_>) -> bool {
+    let is_thinking = |part: &Part| matches!(part.body, Body::Thinking { .. });
+    message.parts.iter().any(|part| !is_thinking(part) || signed(part, target).is_some())
+}
+
+/// Thinking with a proof that this server takes.
+fn signed<'a>(part: &'a Part, target: &Target<'_>) -> Option<(&'a str, &'a Seal)> {
+    match &part.body {
+        Body::Thinking { text, seal } if target.thinking_blocks && seal.is_anthropic() => Some((text, seal)),
+        _ => None,
+    }
+}
+
 fn assistant(o: &mut Object<'_>, message: &Message, target: &Target<'_>) -> Result<(), Refused> {
     o.string("role", "assistant");
     let of =
@@ -275,7 +298,9 @@ fn assistant(o: &mut Object<'_>, message: &Message, target: &Target<'_>) -> Resu
     }) {
         return other.refuse("cannot stand in an answer");
     }
-    if texts.is_empty() {
+    if texts.is_empty() && calls.is_empty() && refusals.is_empty() {
+        o.string("content", "");
+    } else if texts.is_empty() {
         o.null("content");
     } else {
         content(o, message.plain || texts.len() == 1, texts)?;
@@ -293,7 +318,9 @@ fn assistant(o: &mut Object<'_>, message: &Message, target: &Target<'_>) -> Resu
             calls.iter().for_each(|part| {
                 list.object(|o| {
                     tool_call(o, part);
-                    extra(o, part, &thinking);
+                    if target.extras {
+                        extra(o, part, &thinking);
+                    }
                 });
             })
         });
@@ -305,22 +332,17 @@ fn assistant(o: &mut Object<'_>, message: &Message, target: &Target<'_>) -> Resu
 /// want it; signed blocks go to servers that know them.
 fn thinking_fields(o: &mut Object<'_>, thinking: &[&Part], calls: bool, target: &Target<'_>) {
     let open = thinking.iter().filter_map(|part| match &part.body {
-        Body::Thinking { text, seal: Seal::Open } => Some(text.as_str()),
+        Body::Thinking { text, seal: Seal::Open } if !text.is_empty() => Some(text.as_str()),
         _ => None,
     });
     let open: Vec<&str> = open.collect();
-    if calls && !open.is_empty() {
+    if calls && target.unsigned && !open.is_empty() {
         o.string("reasoning_content", &open.join("\n\n"));
     }
-    let sealed = thinking.iter().filter_map(|part| match &part.body {
-        Body::Thinking { seal: Seal::Open | Seal::Extra { .. }, .. } => None,
-        Body::Thinking { text, seal } => Some((text, seal)),
-        _ => None,
-    });
-    let sealed: Vec<_> = sealed.collect();
-    if target.thinking_blocks && !sealed.is_empty() {
+    let signed: Vec<_> = thinking.iter().filter_map(|part| signed(part, target)).collect();
+    if !signed.is_empty() {
         o.list("thinking_blocks", |list| {
-            sealed.iter().for_each(|(text, seal)| list.object(|o| thinking_block(o, text, seal)));
+            signed.iter().for_each(|(text, seal)| list.object(|o| thinking_block(o, text, seal)));
         });
     }
 }
@@ -328,9 +350,8 @@ fn thinking_fields(o: &mut Object<'_>, thinking: &[&Part], calls: bool, target: 
 /// Gives back to a server what it had put beside the call.
 fn extra(o: &mut Object<'_>, part: &Part, thinking: &[&Part]) {
     let Body::ToolCall { id, .. } = &part.body else { return };
-    let of_this = |of: &str| of == id || rules::messages_call_id(of) == id.as_str();
     let found = thinking.iter().find_map(|part| match &part.body {
-        Body::Thinking { seal: Seal::Extra { call, json }, .. } if of_this(call) => Some(json),
+        Body::Thinking { seal: Seal::Extra { call, json }, .. } if call == id => Some(json),
         _ => None,
     });
     if let Some(json) = found {

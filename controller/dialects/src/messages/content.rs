@@ -5,7 +5,8 @@ use serde_json::value::RawValue;
 
 use crate::error::Refused;
 use crate::fields::{Fields, Item, is_string, list_at, text_at};
-use crate::request::{Body, Cache, Part, Role, Seal, Source, is_media};
+use crate::request::{Body, Cache, Part, Role, Seal, Source};
+use crate::rules::{is_media, upstreams_call_id};
 
 pub(crate) fn blocks(at: &str, raw: &RawValue, role: Role) -> Result<(Vec<Part>, bool), Refused> {
     if is_string(raw) {
@@ -108,7 +109,7 @@ fn tool_use(fields: &mut Fields<'_>) -> Result<Body, Refused> {
         caller.finish()?;
     }
     Ok(Body::ToolCall {
-        id: fields.need_string("id")?.into_owned(),
+        id: upstreams_call_id(fields.need_string("id")?),
         name: fields.need_string("name")?.into_owned(),
         arguments: input.to_owned(),
     })
@@ -124,7 +125,7 @@ fn tool_result(fields: &mut Fields<'_>) -> Result<Body, Refused> {
         }
     };
     Ok(Body::ToolResult {
-        id: fields.need_string("tool_use_id")?.into_owned(),
+        id: upstreams_call_id(fields.need_string("tool_use_id")?),
         content,
         is_error: fields.bool("is_error")?.unwrap_or_default(),
     })

@@ -5,4 +5,5 @@ pub(crate) mod content;
 pub(crate) mod read;
 pub(crate) mod stream_in;
 pub(crate) mod stream_out;
+mod thinking;
 pub(crate) mod write;

@@ -38,8 +38,8 @@ impl Reader {
         match kind.as_deref().unwrap_or(event.name) {
             "message_start" => {
                 let Some(mut message) = fields.child("message") else { return Ok(()) };
-                if let Some(fields) = message.child("usage") {
-                    each(Delta::Usage(usage(fields)));
+                if let Some(usage) = message.child("usage").and_then(usage) {
+                    each(Delta::Usage(usage));
                 }
                 let (id, model) = (message.text("id").unwrap_or_default(), message.text("model").unwrap_or_default());
                 each(Delta::Start { id: &id, model: &model });
@@ -51,24 +51,26 @@ impl Reader {
                 self.stop(index, each);
             }
             "message_delta" => {
-                if let Some(fields) = fields.child("usage") {
-                    each(Delta::Usage(usage(fields)));
+                if let Some(usage) = fields.child("usage").and_then(usage) {
+                    each(Delta::Usage(usage));
                 }
                 let Some(mut delta) = fields.child("delta") else { return Ok(()) };
-                if let Some(word) = delta.text("stop_reason") {
-                    self.stop_all(each);
+                if let Some(word) = delta.text("stop_reason").filter(|word| !word.is_empty()) {
                     let sequence = delta.text("stop_sequence");
                     each(Delta::Stop { stop: Stop::of_messages(&word), sequence: sequence.as_deref() });
                 }
             }
-            "message_stop" => {
-                self.stop_all(each);
-                each(Delta::End);
-            }
+            "message_stop" => self.end(each),
             "error" => each(Delta::Failed(Failure::of_fields(fields, Kind::Api))),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Ends an answer that has its reason to stop.
+    pub(crate) fn end(&mut self, each: &mut impl FnMut(Delta<'_>)) {
+        self.open.drain(..).for_each(|open| close(open, each));
+        each(Delta::End);
     }
 
     fn start(&mut self, mut fields: Fields<'_>, each: &mut impl FnMut(Delta<'_>)) -> Result<(), Fault> {
@@ -101,21 +103,34 @@ impl Reader {
             // What the provider's own tools do is told in the text.
             _ => known = false,
         }
-        let first = block.text(if kind == "thinking" { "thinking" } else { "text" });
+        let first = block.chars(if kind == "thinking" { "thinking" } else { "text" });
         let signature = block.text("signature").unwrap_or_default().into_owned();
         self.next = number;
         let thinking = kind == "thinking";
         self.open.push(Open { index, block: known.then_some(number), thinking, signature, input });
-        if let (Some(text), true) = (first.filter(|text| !text.is_empty()), known) {
-            each(Delta::Piece { block: number, text: &text });
+        if let (Some(text), true) = (first, known) {
+            text.give(number, each);
         }
         Ok(())
     }
 
     fn delta(&mut self, mut fields: Fields<'_>, each: &mut impl FnMut(Delta<'_>)) -> Result<(), Fault> {
         let index = fields.count("index").unwrap_or_default();
+        let Some(mut delta) = fields.child("delta") else { return Ok(()) };
+        if !self.open.iter().any(|open| open.index == index) {
+            // The event that begins it did not come. A call cannot be begun without its name.
+            let (kind, thinking) = match delta.text("type").as_deref() {
+                Some("text_delta") => (Block::Text, false),
+                Some("thinking_delta") => (Block::Thinking, true),
+                _ => return Ok(()),
+            };
+            self.next += 1;
+            let (signature, input) = (String::new(), String::new());
+            self.open.push(Open { index, block: Some(self.next), thinking, signature, input });
+            each(Delta::Open { block: self.next, kind });
+        }
         let Some(open) = self.open.iter_mut().rfind(|open| open.index == index) else { return Ok(()) };
-        let (Some(block), Some(mut delta)) = (open.block, fields.child("delta")) else { return Ok(()) };
+        let Some(block) = open.block else { return Ok(()) };
         let key = match delta.text("type").as_deref() {
             Some("text_delta") => "text",
             Some("thinking_delta") => "thinking",
@@ -133,8 +148,8 @@ impl Reader {
             }
             _ => return Ok(()),
         };
-        if let Some(text) = delta.text(key).filter(|text| !text.is_empty()) {
-            each(Delta::Piece { block, text: &text });
+        if let Some(text) = delta.chars(key) {
+            text.give(block, each);
         }
         Ok(())
     }
@@ -143,10 +158,6 @@ impl Reader {
         if let Some(at) = self.open.iter().position(|open| open.index == index) {
             close(self.open.remove(at), each);
         }
-    }
-
-    fn stop_all(&mut self, each: &mut impl FnMut(Delta<'_>)) {
-        self.open.drain(..).for_each(|open| close(open, each));
     }
 }
 

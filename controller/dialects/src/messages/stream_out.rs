@@ -13,6 +13,8 @@ use crate::rules::messages_call_id;
 use crate::sse;
 use crate::stream::{Block, Delta, Fault, MAX_KEPT_BYTES, TOO_MUCH};
 
+const BROKEN_CALL: Fault = Fault(Kind::Api, "The model's arguments for a tool are no JSON object.");
+
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     /// The index of the next block.
@@ -97,6 +99,11 @@ fn event(out: &mut Vec<u8>, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
 }
 
 impl Writer {
+    /// Bytes that are kept for events to come.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept
+    }
+
     pub(crate) fn start(&mut self, id: &str, model: &str, usage: Usage, out: &mut Vec<u8>) {
         event(out, "message_start", |o| {
             o.object("message", |o| {
@@ -183,7 +190,7 @@ impl Writer {
             return match text.trim_ascii().is_empty() {
                 true => Ok(()),
                 // It was closed as a whole object, and now there is more.
-                false => Err(Fault(Kind::Api, "The model's arguments for a tool are no JSON object.")),
+                false => Err(BROKEN_CALL),
             };
         }
         self.write_piece(text, out)
@@ -266,21 +273,33 @@ impl Writer {
         self.current = Some(Current { block: waiting.block, index, kind, arguments: Arguments::default() });
     }
 
+    /// Ends the block that is being written. A call whose arguments are no object stays, and all after it, until the reason
+    /// to stop is known: a client must not see the end of a call that it cannot read.
     fn close(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let Some(current) = self.current.take() else { return Ok(()) };
-        if current.kind == Kinds::Call {
-            self.kept = self.kept.saturating_sub(current.arguments.text.len());
-            if input(&current.arguments.text).is_none() {
-                return Err(Fault(Kind::Api, "The model's arguments for a tool are no JSON object."));
+        let Some(current) = &self.current else { return Ok(()) };
+        if current.kind == Kinds::Call && input(&current.arguments.text).is_none() {
+            match self.stop {
+                None => return Ok(()),
+                Some(stop) if stop.cuts() => {}
+                Some(_) => return Err(BROKEN_CALL),
             }
         }
-        event(out, "content_block_stop", |o| o.number("index", current.index));
+        self.kept = self.kept.saturating_sub(current.arguments.text.len());
+        let index = current.index;
+        self.current = None;
+        event(out, "content_block_stop", |o| o.number("index", index));
         Ok(())
     }
 
     pub(crate) fn end(&mut self, usage: Option<Usage>, out: &mut Vec<u8>) -> Result<(), Fault> {
-        // Nothing is open here unless the upstream forgot to close it.
+        // Nothing is open here unless the upstream forgot to close it, or a call is cut.
+        self.stop.get_or_insert(Stop::End);
         self.waiting.iter_mut().for_each(|waiting| waiting.closed = true);
+        if self.stop.is_some_and(Stop::cuts) {
+            // Calls that the limit has cut, and of which the client saw nothing.
+            self.waiting
+                .retain(|waiting| !matches!(waiting.kind, Start::Call { .. }) || input(&waiting.text).is_some());
+        }
         self.close(out)?;
         self.advance(out)?;
         self.close(out)?;

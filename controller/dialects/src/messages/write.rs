@@ -5,14 +5,16 @@ use serde_json::value::RawValue;
 use crate::dialect::Dialect;
 use crate::error::Refused;
 use crate::json::{self, List, Object};
-use crate::request::{
-    Body, Cache, Format, MIN_BUDGET, Message, Part, Request, Role, Seal, Source, Target, Thinking, Tool, ToolChoice,
-    budget_of,
-};
+use crate::messages::thinking;
+use crate::request::{Body, Cache, Format, Message, Part, Request, Role, Seal, Source, Target, Tool, ToolChoice};
 use crate::rules;
+
+/// Longest name of a tool that the provider takes.
+const MAX_NAME: usize = 128;
 
 pub(crate) fn request(request: &Request, target: &Target<'_>) -> Result<Vec<u8>, Refused> {
     refusals(request)?;
+    request.check_names(MAX_NAME)?;
     let mut out = Vec::with_capacity(4_096);
     let max_tokens = request.max_tokens.unwrap_or(target.max_tokens);
     // Where the system's messages are over and the conversation begins.
@@ -32,7 +34,7 @@ pub(crate) fn request(request: &Request, target: &Target<'_>) -> Result<Vec<u8>,
         if !request.stop.is_empty() {
             o.list("stop_sequences", |list| request.stop.iter().for_each(|stop| list.string(stop)));
         }
-        thinking(o, request, target, max_tokens)?;
+        thinking::write(o, request, target, max_tokens)?;
         if let Some(tier) = rules::messages_tier(request)? {
             o.string("service_tier", tier);
         }
@@ -91,21 +93,36 @@ fn sampling(o: &mut Object<'_>, request: &Request) -> Result<(), Refused> {
 }
 
 fn write_system(o: &mut Object<'_>, system: &[Message]) -> Result<(), Refused> {
-    match system {
-        [] => Ok(()),
-        [message] if message.plain => match message.parts.first().map(|part| (&part.body, &part.cache)) {
-            Some((Body::Text(text), None)) => {
-                o.string("system", text);
-                Ok(())
-            }
-            _ => o.list("system", |list| write_parts(list, system)),
-        },
-        _ => o.list("system", |list| write_parts(list, system)),
+    let parts = kept(system.iter().flat_map(|message| &message.parts));
+    match (system, parts.as_slice()) {
+        (_, []) => {}
+        ([message], [(Part { body: Body::Text(text), .. }, None)]) if message.plain => o.string("system", text),
+        (_, parts) => o.list("system", |list| write_parts(list, parts))?,
     }
+    Ok(())
 }
 
-fn write_parts(list: &mut List<'_>, messages: &[Message]) -> Result<(), Refused> {
-    messages.iter().flat_map(|message| &message.parts).try_for_each(|part| list.object(|o| write_part(o, part)))
+fn write_parts(list: &mut List<'_>, parts: &[(&Part, Option<&Cache>)]) -> Result<(), Refused> {
+    parts.iter().try_for_each(|(part, cache)| list.object(|o| write_part(o, part, *cache)))
+}
+
+/// The parts that go out, with their marks for the cache. The provider refuses texts of white space, which say nothing; a mark
+/// on one belongs to what is before it.
+fn kept<'a>(parts: impl Iterator<Item = &'a Part>) -> Vec<(&'a Part, Option<&'a Cache>)> {
+    let mut kept: Vec<(&Part, Option<&Cache>)> = Vec::new();
+    for part in parts.filter(|part| !left_out(part)) {
+        match (&part.body, kept.last_mut()) {
+            (Body::Text(text) | Body::Refusal(text), last) if text.trim().is_empty() => {
+                if let (Some((before, mark)), Some(cache)) = (last, &part.cache)
+                    && !matches!(before.body, Body::Thinking { .. })
+                {
+                    mark.get_or_insert(cache);
+                }
+            }
+            _ => kept.push((part, part.cache.as_ref())),
+        }
+    }
+    kept
 }
 
 /// Turns of the same role that follow each other become one, so that all results of a turn's tools stand together.
@@ -122,20 +139,24 @@ fn write_turns(list: &mut List<'_>, turns: &[Message], target: &Target<'_>) -> R
                 "a system message after the first turn cannot be translated for this model",
             ));
         }
-        if group.iter().all(|message| message.parts.iter().all(left_out)) && role(first) != Role::User {
+        // Results have to come first in their turn.
+        let is_result = |part: &&Part| matches!(part.body, Body::ToolResult { .. });
+        let parts = || group.iter().flat_map(|message| &message.parts);
+        let parts = kept(parts().filter(is_result).chain(parts().filter(|part| !is_result(part))));
+        if parts.is_empty() {
+            if role(first) == Role::User {
+                return Err(Refused::new(&first.at, "is empty, which cannot be translated for this model"));
+            }
             continue;
         }
         list.object(|o| {
             o.string("role", role(first).name());
-            match group {
-                [message] if message.plain && message.parts.len() == 1 => {
-                    if let Some(Part { body: Body::Text(text), cache: None, .. }) = message.parts.first() {
-                        o.string("content", text);
-                        return Ok(());
-                    }
-                    o.list("content", |list| write_content(list, group))
+            match (group, parts.as_slice()) {
+                ([message], [(Part { body: Body::Text(text), .. }, None)]) if message.plain => {
+                    o.string("content", text);
+                    Ok(())
                 }
-                _ => o.list("content", |list| write_content(list, group)),
+                (_, parts) => o.list("content", |list| write_parts(list, parts)),
             }
         })?;
     }
@@ -148,16 +169,8 @@ fn joins(one: &Message, next: &Message) -> bool {
 }
 
 /// Thinking of another kind of upstream, which only that one can check.
-fn left_out(part: &Part) -> bool {
+pub(super) fn left_out(part: &Part) -> bool {
     matches!(&part.body, Body::Thinking { seal, .. } if !seal.is_anthropic())
-}
-
-fn write_content(list: &mut List<'_>, group: &[Message]) -> Result<(), Refused> {
-    let parts = || group.iter().flat_map(|message| &message.parts).filter(|part| !left_out(part));
-    // Results have to come first in their turn.
-    let is_result = |part: &&Part| matches!(part.body, Body::ToolResult { .. });
-    parts().filter(is_result).try_for_each(|part| list.object(|o| write_part(o, part)))?;
-    parts().filter(|part| !is_result(part)).try_for_each(|part| list.object(|o| write_part(o, part)))
 }
 
 fn cache(o: &mut Object<'_>, cache: Option<&Cache>) {
@@ -171,7 +184,7 @@ fn cache(o: &mut Object<'_>, cache: Option<&Cache>) {
     }
 }
 
-fn write_part(o: &mut Object<'_>, part: &Part) -> Result<(), Refused> {
+fn write_part(o: &mut Object<'_>, part: &Part, mark: Option<&Cache>) -> Result<(), Refused> {
     match &part.body {
         Body::Text(text) | Body::Refusal(text) => {
             o.string("type", "text");
@@ -204,12 +217,10 @@ fn write_part(o: &mut Object<'_>, part: &Part) -> Result<(), Refused> {
         Body::ToolResult { id, content, is_error } => {
             o.string("type", "tool_result");
             o.string("tool_use_id", &rules::messages_call_id(id));
-            match content.as_slice() {
+            match kept(content.iter()).as_slice() {
                 [] => {}
-                [Part { body: Body::Text(text), cache: None, .. }] => o.string("content", text),
-                parts => {
-                    o.list("content", |list| parts.iter().try_for_each(|part| list.object(|o| write_part(o, part))))?
-                }
+                [(Part { body: Body::Text(text), .. }, None)] => o.string("content", text),
+                parts => o.list("content", |list| write_parts(list, parts))?,
             }
             if *is_error {
                 o.bool("is_error", true);
@@ -217,7 +228,7 @@ fn write_part(o: &mut Object<'_>, part: &Part) -> Result<(), Refused> {
         }
         Body::Thinking { text, seal } => write_thinking(o, text, seal),
     }
-    cache(o, part.cache.as_ref());
+    cache(o, mark);
     Ok(())
 }
 
@@ -253,7 +264,7 @@ fn write_source(o: &mut Object<'_>, source: &Source) {
     o.object("source", |o| match source {
         Source::Base64 { media, data } => {
             o.string("type", "base64");
-            o.string("media_type", media);
+            o.string("media_type", rules::media(media));
             o.string("data", data);
         }
         Source::Url(url) => {
@@ -307,83 +318,4 @@ fn choice(o: &mut Object<'_>, request: &Request) {
             o.bool("disable_parallel_tool_use", !parallel);
         }
     });
-}
-
-/// The conversation ends with results of calls whose thinking did not come back.
-fn in_loop_without_thinking(request: &Request) -> bool {
-    let ends_with_results = request.messages.last().is_some_and(Message::holds_results);
-    let signed = |part: &Part| matches!(&part.body, Body::Thinking { .. }) && !left_out(part);
-    let calls = request.messages.iter().rfind(|message| message.role == Role::Assistant);
-    ends_with_results && calls.is_some_and(|message| !message.parts.iter().any(signed))
-}
-
-fn thinking(o: &mut Object<'_>, request: &Request, target: &Target<'_>, max_tokens: u64) -> Result<(), Refused> {
-    let reasoning = &request.reasoning;
-    let field = if request.source == Dialect::Responses { "reasoning.effort" } else { "reasoning_effort" };
-    // The least that there is: no thinking, or the lowest effort.
-    let effort = match reasoning.effort.as_deref() {
-        Some("minimal") => Some("low"),
-        effort => effort,
-    };
-    let off = effort == Some("none") || reasoning.mode == Some(Thinking::Off);
-    if !target.reasons && !off && (effort.is_some() || reasoning.mode.is_some()) {
-        return Err(Refused::new(field, "this model does not reason"));
-    }
-    let display = match reasoning.summary.as_deref() {
-        None => None,
-        Some("omitted") => Some("omitted"),
-        Some(_) => Some("summarized"),
-    };
-    let mut write = |mode: Thinking| {
-        o.object("thinking", |o| {
-            match mode {
-                Thinking::Off => o.string("type", "disabled"),
-                Thinking::Adaptive => o.string("type", "adaptive"),
-                Thinking::Budget(tokens) => {
-                    o.string("type", "enabled");
-                    o.number("budget_tokens", tokens);
-                }
-            }
-            if let (Some(display), true) = (display, mode != Thinking::Off) {
-                o.string("display", display);
-            }
-        });
-    };
-    let mut effort = effort.filter(|effort| *effort != "none");
-    match (reasoning.mode, effort) {
-        _ if off && !target.reasons => {}
-        _ if off => write(Thinking::Off),
-        (Some(mode), _) => write(mode),
-        // These models take thinking in a loop of tools only with the thinking that led to it.
-        (None, Some(_)) if target.budgets && in_loop_without_thinking(request) => effort = None,
-        (None, Some(word)) if target.budgets => {
-            // The budget has to leave room for the answer.
-            let tokens = budget_of(word).min(max_tokens / 2);
-            if tokens >= MIN_BUDGET {
-                write(Thinking::Budget(tokens));
-            }
-            effort = None;
-        }
-        (None, Some(_)) => write(Thinking::Adaptive),
-        (None, None) if display.is_some() => write(Thinking::Adaptive),
-        (None, None) => {}
-    }
-    let schema = match &request.format {
-        Some(Format::Schema { schema, .. }) => Some(schema),
-        _ => None,
-    };
-    if effort.is_some() || schema.is_some() {
-        o.object("output_config", |o| {
-            if let Some(effort) = effort {
-                o.string("effort", effort);
-            }
-            if let Some(schema) = schema {
-                o.object("format", |o| {
-                    o.string("type", "json_schema");
-                    o.raw("schema", schema);
-                });
-            }
-        });
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! A whole response, read from an upstream and written for a caller.
 
-use crate::answer::{Answer, Stop, Unreadable, Usage, id_for};
+use crate::answer::{Answer, NAMELESS, Stop, Unreadable, Usage, id_for};
 use crate::custom;
 use crate::error::{Failure, Kind};
 use crate::fields::Fields;
@@ -22,7 +22,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Answer, Unreadable> {
     }
     let mut parts = Vec::new();
     for item in fields.items("output").into_iter().filter_map(Fields::of) {
-        output_item(item, &mut parts);
+        output_item(item, &mut parts)?;
     }
     let calls = parts.iter().any(|part| matches!(part.body, Body::ToolCall { .. }));
     Ok(Answer {
@@ -31,7 +31,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Answer, Unreadable> {
         parts,
         stop: stop(&mut fields, calls),
         stop_sequence: None,
-        usage: fields.child("usage").map(usage),
+        usage: fields.child("usage").and_then(usage),
         service_tier: fields.text("service_tier").map(Into::into),
     })
 }
@@ -46,8 +46,8 @@ pub(crate) fn stop(response: &mut Fields<'_>, calls: bool) -> Stop {
 }
 
 /// An item of the output. What the provider's own tools did is passed over: it is told in the text.
-fn output_item(mut item: Fields<'_>, parts: &mut Vec<Part>) {
-    let Some(kind) = item.text("type") else { return };
+fn output_item(mut item: Fields<'_>, parts: &mut Vec<Part>) -> Result<(), Unreadable> {
+    let Some(kind) = item.text("type") else { return Ok(()) };
     match kind.as_ref() {
         "message" => {
             for mut part in item.items("content").into_iter().filter_map(Fields::of) {
@@ -60,7 +60,7 @@ fn output_item(mut item: Fields<'_>, parts: &mut Vec<Part>) {
             }
         }
         "function_call" => {
-            let (Some(id), Some(name)) = (item.text("call_id"), item.text("name")) else { return };
+            let (id, name) = item.text("call_id").zip(item.text("name")).ok_or(NAMELESS)?;
             let arguments = item.text("arguments").unwrap_or_default().into_owned();
             parts.push(Part::new("", Body::ToolCall { id: id.into_owned(), name: name.into_owned(), arguments }));
         }
@@ -75,9 +75,10 @@ fn output_item(mut item: Fields<'_>, parts: &mut Vec<Part>) {
         }
         _ => {}
     }
+    Ok(())
 }
 
-pub(crate) fn usage(mut fields: Fields<'_>) -> Usage {
+pub(crate) fn usage(mut fields: Fields<'_>) -> Option<Usage> {
     let mut input = fields.child("input_tokens_details");
     let mut detail = |key| input.as_mut().and_then(|details| details.count(key)).unwrap_or_default();
     let (cached, cache_write) = (detail("cached_tokens"), detail("cache_write_tokens"));
@@ -86,9 +87,11 @@ pub(crate) fn usage(mut fields: Fields<'_>) -> Usage {
         input: fields.count("input_tokens").unwrap_or_default(),
         cached,
         cache_write,
+        cache_write_long: 0,
         output: fields.count("output_tokens").unwrap_or_default(),
         reasoning: output.and_then(|mut details| details.count("reasoning_tokens")).unwrap_or_default(),
     }
+    .said()
 }
 
 pub(crate) fn write(answer: &Answer, request: &Request, created: u64) -> Vec<u8> {

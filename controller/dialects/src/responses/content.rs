@@ -5,7 +5,8 @@ use serde_json::value::RawValue;
 use crate::chat::content::{cache, parts_by, source};
 use crate::error::Refused;
 use crate::fields::{Fields, Item};
-use crate::request::{Body, Part, Source, data_url};
+use crate::request::{Body, Part, Source};
+use crate::rules::data_url;
 
 pub(crate) fn parts(at: &str, raw: &RawValue) -> Result<(Vec<Part>, bool), Refused> {
     parts_by(at, raw, part)

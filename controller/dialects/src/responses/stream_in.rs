@@ -2,6 +2,7 @@
 //! the whole in the event that ends an item counts.
 
 use crate::answer::Stop;
+use crate::chars::Chars;
 use crate::error::{Failure, Kind};
 use crate::fields::Fields;
 use crate::request::Seal;
@@ -13,6 +14,10 @@ use crate::stream::{Block, Delta, Fault, MAX_BLOCKS, TOO_MUCH};
 pub(crate) struct Reader {
     next: u32,
     open: Vec<Open>,
+    /// Places of texts whose item is not over: output and content.
+    told: Vec<(u64, u64)>,
+    /// A text or refusal has come.
+    spoke: bool,
     called: bool,
 }
 
@@ -63,7 +68,7 @@ impl Reader {
             "response.refusal.done" => self.whole(fields, What::Refusal, "refusal", each)?,
             "response.function_call_arguments.done" => self.whole(fields, What::Call, "arguments", each)?,
             "response.output_item.done" => self.item_done(fields, each)?,
-            "response.completed" | "response.incomplete" | "response.done" => self.finish(fields, each),
+            "response.completed" | "response.incomplete" | "response.done" => self.finish(fields, each)?,
             "response.failed" | "response.cancelled" => {
                 let response = fields.child("response");
                 each(Delta::Failed(Failure::of_fields(response.unwrap_or(fields), Kind::Api)));
@@ -74,16 +79,39 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(&mut self, mut fields: Fields<'_>, each: &mut impl FnMut(Delta<'_>)) {
-        self.open.drain(..).for_each(|open| each(Delta::Close { block: open.block }));
+    fn finish(&mut self, mut fields: Fields<'_>, each: &mut impl FnMut(Delta<'_>)) -> Result<(), Fault> {
         let Some(mut response) = fields.child("response") else {
-            return each(Delta::End);
+            self.end(each);
+            return Ok(());
         };
-        if let Some(fields) = response.child("usage") {
-            each(Delta::Usage(usage(fields)));
+        if let Some(usage) = response.child("usage").and_then(usage) {
+            each(Delta::Usage(usage));
+        }
+        if response.look("error").is_some() {
+            each(Delta::Failed(Failure::of_fields(response, Kind::Api)));
+            return Ok(());
+        }
+        // A server that sends no items of a kind before has them here.
+        let (spoke, called) = (self.spoke, self.called);
+        for (output, mut item) in (0..).zip(response.items("output").into_iter().filter_map(Fields::of)) {
+            let missed = match item.text("type").as_deref() {
+                Some("message") => !spoke,
+                Some("function_call") => !called,
+                _ => false,
+            };
+            if missed {
+                self.item_whole(output, item, each)?;
+            }
         }
         let stop: Stop = stop(&mut response, self.called);
         each(Delta::Stop { stop, sequence: None });
+        self.end(each);
+        Ok(())
+    }
+
+    /// Ends an answer that has its reason to stop.
+    pub(crate) fn end(&mut self, each: &mut impl FnMut(Delta<'_>)) {
+        self.open.drain(..).for_each(|open| each(Delta::Close { block: open.block }));
         each(Delta::End);
     }
 
@@ -156,10 +184,31 @@ impl Reader {
         each: &mut impl FnMut(Delta<'_>),
     ) -> Result<(), Fault> {
         let at = place(&mut fields);
-        let Some(text) = fields.text(key).filter(|text| !text.is_empty()) else { return Ok(()) };
+        match fields.chars(key) {
+            Some(text) => self.say(what, at, &text, each),
+            None => Ok(()),
+        }
+    }
+
+    fn say(
+        &mut self,
+        what: What,
+        at: (u64, u64),
+        text: &Chars<'_>,
+        each: &mut impl FnMut(Delta<'_>),
+    ) -> Result<(), Fault> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        if matches!(what, What::Text | What::Refusal) {
+            self.spoke = true;
+            if !self.told.contains(&at) {
+                self.told.push(at);
+            }
+        }
         if let Some(open) = self.find(what, at.0, at.1) {
             open.empty = false;
-            each(Delta::Piece { block: open.block, text: &text });
+            text.give(open.block, each);
             return Ok(());
         }
         // The event that begins it did not come. A call cannot be begun without its name.
@@ -169,7 +218,7 @@ impl Reader {
             What::Thinking => self.add(what, at, Block::Thinking, each)?,
             What::Call => return Ok(()),
         };
-        each(Delta::Piece { block, text: &text });
+        text.give(block, each);
         if let Some(open) = self.open.last_mut() {
             open.empty = false;
         }
@@ -185,7 +234,11 @@ impl Reader {
         each: &mut impl FnMut(Delta<'_>),
     ) -> Result<(), Fault> {
         let at = place(&mut fields);
-        if self.find(what, at.0, at.1).is_some_and(|open| open.empty) {
+        let missed = match self.find(what, at.0, at.1) {
+            Some(open) => open.empty,
+            None => what != What::Call && !self.told.contains(&at),
+        };
+        if missed {
             self.piece(fields, what, key, each)?;
         }
         if what != What::Call
@@ -199,7 +252,7 @@ impl Reader {
     fn thought(&mut self, mut fields: Fields<'_>, each: &mut impl FnMut(Delta<'_>)) -> Result<(), Fault> {
         let output = fields.count("output_index").unwrap_or_default();
         let part = fields.count("summary_index").unwrap_or_default();
-        let Some(text) = fields.text("delta").filter(|text| !text.is_empty()) else { return Ok(()) };
+        let Some(text) = fields.chars("delta").filter(|text| !text.is_empty()) else { return Ok(()) };
         let block = match self.find(What::Thinking, output, 0) {
             Some(open) => {
                 if open.part != part && !std::mem::replace(&mut open.empty, false) {
@@ -209,32 +262,66 @@ impl Reader {
                 open.empty = false;
                 open.block
             }
-            None => self.add(What::Thinking, (output, 0), Block::Thinking, each)?,
+            None => {
+                let block = self.add(What::Thinking, (output, 0), Block::Thinking, each)?;
+                if let Some(open) = self.open.last_mut() {
+                    (open.part, open.empty) = (part, false);
+                }
+                block
+            }
         };
-        each(Delta::Piece { block, text: &text });
+        text.give(block, each);
         Ok(())
     }
 
     fn item_done(&mut self, mut fields: Fields<'_>, each: &mut impl FnMut(Delta<'_>)) -> Result<(), Fault> {
         let output = fields.count("output_index").unwrap_or_default();
-        let Some(mut item) = fields.child("item") else { return Ok(()) };
+        match fields.child("item") {
+            Some(item) => self.item_whole(output, item, each),
+            None => Ok(()),
+        }
+    }
+
+    /// An item that is over: what of it came in pieces is not given again.
+    fn item_whole(&mut self, output: u64, mut item: Fields<'_>, each: &mut impl FnMut(Delta<'_>)) -> Result<(), Fault> {
         match item.text("type").as_deref() {
+            Some("message") => {
+                let mine = self.told.iter().any(|place| place.0 == output);
+                // Servers that give their pieces no place, or another one, have told it too.
+                if self.told.is_empty() {
+                    for (content, mut part) in (0..).zip(item.items("content").into_iter().filter_map(Fields::of)) {
+                        let (what, key) = match part.text("type").as_deref() {
+                            Some("output_text") => (What::Text, "text"),
+                            Some("refusal") => (What::Refusal, "refusal"),
+                            _ => continue,
+                        };
+                        if let Some(text) = part.chars(key) {
+                            self.say(what, (output, content), &text, each)?;
+                        }
+                    }
+                    self.told.clear();
+                }
+                self.told.retain(|place| mine && place.0 != output);
+            }
             Some("function_call") => {
                 let known = self.find(What::Call, output, 0).map(|open| (open.block, open.empty));
                 let (block, empty) = match known {
                     Some(known) => known,
                     None => (self.call(output, &mut item, each)?, true),
                 };
-                if let (Some(text), true) = (item.text("arguments").filter(|text| !text.is_empty()), empty) {
-                    each(Delta::Piece { block, text: &text });
+                if let (Some(text), true) = (item.chars("arguments"), empty) {
+                    text.give(block, each);
                 }
             }
             Some("reasoning") => {
-                let known = self.find(What::Thinking, output, 0).map(|open| open.block);
-                let block = match known {
-                    Some(block) => block,
-                    None => self.add(What::Thinking, (output, 0), Block::Thinking, each)?,
+                let known = self.find(What::Thinking, output, 0).map(|open| (open.block, open.empty));
+                let (block, empty) = match known {
+                    Some(known) => known,
+                    None => (self.add(What::Thinking, (output, 0), Block::Thinking, each)?, true),
                 };
+                if empty {
+                    thought(&mut item, block, each);
+                }
                 let id = item.text("id").unwrap_or_default();
                 match Seal::of_item(&id, item.text("encrypted_content").as_deref()) {
                     Seal::Open => {}
@@ -262,6 +349,18 @@ impl Reader {
             }
             stays
         });
+    }
+}
+
+/// Gives the whole text of a thought, of which no piece came.
+fn thought(item: &mut Fields<'_>, block: u32, each: &mut impl FnMut(Delta<'_>)) {
+    let parts = item.items("summary").into_iter().chain(item.items("content"));
+    let texts = parts.filter_map(Fields::of).filter_map(|mut part| part.text("text").filter(|text| !text.is_empty()));
+    for (index, text) in texts.enumerate() {
+        if index > 0 {
+            each(Delta::Piece { block, text: "\n\n" });
+        }
+        each(Delta::Piece { block, text: &text });
     }
 }
 

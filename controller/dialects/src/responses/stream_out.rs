@@ -4,6 +4,7 @@ use crate::answer::{Stop, Usage, id_for};
 use crate::custom;
 use crate::error::Kind;
 use crate::json::{self, Object};
+use crate::messages::write::input;
 use crate::request::{Request, Seal};
 use crate::responses::echo::{Echo, State, error_event};
 use crate::responses::items;
@@ -45,6 +46,11 @@ enum Kinds {
 }
 
 impl Writer {
+    /// Bytes that are kept for events to come.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept
+    }
+
     pub(crate) fn new(request: &Request, created: u64) -> Self {
         Self {
             echo: Echo::new(request),
@@ -202,6 +208,14 @@ impl Writer {
         if matches!(item.kind, Kinds::Call { .. }) && item.text.is_empty() {
             item.text.push_str("{}");
         }
+        // Arguments that the limit has cut: clients do what a call says that is completed.
+        let object = match item.kind {
+            Kinds::Call { .. } => true,
+            // Models give custom tools a plain text now and then.
+            Kinds::Custom { .. } => item.text.trim_ascii_start().starts_with('{'),
+            _ => false,
+        };
+        let status = if object && input(&item.text).is_none() { "incomplete" } else { status };
         if matches!(item.kind, Kinds::Custom { .. }) {
             item.text = custom::input(&item.text).into_owned();
             event(&mut self.sequence, out, "response.custom_tool_call_input.delta", |o| {

@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::chat::write::effort;
+use crate::chat::write::{MAX_NAME, effort};
 use crate::dialect::Dialect;
 use crate::error::Refused;
 use crate::json::{self, List, Object};
@@ -13,6 +13,9 @@ use crate::rules;
 
 pub(crate) fn request(request: &Request, target: &Target<'_>) -> Result<Vec<u8>, Refused> {
     refusals(request)?;
+    if !target.extras {
+        request.check_names(MAX_NAME)?;
+    }
     let mut out = Vec::with_capacity(4_096);
     let (instructions, rest) = split_instructions(&request.messages);
     json::object(&mut out, |o| {

@@ -191,3 +191,32 @@ fn names_and_proofs_are_bounded() {
         }
     }
 }
+
+#[test]
+fn calls_without_a_name_and_lone_halves_are_bounded() {
+    let piece = "x".repeat(1 << 20);
+    let more = format!(
+        r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{{"index":0,"id":"c","function":{{"arguments":"{piece}"}}}}]}}}}]}}"#
+    );
+    for to in Dialect::ALL {
+        let mut unnamed = translator(Dialect::Chat, to);
+        let mut out = Vec::new();
+        let mut events = 0;
+        while !unnamed.is_over() {
+            unnamed.event(sse::Event { name: "", data: &more }, &mut out);
+            events += 1;
+            assert!(events <= (MAX_KEPT_BYTES >> 20) + 1, "{to:?}");
+        }
+        // A first half waits for its second; a thousand of them are a thousand characters, each with its turn.
+        let mut halves = translator(Dialect::Chat, to);
+        let half = r#"{"id":"c","choices":[{"index":0,"delta":{"content":"\ud83d"}}]}"#;
+        out.clear();
+        for _ in 0..1_000 {
+            halves.event(sse::Event { name: "", data: half }, &mut out);
+        }
+        halves.event(sse::Event { name: "", data: "[DONE]" }, &mut out);
+        let shown = String::from_utf8(out).unwrap();
+        let pieces = shown.lines().filter(|line| line.contains("delta") && line.contains('\u{FFFD}')).count();
+        assert!(halves.failure().is_none() && (1_000..=1_001).contains(&pieces), "{to:?}: {pieces}");
+    }
+}

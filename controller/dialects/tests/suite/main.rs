@@ -5,6 +5,7 @@ mod cases;
 #[path = "../../../../fuzz/dialects.rs"]
 mod dialects;
 mod edit;
+mod foreign;
 mod fuzz_smoke;
 mod hostile;
 #[path = "../../../../fuzz/smoke.rs"]

@@ -1,6 +1,6 @@
 //! Aliases: a name for a chain of upstream models. The first step is tried first; within a step, the weights decide.
 //!
-//! Never knows which upstreams exist: `check.rs` compares.
+//! Never knows which upstreams exist: `change.rs` compares.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
 //! What is valid for one organization, made from its documents and the operator's. An upstream whose document and keys did not
 //! change is the same one as before: its breakers and connections live on.
 //!
-//! A document that cannot be used any more is left out and logged: it never takes the others down.
+//! A document that cannot be used any more never takes the others down. It never allows more than before: an upstream stays as
+//! one that refuses, a rule or a budget forbids; an alias or a price is left out. All are logged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use cofferdam_upstreams::{Net, Owner, Upstream, UpstreamSpec};
 use cofferdam_usage::{Budget, BudgetSpec};
 
 use super::alias::AliasSpec;
+use super::broken::Broken;
 use super::document::{DocumentKind, Spec};
 use super::error::Error;
 use super::keys::{self, NamedSecrets};
@@ -23,6 +25,8 @@ use super::rule::{Privacy, RuleSpec, Subject};
 /// All that is valid for one organization.
 pub struct Catalogue {
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// Upstreams of the organization's that cannot be used. None of these names is among `upstreams`.
+    pub broken: BTreeMap<String, Broken>,
     pub aliases: BTreeMap<String, AliasSpec>,
     /// The aliases of an organization that is not the operator's own.
     pub own_aliases: BTreeSet<String>,
@@ -62,7 +66,7 @@ impl Shared {
         rows: &[ModelSettingRow],
         before: &BTreeMap<String, Made>,
     ) -> Result<(Catalogue, BTreeMap<String, Made>), Error> {
-        let mut own = BTreeMap::new();
+        let (mut own, mut broken) = (BTreeMap::new(), BTreeMap::new());
         for row in rows.iter().filter(|row| row.kind == DocumentKind::Upstream.as_str()) {
             match self.upstream(organization, row, before).await {
                 Ok(made) => {
@@ -70,10 +74,15 @@ impl Shared {
                 }
                 // It may be there a moment later: the organization must not lose its upstream until the next change.
                 Err(error @ Error::Secret(_)) => return Err(error),
-                Err(error) => left_out(row, &chain(&error)),
+                Err(error) => {
+                    unusable(row, &chain(&error));
+                    broken.insert(row.name.clone(), Broken::of(row, &error));
+                }
             }
         }
         let mut upstreams = self.upstreams.clone();
+        // Calls that were meant for the organization's own upstream do not go to the operator's of the same name.
+        upstreams.retain(|name, _| !broken.contains_key(name));
         upstreams.extend(own.iter().map(|(name, made)| (name.clone(), Arc::clone(&made.upstream))));
         let mut aliases = self.operator.aliases.clone();
         let written: Vec<(String, AliasSpec)> = parsed(rows).collect();
@@ -91,6 +100,7 @@ impl Shared {
             prices: self.prices(organization, rows, own.keys()),
             privacy: parsed::<Privacy>(rows).next().map(|(_, privacy)| privacy).unwrap_or_default(),
             upstreams,
+            broken,
         };
         Ok((catalogue, own))
     }
@@ -152,7 +162,7 @@ fn parsed<S: Spec>(rows: &[ModelSettingRow]) -> impl Iterator<Item = (String, S)
         match spec.map_err(|why| why.to_string()).and_then(|spec| spec.check().map(|()| spec)) {
             Ok(spec) => Some((row.name.clone(), spec)),
             Err(why) => {
-                left_out(row, &why);
+                unusable(row, &why);
                 None
             }
         }
@@ -187,12 +197,12 @@ fn nothing_for(subject: Subject) -> RuleSpec {
 }
 
 /// Logged at most once for each time that the organization's documents are read.
-fn left_out(row: &ModelSettingRow, why: &str) {
+fn unusable(row: &ModelSettingRow, why: &str) {
     tracing::error!(
         organization = %row.organization,
         kind = row.kind,
         name = row.name,
         why,
-        "a document of the model settings cannot be used and is left out; put it again"
+        "a document of the model settings cannot be used; put it again"
     );
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use cofferdam_contract::OrganizationId;
 use cofferdam_core::{Secret, Vault};
-use cofferdam_upstreams::{Kind, MIN_KEY_BYTES, UpstreamSpec};
+use cofferdam_upstreams::{MAX_KEYS, MIN_KEY_BYTES, UpstreamSpec};
 use futures_util::future::BoxFuture;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,8 +15,6 @@ use zeroize::Zeroizing;
 
 use super::error::Error;
 
-/// The most keys of an upstream.
-const MAX_KEYS: usize = 16;
 /// The longest key; a service account of Google's has about 2,400 bytes.
 const MAX_KEY_BYTES: usize = 16 << 10;
 /// The longest name of a stored secret.
@@ -182,8 +180,8 @@ pub(super) async fn resolve(
         let text = match key {
             KeyEntry::Text(text) => Secret::new(text.as_str()),
             KeyEntry::Named(name) => {
-                let no_host = || SecretError::Refused(place("the upstream has no host yet; give base_url".to_owned()));
-                let (host, port) = host(spec).ok_or_else(no_host)?;
+                // The place that is dialled, and no other: a secret is bound to hosts.
+                let (host, port) = spec.server().map_err(|why| SecretError::Refused(place(why)))?;
                 let opened = secrets.open(organization, name, &host, port).await;
                 let text = opened.map_err(|error| match error {
                     SecretError::Refused(why) => SecretError::Refused(place(why)),
@@ -207,24 +205,53 @@ pub(super) fn names(keys: &[KeyEntry]) -> Vec<String> {
         .collect()
 }
 
-/// The host that an upstream's requests go to.
-fn host(spec: &UpstreamSpec) -> Option<(String, u16)> {
-    if let Some(url) = &spec.base_url {
-        let url: http::Uri = url.parse().ok()?;
-        let port = if url.scheme_str() == Some("http") { 80 } else { 443 };
-        return Some((url.host()?.to_ascii_lowercase(), url.port_u16().unwrap_or(port)));
+#[cfg(test)]
+mod tests {
+    use cofferdam_upstreams::Kind;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// Says which host a secret was asked for.
+    struct Asked(Mutex<Vec<(String, u16)>>);
+
+    impl NamedSecrets for Asked {
+        fn open<'a>(
+            &'a self,
+            _: &'a OrganizationId,
+            _: &'a str,
+            host: &'a str,
+            port: u16,
+        ) -> BoxFuture<'a, Result<Zeroizing<String>, SecretError>> {
+            self.0.lock().push((host.to_owned(), port));
+            Box::pin(async { Ok(Zeroizing::new("sk-0123456789".to_owned())) })
+        }
     }
-    let region = spec.region.as_deref();
-    let host = match spec.kind {
-        Kind::Openai => "api.openai.com".to_owned(),
-        Kind::Anthropic => "api.anthropic.com".to_owned(),
-        Kind::Gemini => "generativelanguage.googleapis.com".to_owned(),
-        Kind::Bedrock => format!("bedrock-runtime.{}.amazonaws.com", region?),
-        Kind::Vertex => match region {
-            Some(region) if region != "global" => format!("{region}-aiplatform.googleapis.com"),
-            _ => "aiplatform.googleapis.com".to_owned(),
-        },
-        Kind::Azure | Kind::Compatible => return None,
-    };
-    Some((host, 443))
+
+    #[tokio::test]
+    async fn a_named_secret_is_judged_for_the_host_that_is_dialled() {
+        for (kind, region, base_url, expected) in [
+            (Kind::Openai, None, None, Some(("api.openai.com", 443))),
+            (Kind::Bedrock, Some("eu-central-1"), None, Some(("bedrock-runtime.eu-central-1.amazonaws.com", 443))),
+            (Kind::Bedrock, Some("cn-north-1"), None, Some(("bedrock-runtime.cn-north-1.amazonaws.com.cn", 443))),
+            (Kind::Vertex, Some("eu"), None, Some(("aiplatform.eu.rep.googleapis.com", 443))),
+            (Kind::Vertex, Some("us"), None, Some(("aiplatform.us.rep.googleapis.com", 443))),
+            (Kind::Vertex, Some("global"), None, Some(("aiplatform.googleapis.com", 443))),
+            (Kind::Vertex, Some("europe-west1"), None, Some(("europe-west1-aiplatform.googleapis.com", 443))),
+            (Kind::Compatible, None, Some("http://0x7f.1:9/v1"), Some(("127.0.0.1", 9))),
+            (Kind::Compatible, None, Some("https://A.example./v1"), Some(("a.example", 443))),
+            (Kind::Compatible, None, None, None),
+        ] {
+            let spec = UpstreamSpec {
+                region: region.map(str::to_owned),
+                base_url: base_url.map(str::to_owned),
+                ..UpstreamSpec::new(kind)
+            };
+            let (secrets, keys) = (Asked(Mutex::default()), [KeyEntry::Named("s".to_owned())]);
+            let found = resolve(&secrets, &OrganizationId::default_organization(), &spec, &keys).await;
+            assert_eq!(found.is_ok(), expected.is_some(), "{kind:?} {region:?}");
+            let expected: Vec<_> = expected.into_iter().map(|(host, port)| (host.to_owned(), port)).collect();
+            assert_eq!(*secrets.0.lock(), expected, "{kind:?} {region:?}");
+        }
+    }
 }

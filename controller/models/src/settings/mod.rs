@@ -4,6 +4,7 @@
 //! Never shows a key, and never a document of one organization to another. Start reading at `catalogue.rs`.
 
 mod alias;
+mod broken;
 mod cache;
 mod catalogue;
 mod change;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub use cofferdam_upstreams::{TestReport, UpstreamSpec};
 
 pub use alias::{AliasSpec, Choice, Step};
+pub use broken::Broken;
 pub use catalogue::Catalogue;
 pub use costs::ModelCost;
 pub use document::{Document, DocumentKind, DocumentOwner, Spec};

@@ -19,6 +19,9 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The most `*` of a pattern: many make it slow to compare.
+const MAX_STARS: usize = 4;
+
 /// Checks a model's name, or a pattern of them.
 pub(super) fn check_model(field: &str, text: &str, stars: bool) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@+".contains(&b) || (stars && b == b'*');
@@ -27,6 +30,9 @@ pub(super) fn check_model(field: &str, text: &str, stars: bool) -> Result<(), St
         return Err(format!(
             "{field}: 1 to {MAX_MODEL_BYTES} letters, digits and `-`, `_`, `.`, `/`, `:`, `@`, `+`{star}"
         ));
+    }
+    if text.bytes().filter(|byte| *byte == b'*').count() > MAX_STARS {
+        return Err(format!("{field}: at most {MAX_STARS} `*`"));
     }
     Ok(())
 }

@@ -33,6 +33,10 @@ pub struct PriceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub cache_write: Option<Dollars>,
+    /// Input tokens that were written into a cache for an hour; as `cache_write` if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub cache_write_1h: Option<Dollars>,
     /// Prices of calls with long inputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub long: Option<LongPrice>,
@@ -53,21 +57,27 @@ pub struct LongPrice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub cache_write: Option<Dollars>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub cache_write_1h: Option<Dollars>,
 }
 
 impl PriceSpec {
     /// Nano-dollars, rounded up.
     fn cost(&self, tokens: &Usage) -> u64 {
         let long = self.long.as_ref().filter(|long| tokens.input > long.above);
-        let (input, output, cached, written) = match long {
-            Some(long) => (long.input, long.output, long.cached_input, long.cache_write),
-            None => (self.input, self.output, self.cached_input, self.cache_write),
+        let (input, output, cached, written, for_long) = match long {
+            Some(long) => (long.input, long.output, long.cached_input, long.cache_write, long.cache_write_1h),
+            None => (self.input, self.output, self.cached_input, self.cache_write, self.cache_write_1h),
         };
+        let written = written.unwrap_or(input);
+        let hour = tokens.cache_write_long.min(tokens.cache_write);
         let plain = tokens.input.saturating_sub(tokens.cached).saturating_sub(tokens.cache_write);
         let part = |count: u64, price: Dollars| u128::from(count) * u128::from(price.nano());
         let sum = part(plain, input)
             + part(tokens.cached, cached.unwrap_or(input))
-            + part(tokens.cache_write, written.unwrap_or(input))
+            + part(tokens.cache_write - hour, written)
+            + part(hour, for_long.unwrap_or(written))
             + part(tokens.output, output);
         u64::try_from(sum.div_ceil(MILLION)).unwrap_or(u64::MAX)
     }
@@ -159,8 +169,10 @@ impl Prices {
     /// The most that a call with so many tokens can cost, whichever of them a cache reads or writes.
     pub fn most(&self, upstream: &str, model: &str, input: u64, output: u64) -> Option<u64> {
         let price = self.find(upstream, model)?;
-        let with = |cached, cache_write| price.cost(&Usage { input, cached, cache_write, output, reasoning: 0 });
-        Some(with(0, 0).max(with(input, 0)).max(with(0, input)))
+        let with = |cached, cache_write, cache_write_long| {
+            price.cost(&Usage { input, cached, cache_write, cache_write_long, output, reasoning: 0 })
+        };
+        Some(with(0, 0, 0).max(with(input, 0, 0)).max(with(0, input, 0)).max(with(0, input, input)))
     }
 }
 
@@ -186,7 +198,8 @@ mod tests {
         table(&format!("[[prices]]\nname = {name:?}\ninput = {dollars}\noutput = {dollars}"))
     }
 
-    const MILLION_IN: Usage = Usage { input: 1_000_000, cached: 0, cache_write: 0, output: 0, reasoning: 0 };
+    const MILLION_IN: Usage =
+        Usage { input: 1_000_000, cached: 0, cache_write: 0, cache_write_long: 0, output: 0, reasoning: 0 };
 
     fn dollars(prices: &Prices, upstream: &str, model: &str) -> Option<u64> {
         prices.cost(upstream, model, &MILLION_IN).map(|nano| nano / 1_000_000_000)
@@ -211,7 +224,7 @@ mod tests {
             (1_001, 1, 0, 1, 1_001 * 300 + 1_200),
             (u64::MAX, 0, 0, u64::MAX, u64::MAX),
         ] {
-            let cost = price.cost(&Usage { input, cached, cache_write, output, reasoning: 0 });
+            let cost = price.cost(&Usage { input, cached, cache_write, output, ..Usage::default() });
             assert_eq!(cost, nano, "{input} {cached} {cache_write} {output}");
         }
         let tiny: PriceSpec = serde_json::from_str(r#"{"input": "0.000000001", "output": "0.000000001"}"#).unwrap();
@@ -220,6 +233,31 @@ mod tests {
         let dearest = Dollars::parse("1000000").unwrap();
         let dear = PriceSpec { input: dearest, output: dearest, ..tiny };
         assert_eq!(dear.cost(&tokens(u64::MAX, u64::MAX)), u64::MAX);
+    }
+
+    #[test]
+    fn what_is_kept_for_an_hour_has_its_own_price() {
+        let prices = Prices::new(PriceTable::default(), Arc::default(), built_in(), BTreeSet::new());
+        // 5 dollars in: 6.25 for five minutes, 10 for an hour.
+        let written = |cache_write, cache_write_long| {
+            let tokens = Usage { input: 200, cache_write, cache_write_long, ..Usage::default() };
+            prices.cost("any", "claude-opus-4-5", &tokens).unwrap()
+        };
+        assert_eq!((written(200, 0), written(200, 200)), (200 * 6_250, 200 * 10_000));
+        assert_eq!(written(200, 50), 150 * 6_250 + 50 * 10_000);
+        assert_eq!(written(100, 300), 100 * 5_000 + 100 * 10_000);
+        let price: PriceSpec = serde_json::from_str(r#"{"input": 1, "output": 1, "cache_write": 2}"#).unwrap();
+        let tokens = Usage { input: 10, cache_write: 10, cache_write_long: 10, ..Usage::default() };
+        assert_eq!(price.cost(&tokens), 10 * 2_000);
+        // Each of Anthropic's built-in prices: twice the input's, also of long inputs.
+        let table = built_in();
+        for (name, price) in table.iter().filter(|(name, _)| name.contains("claude")) {
+            let twice = |input: Dollars| Some(input.nano() * 2);
+            assert_eq!(price.cache_write_1h.map(Dollars::nano), twice(price.input), "{name}");
+            if let Some(long) = &price.long {
+                assert_eq!(long.cache_write_1h.map(Dollars::nano), twice(long.input), "{name}");
+            }
+        }
     }
 
     #[test]
@@ -273,11 +311,15 @@ mod tests {
     fn the_most_that_a_call_can_cost_covers_every_use_of_caches() {
         let prices = Prices::new(PriceTable::default(), Arc::default(), built_in(), BTreeSet::new());
         let most = prices.most("a", "claude-opus-4-5", 1_000, 100).unwrap();
-        assert_eq!(most, 1_000 * 6_250 + 100 * 25_000);
+        // All of it written into a cache for an hour.
+        assert_eq!(most, 1_000 * 10_000 + 100 * 25_000);
         for cached in [0, 300, 1_000] {
             for cache_write in [0, 300, 1_000 - cached] {
-                let tokens = Usage { input: 1_000, cached, cache_write, output: 100, reasoning: 0 };
-                assert!(prices.cost("a", "claude-opus-4-5", &tokens).unwrap() <= most);
+                for cache_write_long in [0, cache_write / 2, cache_write] {
+                    let tokens =
+                        Usage { input: 1_000, cached, cache_write, cache_write_long, output: 100, reasoning: 0 };
+                    assert!(prices.cost("a", "claude-opus-4-5", &tokens).unwrap() <= most);
+                }
             }
         }
         assert_eq!(prices.most("a", "llama3", 1, 1), None);

@@ -33,7 +33,8 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["openai/*", "claude-*"]))]
     pub models: Option<Vec<String>>,
-    /// The most tokens that an answer may have. A call that asks for more gets this many.
+    /// The most tokens of an answer, of all its choices together. A call that asks for more is refused; one that names no
+    /// limit gets this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u64>,
     /// The regions in which upstreams may be. An upstream without a region is in none of them.
@@ -45,7 +46,8 @@ pub struct RuleSpec {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Privacy {
-    /// Requests and answers are stored with the record of each call, without the secrets that are known in them.
+    /// Requests and answers are stored with the record of each call. Texts that have the shape of a well-known credential and
+    /// private keys are taken out of them; a secret without such a shape is not.
     pub store_contents: bool,
 }
 

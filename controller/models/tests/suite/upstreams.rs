@@ -30,7 +30,7 @@ fn openai(extra: Value) -> Value {
 async fn a_wrong_upstream_is_refused_with_its_field_and_without_its_key() {
     on_each(async |ground| {
         let settings = ground.settings(with_openai());
-        let many: Vec<String> = (0..17).map(|n| format!("sk-{n:020}")).collect();
+        let many: Vec<String> = (0..33).map(|n| format!("sk-{n:020}")).collect();
         for (name, value, part) in [
             ("A", openai(json!({})), "name:"),
             ("test", openai(json!({})), "`test` is taken"),
@@ -45,7 +45,7 @@ async fn a_wrong_upstream_is_refused_with_its_field_and_without_its_key() {
             ("a", json!({"kind": "openai", "keys": KEY}), "keys: a list"),
             ("a", json!({"kind": "openai", "keys": [{"secret": 7}]}), "keys: a list"),
             ("a", json!({"kind": "openai", "keys": [{"name": KEY}]}), "keys: a list"),
-            ("a", json!({"kind": "openai", "keys": many}), "keys: at most 16"),
+            ("a", json!({"kind": "openai", "keys": many}), "keys: at most 32"),
             ("a", json!({"kind": "openai", "keys": ["short"]}), "keys[0]"),
             ("a", json!({"kind": "openai", "keys": [format!("{KEY}\0")]}), "keys[0]"),
             ("a", json!({"kind": "openai"}), "keys:"),

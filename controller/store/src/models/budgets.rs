@@ -1,6 +1,9 @@
 //! Budgets' accounts. A process leases shares of them, spends these without asking, and later writes down what it has
 //! spent: all of that is one transaction, an *exchange*. Of what a limit leaves, never more is leased than there is.
 //!
+//! What calls hold that are recorded as running is a part of the process's share, and counts as used once the process is
+//! dead, see `dead.rs`; a process that was only slow takes that back with its next exchange.
+//!
 //! An exchange first takes the rows of all its accounts, in the order of their names: exchanges over the same accounts
 //! follow each other, and none waits for one that waits for it.
 
@@ -22,7 +25,7 @@ pub struct Lessee<'a> {
     /// The number of what is spent and recorded; it is written once, however often it is sent.
     pub flush: u64,
     pub now_ms: i64,
-    /// Shares of processes that were last seen before are nobody's.
+    /// Shares of processes that were last seen before are nobody's, but for what calls hold that are recorded as running.
     pub dead_before_ms: i64,
 }
 
@@ -38,6 +41,8 @@ pub struct ShareRequest {
     pub spent: u64,
     /// Leased already, and kept.
     pub keeps: u64,
+    /// The part of it that calls hold which are recorded as running.
+    pub held: u64,
     /// Needed now, beyond it.
     pub needs: u64,
     /// The smallest amount that helps; less is not granted.
@@ -76,18 +81,18 @@ static SPEND: Statements = Statements::new(
      ELSE model_accounts.used + excluded.used END RETURNING account, used",
 );
 static LEASED: Statements = Statements::new(
-    "SELECT s.account, s.process, s.amount, s.wanted, p.seen_at FROM model_shares s \
+    "SELECT s.account, s.process, s.amount, s.held, s.lost, s.wanted, p.seen_at FROM model_shares s \
      JOIN model_processes p ON p.process = s.process WHERE s.account IN (",
     1,
     ")",
 );
 static KEEP: Statements = Statements::new(
-    "INSERT INTO model_shares (account, process, amount, wanted) VALUES ",
-    4,
-    " ON CONFLICT (account, process) DO UPDATE SET amount = excluded.amount",
+    "INSERT INTO model_shares (account, process, amount, held, lost, wanted) VALUES ",
+    6,
+    " ON CONFLICT (account, process) DO UPDATE SET amount = excluded.amount, held = excluded.held, lost = excluded.lost",
 );
 static EMPTY: Statements =
-    Statements::new("DELETE FROM model_shares WHERE amount = 0 AND wanted = 0 AND account IN (", 1, ")");
+    Statements::new("DELETE FROM model_shares WHERE amount = 0 AND lost = 0 AND wanted = 0 AND account IN (", 1, ")");
 static ANSWER: Statements =
     Statements::new("UPDATE model_shares SET wanted = 0 WHERE process = $1 AND account IN (", 1, ")").with_fixed(1);
 static WANT: Statements =
@@ -129,20 +134,28 @@ async fn spend(
     Ok(())
 }
 
-/// Adds up what others have leased.
+/// Adds up what others have leased, and takes back what was counted as lost with this process.
 async fn count_leased(
     tx: &mut Transaction<'static, Any>,
     lessee: Lessee<'_>,
     shares: &[ShareRequest],
     grants: &mut HashMap<String, ShareGrant>,
 ) -> Result<(), Error> {
+    let mut found = Vec::new();
     let mut add = |row: &AnyRow| -> Result<(), Error> {
         let (process, seen): (String, i64) = (row.try_get("process")?, row.try_get("seen_at")?);
         let account: String = row.try_get("account")?;
-        if process == lessee.process || seen < lessee.dead_before_ms {
-            return Ok(());
-        }
-        if let Some(grant) = grants.get_mut(&account) {
+        let Some(grant) = grants.get_mut(&account) else { return Ok(()) };
+        if process == lessee.process {
+            let lost = row.count("lost")?;
+            if lost > 0 {
+                grant.used = grant.used.saturating_sub(lost);
+                found.push((account, lost));
+            }
+        } else if seen < lessee.dead_before_ms {
+            // Nobody has counted it yet.
+            grant.used = grant.used.saturating_add(row.count("held")?);
+        } else {
             grant.others = grant.others.saturating_add(row.count("amount")?);
             grant.asked += row.count("wanted")?;
         }
@@ -153,6 +166,10 @@ async fn count_leased(
         for row in statement.fetch_all(&mut **tx).await? {
             add(&row)?;
         }
+    }
+    for (account, lost) in found {
+        let sql = "UPDATE model_accounts SET used = CASE WHEN used > $1 THEN used - $1 ELSE 0 END WHERE account = $2";
+        query(sql).bind(signed(lost)).bind(account).execute(&mut **tx).await?;
     }
     Ok(())
 }
@@ -183,7 +200,8 @@ async fn keep(
         let mut statement = query(sql);
         for share in shares {
             let amount = share.keeps.saturating_add(granted(share).granted);
-            statement = statement.bind(&*share.account).bind(lessee.process).bind(signed(amount)).bind(0_i64);
+            statement = statement.bind(&*share.account).bind(lessee.process).bind(signed(amount));
+            statement = statement.bind(signed(share.held.min(amount))).bind(0_i64).bind(0_i64);
         }
         statement.execute(&mut **tx).await?;
     }
@@ -229,7 +247,7 @@ impl Store {
         }
         keep(&mut tx, lessee, shares, &grants).await?;
         if first {
-            insert(&mut tx, calls).await?;
+            insert(&mut tx, lessee.process, calls).await?;
         }
         tx.commit().await?;
         Ok(shares.iter().map(|share| grants.get(&share.account).copied().unwrap_or_default()).collect())
@@ -239,12 +257,6 @@ impl Store {
     pub async fn wanted_model_shares(&self, process: &str) -> Result<Vec<String>, Error> {
         let sql = "SELECT account FROM model_shares WHERE process = $1 AND wanted = 1";
         Ok(query_scalar(sql).bind(process).fetch_all(&self.pool).await?)
-    }
-
-    /// Ends the shares of all processes but this one: no other uses the database.
-    pub async fn end_other_model_shares(&self, process: &str) -> Result<(), Error> {
-        query("DELETE FROM model_shares WHERE process <> $1").bind(process).execute(&self.pool).await?;
-        Ok(())
     }
 
     /// The accounts of a budget that are kept until a time between these two, those with the most used first.

@@ -1,6 +1,9 @@
 //! One record for each call of a model, and the texts that an organization asked to keep. Many are written in one
 //! statement; old ones are deleted a few at a time.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use cofferdam_contract::OrganizationId;
 use sqlx::{Any, Row, Transaction, query, query_as};
 
@@ -17,7 +20,7 @@ pub struct ModelCallRow {
     pub key: String,
     pub agent: Option<String>,
     pub task: Option<String>,
-    pub door: &'static str,
+    pub door: Cow<'static, str>,
     pub asked: String,
     pub served: Option<String>,
     pub upstream: Option<String>,
@@ -30,17 +33,22 @@ pub struct ModelCallRow {
     pub money: u64,
     pub first_token_ms: Option<u64>,
     pub wall_ms: u64,
-    pub ending: &'static str,
+    pub ending: Cow<'static, str>,
     pub estimated: bool,
-    /// What was asked and answered.
+    /// What was asked and answered. Read apart, by [`Store::model_content`].
     pub content: Option<(String, String)>,
 }
 
 static CALLS: Statements = Statements::new(
     "INSERT INTO model_usage (id, organization, at_ms, api_key, agent, task, door, asked, served, upstream, tries, \
-     input, cached, cache_written, reasoning, output, money, first_token_ms, wall_ms, ending, estimated) VALUES ",
-    21,
-    " ON CONFLICT (id) DO NOTHING",
+     input, cached, cache_written, reasoning, output, money, first_token_ms, wall_ms, ending, estimated, process) VALUES ",
+    22,
+    " ON CONFLICT (id) DO UPDATE SET served = excluded.served, upstream = excluded.upstream, tries = excluded.tries, \
+     input = excluded.input, cached = excluded.cached, cache_written = excluded.cache_written, \
+     reasoning = excluded.reasoning, output = excluded.output, money = excluded.money, \
+     first_token_ms = excluded.first_token_ms, wall_ms = excluded.wall_ms, ending = excluded.ending, \
+     estimated = excluded.estimated, process = excluded.process \
+     WHERE model_usage.organization = excluded.organization AND model_usage.ending IN ('running', 'lost')",
 );
 
 static CONTENTS: Statements = Statements::new(
@@ -49,9 +57,19 @@ static CONTENTS: Statements = Statements::new(
     " ON CONFLICT (id) DO NOTHING",
 );
 
-/// Writes records. One that is there already stays as it is.
-pub(super) async fn insert(tx: &mut Transaction<'static, Any>, rows: &[ModelCallRow]) -> Result<(), Error> {
-    for (sql, rows) in CALLS.over(rows) {
+/// The `ending` of a call that has not ended.
+const RUNNING: &str = "running";
+
+/// Writes records. One that is there already stays as it is, unless it is of a call that runs or is lost.
+pub(super) async fn insert(
+    tx: &mut Transaction<'static, Any>,
+    process: &str,
+    rows: &[ModelCallRow],
+) -> Result<(), Error> {
+    // A statement cannot change a row twice.
+    let mut ids = HashSet::with_capacity(rows.len());
+    let calls: Vec<&ModelCallRow> = rows.iter().filter(|row| ids.insert(&*row.id)).collect();
+    for (sql, rows) in CALLS.over(&calls) {
         let mut statement = query(sql);
         for row in rows {
             statement = statement
@@ -61,7 +79,7 @@ pub(super) async fn insert(tx: &mut Transaction<'static, Any>, rows: &[ModelCall
                 .bind(&*row.key)
                 .bind(row.agent.as_deref())
                 .bind(row.task.as_deref())
-                .bind(row.door)
+                .bind(&*row.door)
                 .bind(&*row.asked)
                 .bind(row.served.as_deref())
                 .bind(row.upstream.as_deref())
@@ -74,8 +92,9 @@ pub(super) async fn insert(tx: &mut Transaction<'static, Any>, rows: &[ModelCall
                 .bind(signed(row.money))
                 .bind(row.first_token_ms.map(signed))
                 .bind(signed(row.wall_ms))
-                .bind(row.ending)
-                .bind(i64::from(row.estimated));
+                .bind(&*row.ending)
+                .bind(i64::from(row.estimated))
+                .bind((row.ending == RUNNING).then_some(process));
         }
         statement.execute(&mut **tx).await?;
     }

@@ -22,7 +22,7 @@ pub enum UsageColumn {
 }
 
 impl UsageColumn {
-    const fn sql(self) -> &'static str {
+    pub(super) const fn sql(self) -> &'static str {
         match self {
             Self::Key => "api_key",
             Self::Agent => "agent",
@@ -98,13 +98,14 @@ impl FromRow<'_, AnyRow> for UsageSums {
 /// What is added up, and the names of the sums.
 const SUMS: [(&str, &str); 13] = [
     ("COUNT(*)", "requests"),
-    ("SUM(CASE WHEN ending = 'ok' THEN 0 ELSE 1 END)", "errors"),
-    ("SUM(input)", "input"),
+    ("SUM(CASE WHEN ending IN ('ok', 'running') THEN 0 ELSE 1 END)", "errors"),
+    // A call that runs has in its record what it may come to, not what it has used.
+    ("SUM(CASE WHEN ending = 'running' THEN 0 ELSE input END)", "input"),
     ("SUM(cached)", "cached"),
     ("SUM(cache_written)", "cache_written"),
     ("SUM(reasoning)", "reasoning"),
-    ("SUM(output)", "output"),
-    ("SUM(money)", "money"),
+    ("SUM(CASE WHEN ending = 'running' THEN 0 ELSE output END)", "output"),
+    ("SUM(CASE WHEN ending = 'running' THEN 0 ELSE money END)", "money"),
     ("COUNT(first_token_ms)", "first_tokens"),
     ("COALESCE(SUM(first_token_ms), 0)", "first_token_ms"),
     ("COALESCE(MAX(first_token_ms), 0)", "first_token_max_ms"),

@@ -124,9 +124,10 @@ impl TestApp {
     ) -> Self {
         let (known, tools) = known;
         let env: Vec<(String, String)> = env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let given = move |name: &str| env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
         let look = move |name: &str| match name {
-            "COFFERDAM_API_KEY" => Some(ADMIN.to_owned()),
-            other => env.iter().find(|(k, _)| k == other).map(|(_, v)| v.clone()),
+            "COFFERDAM_API_KEY" => given(name).or_else(|| Some(ADMIN.to_owned())),
+            other => given(other),
         };
         let flags = Flags { data_dir: Some(folder.path().to_owned()), ..Flags::default() };
         let config = Config::parse(&flags, &look, file).unwrap();
@@ -143,7 +144,6 @@ impl TestApp {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(server::accept(listener, router, stop.clone(), Duration::from_secs(1)));
-        tokio::spawn(Arc::clone(app.models.accounts()).keep(stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { app, base, workers, client, document: serde_json::to_value(document).unwrap(), folder, stop }
     }

@@ -208,6 +208,7 @@ pub(crate) fn openai(server: &Server) -> Arc<Upstream> {
 
 pub(crate) fn ask(service: Service, stream: bool, body: &str) -> Ask {
     Ask {
+        organization: cofferdam_contract::OrganizationId::default_organization(),
         service,
         model: "m".to_owned(),
         stream,

@@ -117,7 +117,7 @@ async fn hostile_words_do_not_stop_a_flush() {
         for _ in 0..30_000 {
             let cost = Amounts { requests: 1, tokens: u64::MAX, money: 0 };
             let takes = accounts.ledger.takes(&who, &[], &budgets, tokens(0), world.now()).unwrap();
-            accounts.ledger.settle(&takes, cost);
+            accounts.ledger.settle(&takes, cost, false);
         }
         accounts.flush().await.unwrap();
         accounts.flush().await.unwrap();

@@ -4,6 +4,7 @@ mod budgets;
 mod faults;
 mod processes;
 mod queries;
+mod running;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};

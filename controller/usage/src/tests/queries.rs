@@ -1,7 +1,7 @@
 //! Questions about what was used.
 
 use super::*;
-use crate::{By, Ending, Order, UsageQuery};
+use crate::{By, CallQuery, Content, Ending, Order, UsageQuery};
 
 /// One call every half an hour, from two keys, for forty days.
 async fn fill(world: &World, accounts: &Arc<Accounts>) {
@@ -65,6 +65,67 @@ async fn groups_filters_and_orders() {
         assert_eq!(months.csv().lines().count(), 6);
         let stranger = OrganizationId::parse("stranger").unwrap();
         assert_eq!(accounts.query(&stranger, &UsageQuery::default()).await.unwrap().rows.len(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn single_records_come_newest_first_page_by_page() {
+    on_each(async |world| {
+        let accounts = world.accounts();
+        fill(world, &accounts).await;
+        // Several in one millisecond, at a page's end.
+        for _ in 0..7 {
+            accounts.record(world.record(&Who { task: Some("=t".to_owned()), ..who("c") }));
+        }
+        accounts.flush().await.unwrap();
+        let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let query =
+                CallQuery { limit: Some(5), after, to_ms: Some(start() + 40 * 1_800_000), ..CallQuery::default() };
+            let page = accounts.calls(&organization(), &query).await.unwrap();
+            assert!(page.calls.len() <= 5);
+            seen.extend(page.calls.into_iter().map(|call| (call.at_ms, call.id)));
+            (after, pages) = (page.next, pages + 1);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((seen.len(), pages), (47, 10));
+        assert!(seen.windows(2).all(|pair| pair[0] > pair[1]), "newest first, none twice");
+        let filters = vec![(By::Key, "c".to_owned()), (By::Task, "=t".to_owned())];
+        let query = CallQuery { filters, ..CallQuery::default() };
+        let page = accounts.calls(&organization(), &query).await.unwrap();
+        assert!(page.calls.len() == 7 && page.next.is_none());
+        let csv = page.csv();
+        assert!(csv.starts_with("id,at,key,") && csv.lines().count() == 8 && csv.contains(",'=t,chat,"), "{csv}");
+        let stranger = OrganizationId::parse("stranger").unwrap();
+        assert_eq!(accounts.calls(&stranger, &query).await.unwrap().calls, []);
+        let bad = CallQuery { limit: Some(1_001), ..CallQuery::default() };
+        assert!(accounts.calls(&organization(), &bad).await.is_err());
+        for after in ["", "x", "9", "x.y", "99999999999999999999.a"] {
+            let bad = CallQuery { after: Some(after.to_owned()), ..CallQuery::default() };
+            assert!(accounts.calls(&organization(), &bad).await.is_err(), "{after}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_record_and_its_texts_belong_to_their_organization() {
+    on_each(async |world| {
+        let accounts = world.accounts();
+        let content = Content { request: "q".to_owned(), answer: "a".to_owned() };
+        let record = Record { content: Some(content.clone()), estimated: true, ..world.record(&who("k")) };
+        accounts.record(record.clone());
+        accounts.flush().await.unwrap();
+        let found = accounts.call(&organization(), &record.id).await.unwrap().unwrap();
+        assert_eq!((&*found.id, &*found.ending, found.money, found.estimated), (&*record.id, "ok", record.money, true));
+        assert_eq!(accounts.content(&organization(), &record.id).await.unwrap(), Some(content));
+        let stranger = OrganizationId::parse("stranger").unwrap();
+        assert_eq!(accounts.call(&stranger, &record.id).await.unwrap(), None);
+        assert_eq!(accounts.content(&stranger, &record.id).await.unwrap(), None);
+        assert_eq!(accounts.call(&organization(), "call_\0").await.unwrap(), None);
     })
     .await;
 }
