@@ -107,6 +107,8 @@ Examples:
   export COFFERDAM_WORKERS=http://10.0.0.7:9090              # on the second
   cofferdam serve --role controller";
 
+/// The most upstreams that the banner names.
+const MAX_SHOWN_UPSTREAMS: usize = 8;
 /// The keys of `[worker]` and `[tool_worker]` that follow from other settings, with those.
 const SET_ELSEWHERE: [(&str, &str); 5] = [
     ("kernels_dir", "--kernels"),
@@ -212,7 +214,8 @@ fn greet(started: &Started) {
         Door::AiGateway => {
             return print(&format!(
                 "Cofferdam's ai-gateway serves models at {url}/v1, for keys of its controllers; {url} has /health, /ready and \
-                 /metrics."
+                 /metrics.\n{}",
+                models(started.upstreams.as_deref())
             ));
         }
         Door::Api(KeySource::Environment) => ("COFFERDAM_API_KEY".to_owned(), "$COFFERDAM_API_KEY".to_owned()),
@@ -229,8 +232,28 @@ The API key is in {place}. Things to try:
     -d '{{\"language\": \"javascript\", \"code\": \"for (const n of [1, 2, 3]) console.log(n ** 2)\"}}'
 
   curl -s {url}/v1/sessions -H \"x-api-key: {key}\" -H 'content-type: application/json' -d '{{\"language\": \"python\"}}'
-"
+
+{}
+",
+        models(started.upstreams.as_deref())
     ));
+}
+
+/// The line about the upstreams of models.
+fn models(upstreams: Option<&[String]>) -> String {
+    match upstreams {
+        None => "Models: the settings could not be read; the log says why.".to_owned(),
+        Some([]) => {
+            "Models: none yet. Start with OPENAI_API_KEY or ANTHROPIC_API_KEY set, or see `cofferdam model --help`."
+                .to_owned()
+        }
+        Some(names) => {
+            let shown = names.iter().take(MAX_SHOWN_UPSTREAMS).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = names.len().saturating_sub(MAX_SHOWN_UPSTREAMS);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("Models: upstreams {shown}{more}; `cofferdam model list` names what they serve.")
+        }
+    }
 }
 
 /// A server continues if its standard output is closed.

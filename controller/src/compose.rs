@@ -151,7 +151,7 @@ impl Controller {
             config.limits,
             config.sessions,
         );
-        let tools = Tools::open(
+        let tools = Tools::new(
             config.data_dir.join("blobs"),
             store.clone(),
             Arc::clone(&policy),
@@ -159,7 +159,7 @@ impl Controller {
             config.registries.clone(),
             Arc::clone(&tool_workers),
             Arc::clone(&gateway),
-        )?;
+        );
         tool_calls.set(&tools);
 
         let clusters = world.clusters.unwrap_or_else(|| {
@@ -177,8 +177,11 @@ impl Controller {
             &config.registries,
         ));
         let variables = Arc::new(Variables::new(store.clone(), Arc::clone(&vault)));
-        let logs =
-            Logs::new(store.clone(), cofferdam_objects::open(&config.objects)?, config.logs.clone(), log_metrics);
+        let objects = match config.roles.keeps_files() {
+            true => cofferdam_objects::open(&config.objects)?,
+            false => cofferdam_objects::none(),
+        };
+        let logs = Logs::new(store.clone(), objects, config.logs.clone(), log_metrics);
         let deployments = Deployments::new(
             store.clone(),
             Arc::clone(&vault),

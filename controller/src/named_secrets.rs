@@ -24,7 +24,13 @@ impl NamedSecrets for OfOrganization {
         async move {
             let found = self.0.open(organization, name).await.map_err(|error| {
                 tracing::error!(error = %chain(&error), "a secret that an upstream names could not be opened");
-                SecretError::Unavailable(format!("the secret {name:?} cannot be opened"))
+                match error {
+                    // The same at the next try: only this upstream is out of use.
+                    cofferdam_identity::Error::Vault(_) => SecretError::Refused(format!(
+                        "the secret {name:?} does not open with this server's encryption key; set it again"
+                    )),
+                    _ => SecretError::Unavailable(format!("the secret {name:?} cannot be opened")),
+                }
             })?;
             let secret = found.ok_or_else(|| SecretError::Refused(format!("there is no secret {name:?}")))?;
             if secret.hosts.iter().any(|bound| bound.binds(host, port)) {

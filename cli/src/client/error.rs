@@ -25,6 +25,9 @@ pub(crate) enum ClientError {
     NoKey { path: PathBuf, source: std::io::Error },
     #[error("{}: {}", .0.title, .0.detail)]
     Refused(Box<Problem>),
+    /// The same, at an address in the protocol of a provider of models.
+    #[error("{message} ({status})")]
+    Told { status: StatusCode, message: String },
     /// Something answers, and not as a server of this project does.
     #[error(
         "what answers there is no Cofferdam server, or one of another version: does COFFERDAM_URL name one, and not a registry \
@@ -69,8 +72,17 @@ impl ClientError {
         self.is(StatusCode::CONFLICT)
     }
 
+    /// This key may not call this address, or the address is not served.
+    pub(crate) fn is_closed(&self) -> bool {
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND].iter().any(|status| self.is(*status))
+    }
+
     fn is(&self, status: StatusCode) -> bool {
-        matches!(self, Self::Refused(problem) if problem.status == status.as_u16())
+        match self {
+            Self::Refused(problem) => problem.status == status.as_u16(),
+            Self::Told { status: told, .. } => *told == status,
+            _ => false,
+        }
     }
 }
 

@@ -186,8 +186,18 @@ pub(crate) async fn call(request: RequestBuilder) -> Result<Bytes, ClientError> 
 pub(crate) async fn refusal(response: Response) -> ClientError {
     let status = response.status();
     let body = body(response, MAX_SUMMARY_BYTES).await.unwrap_or_default();
-    serde_json::from_slice::<Problem>(&body)
-        .map_or(ClientError::Status(status), |problem| ClientError::Refused(Box::new(problem)))
+    refused(status, &body)
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> ClientError {
+    if let Ok(problem) = serde_json::from_slice::<Problem>(body) {
+        return ClientError::Refused(Box::new(problem));
+    }
+    let told: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    match told.as_ref().and_then(|told| told.pointer("/error/message")).and_then(serde_json::Value::as_str) {
+        Some(message) => ClientError::Told { status, message: message.to_owned() },
+        None => ClientError::Status(status),
+    }
 }
 
 /// The JSON of an answer that may have none.

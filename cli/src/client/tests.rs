@@ -66,6 +66,17 @@ fn a_refusal_is_the_servers_problem() {
 }
 
 #[test]
+fn a_refusal_in_a_providers_protocol_is_told() {
+    let openai = br#"{"error":{"message":"This key is not known.","type":"x","code":null}}"#;
+    let error = refused(StatusCode::UNAUTHORIZED, openai);
+    assert!(error.is_closed() && error.to_string() == "This key is not known. (401 Unauthorized)", "{error}");
+    let anthropic = br#"{"type":"error","error":{"type":"not_found_error","message":"None."}}"#;
+    assert!(refused(StatusCode::NOT_FOUND, anthropic).is_not_found());
+    assert!(matches!(refused(StatusCode::FORBIDDEN, b"{}"), ClientError::Status(StatusCode::FORBIDDEN)));
+    assert!(!refused(StatusCode::BAD_GATEWAY, openai).is_closed());
+}
+
+#[test]
 fn events_of_a_stream_that_breaks_off_are_read_until_then() {
     let (url, asked) =
         serve(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n: hello\n\nid: 7\nevent: log\ndata: a\ndata: b\n\nid: 8");

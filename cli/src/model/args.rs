@@ -35,7 +35,7 @@ Then use it:
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// List the models that this key may use, with their upstreams and, for a key that may read them, prices
+    /// List the models that this key may use, with their upstreams and, for a key with the scope read, prices
     List(Json),
     Test(Test),
     Usage(Usage),
@@ -45,7 +45,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 #[command(after_long_help = TEST_HELP)]
 pub(crate) struct Test {
-    /// The model, as `model list` names it [default: the first one of the list]
+    /// The model, as `model list` names it [default: the first one of the list that looks like one for chats]
     #[arg(value_name = "MODEL", conflicts_with = "upstream")]
     pub(crate) model: Option<String>,
     /// Test this upstream instead: address, TLS and key; needs a key with the scope admin
@@ -61,7 +61,7 @@ key, and it is recorded. An upstream is tested below all of that, so that a
 wrong address is told from a rule that forbids.
 
 Examples:
-  cofferdam model test                          # the first model of the list
+  cofferdam model test                          # a model of the list
   cofferdam model test fast                     # an alias
   cofferdam model test --upstream openai";
 
@@ -69,16 +69,18 @@ Examples:
 #[derive(Args)]
 #[command(after_long_help = USAGE_HELP)]
 pub(crate) struct Usage {
-    /// Groups with commas between them: model (as asked for), served, upstream, key, agent, task, door, ending, and one of
-    /// minute, hour, day, month
-    #[arg(long, value_name = "GROUPS", value_delimiter = ',', default_value = "model,day")]
+    /// Groups with commas and no spaces between them, of the times one; `model` is as asked for, `served` as answered
+    #[arg(long, value_name = "GROUPS", value_delimiter = ',', default_value = "model,day", value_parser = GROUPS)]
     pub(crate) by: Vec<String>,
     /// How far back, such as 24h, 7d or 30d
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = period)]
     pub(crate) since: Period,
-    /// Only one model, as it was served
-    #[arg(long, value_name = "MODEL")]
+    /// Only the calls that asked for this name: a model or an alias
+    #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
+    /// Only the calls that this model answered; its name without the upstream
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) served: Option<String>,
     /// Only the calls of the key with this id
     #[arg(long, value_name = "ID")]
     pub(crate) key: Option<String>,
@@ -109,6 +111,10 @@ Examples:
   cofferdam model usage --by task --agent support --since 24h
   cofferdam model usage --calls --agent support # the last 20 calls
   cofferdam model usage --by key,month --since 365d --csv > usage.csv";
+
+/// The groups that the server knows.
+const GROUPS: [&str; 12] =
+    ["key", "agent", "task", "model", "served", "upstream", "door", "ending", "minute", "hour", "day", "month"];
 
 /// A time back from now, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

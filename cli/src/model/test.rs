@@ -8,10 +8,36 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::args::Test;
-use super::list::{models, of};
+use super::list::{Listed, models, of};
 use crate::client::{Server, call, exchange, json as with_json, read, segment, summary};
 use crate::terminal::{complain, json as print_json, note, say};
 
+/// Parts of the names of models that do something else than chat.
+const NO_CHAT: [&str; 23] = [
+    "embed",
+    "minilm",
+    "bge-",
+    "e5-",
+    "gte-",
+    "rerank",
+    "similarity",
+    "-search-",
+    "moderation",
+    "guard",
+    "whisper",
+    "transcribe",
+    "tts",
+    "speech",
+    "audio",
+    "realtime",
+    "dall-e",
+    "image",
+    "sora",
+    "veo-",
+    "diffusion",
+    "babbage",
+    "davinci",
+];
 /// Enough for a model that thinks a little before it says a word.
 const MAX_TOKENS: u32 = 256;
 
@@ -21,12 +47,27 @@ pub(super) async fn test(server: &Server, args: &Test) -> anyhow::Result<ExitCod
     }
     let model = match &args.model {
         Some(model) => model.clone(),
-        None => match models(server).await?.into_iter().next() {
-            Some(model) => model.id,
-            None => bail!("there is no model that this key may use; `cofferdam model --help` shows how to add one"),
-        },
+        None => {
+            let models = models(server).await?;
+            match chats(&models) {
+                Some(model) => model.to_owned(),
+                None if models.is_empty() => {
+                    bail!("there is no model that this key may use; `cofferdam model --help` shows how to add one")
+                }
+                None => bail!("no model of the list looks like one for chats; name one: `cofferdam model test MODEL`"),
+            }
+        }
     };
     test_model(server, &model, args.output.json).await
+}
+
+/// The first model whose name does not say that it does something else than chat.
+pub(super) fn chats(models: &[Listed]) -> Option<&str> {
+    let other = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        NO_CHAT.iter().any(|part| name.contains(part))
+    };
+    models.iter().map(|model| model.id.as_str()).find(|id| !other(id))
 }
 
 async fn test_upstream(server: &Server, name: &str, as_json: bool) -> anyhow::Result<ExitCode> {
@@ -66,7 +107,8 @@ async fn test_model(server: &Server, model: &str, as_json: bool) -> anyhow::Resu
         if as_json {
             print_json(&json!({"ok": false, "model": model, "status": status.as_u16(), "answer": answer}))?;
         } else {
-            complain(&format!("{model}: {}\n{}", message(status, &answer), advice(status, model)));
+            let said = message(status, &answer);
+            complain(&format!("{model}: {said}\n{}", advice(status, model, &said)));
         }
         return Ok(ExitCode::FAILURE);
     }
@@ -98,7 +140,7 @@ pub(super) fn told(model: &str, served: &str, time_ms: u128, answer: &Value, mon
     format!("{model}{by}: answered in {time_ms} ms{used}{cost}")
 }
 
-/// The cost of a call in dollars, rounded to what is worth reading.
+/// The cost of a call in dollars.
 pub(super) fn money(answer: &Value, price: &Value) -> Option<String> {
     let tokens = |field: &str| answer.pointer(&format!("/usage/{field}")).and_then(Value::as_f64);
     let dollars = |field: &str| price.get(field)?.as_str()?.parse::<f64>().ok();
@@ -108,7 +150,15 @@ pub(super) fn money(answer: &Value, price: &Value) -> Option<String> {
     let sum = plain * input
         + cached * dollars("cached_input").unwrap_or(input)
         + tokens("completion_tokens")? * dollars("output")?;
-    Some(format!("{:.6}", sum / 1e6))
+    Some(dollars_of(sum / 1e6))
+}
+
+/// Dollars with as many decimals as they need, at most nine, rounded up as the server rounds what it charges.
+fn dollars_of(dollars: f64) -> String {
+    // What is left of sums of fractions is no billionth.
+    let billionths = (dollars * 1e9 - 1e-3).ceil().max(0.0);
+    let text = format!("{:.9}", billionths / 1e9);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The error's own words.
@@ -118,9 +168,13 @@ pub(super) fn message(status: StatusCode, answer: &Value) -> String {
 }
 
 /// The next step after a failure.
-pub(super) fn advice(status: StatusCode, model: &str) -> String {
+pub(super) fn advice(status: StatusCode, model: &str, said: &str) -> String {
     match status.as_u16() {
         401 => "Set COFFERDAM_API_KEY to a key of this server; a provider's key is not one.".to_owned(),
+        403 if said.contains("/v1/model-prices") => {
+            "`cofferdam model list` shows `?` for models without a price; `PUT /v1/model-prices/MODEL` sets one (needs the scope admin)."
+                .to_owned()
+        }
         403 => {
             "A rule or the key's scope forbids it: `GET /v1/model-rules` lists the rules; the key needs the scope run."
                 .to_owned()

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::{Command, Model};
 use super::list::{Listed, row};
-use super::test::{advice, message, money, told};
+use super::test::{advice, chats, message, money, told};
 use super::usage::{calls, path, rows};
 
 #[test]
@@ -26,11 +26,22 @@ fn a_model_is_listed_with_its_price_if_that_is_known() {
 fn a_call_is_told_with_time_tokens_and_money() {
     let answer = json!({"usage": {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 400}}});
     let price = json!({"input": "2", "cached_input": "0.5", "output": "10"});
-    assert_eq!(money(&answer, &price).as_deref(), Some("0.002400"));
+    assert_eq!(money(&answer, &price).as_deref(), Some("0.0024"));
+    for (tokens, price, expected) in [
+        ((13, 0), "0.5", "0.0000065"),
+        ((1, 0), "0.0001", "0.000000001"),
+        ((3, 0), "0.1", "0.0000003"),
+        ((0, 0), "2", "0"),
+        ((1_000_000, 1_000_000), "1", "2"),
+        ((10_000_000, 0), "1", "10"),
+    ] {
+        let answer = json!({"usage": {"prompt_tokens": tokens.0, "completion_tokens": tokens.1}});
+        assert_eq!(money(&answer, &json!({"input": price, "output": price})).as_deref(), Some(expected));
+    }
     assert_eq!(money(&answer, &json!({"input": "2"})), None);
     assert_eq!(money(&json!({}), &price), None);
-    let line = told("fast", "openai/gpt-5", 812, &answer, Some("0.002400"));
-    assert_eq!(line, "fast (served by openai/gpt-5): answered in 812 ms, 1000 tokens in, 100 out, $0.002400");
+    let line = told("fast", "openai/gpt-5", 812, &answer, Some("0.0024"));
+    assert_eq!(line, "fast (served by openai/gpt-5): answered in 812 ms, 1000 tokens in, 100 out, $0.0024");
     assert_eq!(told("a/b", "a/b", 5, &json!({}), None), "a/b: answered in 5 ms, no usage told");
 }
 
@@ -43,9 +54,27 @@ fn a_failure_says_what_to_do() {
     for (status, part) in
         [(401, "COFFERDAM_API_KEY"), (404, "model list"), (429, "/v1/budgets"), (503, "--upstream openai")]
     {
-        assert!(advice(StatusCode::from_u16(status).unwrap(), "openai/gpt-5").contains(part), "{status}");
+        assert!(advice(StatusCode::from_u16(status).unwrap(), "openai/gpt-5", "").contains(part), "{status}");
     }
-    assert!(advice(StatusCode::GATEWAY_TIMEOUT, "fast").contains("--upstream NAME"));
+    assert!(advice(StatusCode::GATEWAY_TIMEOUT, "fast", "").contains("--upstream NAME"));
+    let unpriced = "The budget `b` is in money, and no price of a/b is known; set one with PUT /v1/model-prices.";
+    for (said, part) in [("not allowed", "/v1/model-rules"), (unpriced, "/v1/model-prices/MODEL")] {
+        assert!(advice(StatusCode::FORBIDDEN, "a/b", said).contains(part), "{said}");
+    }
+}
+
+#[test]
+fn a_model_for_chats_is_chosen_from_the_list() {
+    let chosen = |names: &[&str]| {
+        let models: Vec<_> = names.iter().map(|id| Listed { id: (*id).into(), owner: String::new() }).collect();
+        chats(&models).map(str::to_owned)
+    };
+    let ollama = ["all-minilm", "nomic-embed-text:latest", "ollama/all-minilm", "qwen3:8b"];
+    assert_eq!(chosen(&ollama).as_deref(), Some("qwen3:8b"));
+    let openai = ["babbage-002", "dall-e-3", "gpt-4o-mini-tts", "gpt-5-mini", "text-embedding-3-small"];
+    assert_eq!(chosen(&openai).as_deref(), Some("gpt-5-mini"));
+    assert_eq!(chosen(&["text-Embedding-3-large"]), None);
+    assert_eq!(chosen(&[]), None);
 }
 
 #[derive(Parser)]
@@ -67,7 +96,18 @@ fn a_question_about_usage_is_a_path() {
     let now_ms = 1_000_000_000;
     assert_eq!(path(&usage(&[]), now_ms), "/v1/usage?from=395200&group_by=model,day");
     let asked = usage(&["--by", "key", "--since", "1h", "--model", "a/b c", "--agent", "x&y=z", "--csv"]);
-    assert_eq!(path(&asked, now_ms), "/v1/usage?from=996400&group_by=key&served=a%2Fb%20c&agent=x%26y%3Dz&format=csv");
+    assert_eq!(path(&asked, now_ms), "/v1/usage?from=996400&group_by=key&model=a%2Fb%20c&agent=x%26y%3Dz&format=csv");
+    let served = usage(&["--by", "served,month", "--since", "1h", "--served", "gpt-5"]);
+    assert_eq!(path(&served, now_ms), "/v1/usage?from=996400&group_by=served,month&served=gpt-5");
+}
+
+#[test]
+fn a_group_that_is_none_is_refused_with_those_there_are() {
+    for wrong in ["model, day", "colour", "", "model,", "Model"] {
+        let refused = Line::try_parse_from(["model", "usage", "--by", wrong]).err().map(|error| error.to_string());
+        let refused = refused.unwrap_or_else(|| unreachable!("{wrong:?}"));
+        assert!(refused.contains("key, agent, task, model, served"), "{wrong:?}: {refused}");
+    }
 }
 
 #[test]

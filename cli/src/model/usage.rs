@@ -78,7 +78,8 @@ pub(super) fn path(args: &Usage, now_ms: i64) -> String {
             format!("/v1/usage?from={from}&group_by={}", groups.join(","))
         }
     };
-    for (name, value) in [("served", &args.model), ("key", &args.key), ("agent", &args.agent)] {
+    for (name, value) in [("model", &args.model), ("served", &args.served), ("key", &args.key), ("agent", &args.agent)]
+    {
         if let Some(value) = value {
             let _ = write!(path, "&{name}={}", segment(value));
         }

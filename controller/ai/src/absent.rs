@@ -13,6 +13,72 @@ use crate::refusal::Refusal;
 const POST: &str = "OPTIONS, POST";
 const GET: &str = "GET, HEAD, OPTIONS";
 
+/// Addresses of the providers' that this server has not, with what is below them. None of them may be one of our own API's.
+pub(crate) const NOT_OFFERED: [&str; 16] = [
+    "/v1/assistants",
+    "/v1/audio",
+    "/v1/batches",
+    "/v1/complete",
+    "/v1/completions",
+    "/v1/containers",
+    "/v1/edits",
+    "/v1/engines",
+    "/v1/evals",
+    "/v1/files",
+    "/v1/fine_tuning",
+    "/v1/images",
+    "/v1/moderations",
+    "/v1/realtime",
+    "/v1/vector_stores",
+    "/v1/videos",
+];
+/// Addresses that a client asks whose base URL has one `/v1` too many, or lacks it.
+pub(crate) const WRONG_BASE: [&str; 10] = [
+    "/v1/v1",
+    "/v1/v1/{*rest}",
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/messages",
+    "/messages/count_tokens",
+    "/models",
+    "/models/{*id}",
+    "/responses",
+];
+const OFFERED: &str = "`POST /v1/chat/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/messages` and \
+     `/v1/messages/count_tokens`, and `GET /v1/models`";
+
+/// An address of a provider's that is not offered.
+pub(crate) async fn not_offered(request: Request) -> Response {
+    let path = request.uri().path();
+    let dialect = match path {
+        "/v1/complete" => Dialect::Messages,
+        _ => list::dialect(request.headers()),
+    };
+    let instead = match path {
+        "/v1/complete" => "Use `POST /v1/messages` instead. ",
+        "/v1/completions" => "Use `POST /v1/chat/completions` instead. ",
+        _ => "",
+    };
+    let message = format!("This address of the provider's is not offered here. {instead}There are {OFFERED}.");
+    Refusal::no_address(dialect, message).answer(dialect)
+}
+
+/// An address below a wrong base URL.
+pub(crate) async fn wrong_base(request: Request) -> Response {
+    let path = request.uri().path();
+    let (wrong, rest) = match path.strip_prefix("/v1/v1") {
+        Some(rest) => ("has one `/v1` too many", rest),
+        None => ("lacks `/v1`", path),
+    };
+    let dialect = match rest {
+        "/messages" | "/messages/count_tokens" | "/complete" => Dialect::Messages,
+        _ => list::dialect(request.headers()),
+    };
+    let message = format!("There is no such address: the client's base URL {wrong}. There are {OFFERED}.");
+    Refusal::no_address(dialect, message).answer(dialect)
+}
+
 /// Another method than `POST` at a door.
 pub(crate) fn method(door: Door, request: Request) -> Response {
     if request.method() == Method::OPTIONS {

@@ -51,6 +51,13 @@ pub fn router(doors: Doors) -> Router {
             router = router.route(below, any(async move || absent::below(door)));
         }
     }
+    for path in absent::NOT_OFFERED {
+        router =
+            router.route(path, any(absent::not_offered)).route(&format!("{path}/{{*rest}}"), any(absent::not_offered));
+    }
+    for path in absent::WRONG_BASE {
+        router = router.route(path, any(absent::wrong_base));
+    }
     let all = Arc::clone(&inside);
     let listed = get(move |request| {
         let all = Arc::clone(&all);

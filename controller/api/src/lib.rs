@@ -171,7 +171,9 @@ fn bare(state: Operations, others: Router) -> Router {
 }
 
 async fn no_route() -> impl IntoResponse {
-    ApiError::from(Problem::not_found("There is no such address; /openapi.json lists the existing ones."))
+    ApiError::from(Problem::not_found(
+        "There is no such address; /openapi.json lists the existing ones, but for those of models below /v1/models.",
+    ))
 }
 
 async fn no_method() -> impl IntoResponse {

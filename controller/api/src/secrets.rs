@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use crate::refusals::{NotFound, TooMany};
+use crate::refusals::{InUse, NotFound, TooMany};
 use cofferdam_core::Caller;
 use cofferdam_http::ApiError;
 use cofferdam_http::Json;
@@ -102,15 +102,16 @@ pub(crate) async fn get_secret(
     Ok(Json(secrets.find(&caller, &name).await?.try_into()?))
 }
 
-/// Delete a secret. Runs that use it continue without it.
+/// Delete a secret. Runs that use it continue without it; one that an upstream of models names is kept.
 #[utoipa::path(delete, path = "/v1/secrets/{name}", tag = "secrets", params(("name" = String, Path)),
-    responses((status = 204, description = "Deleted"), NotFound))]
+    responses((status = 204, description = "Deleted"), NotFound, InUse))]
 pub(crate) async fn delete_secret(
     State(secrets): State<Arc<Secrets>>,
     State(models): State<Arc<Settings>>,
     Extension(caller): Extension<Arc<Caller>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
+    models.check_secret_unused(&caller.organization, &name).await?;
     secrets.delete(&caller, &name).await?;
     models.secret_changed(&caller.organization).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -179,14 +179,8 @@ impl StreamTranslator {
         let each = &mut |delta: Delta<'_>| flow.take(delta, out);
         let result = match &mut self.source {
             Source::Chat(reader) => reader.end(each),
-            Source::Responses(reader) => {
-                reader.end(each);
-                Ok(())
-            }
-            Source::Messages(reader) => {
-                reader.end(each);
-                Ok(())
-            }
+            Source::Responses(reader) => reader.end(each),
+            Source::Messages(reader) => reader.end(each),
         };
         if let Err(Fault(kind, message)) = result {
             flow.fail(kind, message, out);

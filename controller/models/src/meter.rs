@@ -142,8 +142,11 @@ impl Meter {
         self.served = Some(candidate.clone());
         self.in_flight = true;
         self.tried = Instant::now();
-        if let Some(record) = &mut self.record {
-            record.tries = record.tries.saturating_add(1);
+        let Some(record) = &mut self.record else { return };
+        record.tries = record.tries.saturating_add(1);
+        if let Some(held) = &mut self.held {
+            let (upstream, served) = (Some(candidate.upstream.name().to_owned()), Some(cut(&candidate.model)));
+            held.running(Record { upstream, served, ..record.clone() }, self.input_estimate);
         }
     }
 
@@ -230,12 +233,12 @@ impl Meter {
 
     /// Tokens used, by what the upstream said, else estimated from the bytes.
     fn used(&self, usage: Option<Usage>, complete: bool, record: &mut Record) -> Usage {
-        if let (Some(usage), true) = (usage, complete) {
-            return usage;
-        }
         // A count of tokens uses none.
         if record.door == Service::CountTokens.name() {
             return Usage::default();
+        }
+        if let (Some(usage), true) = (usage, complete) {
+            return usage;
         }
         record.estimated = true;
         let output = self.seen();

@@ -52,11 +52,7 @@ fn serving<'a>(catalogue: &'a Catalogue, name: &str, draw: &mut dyn FnMut(u64) -
     }
 }
 
-fn of_alias<'a>(
-    catalogue: &'a Catalogue,
-    alias: &AliasSpec,
-    draw: &mut dyn FnMut(u64) -> u64,
-) -> Vec<Serving<'a>> {
+fn of_alias<'a>(catalogue: &'a Catalogue, alias: &AliasSpec, draw: &mut dyn FnMut(u64) -> u64) -> Vec<Serving<'a>> {
     let mut found: Vec<Serving<'a>> = Vec::new();
     for step in &alias.chain {
         let mut left: Vec<(u64, Vec<Serving<'a>>)> =

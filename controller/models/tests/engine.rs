@@ -504,3 +504,17 @@ async fn what_comes_after_the_end_is_not_passed_on() {
     let stream = tokio::time::timeout(Duration::from_secs(5), text(reply)).await.unwrap();
     assert!(stream.contains("Hello") && !stream.contains("free"), "{stream}");
 }
+
+#[tokio::test]
+async fn a_call_that_comes_back_to_its_own_gateway_ends() {
+    let rig = rig().await;
+    assert_eq!(rig.call(Service::Chat, &chat("one/m")).await.status(), 200);
+    assert_eq!(rig.fake.take_seen()[0].headers["x-cofferdam-hops"], "1");
+    let mut headers = HeaderMap::new();
+    headers.insert("x-cofferdam-hops", http::HeaderValue::from_static("4"));
+    let body = Bytes::from(chat("one/m").to_string());
+    let call = Call { who: who(), service: Service::Chat, headers, body, narrow: Vec::new() };
+    let reply = rig.models.call(call).await;
+    assert_eq!((reply.status().as_u16(), rig.fake.calls()), (500, 1));
+    assert!(text(reply).await.contains("base_url"));
+}

@@ -13,6 +13,7 @@ use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
@@ -105,6 +106,12 @@ pub fn folder(path: &FilePath) -> Result<AnyObjects, ObjectsError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| failed(e.to_string()))?;
     let store = LocalFileSystem::new_with_prefix(path).map_err(|e| failed(e.to_string()))?;
     Ok(Arc::new(store))
+}
+
+/// A store of a process that keeps no objects: what is put there is gone with the process.
+#[must_use]
+pub fn none() -> AnyObjects {
+    Arc::new(InMemory::new())
 }
 
 fn below(store: impl ObjectStore, prefix: Path) -> AnyObjects {

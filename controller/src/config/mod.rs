@@ -88,7 +88,11 @@ impl Config {
         let roles = Roles::parse(&flags.roles)?;
         let data_dir = match flags.data_dir.clone().or_else(|| source.text("COFFERDAM_DATA_DIR").map(PathBuf::from)) {
             Some(dir) => dir,
-            None => file.data_dir.clone().map_or_else(|| default_data_dir(env), Ok)?,
+            None => match (file.data_dir.clone(), default_data_dir(env)) {
+                (Some(dir), _) | (None, Ok(dir)) => dir,
+                (None, Err(_)) if !roles.keeps_files() => PathBuf::new(),
+                (None, Err(no_home)) => return Err(no_home),
+            },
         };
         let listen = flags.listen.clone().or_else(|| source.text("COFFERDAM_LISTEN")).or_else(|| file.listen.clone());
         let listen = listen.unwrap_or_else(|| "127.0.0.1:8080".to_owned());

@@ -62,6 +62,11 @@ impl Roles {
         self.carries() && !self.serves_models()
     }
 
+    /// True if this process keeps files of its own: the others have all they know from the database.
+    pub fn keeps_files(&self) -> bool {
+        self.serves() || self.local_worker()
+    }
+
     /// True if this process serves the HTTP API and drives agents.
     pub fn serves(&self) -> bool {
         self.0.is_empty() || self.0.iter().any(|role| matches!(role, Role::Controller | Role::Api))

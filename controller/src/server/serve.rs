@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use cofferdam_contract::OrganizationId;
+use cofferdam_core::chain;
 use cofferdam_gateway::{keep_uplink, uplinks};
 use cofferdam_identity::{KeySource, accept_serve_key};
 use cofferdam_store::Store;
@@ -33,6 +35,8 @@ const READY_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Started {
     pub address: SocketAddr,
     pub door: Door,
+    /// The upstreams of models that the organization `default` has, the operator's among them; `None` if no models are served.
+    pub upstreams: Option<Vec<String>>,
 }
 
 /// The service behind the listener.
@@ -95,8 +99,13 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     let background =
         Background { tasks: TaskTracker::new(), draining: CancellationToken::new(), stop: CancellationToken::new() };
     let Background { tasks, draining, stop } = &background;
-    make_private(&config.data_dir)?;
-    let _only_one = lock_folder(&config.data_dir)?;
+    let _only_one = match config.roles.keeps_files() {
+        true => {
+            make_private(&config.data_dir)?;
+            Some(lock_folder(&config.data_dir)?)
+        }
+        false => None,
+    };
     let restarts = RestartMetrics::default();
     let progress = Arc::new(RwLock::new("starting".to_owned()));
     let programs = programs.filter(|_| config.roles.local_worker());
@@ -111,7 +120,7 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     let workers = machines.workers.clone();
     let (drain, listen, unasked) =
         (config.drain, config.listen, config.roles.carries_only() || config.roles.models_only());
-    let (router, door, store) = open(config, machines, &background).await?;
+    let Opened { router, door, store, upstreams } = open(config, machines, &background).await?;
 
     let bounds = match door {
         Door::CodeRunner => Bounds::for_controllers(),
@@ -121,7 +130,7 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let signals = tokio::spawn(signals::listen(draining.clone())?);
-    (announce.started)(&Started { address, door });
+    (announce.started)(&Started { address, door, upstreams });
     match unasked {
         true => (announce.ready)(),
         false => drop(tasks.spawn(tell_ready(workers, stop.clone(), announce.ready))),
@@ -164,17 +173,22 @@ fn add_remote(machines: &mut Machines, config: &Config, background: &Background)
     Ok(())
 }
 
-/// The router for the roles, and the store if they have one. Starts their background tasks.
-async fn open(
-    config: Config,
-    machines: Machines,
-    background: &Background,
-) -> Result<(Router, Door, Option<Store>), Error> {
+/// What the roles of this process serve.
+struct Opened {
+    router: Router,
+    door: Door,
+    store: Option<Store>,
+    upstreams: Option<Vec<String>>,
+}
+
+/// Opens what the roles need, and starts their background tasks.
+async fn open(config: Config, machines: Machines, background: &Background) -> Result<Opened, Error> {
     if let (true, Some(worker), Some(token)) =
         (config.roles.front_only(), machines.workers.first(), &config.workers.token)
     {
         let tools = machines.tools.first().cloned();
-        return Ok((code_runner::front(Arc::clone(worker), tools, token), Door::CodeRunner, None));
+        let router = code_runner::front(Arc::clone(worker), tools, token);
+        return Ok(Opened { router, door: Door::CodeRunner, store: None, upstreams: None });
     }
     let store = Store::open(&config.database).await?;
     let roles = config.roles.clone();
@@ -189,15 +203,18 @@ async fn open(
         let parts = Arc::clone(&controller);
         tasks.spawn(keep_going("carrying images", stop.clone(), move |stop| Ok(parts.operator()?.operate(stop))));
     }
+    let mut upstreams = None;
     if roles.serves_models() {
         controller.secrets.warn_of_another_key().await?;
         tasks.spawn(Arc::clone(&controller.keyring).keep_fresh(stop.clone()));
         keep_models(&controller, background);
+        upstreams = upstreams_of_default(&controller).await;
     }
+    let opened = |router, door| Ok(Opened { router, door, store: Some(store.clone()), upstreams: upstreams.clone() });
     let key = match key {
         Some(key) => key,
-        None if roles.models_only() => return Ok((controller.models_only(), Door::AiGateway, Some(store))),
-        None => return Ok((controller.operations(), Door::AwsOperator, Some(store))),
+        None if roles.models_only() => return opened(controller.models_only(), Door::AiGateway),
+        None => return opened(controller.operations(), Door::AwsOperator),
     };
     tasks.spawn(Arc::clone(&controller.sandboxes).keep_reaped(stop.clone()));
     tasks.spawn(Arc::clone(&controller.tools).keep_swept(stop.clone()));
@@ -207,7 +224,23 @@ async fn open(
     for uplink in uplinks(&controller.status.workers, &controller.status.tool_workers) {
         tasks.spawn(keep_uplink(Arc::clone(&controller.gateway), uplink, stop.clone()));
     }
-    Ok((controller.router().0, Door::Api(key), Some(store)))
+    opened(controller.router().0, Door::Api(key))
+}
+
+/// The names of the upstreams that the organization `default` has, which the log is told as well.
+async fn upstreams_of_default(controller: &Controller) -> Option<Vec<String>> {
+    match controller.models.settings().of(&OrganizationId::default_organization()).await {
+        Ok(catalogue) => {
+            let upstreams: Vec<String> = catalogue.upstreams.keys().cloned().collect();
+            tracing::info!(?upstreams, "models of the organization default");
+            Some(upstreams)
+        }
+        // Calls say what is wrong; other organizations may be well.
+        Err(error) => {
+            tracing::error!(error = chain(&error), "the model settings of the organization default cannot be read");
+            None
+        }
+    }
 }
 
 /// Starts what calls of models need in the background.

@@ -51,13 +51,9 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
-    /// Makes the folder, readable only by its owner.
-    ///
-    /// # Errors
-    /// The folder cannot be made.
-    pub(crate) fn open(folder: PathBuf) -> Result<Self, Error> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(Error::file(&folder))?;
-        Ok(Self { folder })
+    /// In a folder that is made with the first component, readable only by its owner.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder }
     }
 
     fn path(&self, digest: &str) -> Result<PathBuf, Error> {
@@ -84,6 +80,7 @@ impl Blobs {
                     Err(error) => return Err(Error::file(&path)(error)),
                 }
             }
+            make(&blobs.folder)?;
             let half = blobs.folder.join(format!("tmp-{:032x}", random_bits()?));
             let written = write(&half, &path, &bytes, at, &blobs.folder);
             if written.is_err() {
@@ -146,7 +143,12 @@ impl Blobs {
         let blobs = self.clone();
         blocking(move || {
             let kept: HashSet<PathBuf> = needed.iter().filter_map(|digest| blobs.path(digest).ok()).collect();
-            for entry in fs::read_dir(&blobs.folder).map_err(Error::file(&blobs.folder))?.flatten() {
+            let entries = match fs::read_dir(&blobs.folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(Error::file(&blobs.folder)(error)),
+            };
+            for entry in entries.flatten() {
                 if !kept.contains(&entry.path()) && is_old(&entry) {
                     remove(&entry.path());
                 }
@@ -154,6 +156,18 @@ impl Blobs {
             Ok(())
         })
         .await
+    }
+}
+
+/// Makes the folder, unless it is there.
+fn make(folder: &Path) -> Result<(), Error> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::file(folder))?;
+    match folder.parent().filter(|above| !above.as_os_str().is_empty()) {
+        Some(above) => File::open(above).and_then(|above| above.sync_all()).map_err(Error::file(above)),
+        None => Ok(()),
     }
 }
 
@@ -190,7 +204,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_put_is_read_and_verified() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let blobs = Blobs::new(folder.path().join("blobs"));
         let bytes = Bytes::from_static(b"component");
         let digest = digest_of(&bytes).await.unwrap();
         assert!(is_digest(&digest));
@@ -216,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn a_refused_deployment_takes_its_file_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let blobs = Blobs::new(folder.path().join("blobs"));
         let bytes = Bytes::from_static(b"component");
         let digest = digest_of(&bytes).await.unwrap();
         let needed = blobs.put(&digest, bytes.clone()).await.unwrap();
@@ -235,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_leads_nowhere_else() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path().to_owned()).unwrap();
+        let blobs = Blobs::new(folder.path().to_owned());
         for name in ["", "sha256:", "sha256:../../x", &format!("sha256:{}", "A".repeat(64)), &"a".repeat(64)] {
             assert!(!is_digest(name) && blobs.read(name).await.is_err(), "{name}");
         }

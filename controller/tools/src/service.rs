@@ -32,11 +32,8 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Opens the folder of components, and creates it if it does not exist.
-    ///
-    /// # Errors
-    /// A folder that cannot be made.
-    pub fn open(
+    /// The components are in the folder `blobs`, which is made when it is needed.
+    pub fn new(
         blobs: PathBuf,
         store: Store,
         policy: Arc<OperatorPolicy>,
@@ -44,10 +41,10 @@ impl Tools {
         registries: RegistriesConfig,
         workers: Arc<ToolWorkers>,
         gateway: Arc<Gateway>,
-    ) -> Result<Arc<Self>, Error> {
-        Ok(Arc::new(Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             catalogue: Catalogue::new(store.clone(), Arc::clone(&policy), limits),
-            blobs: Blobs::open(blobs)?,
+            blobs: Blobs::new(blobs),
             turns: Turns::default(),
             artifacts: Artifacts::new(registries, policy.signatures.clone()),
             store,
@@ -55,7 +52,7 @@ impl Tools {
             limits,
             workers,
             gateway,
-        }))
+        })
     }
 
     /// The organization's tools at this moment, from memory if it is recent.

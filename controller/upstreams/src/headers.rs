@@ -125,12 +125,17 @@ mod tests {
             ("x-stainless-lang", "python"),
         ]);
         let passed = to_upstream(&given, Kind::Anthropic, Service::Messages);
-        assert_eq!(names(&passed), ["anthropic-beta", "anthropic-version", "user-agent", "x-stainless-lang"]);
+        assert_eq!(
+            names(&passed),
+            ["anthropic-beta", "anthropic-version", "user-agent", "x-stainless-lang", HOPS.as_str()]
+        );
         let passed = to_upstream(&given, Kind::Openai, Service::Chat);
-        assert_eq!(names(&passed), ["openai-beta", "user-agent", "x-stainless-lang"]);
+        assert_eq!(names(&passed), ["openai-beta", "user-agent", "x-stainless-lang", HOPS.as_str()]);
         assert!(to_upstream(&given, Kind::Bedrock, Service::Messages).is_empty());
         let long = map(&[("user-agent", &"x".repeat(MAX_PASSED_BYTES)), ("openai-beta", "b")]);
-        assert!(to_upstream(&long, Kind::Openai, Service::Chat).is_empty());
+        assert_eq!(names(&to_upstream(&long, Kind::Openai, Service::Chat)), [HOPS.as_str()]);
+        let again = to_upstream(&map(&[("x-cofferdam-hops", "3")]), Kind::Openai, Service::Chat);
+        assert_eq!((hops(&again), hops(&map(&[("x-cofferdam-hops", "-1")])), hops(&given)), (4, 0, 0));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use cofferdam_core::Caller;
 use cofferdam_http::{ApiError, Json};
 use cofferdam_models::Settings;
 use cofferdam_models::settings::{
-    DocumentKind, DocumentOwner, PutUpstream, TestReport, UpstreamDocument, UpstreamSpec,
+    DocumentKind, DocumentOwner, PutUpstream, TestReport, Unique, UpstreamDocument, UpstreamSpec,
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -41,6 +41,9 @@ pub(super) struct UpstreamInfo {
     /// Names of the stored secrets among the keys.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<String>,
+    /// Says what is wrong, if it cannot be used: its calls are refused until that is mended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<String>,
     /// Unix time in seconds; none for the operator's.
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<i64>,
@@ -58,12 +61,13 @@ pub(super) struct UpstreamList {
 
 impl From<UpstreamDocument> for UpstreamInfo {
     fn from(upstream: UpstreamDocument) -> Self {
-        let UpstreamDocument { document, key_count, secrets } = upstream;
+        let UpstreamDocument { document, key_count, secrets, broken } = upstream;
         Self {
             name: document.name,
             owner: document.owner,
             key_count: (document.owner == DocumentOwner::Organization).then_some(key_count),
             secrets,
+            broken,
             created_at: document.created_at,
             updated_at: document.updated_at,
             spec: document.spec,
@@ -81,9 +85,9 @@ pub(super) async fn put_upstream(
     State(settings): State<Arc<Settings>>,
     Extension(caller): Extension<Arc<Caller>>,
     Path(name): Path<String>,
-    Json(request): Json<serde_json::Value>,
+    Json(Unique(request)): Json<Unique>,
 ) -> Result<(StatusCode, Json<UpstreamInfo>), ApiError> {
-    let request = PutUpstream::parse(request)?;
+    let request = PutUpstream::parse_as(&name, request)?;
     let (upstream, new) = settings.put_upstream(&caller.organization, &name, request).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(upstream.into())))
 }
@@ -142,7 +146,7 @@ pub(super) async fn test_upstream(
 pub(super) async fn test_unsaved_upstream(
     State(settings): State<Arc<Settings>>,
     Extension(caller): Extension<Arc<Caller>>,
-    Json(request): Json<serde_json::Value>,
+    Json(Unique(request)): Json<Unique>,
 ) -> Result<Json<TestReport>, ApiError> {
     let name = match request.get("name") {
         None => None,

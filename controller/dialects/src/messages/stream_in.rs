@@ -60,7 +60,7 @@ impl Reader {
                     each(Delta::Stop { stop: Stop::of_messages(&word), sequence: sequence.as_deref() });
                 }
             }
-            "message_stop" => self.end(each),
+            "message_stop" => self.end(each)?,
             "error" => each(Delta::Failed(Failure::of_fields(fields, Kind::Api))),
             _ => {}
         }
@@ -68,9 +68,10 @@ impl Reader {
     }
 
     /// Ends an answer that has its reason to stop.
-    pub(crate) fn end(&mut self, each: &mut impl FnMut(Delta<'_>)) {
+    pub(crate) fn end(&mut self, each: &mut impl FnMut(Delta<'_>)) -> Result<(), Fault> {
         self.open.drain(..).for_each(|open| close(open, each));
         each(Delta::End);
+        Ok(())
     }
 
     fn start(&mut self, mut fields: Fields<'_>, each: &mut impl FnMut(Delta<'_>)) -> Result<(), Fault> {

@@ -81,8 +81,7 @@ impl Reader {
 
     fn finish(&mut self, mut fields: Fields<'_>, each: &mut impl FnMut(Delta<'_>)) -> Result<(), Fault> {
         let Some(mut response) = fields.child("response") else {
-            self.end(each);
-            return Ok(());
+            return self.end(each);
         };
         if let Some(usage) = response.child("usage").and_then(usage) {
             each(Delta::Usage(usage));
@@ -105,14 +104,14 @@ impl Reader {
         }
         let stop: Stop = stop(&mut response, self.called);
         each(Delta::Stop { stop, sequence: None });
-        self.end(each);
-        Ok(())
+        self.end(each)
     }
 
     /// Ends an answer that has its reason to stop.
-    pub(crate) fn end(&mut self, each: &mut impl FnMut(Delta<'_>)) {
+    pub(crate) fn end(&mut self, each: &mut impl FnMut(Delta<'_>)) -> Result<(), Fault> {
         self.open.drain(..).for_each(|open| each(Delta::Close { block: open.block }));
         each(Delta::End);
+        Ok(())
     }
 
     fn find(&mut self, what: What, output: u64, content: u64) -> Option<&mut Open> {

@@ -50,7 +50,8 @@ impl Broken {
 
     /// True if it may be the one that serves this name.
     pub(crate) fn serves(&self, model: &str) -> bool {
-        let listed = |spec: &UpstreamSpec| spec.models.is_empty() || spec.models.iter().any(|known| known.name == model);
+        let listed =
+            |spec: &UpstreamSpec| spec.models.is_empty() || spec.models.iter().any(|known| known.name == model);
         self.spec.as_ref().is_none_or(listed)
     }
 

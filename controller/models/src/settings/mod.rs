@@ -17,6 +17,7 @@ mod operator;
 mod pattern;
 mod price;
 mod rule;
+mod unique;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ pub use keys::{KeyEntry, NamedSecrets, NoSecrets, SecretError};
 pub use operator::{ModelsFile, OperatorModels, OperatorUpstream};
 pub use price::{LongPrice, PriceSpec, PriceTable, Prices};
 pub use rule::{Privacy, RuleSpec, Subject};
+pub use unique::Unique;
 pub use upstreams::{PutUpstream, UpstreamDocument};
 
 use cache::Cache;

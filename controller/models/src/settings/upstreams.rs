@@ -1,5 +1,7 @@
 //! Upstreams as documents: with keys that go in and never come out, and a test before they are saved.
 
+use std::collections::BTreeSet;
+
 use cofferdam_contract::{OrganizationId, Problem};
 use cofferdam_core::Secret;
 use cofferdam_store::ModelSettingRow;
@@ -27,6 +29,8 @@ pub struct UpstreamDocument {
     pub key_count: usize,
     /// The names of the stored secrets among them.
     pub secrets: Vec<String>,
+    /// What is wrong, if it cannot be used, and what to do about it.
+    pub broken: Option<String>,
 }
 
 impl PutUpstream {
@@ -45,11 +49,26 @@ impl PutUpstream {
             })?),
         };
         // What is shown may be put back.
-        for shown in ["name", "owner", "key_count", "secrets", "created_at", "updated_at"] {
+        for shown in ["name", "owner", "key_count", "secrets", "broken", "created_at", "updated_at"] {
             fields.remove(shown);
         }
         let spec = serde_path_to_error::deserialize(serde_json::Value::Object(fields));
         Ok(Self { spec: spec.map_err(|error| misread(&error))?, keys })
+    }
+
+    /// Reads a request for the upstream of this name: the `name` and the `owner` that are shown have to be right, if they are
+    /// put back.
+    ///
+    /// # Errors
+    /// The field that is wrong. Never shows a key.
+    pub fn parse_as(name: &str, value: serde_json::Value) -> Result<Self, Problem> {
+        if value.get("name").is_some_and(|shown| shown.as_str() != Some(name)) {
+            return Err(Problem::malformed("name: has to be the name in the address, or left out"));
+        }
+        if value.get("owner").is_some_and(|owner| owner.as_str() != Some("organization")) {
+            return Err(Problem::malformed("owner: has to be `organization`, or left out"));
+        }
+        Self::parse(value)
     }
 
     fn check(&self) -> Result<(), Problem> {
@@ -70,14 +89,34 @@ fn misread(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let (path, text) = (error.path().to_string(), error.inner().to_string());
     let place = if path == "." { String::new() } else { format!("{path}: ") };
     match text.split_once(", expected ") {
+        Some((found, expected)) if found.starts_with("unknown field") && path == found_field(found) => {
+            Problem::malformed(format!("{found}, expected {expected}, `keys`"))
+        }
         Some((found, expected)) if found.starts_with("unknown variant") || found.starts_with("invalid value") => {
             Problem::invalid(format!("{place}expected {expected}"))
         }
         Some((found, expected)) if found.starts_with("invalid type") => {
-            Problem::malformed(format!("{place}expected {expected}"))
+            Problem::malformed(format!("{place}expected {}", plainly(expected)))
         }
         // Of unknown and missing fields only the name is told.
         _ => Problem::malformed(format!("{place}{text}")),
+    }
+}
+
+/// The field of a message about an unknown one.
+fn found_field(message: &str) -> &str {
+    message.split('`').nth(1).unwrap_or_default()
+}
+
+/// The words of a parser about a type, in those of JSON.
+pub(super) fn plainly(expected: &str) -> &str {
+    match expected {
+        "u64" | "u32" | "usize" => "a whole number, not negative",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "a string" => "a text",
+        "a boolean" => "true or false",
+        other => other,
     }
 }
 
@@ -118,7 +157,7 @@ impl Settings {
             created_at: Some(created_at),
             updated_at: Some(updated_at),
         };
-        Ok((UpstreamDocument { document, key_count: entries.len(), secrets: keys::names(&entries) }, new))
+        Ok((UpstreamDocument { document, key_count: entries.len(), secrets: keys::names(&entries), broken: None }, new))
     }
 
     /// The keys of a request with their texts, checked by making the upstream once.
@@ -152,7 +191,7 @@ impl Settings {
         let (old, new) = (keys::destination(&before), keys::destination(spec));
         if old != new {
             let detail = "keys: send them again: the stored ones are only for the kind, base_url, region, proxy and ca that \
-                          they were stored with";
+                          they were stored with; or send \"keys\": [] for an upstream without keys";
             return Err(Problem::invalid(detail).into());
         }
         keys::unseal(&self.shared().vault, organization, &row.name, &old, sealed)
@@ -164,7 +203,11 @@ impl Settings {
     /// [`Problem::not_found`], or the store failed.
     pub async fn upstream(&self, organization: &OrganizationId, name: &str) -> Result<UpstreamDocument, Error> {
         if let Some(row) = self.store.model_setting(organization, DocumentKind::Upstream.as_str(), name).await? {
-            return self.shown(organization, row);
+            let mut shown = self.shown(organization, row)?;
+            if let Ok(catalogue) = self.of(organization).await {
+                shown.broken = catalogue.broken.get(name).map(|broken| broken.why().to_owned());
+            }
+            return Ok(shown);
         }
         self.operators_upstream(name).ok_or_else(|| DocumentKind::Upstream.missing(name).into())
     }
@@ -175,11 +218,16 @@ impl Settings {
     /// The store failed.
     pub async fn upstreams(&self, organization: &OrganizationId) -> Result<Vec<UpstreamDocument>, Error> {
         let rows = self.rows(organization, DocumentKind::Upstream).await?;
+        let hidden: BTreeSet<String> = rows.iter().map(|row| row.name.clone()).collect();
         let mut found: Vec<_> = rows.into_iter().filter_map(|row| self.shown(organization, row).ok()).collect();
-        for name in self.shared().upstreams.keys() {
-            if !found.iter().any(|own| own.document.name == *name) {
-                found.extend(self.operators_upstream(name));
+        // A list is shown as well as it can be.
+        if let Ok(catalogue) = self.of(organization).await {
+            for own in &mut found {
+                own.broken = catalogue.broken.get(&own.document.name).map(|broken| broken.why().to_owned());
             }
+        }
+        for name in self.shared().upstreams.keys().filter(|name| !hidden.contains(*name)) {
+            found.extend(self.operators_upstream(name));
         }
         found.sort_by(|a, b| a.document.name.cmp(&b.document.name));
         Ok(found)
@@ -194,11 +242,9 @@ impl Settings {
         if let Some(upstream) = catalogue.upstreams.get(name) {
             return Ok(upstream.test().await);
         }
-        // One that is stored and not in the catalogue cannot be used: this says why.
-        let row = self.store.model_setting(organization, DocumentKind::Upstream.as_str(), name).await?;
-        let row = row.ok_or_else(|| DocumentKind::Upstream.missing(name))?;
-        let request = PutUpstream { spec: serde_json::from_str(&row.value)?, keys: None };
-        Ok(self.made(organization, name, &request, Some(&row)).await?.1.test().await)
+        let broken = catalogue.broken.get(name).ok_or_else(|| DocumentKind::Upstream.missing(name))?;
+        let detail = format!("It cannot be used: {}.", broken.why());
+        Ok(TestReport { ok: false, status: None, detail, wall_ms: 0, models: None })
     }
 
     /// Asks an upstream for a cheap answer before it is saved. Without keys in the request, the stored ones of the same name
@@ -220,6 +266,26 @@ impl Settings {
         Ok(self.made(organization, name.unwrap_or("test"), request, row.as_ref()).await?.1.test().await)
     }
 
+    /// Refuses to delete a stored secret that an upstream of the organization's names.
+    ///
+    /// # Errors
+    /// [`Problem::conflict`] with the upstream's name, or the store failed.
+    pub async fn check_secret_unused(&self, organization: &OrganizationId, secret: &str) -> Result<(), Error> {
+        for row in self.rows(organization, DocumentKind::Upstream).await? {
+            let name = row.name.clone();
+            // One that cannot be read cannot use the secret either.
+            let Ok(shown) = self.shown(organization, row) else { continue };
+            if shown.secrets.iter().any(|named| named == secret) {
+                let detail = format!(
+                    "The upstream {name:?} has this secret among its keys; change or delete the upstream first \
+                     (PUT or DELETE /v1/upstreams/{name})."
+                );
+                return Err(Problem::conflict(detail).into());
+            }
+        }
+        Ok(())
+    }
+
     fn shown(&self, organization: &OrganizationId, row: ModelSettingRow) -> Result<UpstreamDocument, Error> {
         let spec: UpstreamSpec = serde_json::from_str(&row.value)?;
         // Keys that do not open any more must not hide the document that has to be put again.
@@ -237,7 +303,7 @@ impl Settings {
             created_at: Some(row.created_at),
             updated_at: Some(row.updated_at),
         };
-        Ok(UpstreamDocument { document, key_count: entries.len(), secrets: keys::names(&entries) })
+        Ok(UpstreamDocument { document, key_count: entries.len(), secrets: keys::names(&entries), broken: None })
     }
 
     /// One of the operator's: kind, models, services and region. Never an address, a header or the number of keys.
@@ -250,6 +316,6 @@ impl Settings {
         spec.services = full.services.clone();
         let owner = DocumentOwner::Operator;
         let document = Document { name: name.to_owned(), owner, spec, created_at: None, updated_at: None };
-        Some(UpstreamDocument { document, key_count: 0, secrets: Vec::new() })
+        Some(UpstreamDocument { document, key_count: 0, secrets: Vec::new(), broken: None })
     }
 }

@@ -162,7 +162,9 @@ impl Gateway {
         let end = tokio::time::Instant::now() + RECORD_TIMEOUT;
         loop {
             let found = self.look().await;
-            if found.len() >= count || tokio::time::Instant::now() > end {
+            // A call under way has a record too.
+            let over = found.values().all(|record| record.ending != "running");
+            if (found.len() >= count && over) || tokio::time::Instant::now() > end {
                 return found;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
