@@ -261,3 +261,22 @@ fn print(text: &str) {
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::models;
+
+    #[test]
+    fn the_banner_says_where_models_come_from() {
+        let names: Vec<String> = (0..10).map(|number| format!("u{number}")).collect();
+        for (upstreams, part) in [
+            (None, "the log says why"),
+            (Some(&names[..0]), "OPENAI_API_KEY"),
+            (Some(&names[..2]), "upstreams u0, u1; "),
+            (Some(&names[..]), "u7 and 2 more; "),
+        ] {
+            let said = models(upstreams);
+            assert!(said.starts_with("Models: ") && said.contains(part) && !said.contains('\n'), "{said}");
+        }
+    }
+}

@@ -18,8 +18,13 @@ const MAX_FAILING: Duration = Duration::from_secs(4);
 
 /// The standard error of a `serve` that must fail.
 fn fails(data: &Path, env: &[(&str, &str)]) -> String {
+    fails_as(&[], data, env)
+}
+
+/// The same, with these arguments.
+fn fails_as(args: &[&str], data: &Path, env: &[(&str, &str)]) -> String {
     let mut serve = Command::new(program());
-    serve.args(["serve", "--log-format", "text", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+    serve.args(["serve", "--log-format", "text", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(args);
     serve.env("COFFERDAM_KERNELS", server::kernels()).env("COFFERDAM_CACHE_DIR", server::cache());
     let config = data.with_file_name("config.toml");
     if config.is_file() {
@@ -32,6 +37,20 @@ fn fails(data: &Path, env: &[(&str, &str)]) -> String {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(started.elapsed() < MAX_FAILING, "{:?}: {said}", started.elapsed());
     said
+}
+
+#[test]
+fn an_ai_gateway_makes_and_locks_no_data_folder() {
+    let _one = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let key = "0123456789abcdef0a1b2c3d4e5f6071".repeat(2);
+    // That is no address: it comes as far as the database.
+    let env = [("DATABASE_URL", "postgres://h:none/x"), ("COFFERDAM_ENCRYPTION_KEY", key.as_str())];
+    for role in ["ai-gateway", "aws-operator"] {
+        let data = folder.path().join(role);
+        let said = fails_as(&["--role", role], &data, &env);
+        assert!(said.contains("DATABASE_URL") && !data.exists(), "{role}: {said}");
+    }
 }
 
 #[test]

@@ -157,7 +157,8 @@ pub(super) fn money(answer: &Value, price: &Value) -> Option<String> {
 fn dollars_of(dollars: f64) -> String {
     // What is left of sums of fractions is no billionth.
     let billionths = (dollars * 1e9 - 1e-3).ceil().max(0.0);
-    let text = format!("{:.9}", billionths / 1e9);
+    // Not the zero that has a sign.
+    let text = format!("{:.9}", billionths.abs() / 1e9);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 

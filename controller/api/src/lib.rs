@@ -5,6 +5,7 @@
 
 mod agents;
 mod base;
+mod flatten;
 mod keys;
 mod metrics;
 mod models;
@@ -172,7 +173,7 @@ fn bare(state: Operations, others: Router) -> Router {
 
 async fn no_route() -> impl IntoResponse {
     ApiError::from(Problem::not_found(
-        "There is no such address; /openapi.json lists the existing ones, but for those of models below /v1/models.",
+        "There is no such address; /openapi.json lists the API's, and GET /v1/models the models.",
     ))
 }
 

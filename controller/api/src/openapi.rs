@@ -65,9 +65,11 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation
     all.into_iter().filter_map(|(changes, operation)| Some((changes, operation.as_mut()?)))
 }
 
-/// Converts the router's paths to OpenAPI's, which have no parameters of several segments (`{*path}`).
+/// Converts the router's paths to OpenAPI's, which have no parameters of several segments (`{*path}`), and documents in
+/// documents to one object each.
 pub(crate) fn plain_paths(mut document: OpenApi) -> OpenApi {
     let paths = std::mem::take(&mut document.paths.paths);
     document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    crate::flatten::flatten(&mut document);
     document
 }

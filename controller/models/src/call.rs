@@ -306,6 +306,11 @@ fn find(catalogue: &Catalogue, rules: &Rules<'_>, body: &Body<'_>) -> Result<Vec
                 .to_owned(),
             false => {
                 let shown: String = asked.chars().take(128).collect();
+                if catalogue.aliases.contains_key(asked) {
+                    let why = "leads to no model that an upstream here serves; an administrator changes it or its upstreams";
+                    let message = format!("The alias {shown:?} {why}.");
+                    return Err(Refusal::new(Kind::NotFound, Ending::Refused, message).at("model"));
+                }
                 format!("There is no model {shown:?} here; GET /v1/models lists those that there are.")
             }
         };
@@ -316,11 +321,10 @@ fn find(catalogue: &Catalogue, rules: &Rules<'_>, body: &Body<'_>) -> Result<Vec
         let message = "This alias leads to models of the operator's that are not allowed here.";
         return Err(Refusal::new(Kind::Permission, Ending::Refused, message).at("model"));
     }
-    found.retain(|candidate| rules.allow_region(candidate.upstream.region()));
-    if found.is_empty() {
-        let message = "No upstream of this model is in a region that the rules allow.";
-        return Err(Refusal::new(Kind::Permission, Ending::Refused, message).at("model"));
+    if !found.iter().any(|candidate| rules.allow_region(candidate.upstream.region())) {
+        return Err(rules.outside(&found));
     }
+    found.retain(|candidate| rules.allow_region(candidate.upstream.region()));
     // Nothing can be translated into these two.
     if body.service == Service::Embeddings {
         found.retain(|candidate| candidate.upstream.speaks(body.service));

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use moka::sync::Cache;
 
 use crate::call::Narrow;
-use crate::name::candidates;
+use crate::name::{Candidate, candidates};
 use crate::rules::Rules;
 use crate::settings::Catalogue;
 
@@ -83,7 +83,14 @@ pub(crate) fn list(
 ) -> Vec<ListedModel> {
     let rules = Rules::of(catalogue, who, narrow);
     let mut found: Vec<ListedModel> = Vec::new();
+    let usable = |candidate: &Candidate, name: &str| {
+        rules.allow_region(candidate.upstream.region()) && rules.allow_candidate(name, candidate)
+    };
     for name in catalogue.aliases.keys() {
+        // One that leads nowhere from here is none of the names that a caller may use.
+        if !candidates(catalogue, name, &mut |_| 0).iter().any(|candidate| usable(candidate, name)) {
+            continue;
+        }
         found.push(ListedModel { id: name.clone(), owned_by: "alias".to_owned() });
     }
     let mut add = |upstream: &Upstream, model: &str| {
@@ -117,6 +124,27 @@ mod tests {
     use cofferdam_upstreams::{Kind, Net, UpstreamSpec};
 
     use super::*;
+    use crate::testing::{catalogue, upstream, who};
+
+    #[test]
+    fn aliases_that_lead_nowhere_are_not_listed() {
+        let rules = [("eu", r#"{"for":{"key":"k"},"regions":["eu-*"]}"#)];
+        let mut all = catalogue(&[upstream("us", Some("us-1")), upstream("eu", Some("eu-1"))], &rules);
+        for (name, chain) in [
+            ("gone", r#"{"chain":["broken/x"]}"#),
+            ("far", r#"{"chain":["us/a"]}"#),
+            ("near", r#"{"chain":["us/a","eu/a"]}"#),
+        ] {
+            all.aliases.insert(name.to_owned(), serde_json::from_str(chain).unwrap());
+        }
+        all.broken.insert("broken".to_owned(), crate::settings::Broken::new(None, "why"));
+        let listed = |key| {
+            let found = list(&all, &[], &who(key, None), &[]);
+            found.into_iter().map(|model| model.id).collect::<Vec<_>>()
+        };
+        assert_eq!(listed("k"), ["near"]);
+        assert_eq!(listed("other"), ["far", "near"]);
+    }
 
     fn made(base_url: String) -> Arc<Upstream> {
         let spec = UpstreamSpec { base_url: Some(base_url), ..UpstreamSpec::new(Kind::Compatible) };

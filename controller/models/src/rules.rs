@@ -1,6 +1,8 @@
 //! Rules and grants: which models a caller may use, in which regions, and with how many tokens. All that apply have to allow.
 //! Pure.
 
+use std::collections::BTreeSet;
+
 use cofferdam_dialects::{Head, Kind};
 use cofferdam_upstreams::Owner;
 use cofferdam_usage::{Ending, Who, matches};
@@ -57,7 +59,8 @@ impl<'a> Rules<'a> {
     /// The model's own name where an upstream's stands before it.
     fn bare<'m>(&self, model: &'m str) -> Option<&'m str> {
         let (upstream, bare) = model.split_once('/')?;
-        self.catalogue.upstreams.contains_key(upstream).then_some(bare)
+        let known = self.catalogue.upstreams.contains_key(upstream) || self.catalogue.broken.contains_key(upstream);
+        known.then_some(bare)
     }
 
     /// Refuses a name that is not allowed.
@@ -86,6 +89,33 @@ impl<'a> Rules<'a> {
         lists
             .into_iter()
             .all(|regions| region.is_some_and(|region| regions.iter().any(|pattern| matches(pattern, region))))
+    }
+
+    /// Refuses a model whose upstreams are all in other regions than the rules allow.
+    pub(crate) fn outside(&self, candidates: &[Candidate]) -> Refusal {
+        let regions: BTreeSet<&str> = candidates.iter().filter_map(|candidate| candidate.upstream.region()).collect();
+        let here = regions.iter().take(MAX_SHOWN_MODELS).copied().collect::<Vec<_>>().join(", ");
+        let here = if here.is_empty() { "none".to_owned() } else { here };
+        let forbids = |patterns: &[String]| {
+            candidates.iter().any(|candidate| {
+                !candidate
+                    .upstream
+                    .region()
+                    .is_some_and(|region| patterns.iter().any(|pattern| matches(pattern, region)))
+            })
+        };
+        let rules = self.rules.iter().filter_map(|(name, rule)| Some((name, rule.regions.as_deref()?)));
+        let said: Vec<String> = rules
+            .filter(|(_, patterns)| forbids(patterns))
+            .take(MAX_SHOWN_MODELS)
+            .map(|(name, patterns)| {
+                let has = patterns.iter().take(MAX_SHOWN_MODELS).map(String::as_str).collect::<Vec<_>>().join(", ");
+                format!("the rule `{name}` allows [{has}]")
+            })
+            .collect();
+        let message =
+            format!("This model is not in a region that is allowed here: {}. It is in: {here}.", said.join(", "));
+        Refusal::new(Kind::Permission, Ending::Refused, message).at("model")
     }
 
     /// The most tokens of all choices of an answer, and the name of the rule that says so.
@@ -194,6 +224,20 @@ mod tests {
         assert!(!allows(&catalogue, &["small"]));
         assert!(allows(&catalogue, &["small", "huge"]) && allows(&catalogue, &["small", "openai/huge"]));
         assert!(Rules::of(&catalogue, &who, &[]).allow_candidate("small", candidate), "no grant");
+    }
+
+    #[test]
+    fn a_refusal_for_its_region_names_the_rules() {
+        let catalogue = catalogue(&[upstream("openai", None), upstream("us", Some("us-east-1"))], RULES);
+        let who = who("k2", Some("a1"));
+        let rules = Rules::of(&catalogue, &who, &[]);
+        for (model, place) in [("us/gpt-5", "It is in: us-east-1."), ("openai/gpt-5", "It is in: none.")] {
+            let said = rules.outside(&crate::name::candidates(&catalogue, model, &mut |_| 0));
+            assert!(
+                said.message.contains("the rule `agent` allows [eu-*]") && said.message.contains(place),
+                "{said:?}"
+            );
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 struct Rig {
     models: Arc<Models>,
     fake: FakeModels,
+    store: Store,
     _folder: tempfile::TempDir,
 }
 
@@ -61,8 +62,8 @@ async fn rig_of(fake: FakeModels, base: &str) -> Rig {
     let net = Net::new(Vec::new(), Vec::new());
     let settings = Settings::new(store.clone(), vault, Arc::new(NoSecrets), operator, net).unwrap();
     let config = UsageConfig { alone: true, ..UsageConfig::default() };
-    let accounts = Accounts::new(store, config, UsageMetrics::default());
-    Rig { models: Models::new(settings, accounts), fake, _folder: folder }
+    let accounts = Accounts::new(store.clone(), config, UsageMetrics::default());
+    Rig { models: Models::new(settings, accounts), fake, store, _folder: folder }
 }
 
 fn who() -> Who {
@@ -517,4 +518,36 @@ async fn a_call_that_comes_back_to_its_own_gateway_ends() {
     let reply = rig.models.call(call).await;
     assert_eq!((reply.status().as_u16(), rig.fake.calls()), (500, 1));
     assert!(text(reply).await.contains("base_url"));
+}
+
+/// An organization's own upstream that cannot be used: its calls must not go to the operator's of the same name.
+#[tokio::test]
+async fn a_call_of_a_broken_upstream_goes_nowhere_else() {
+    let rig = rig().await;
+    let row = cofferdam_store::ModelSettingRow {
+        organization: who().organization,
+        kind: "upstream".to_owned(),
+        name: "one".to_owned(),
+        value: json!({"kind": "openai", "of": "a later version", "models": ["special"]}).to_string(),
+        sealed: None,
+        created_at: 1,
+        updated_at: 1,
+    };
+    rig.store.put_model_setting(&row, 10, 1 << 20).await.unwrap();
+    for (service, model, status) in [
+        (Service::Chat, "one/special", 503),
+        (Service::Responses, "one/special", 503),
+        (Service::Messages, "one/special", 529),
+        (Service::Chat, "special", 503),
+        (Service::Chat, "one/m", 404),
+    ] {
+        let body = json!({"model": model, "messages": [], "input": "hi", "max_tokens": 5});
+        let reply = rig.call(service, &body).await;
+        assert_eq!(reply.status(), status, "{service:?} {model}");
+        let said = text(reply).await;
+        assert_eq!(said.contains("PUT /v1/upstreams/one"), status != 404, "{said}");
+    }
+    let reply = rig.call(Service::Chat, &chat("both")).await;
+    assert_eq!(reply.headers()["x-cofferdam-model"], "two/m", "the alias goes on");
+    assert!(rig.records().await.iter().all(|row| row.group[0].as_deref() != Some("one")));
 }

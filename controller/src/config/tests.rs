@@ -116,6 +116,16 @@ fn an_ai_gateway_needs_its_controllers_database_and_key_and_no_workers() {
     assert!(roles.models_only() && roles.carries() && !roles.carries_only());
     let roles = parse(Flags::default(), &[], None).unwrap().roles;
     assert!(roles.serves_models() && !roles.models_only());
+    for (names, keeps) in [
+        (&[][..], true),
+        (&["ai-gateway"], false),
+        (&["aws-operator"], false),
+        (&["ai-gateway", "aws-operator"], false),
+    ] {
+        assert_eq!(parse(flags(names), &all, None).unwrap().roles.keeps_files(), keeps, "{names:?}");
+        let homeless = |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        assert_eq!(Config::parse(&flags(names), &homeless, None).is_err(), keeps, "{names:?} without a home");
+    }
 }
 
 #[test]

@@ -35,7 +35,8 @@ const READY_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Started {
     pub address: SocketAddr,
     pub door: Door,
-    /// The upstreams of models that the organization `default` has, the operator's among them; `None` if no models are served.
+    /// The upstreams of models that the organization `default` has, the operator's among them; `None` if no models are served, or
+    /// the settings could not be read.
     pub upstreams: Option<Vec<String>>,
 }
 
@@ -210,7 +211,7 @@ async fn open(config: Config, machines: Machines, background: &Background) -> Re
         keep_models(&controller, background);
         upstreams = upstreams_of_default(&controller).await;
     }
-    let opened = |router, door| Ok(Opened { router, door, store: Some(store.clone()), upstreams: upstreams.clone() });
+    let opened = move |router, door| Ok(Opened { router, door, store: Some(store), upstreams });
     let key = match key {
         Some(key) => key,
         None if roles.models_only() => return opened(controller.models_only(), Door::AiGateway),

@@ -411,6 +411,49 @@ async fn a_caller_that_goes_away_ends_the_upstreams_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn providers_addresses_that_are_not_here_are_told_in_their_words() {
+    let app = TestApp::new().await;
+    let (all, many, lacks) = ("/v1/chat/completions", "one `/v1` too many", "lacks `/v1`");
+    for (method, path, part) in [
+        ("POST", "/v1/completions", "Use `POST /v1/chat/completions` instead"),
+        ("POST", "/v1/complete", "Use `POST /v1/messages` instead"),
+        ("GET", "/v1/batches", all),
+        ("POST", "/v1/files/file_1/content", all),
+        ("POST", "/v1/images/generations", all),
+        ("POST", "/v1/audio/transcriptions", all),
+        ("POST", "/v1/moderations", all),
+        ("POST", "/v1/assistants", all),
+        ("GET", "/v1/fine_tuning/jobs", all),
+        ("DELETE", "/v1/vector_stores/vs_1", all),
+        ("GET", "/v1/realtime?model=x", all),
+        ("POST", "/v1/v1/chat/completions", many),
+        ("POST", "/v1/v1/messages", many),
+        ("GET", "/v1/v1", many),
+        ("GET", "/v1/v1/models", many),
+        ("POST", "/chat/completions", lacks),
+        ("POST", "/responses", lacks),
+        ("POST", "/messages", lacks),
+        ("GET", "/models/gpt-5", lacks),
+    ] {
+        for client in ["openai", "anthropic"] {
+            let mut builder = app.request("", method, path);
+            if client == "anthropic" {
+                builder = builder.header("anthropic-version", "2023-06-01");
+            }
+            let answer = app.send(builder.body(Body::empty()).unwrap()).await;
+            let theirs = client == "anthropic" || path.ends_with("/messages") || path.ends_with("/complete");
+            let door = if theirs { DOORS[3] } else { DOORS[0] };
+            let (status, kind, message) = refusal(door, &answer);
+            assert_eq!((status, theirs), (404, kind == "not_found_error"), "{path}: {kind}");
+            assert!(message.contains(part) && message.contains("`/v1/messages`"), "{path}: {message}");
+        }
+    }
+    for path in ["/v1/threads", "/v1/tasks", "/v1/organizations", "/v1/nothing", "/v1x/v1"] {
+        app.call("", "GET", path, None).await.problem(404, "not-found");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ai_gateway_serves_models_and_nothing_else() {
     let rig = Rig::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -202,6 +202,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn the_folder_is_made_with_the_first_component() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::new(folder.path().join("blobs"));
+        let (bytes, name) = (Bytes::from_static(b"x"), digest(b"x"));
+        assert!(blobs.read(&name).await.unwrap().is_none());
+        blobs.sweep(vec![name.clone()]).await.unwrap();
+        assert!(!folder.path().join("blobs").exists());
+        blobs.put(&name, bytes.clone()).await.unwrap();
+        assert_eq!(blobs.read(&name).await.unwrap(), Some(bytes));
+    }
+
+    #[tokio::test]
     async fn what_is_put_is_read_and_verified() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::new(folder.path().join("blobs"));

@@ -131,15 +131,17 @@ impl Dialer {
 
     async fn open(&self) -> Result<Sender, SendError> {
         let first = self.proxy.as_ref().map_or(&self.place, |proxy| &proxy.place);
-        let tcp = self.tcp(first).await?;
+        let tcp = self.tcp(first).await;
         let Some(proxy) = &self.proxy else {
+            let tcp = tcp?;
             return match self.place.https {
                 true => handshake(self.secure(&self.place, tcp).await?).await,
                 false => handshake(tcp).await,
             };
         };
+        let tcp = tcp.map_err(of_proxy)?;
         let mut way: Box<dyn Io> = match proxy.place.https {
-            true => Box::new(self.secure(&proxy.place, tcp).await?),
+            true => Box::new(self.secure(&proxy.place, tcp).await.map_err(of_proxy)?),
             false => Box::new(tcp),
         };
         if self.place.https {
@@ -269,4 +271,13 @@ async fn handshake<S: Io + 'static>(stream: S) -> Result<Sender, SendError> {
         }
     });
     Ok(Sender { requests, _driver: AbortOnDrop(driver) })
+}
+/// A failure on the way to the proxy: the upstream itself was not asked.
+fn of_proxy(error: SendError) -> SendError {
+    match error {
+        SendError::Connect(kind) => SendError::Proxy(format!("cannot be reached: {kind}")),
+        SendError::Dns => SendError::Proxy("has a name that does not resolve".to_owned()),
+        SendError::Tls(why) => SendError::Proxy(format!("offers no TLS: {why}")),
+        other => other,
+    }
 }

@@ -222,6 +222,10 @@ impl Upstream {
             SendError::Tls(TlsFailure::Broken) => {
                 format!("{host} does not speak TLS at this port: is it http:// instead of https://, or another port?")
             }
+            SendError::Proxy(what) => format!(
+                "The proxy on the way to {host} {what}: check `proxy`, or HTTPS_PROXY and HTTP_PROXY of the server, which \
+                 \"proxy\": \"none\" leaves aside"
+            ),
             SendError::Redirect(status) => {
                 format!("{host} redirects ({status}), which is not followed: put the final address into base_url")
             }

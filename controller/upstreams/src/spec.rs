@@ -51,6 +51,7 @@ pub struct UpstreamSpec {
     pub api_version: Option<String>,
     /// Models that it serves; none: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<ModelShape>)]
     pub models: Vec<ModelSpec>,
     /// Services that it offers; absent: those of its kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -281,6 +282,16 @@ impl UpstreamSpec {
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_s)
     }
+}
+
+/// A model of an upstream: its name, or an object.
+#[derive(ToSchema)]
+#[schema(as = UpstreamModel)]
+#[serde(untagged)]
+#[allow(dead_code)] // For the document of the API only.
+enum ModelShape {
+    Name(String),
+    Full(ModelSpec),
 }
 
 /// A model of an upstream: its name as a plain text, or an object.

@@ -84,7 +84,7 @@ impl Upstream {
         let place = wire::place(&spec)?;
         let needed = spec.kind != Kind::Compatible && (spec.kind != Kind::Openai || spec.base_url.is_none());
         if keys.len() > MAX_KEYS || (needed && keys.is_empty()) {
-            return Err(format!("keys: the kind {} needs 1 to {MAX_KEYS}", spec.kind.name()));
+            return Err(format!("keys: the kind {} has {} to {MAX_KEYS}", spec.kind.name(), u8::from(needed)));
         }
         let (mut uses, mut texts) = (Vec::new(), Vec::new());
         for (at, text) in keys.iter().enumerate() {

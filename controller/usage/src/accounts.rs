@@ -164,16 +164,21 @@ impl Held {
         self.accounts.queue_record(record, true);
     }
 
-    fn end(&mut self, cost: Amounts) {
+    /// Returns the record of a call that is written down as running.
+    fn end(&mut self, cost: Amounts) -> Option<Record> {
         // From here on no flush writes it as running any more: its record may be queued.
-        let lasting = self.running.take().is_some_and(|place| self.accounts.calls.end(&place));
-        self.accounts.ledger.settle(&std::mem::take(&mut self.takes), cost, lasting);
+        let running = self.running.take().and_then(|place| self.accounts.calls.end(&place));
+        self.accounts.ledger.settle(&std::mem::take(&mut self.takes), cost, running.is_some());
+        running
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.end(Amounts::default());
+        if let Some(record) = self.end(Amounts::default()) {
+            let ending = crate::Ending::Cancelled;
+            self.accounts.queue_record(Record { ending, input: 0, output: 0, money: 0, ..record }, true);
+        }
     }
 }
 

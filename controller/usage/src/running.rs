@@ -64,16 +64,16 @@ impl Calls {
         }
     }
 
-    /// The call has ended. Returns true if its accounts have what it holds as lasting.
-    pub(crate) fn end(&self, place: &Place) -> bool {
-        let Some(shard) = self.shard(place) else { return false };
+    /// The call has ended. Returns its record if it is written down as running, and its accounts have what it holds as lasting.
+    pub(crate) fn end(&self, place: &Place) -> Option<Record> {
+        let shard = self.shard(place)?;
         let mut calls = shard.lock();
         let ended = calls.remove(&place.0);
         if calls.capacity() > MAX_SPARE && calls.len() < calls.capacity() / 4 {
             calls.shrink_to(MAX_SPARE);
         }
         drop(calls);
-        ended.is_some_and(|running| running.lasting)
+        ended.filter(|running| running.lasting).map(|running| running.record)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

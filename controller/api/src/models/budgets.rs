@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use cofferdam_core::Caller;
 use cofferdam_http::{ApiError, Json};
 use cofferdam_models::Settings;
-use cofferdam_models::settings::{Document, DocumentKind};
+use cofferdam_models::settings::{Document, DocumentKind, DocumentOwner};
 use cofferdam_usage::{Accounts, Budget, BudgetSpec, BudgetState};
 use http::StatusCode;
 use serde::Serialize;
@@ -19,6 +19,8 @@ use crate::refusals::{NotFound, TooMany};
 #[derive(Serialize, ToSchema)]
 pub(super) struct BudgetInfo {
     name: String,
+    /// Always the organization: the operator has no budgets.
+    owner: DocumentOwner,
     /// Unix time in seconds.
     created_at: Option<i64>,
     /// Unix time in seconds of the last change.
@@ -81,6 +83,7 @@ async fn with_accounts(
     let info = |document: Document<BudgetSpec>| BudgetInfo {
         accounts: states.remove(&document.name).unwrap_or_default(),
         name: document.name,
+        owner: document.owner,
         created_at: document.created_at,
         updated_at: document.updated_at,
         spec: document.spec,

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::usage::{Format, csv, invalid, time, wants_csv};
+use super::usage::{Format, csv, invalid, sensible, time, wants_csv};
 use crate::refusals::{InvalidValue, NotFound};
 
 /// Records of a page, if the question does not say.
@@ -133,6 +133,7 @@ impl From<ModelCallRow> for CallRecord {
 
 impl AskedCalls {
     fn query(&self) -> Result<CallQuery, Problem> {
+        sensible(&self.ending, (&self.from, &self.to))?;
         let at = |field: &str, text: &Option<String>, end| {
             text.as_deref().map(|text| time(text, end)).transpose().map_err(|why| invalid(field, &why))
         };

@@ -20,7 +20,7 @@ macro_rules! documents {
             use serde::Serialize;
             use utoipa::ToSchema;
 
-            use crate::refusals::{NotFound, TooMany};
+            use crate::refusals::{NotFound, OperatorsDocument, TooMany};
 
             #[derive(Serialize, ToSchema)]
             pub(in crate::models) struct $info {
@@ -86,7 +86,7 @@ macro_rules! documents {
 
             /// Delete a document. The operator's of the same name, if there is one, is valid again.
             #[utoipa::path(delete, path = $one, tag = "models", params(("name" = String, Path)),
-                responses((status = 204, description = "Deleted"), NotFound))]
+                responses((status = 204, description = "Deleted"), NotFound, OperatorsDocument))]
             pub(in crate::models) async fn $delete(
                 State(settings): State<Arc<Settings>>,
                 Extension(caller): Extension<Arc<Caller>>,

@@ -19,15 +19,34 @@ use crate::refusals::{InUse, NotFound, TooMany};
 
 /// An upstream with its keys.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(dead_code)] // The shape of a request, for the document only: `PutUpstream::parse` reads it.
 pub(super) struct UpstreamRequest {
-    #[schema(inline)]
     #[serde(flatten)]
     spec: UpstreamSpec,
-    /// Up to 16 keys that are used in turn: texts, or names of stored secrets as `{"secret": NAME}`. Without it the stored
+    /// Up to 32 keys that are used in turn: texts, or names of stored secrets as `{"secret": NAME}`. Without it the stored
     /// keys stay, as long as they go to the same place.
     #[schema(write_only)]
-    keys: Option<Vec<serde_json::Value>>,
+    keys: Option<Vec<UpstreamKey>>,
+    /// The name in the address, if what is shown is put back.
+    name: Option<String>,
+    /// `organization`, if what is shown is put back.
+    owner: Option<DocumentOwner>,
+    /// Is left aside, as the next four: what is shown may be put back.
+    key_count: Option<usize>,
+    secrets: Option<Vec<String>>,
+    broken: Option<String>,
+    created_at: Option<i64>,
+    updated_at: Option<i64>,
+}
+
+/// A key: its text, or the name of the organization's secret that has it.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // For the document only.
+pub(super) enum UpstreamKey {
+    Text(String),
+    Stored { secret: String },
 }
 
 #[derive(Serialize, ToSchema)]

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use cofferdam_contract::Problem;
 use cofferdam_core::Caller;
 use cofferdam_http::{ApiError, Json};
-use cofferdam_usage::{Accounts, By, Order, UsageQuery, UsageRow, UsageTable, dollars};
+use cofferdam_usage::{Accounts, By, Ending, Order, UsageQuery, UsageRow, UsageTable, dollars};
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use jiff::civil::Date;
@@ -118,6 +118,7 @@ impl Asked {
     fn query(&self) -> Result<UsageQuery, Problem> {
         let groups =
             self.group_by.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|text| !text.is_empty());
+        sensible(&self.ending, (&self.from, &self.to))?;
         let by = groups.map(str::parse).collect::<Result<Vec<By>, _>>();
         let filters = [
             (By::Key, &self.key),
@@ -182,6 +183,23 @@ pub(super) fn time(text: &str, end: bool) -> Result<i64, String> {
     Ok(time.as_millisecond())
 }
 
+/// Refuses a question that can have no answer: an ending that there is not, and an end before its start.
+pub(super) fn sensible(ending: &Option<String>, (from, to): (&Option<String>, &Option<String>)) -> Result<(), Problem> {
+    if let Some(ending) = ending
+        && !Ending::ALL.iter().any(|known| known.name() == ending)
+    {
+        let known: Vec<&str> = Ending::ALL.iter().map(|known| known.name()).collect();
+        return Err(invalid("ending", &format!("one of {}", known.join(", "))));
+    }
+    let at = |text: &Option<String>, end| text.as_deref().and_then(|text| time(text, end).ok());
+    if let (Some(from), Some(to)) = (at(from, false), at(to, true))
+        && from >= to
+    {
+        return Err(invalid("to", "has to be after `from`"));
+    }
+    Ok(())
+}
+
 /// Sum up the organization's calls of models.
 #[utoipa::path(get, path = "/v1/usage", tag = "models", params(Asked),
     responses((status = 200, description = "JSON, or CSV", content((Usage = "application/json"), (String = "text/csv"))),
@@ -233,6 +251,17 @@ mod tests {
         };
         let query = asked.query().unwrap();
         assert_eq!((query.by, query.filters), (vec![By::Model, By::Day], vec![(By::Key, "key_a".to_owned())]));
+        for (from, to, ending, field) in [
+            (None, None, Some("failed"), "ending: one of ok, refused"),
+            (Some("2026-12-01"), Some("2026-11-30"), None, "to:"),
+            (Some("1795996800"), Some("1795996800"), None, "to:"),
+        ] {
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            let asked = Asked { from: text(from), to: text(to), ending: text(ending), ..Asked::default() };
+            assert!(asked.query().unwrap_err().detail.starts_with(field));
+        }
+        let day = Asked { from: Some("2026-11-30".into()), to: Some("2026-11-30".into()), ..Asked::default() };
+        assert!(day.query().is_ok());
         let wrong = Asked { group_by: Some("model,colour".into()), ..Asked::default() };
         assert!(wrong.query().unwrap_err().detail.contains("group_by"));
         let mut headers = HeaderMap::new();

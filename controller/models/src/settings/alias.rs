@@ -22,24 +22,41 @@ const MAX_WEIGHT: u32 = 1_000;
 #[serde(deny_unknown_fields)]
 pub struct AliasSpec {
     /// The steps, each tried when the ones before it failed.
-    #[schema(min_items = 1, max_items = 8)]
+    #[schema(min_items = 1, max_items = 8, value_type = Vec<StepShape>)]
     pub chain: Vec<Step>,
 }
 
 /// The models of one step. JSON: a model, or a list of them; calls are divided by weight.
-#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
-#[schema(value_type = Vec<Choice>)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step(pub Vec<Choice>);
 
 /// A model. JSON: `UPSTREAM/MODEL` as a text, or an object with a weight.
-#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// `UPSTREAM/MODEL`, or a model that an upstream lists.
-    #[schema(example = "openai/gpt-5.2")]
     pub model: String,
     /// 1 to 1000; the share of the step's calls. 1 if it is left out.
-    #[schema(minimum = 1, maximum = 1000)]
     pub weight: u32,
+}
+
+/// A step: a model, or a list of them, among which calls are divided by weight.
+#[derive(ToSchema)]
+#[schema(as = ModelAliasStep)]
+#[serde(untagged)]
+#[allow(dead_code)] // For the document of the API only.
+enum StepShape {
+    One(ChoiceShape),
+    Several(Vec<ChoiceShape>),
+}
+
+/// A model: `UPSTREAM/MODEL`, a model that an upstream lists, or an object with a weight.
+#[derive(ToSchema)]
+#[schema(as = ModelAliasChoice)]
+#[serde(untagged)]
+#[allow(dead_code)] // For the document of the API only.
+enum ChoiceShape {
+    Name(String),
+    Weighted(Weighted),
 }
 
 impl Step {
@@ -97,11 +114,15 @@ impl Serialize for Choice {
     }
 }
 
-#[derive(Deserialize)]
+/// A model with its share of the step's calls.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ModelAliasWeighted)]
 #[serde(deny_unknown_fields)]
 struct Weighted {
+    #[schema(example = "openai/gpt-5.2")]
     model: String,
     #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 1000)]
     weight: u32,
 }
 

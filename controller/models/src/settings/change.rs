@@ -1,17 +1,21 @@
 //! Putting, listing, showing and deleting documents. Checks a document before it is stored, against the others too.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use cofferdam_contract::{OrganizationId, Problem};
 use cofferdam_core::now;
 use cofferdam_store::{ModelSettingRow, Put};
+use cofferdam_upstreams::Upstream;
 
 use super::Settings;
 use super::alias::AliasSpec;
-use super::catalogue::Catalogue;
 use super::document::{
     Document, DocumentKind, DocumentOwner, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_CHARACTERS, ONLY, Spec,
 };
 use super::error::Error;
 use super::rule::Privacy;
+use crate::name::broken;
 
 impl Settings {
     /// Creates a document, or replaces the one with its name. Returns whether it is new.
@@ -71,12 +75,20 @@ impl Settings {
     /// Deletes a document.
     ///
     /// # Errors
-    /// [`Problem::not_found`], [`Problem::conflict`] for an upstream that an alias names, or the store failed.
+    /// [`Problem::not_found`], [`Problem::conflict`] for an upstream that an alias names and for a document of the operator's, or the store failed.
     pub async fn delete(&self, organization: &OrganizationId, kind: DocumentKind, name: &str) -> Result<(), Error> {
         if kind == DocumentKind::Upstream {
             self.check_unused(organization, name).await?;
         }
         if !self.store.delete_model_setting(organization, kind.as_str(), name).await? {
+            if self.is_operators(kind, name) {
+                let detail = format!(
+                    "The {} {name:?} is the operator's, from the configuration of the server; it cannot be deleted here. One of \
+                     the organization's with the same name hides it.",
+                    kind.said()
+                );
+                return Err(Problem::conflict(detail).into());
+            }
             return Err(kind.missing(name).into());
         }
         self.cache.changed(organization).await;
@@ -153,6 +165,19 @@ impl Settings {
         Ok(self.store.model_settings_of(organization, kind.as_str()).await?)
     }
 
+    /// True if the operator has a document of this name.
+    fn is_operators(&self, kind: DocumentKind, name: &str) -> bool {
+        let shared = self.shared();
+        let mut priced =
+            [&*shared.operator.prices, shared.operator.table.as_ref().unwrap_or(&shared.built_in)].into_iter();
+        match kind {
+            DocumentKind::Upstream => shared.upstreams.contains_key(name),
+            DocumentKind::Alias => shared.operator.aliases.contains_key(name),
+            DocumentKind::Price => priced.any(|table| table.iter().any(|(known, _)| known == name)),
+            _ => false,
+        }
+    }
+
     /// The operator's documents of a kind that everybody may see.
     fn operators<S: Spec>(&self) -> Result<Vec<Document<S>>, Error> {
         let operator = &self.shared().operator;
@@ -188,7 +213,11 @@ impl Settings {
                     refused(format!("{model:?} is an alias; name its models instead, such as openai/gpt-5.2")).into()
                 );
             }
-            check_served(&catalogue, model).map_err(refused)?;
+            if let Some((name, broken)) = broken(&catalogue, model) {
+                let why = format!("the upstream {name:?} cannot be used: {}", broken.why());
+                return Err(refused(why).into());
+            }
+            check_served(&catalogue.upstreams, model).map_err(refused)?;
         }
         // What others name must not become an alias.
         for (other, alias) in &catalogue.aliases {
@@ -223,22 +252,22 @@ impl Settings {
 }
 
 /// A model that some upstream may serve.
-fn check_served(catalogue: &Catalogue, model: &str) -> Result<(), String> {
+pub(super) fn check_served(upstreams: &BTreeMap<String, Arc<Upstream>>, model: &str) -> Result<(), String> {
     if let Some((upstream, rest)) = model.split_once('/')
-        && let Some(upstream) = catalogue.upstreams.get(upstream)
+        && let Some(upstream) = upstreams.get(upstream)
     {
         if rest.is_empty() || upstream.serves(rest).is_none() {
             return Err(format!("the upstream {:?} does not list the model {rest:?}", upstream.name()));
         }
         return Ok(());
     }
-    let listed = catalogue.upstreams.values().any(|u| !u.spec().models.is_empty() && u.serves(model).is_some());
-    if listed || (!model.contains('/') && catalogue.upstreams.values().any(|u| u.spec().models.is_empty())) {
+    let listed = upstreams.values().any(|u| !u.spec().models.is_empty() && u.serves(model).is_some());
+    if listed || (!model.contains('/') && upstreams.values().any(|u| u.spec().models.is_empty())) {
         return Ok(());
     }
     Err(match model.split_once('/') {
         Some((upstream, _)) => {
-            let known: Vec<&str> = catalogue.upstreams.keys().map(String::as_str).take(10).collect();
+            let known: Vec<&str> = upstreams.keys().map(String::as_str).take(10).collect();
             format!(
                 "there is no upstream {upstream:?}; there are: {}",
                 if known.is_empty() { "none".to_owned() } else { known.join(", ") }

@@ -5,12 +5,24 @@ use std::fmt;
 use cofferdam_usage::{NANOS, nanos};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// The most that any price may be, in whole dollars.
 const MAX_DOLLARS: u64 = 1_000_000;
 /// An amount from 0 to a million dollars, exact to nine decimals. JSON: a number, or a decimal text such as "0.15".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dollars(u64);
+
+/// US dollars: a number, or a decimal text such as `"0.15"`, which is what answers have.
+#[derive(ToSchema)]
+#[schema(as = Dollars)]
+#[serde(untagged)]
+#[allow(dead_code)] // For the document of the API only.
+pub(super) enum DollarsShape {
+    #[schema(example = "1.25")]
+    Text(String),
+    Number(f64),
+}
 
 impl Dollars {
     /// # Errors

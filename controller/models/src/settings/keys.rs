@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use cofferdam_contract::OrganizationId;
 use cofferdam_core::{Secret, Vault};
-use cofferdam_upstreams::{MAX_KEYS, MIN_KEY_BYTES, UpstreamSpec};
+use cofferdam_upstreams::{MAX_KEYS, UpstreamSpec};
 use futures_util::future::BoxFuture;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -104,8 +104,9 @@ pub(super) fn check(keys: &[KeyEntry]) -> Result<(), String> {
     for (at, key) in keys.iter().enumerate() {
         match key {
             KeyEntry::Text(text) => {
-                if !(MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&text.len()) || text.contains('\0') {
-                    return Err(format!("keys[{at}]: a text of {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes without NUL"));
+                // A short one is allowed: a server that asks for some key, and for none in particular, takes `ollama`.
+                if text.trim().is_empty() || text.len() > MAX_KEY_BYTES || text.contains('\0') {
+                    return Err(format!("keys[{at}]: a text of 1 to {MAX_KEY_BYTES} bytes without NUL"));
                 }
             }
             KeyEntry::Named(name) => {

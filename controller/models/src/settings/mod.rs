@@ -61,7 +61,7 @@ impl Settings {
     /// Makes the operator's upstreams; organizations' documents are read when they are needed.
     ///
     /// # Errors
-    /// One of the operator's upstreams cannot be made.
+    /// One of the operator's upstreams cannot be made, or an alias of the operator's names a model that none of them serves.
     pub fn new(
         store: Store,
         vault: Arc<Vault>,
@@ -74,6 +74,12 @@ impl Settings {
             let made = Upstream::new(name, Owner::Operator, spec.clone(), keys.clone(), &net);
             let made = made.map_err(|why| ConfigError::value(format!("the upstream {name}"), why))?;
             upstreams.insert(name.clone(), made);
+        }
+        for (name, alias) in &operator.aliases {
+            for (at, model) in alias.models() {
+                change::check_served(&upstreams, model)
+                    .map_err(|why| ConfigError::value(format!("models.aliases, {name:?}: chain[{at}]"), why))?;
+            }
         }
         let built_in = Arc::new(operator::price_table("the built-in prices", BUILT_IN_PRICES)?);
         let shared = Shared { vault, secrets, net, operator, upstreams, built_in };

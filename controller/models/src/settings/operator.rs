@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::alias::AliasSpec;
 use super::pattern::check_name;
 use super::price::{PriceSpec, PriceTable, check_price_name};
+use super::upstreams::plainly;
 
 /// The largest file of keys or prices.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -189,9 +190,25 @@ fn take_name(
     Ok(name)
 }
 
-/// The error is the message alone: it never shows the lines around its place.
+/// The error is the field and the message alone: it never shows the lines around its place.
 fn document<T: serde::de::DeserializeOwned>(place: &str, table: toml::Table) -> Result<T, ConfigError> {
-    T::deserialize(toml::Value::Table(table)).map_err(|why| ConfigError::value(place, why.message()))
+    fields(place, table, "")
+}
+
+/// A document that has further fields of its own in the file, which a message about an unknown field names too.
+fn fields<T: serde::de::DeserializeOwned>(place: &str, table: toml::Table, own: &str) -> Result<T, ConfigError> {
+    serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|why| {
+        let (path, text) = (why.path().to_string(), why.inner().message().to_owned());
+        let unknown = text.starts_with("unknown field");
+        // A field that is not known is in the message itself.
+        let place = if path == "." || unknown { place.to_owned() } else { format!("{place}.{path}") };
+        let text = match text.split_once(", expected ") {
+            Some((found, expected)) if !unknown => format!("{found}, expected {}", plainly(expected.trim_end())),
+            _ if unknown && !path.contains(['.', '[']) => format!("{}{own}", text.trim_end()),
+            _ => text,
+        };
+        ConfigError::value(place, text)
+    })
 }
 
 fn upstream(place: &str, table: &toml::Table, source: &Source<'_>) -> Result<OperatorUpstream, ConfigError> {
@@ -212,7 +229,7 @@ fn upstream(place: &str, table: &toml::Table, source: &Source<'_>) -> Result<Ope
     for path in texts(place, "keys_file", table.remove("keys_file"))? {
         keys.extend(key_file(&format!("{place}.keys_file"), Path::new(&path))?);
     }
-    Ok(OperatorUpstream { name, spec: document(place, table)?, keys })
+    Ok(OperatorUpstream { name, spec: fields(place, table, ", `name`, `keys_env`, `keys_file`")?, keys })
 }
 
 /// A text, or a list of them.

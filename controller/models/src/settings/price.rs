@@ -11,7 +11,7 @@ use cofferdam_usage::matches;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::dollars::Dollars;
+use super::dollars::{Dollars, DollarsShape};
 use super::pattern::check_model;
 
 /// The tokens that a price is for.
@@ -21,21 +21,21 @@ const MILLION: u128 = 1_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceSpec {
-    #[schema(value_type = String, example = "1.25")]
+    #[schema(value_type = DollarsShape)]
     pub input: Dollars,
-    #[schema(value_type = String, example = "10")]
+    #[schema(value_type = DollarsShape)]
     pub output: Dollars,
     /// Input tokens that were read from a cache; as `input` if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "0.125")]
+    #[schema(value_type = Option<DollarsShape>)]
     pub cached_input: Option<Dollars>,
     /// Input tokens that were written into a cache; as `input` if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DollarsShape>)]
     pub cache_write: Option<Dollars>,
     /// Input tokens that were written into a cache for an hour; as `cache_write` if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DollarsShape>)]
     pub cache_write_1h: Option<Dollars>,
     /// Prices of calls with long inputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,18 +47,18 @@ pub struct PriceSpec {
 #[serde(deny_unknown_fields)]
 pub struct LongPrice {
     pub above: u64,
-    #[schema(value_type = String)]
+    #[schema(value_type = DollarsShape)]
     pub input: Dollars,
-    #[schema(value_type = String)]
+    #[schema(value_type = DollarsShape)]
     pub output: Dollars,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DollarsShape>)]
     pub cached_input: Option<Dollars>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DollarsShape>)]
     pub cache_write: Option<Dollars>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DollarsShape>)]
     pub cache_write_1h: Option<Dollars>,
 }
 

@@ -93,7 +93,7 @@ fn misread(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
             Problem::malformed(format!("{found}, expected {expected}, `keys`"))
         }
         Some((found, expected)) if found.starts_with("unknown variant") || found.starts_with("invalid value") => {
-            Problem::invalid(format!("{place}expected {expected}"))
+            Problem::invalid(format!("{place}expected {}", plainly(expected)))
         }
         Some((found, expected)) if found.starts_with("invalid type") => {
             Problem::malformed(format!("{place}expected {}", plainly(expected)))

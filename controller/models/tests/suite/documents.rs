@@ -135,7 +135,7 @@ async fn the_operators_documents_are_behind_those_of_the_same_name() {
         let settings = ground.settings(operator(file, &[("OPENAI_API_KEY", "sk-of-the-operator-1")]).unwrap());
         let shown = settings.get::<AliasSpec>(&own(), "fast").await.unwrap();
         assert_eq!((shown.owner, shown.created_at), (DocumentOwner::Operator, None));
-        assert_eq!(refusal(settings.delete(&own(), DocumentKind::Alias, "fast").await).0, "not-found");
+        assert_eq!(refusal(settings.delete(&own(), DocumentKind::Alias, "fast").await).0, "conflict");
         put::<AliasSpec>(&settings, "fast", r#"{"chain": ["openai/own"]}"#).await.unwrap();
         let catalogue = settings.of(&own()).await.unwrap();
         assert_eq!(catalogue.aliases["fast"].chain[0].0[0].model, "openai/own");

@@ -2,7 +2,7 @@
 
 use cofferdam_upstreams::Kind;
 
-use super::operator;
+use super::{on_each, operator};
 
 #[test]
 fn the_providers_own_variables_make_upstreams() {
@@ -43,6 +43,10 @@ fn a_wrong_setting_is_told_by_its_place_and_no_key_is_shown() {
         ("[[upstreams]]\nkind = \"openai\"", "models.upstreams[0].name"),
         ("[[upstreams]]\nname = \"a\"\nkind = \"opensi\"", "opensi"),
         ("[[upstreams]]\nname = \"a\"\nkind = \"openai\"\nbase = \"x\"", "unknown field `base`"),
+        ("[[upstreams]]\nname=\"a\"\nkind=\"openai\"\nkey_env=\"K\"", "`headers`, `name`, `keys_env`, `keys_file`"),
+        ("[[upstreams]]\nname=\"a\"\nkind=\"opensi\"", "models.upstreams[0].kind: unknown variant"),
+        ("[[upstreams]]\nname=\"a\"\nkind=\"openai\"\ntimeout_s=\"x\"", "models.upstreams[0].timeout_s"),
+        ("[[upstreams]]\nname=\"a\"\nkind=\"openai\"\nmodels=\"x\"", "expected a list"),
         ("[[upstreams]]\nname = \"A\"\nkind = \"openai\"", "a-z"),
         ("[[upstreams]]\nname = \"a\"\nkind = \"openai\"\nkeys = [\"sk-very-secret-0123456789\"]", "keys_env"),
         ("[[upstreams]]\nname = \"a\"\nkind = \"openai\"\nkeys_env = \"NOT_SET\"", "NOT_SET is not set"),
@@ -78,4 +82,28 @@ fn keys_come_from_variables_and_files() {
     assert_eq!(keys, ["key-0", "key-1", "key-2", "{\n  \"client_email\": \"a\"\n}"]);
     assert_eq!(found.upstreams[0].spec.region.as_deref(), Some("eu"));
     assert!(!format!("{found:?}").contains("key-"), "{found:?}");
+}
+
+#[tokio::test]
+async fn an_alias_that_no_upstream_serves_refuses_the_start() {
+    on_each(async |ground| {
+        let start = |model: &str| {
+            let file = format!(
+                "[[aliases]]\nname = \"opa\"\nchain = [\"{model}\"]\n[[upstreams]]\nname = \"near\"\nkind = \"compatible\"\n\
+                 base_url = \"http://127.0.0.1:9/v1\"\nmodels = [\"qwen\"]"
+            );
+            let net = cofferdam_upstreams::Net::new(Vec::new(), Vec::new());
+            let secrets = std::sync::Arc::clone(&ground.secrets) as _;
+            let vault = std::sync::Arc::clone(&ground.vault);
+            let made = operator(&file, &[]).unwrap();
+            let started = cofferdam_models::Settings::new(ground.store.clone(), vault, secrets, made, net);
+            started.map(|_| ()).map_err(|why| why.to_string())
+        };
+        assert_eq!(start("near/qwen"), Ok(()));
+        for (model, part) in [("nope/x", "there is no upstream \"nope\""), ("near/other", "does not list the model")] {
+            let why = start(model).unwrap_err();
+            assert!(why.contains("models.aliases") && why.contains("\"opa\"") && why.contains(part), "{why}");
+        }
+    })
+    .await;
 }

@@ -38,15 +38,17 @@ async fn a_wrong_upstream_is_refused_with_its_field_and_without_its_key() {
             ("a", json!({"keys": [KEY]}), "missing field `kind`"),
             ("a", json!({"kind": "openai", "key": KEY}), "unknown field `key`"),
             ("a", json!({"kind": KEY}), "kind: expected one of `openai`"),
-            ("a", openai(json!({"timeout_s": KEY})), "timeout_s: expected u64"),
-            ("a", openai(json!({"timeout_s": -1})), "timeout_s: expected u64"),
+            ("a", openai(json!({"timeout_s": KEY})), "timeout_s: expected a whole number"),
+            ("a", openai(json!({"timeout_s": -1})), "timeout_s: expected a whole number"),
             ("a", openai(json!({"models": ["a", [KEY]]})), "models[1]"),
-            ("a", openai(json!({"headers": KEY})), "headers: expected a map"),
+            ("a", openai(json!({"headers": KEY})), "headers: expected an object"),
+            ("a", openai(json!({"models": "a"})), "models: expected a list"),
+            ("a", openai(json!({"key": "x"})), "`headers`, `keys`"),
             ("a", json!({"kind": "openai", "keys": KEY}), "keys: a list"),
             ("a", json!({"kind": "openai", "keys": [{"secret": 7}]}), "keys: a list"),
             ("a", json!({"kind": "openai", "keys": [{"name": KEY}]}), "keys: a list"),
             ("a", json!({"kind": "openai", "keys": many}), "keys: at most 32"),
-            ("a", json!({"kind": "openai", "keys": ["short"]}), "keys[0]"),
+            ("a", json!({"kind": "openai", "keys": [""]}), "keys[0]"),
             ("a", json!({"kind": "openai", "keys": [format!("{KEY}\0")]}), "keys[0]"),
             ("a", json!({"kind": "openai"}), "keys:"),
             ("a", openai(json!({"timeout_s": 0})), "timeout_s"),
@@ -153,10 +155,73 @@ async fn a_key_may_be_a_stored_secret_that_is_for_this_host() {
         ground.secrets.0.lock().clear();
         settings.secret_changed(&own()).await.unwrap();
         assert!(!settings.of(&own()).await.unwrap().upstreams.contains_key("eu"));
-        let (kind, detail) = refusal(settings.test_upstream(&own(), "eu").await);
-        assert!(kind == "invalid-request" && detail.contains("there is no secret"), "{detail}");
+        let report = settings.test_upstream(&own(), "eu").await.unwrap();
+        assert!(!report.ok && report.detail.contains("there is no secret"), "{report:?}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_broken_upstream_hides_the_operators_and_refuses() {
+    on_each(async |ground| {
+        let settings = ground.settings(with_openai());
+        ground.secrets.0.lock().insert("orgkey".to_owned(), ("api.anthropic.com".to_owned(), KEY.to_owned()));
+        let named = json!({"kind": "anthropic", "models": ["special"], "keys": [{"secret": "orgkey"}]});
+        put(&settings, "openai", named).await.unwrap();
+        let (kind, detail) = refusal(settings.check_secret_unused(&own(), "orgkey").await);
+        assert!(kind == "conflict" && detail.contains("\"openai\""), "{detail}");
+        settings.check_secret_unused(&own(), "other").await.unwrap();
+        settings.check_secret_unused(&stranger(), "orgkey").await.unwrap();
+        ground.secrets.0.lock().clear();
+        settings.secret_changed(&own()).await.unwrap();
+        // With another encryption key, and with a document of another version.
+        let row = ground.store.model_setting(&own(), "upstream", "openai").await.unwrap().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let vault = std::sync::Arc::new(cofferdam_core::Vault::open(None, other.path()).unwrap());
+        let secrets = std::sync::Arc::clone(&ground.secrets) as _;
+        let net = cofferdam_upstreams::Net::new(Vec::new(), Vec::new());
+        let elsewhere = Settings::new(ground.store.clone(), vault, secrets, with_openai(), net).unwrap();
+        for (settings, part) in [(&settings, "there is no secret \"orgkey\""), (&elsewhere, "encryption key")] {
+            let catalogue = settings.of(&own()).await.unwrap();
+            assert!(!catalogue.upstreams.contains_key("openai"), "the operator's");
+            assert!(catalogue.broken["openai"].why().contains(part) && !catalogue.broken["openai"].why().contains(KEY));
+            let report = settings.test_upstream(&own(), "openai").await.unwrap();
+            assert!(!report.ok && report.detail.contains(part) && report.detail.contains("PUT /v1/upstreams/openai"));
+            let one = settings.upstream(&own(), "openai").await.unwrap();
+            assert!(one.broken.is_some_and(|why| why.contains(part)));
+            let all = settings.upstreams(&own()).await.unwrap();
+            assert!(all.len() == 1 && all[0].document.owner == DocumentOwner::Organization && all[0].broken.is_some());
+            let alias: AliasSpec = serde_json::from_value(json!({"chain": ["openai/special"]})).unwrap();
+            let (_, detail) = refusal(settings.put(&own(), "fast", alias).await);
+            assert!(detail.contains("cannot be used"), "{detail}");
+            assert!(settings.of(&stranger()).await.unwrap().upstreams.contains_key("openai"));
+        }
+        let value = r#"{"kind":"anthropic","later":1}"#.to_owned();
+        ground.store.put_model_setting(&ModelSettingRow { value, ..row }, 10, 1 << 20).await.unwrap();
+        let fresh = ground.settings(with_openai());
+        assert!(fresh.of(&own()).await.unwrap().broken.contains_key("openai"));
+        assert!(fresh.upstreams(&own()).await.unwrap().is_empty(), "the operator's must not be shown in its place");
+        put(&fresh, "openai", openai(json!({}))).await.unwrap();
+        assert!(fresh.of(&own()).await.unwrap().broken.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_shown_may_be_put_back_under_its_own_name_only() {
+    let shown = json!({"kind": "openai", "name": "eu", "owner": "organization", "key_count": 1, "keys": [KEY]});
+    assert!(PutUpstream::parse_as("eu", shown.clone()).is_ok());
+    for (name, field, value) in [
+        ("us", "name", json!("eu")),
+        ("eu", "name", json!(7)),
+        ("eu", "owner", json!("operator")),
+        ("eu", "owner", json!(7)),
+    ] {
+        let mut wrong = shown.clone();
+        wrong[field] = value;
+        let problem = PutUpstream::parse_as(name, wrong).err().unwrap();
+        assert!(problem.kind() == "malformed-request" && problem.detail.starts_with(field), "{}", problem.detail);
+    }
 }
 
 #[tokio::test]
@@ -171,7 +236,10 @@ async fn an_upstream_that_an_alias_names_is_not_deleted() {
         settings.delete(&own(), DocumentKind::Alias, "fast").await.unwrap();
         settings.delete(&own(), DocumentKind::Upstream, "eu").await.unwrap();
         assert_eq!(refusal(settings.delete(&own(), DocumentKind::Upstream, "eu").await).0, "not-found");
-        assert_eq!(refusal(settings.delete(&own(), DocumentKind::Upstream, "openai").await).0, "not-found");
+        for (kind, name) in [(DocumentKind::Upstream, "openai"), (DocumentKind::Price, "gpt-5")] {
+            let (what, detail) = refusal(settings.delete(&own(), kind, name).await);
+            assert!(what == "conflict" && detail.contains("is the operator's"), "{detail}");
+        }
     })
     .await;
 }

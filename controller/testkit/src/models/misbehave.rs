@@ -77,8 +77,13 @@ pub(super) fn instead(shared: &Arc<Shared>, asked: &Asked, trouble: &Trouble) ->
         }
         Trouble::EndlessError => answer(500, JSON, pieces(shared, for_ever(Bytes::from(vec![b' '; 4_096])))),
         Trouble::LongError => {
-            let text = other::error(asked.provider, 400, &"x".repeat(LONG_BYTES)).to_string();
-            answer(400, JSON, full(text))
+            // In pieces, so that the head does not wait for all of it.
+            let text = other::error(asked.provider, 400, "@").to_string();
+            let (start, end) = text.split_once('@').unwrap_or((&text, ""));
+            let middle = std::iter::repeat_n(Bytes::from(vec![b'x'; 1 << 20]), LONG_BYTES >> 20);
+            let start = std::iter::once(Bytes::copy_from_slice(start.as_bytes()));
+            let all = start.chain(middle).chain([Bytes::copy_from_slice(end.as_bytes())]);
+            answer(400, JSON, pieces(shared, stream::iter(all.map(Ok).collect::<Vec<_>>())))
         }
         _ => return None,
     }))
