@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cofferdam_contract::OrganizationId;
 use cofferdam_core::now_ms;
 use cofferdam_dialects::Usage;
 use cofferdam_redact::Redactor;
-use cofferdam_upstreams::{Kind, Service};
+use cofferdam_upstreams::{Kind, Owner, Service};
 use cofferdam_usage::{Accounts, Amounts, Content, Ending, Held, Record, Who};
 use tokio::time::Instant;
 use tracing::Span;
@@ -76,6 +77,7 @@ impl Meter {
             served: None,
             upstream: None,
             provider: None,
+            shared: false,
             tries: 0,
             input: 0,
             cached: 0,
@@ -200,6 +202,10 @@ impl Meter {
         if let Some(candidate) = &self.served {
             record.upstream = Some(candidate.upstream.name().to_owned());
             record.provider = Some(provider(candidate.upstream.kind()));
+            record.shared = match candidate.upstream.owner() {
+                Owner::Operator => true,
+                Owner::Organization(organization) => *organization == OrganizationId::default_organization(),
+            };
             record.served = Some(cut(&candidate.model));
         }
         if self.in_flight || self.wasted != Usage::default() {

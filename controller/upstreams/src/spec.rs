@@ -99,7 +99,7 @@ fn timeout_s() -> u64 {
 }
 
 fn max_concurrent() -> u32 {
-    1_000
+    2_000
 }
 
 impl UpstreamSpec {

@@ -54,7 +54,11 @@ fn sums(row: &UsageRow) -> [String; 12] {
 
 /// Spreadsheets take what begins like this for a formula, also behind blanks.
 pub(crate) fn guard(text: &str) -> Cow<'_, str> {
-    match text.trim_start().starts_with(['=', '+', '-', '@']) || text.starts_with(['\t', '\r', '\n']) {
+    // Blanks, and marks that show nothing.
+    let bare = text.trim_start_matches(|c: char| {
+        c.is_whitespace() || c.is_control() || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}')
+    });
+    match bare.starts_with(['=', '+', '-', '@']) || text.starts_with(['\t', '\r', '\n']) {
         true => format!("'{text}").into(),
         false => text.into(),
     }
@@ -82,9 +86,9 @@ mod tests {
     #[test]
     fn cells_are_quoted_and_guarded() {
         let row = |group: &str| UsageRow { group: vec![Some(group.to_owned()), None], ..UsageRow::default() };
-        let rows = ["plain", "a,\"b\"\nc", "=1+1", " @x", "-2", "\tx"].map(row).to_vec();
+        let rows = ["plain", "a,\"b\"\nc", "=1+1", " @x", "-2", "\tx", "\u{feff}=1"].map(row).to_vec();
         let text = UsageTable { by: vec![By::Model, By::Agent], rows, left_out: 0 }.csv();
-        let expected = ["plain", "\"a,\"\"b\"\"\nc\"", "'=1+1", "' @x", "'-2", "'\tx"];
+        let expected = ["plain", "\"a,\"\"b\"\"\nc\"", "'=1+1", "' @x", "'-2", "'\tx", "'\u{feff}=1"];
         let lines: Vec<&str> = text.split("\r\n").collect();
         assert_eq!(lines[0], format!("model,agent,{}", SUMS.join(",")));
         for (line, cell) in lines[1..].iter().zip(expected) {

@@ -69,13 +69,14 @@ fn tokens() -> Histogram {
 struct Names(RwLock<HashSet<Arc<str>>>);
 
 impl Names {
-    fn label(&self, name: Option<&str>) -> Arc<str> {
+    /// `made`: a name without a label may get one.
+    fn label(&self, name: Option<&str>, made: bool) -> Arc<str> {
         let name = name.unwrap_or("none");
         if let Some(label) = self.0.read().get(name) {
             return Arc::clone(label);
         }
         let mut names = self.0.write();
-        let name = if names.len() < MAX_LABELS { name } else { "other" };
+        let name = if made && names.len() < MAX_LABELS { name } else { "other" };
         let label: Arc<str> = names.get(name).cloned().unwrap_or_else(|| name.into());
         names.insert(Arc::clone(&label));
         label
@@ -137,15 +138,21 @@ impl UsageMetrics {
     }
 
     pub(crate) fn count(&self, record: &Record) {
+        let well = record.ending == crate::Ending::Ok;
+        // An organization that is not the operator's chooses its names alone, and callers those that fail.
+        let (model, upstream) = match record.shared || record.upstream.is_none() {
+            true => (record.served.as_deref(), record.upstream.as_deref()),
+            false => (Some("own"), Some("own")),
+        };
         let labels = ModelLabels {
             gen_ai_operation_name: operation(record.door),
             gen_ai_provider_name: record.provider.unwrap_or("none"),
-            gen_ai_response_model: self.models.label(record.served.as_deref()),
-            upstream: self.upstreams.label(record.upstream.as_deref()),
+            gen_ai_response_model: self.models.label(model, well),
+            upstream: self.upstreams.label(upstream, true),
         };
         let ModelLabels { gen_ai_operation_name, gen_ai_provider_name, gen_ai_response_model, upstream } =
             labels.clone();
-        let error_type = if record.ending == crate::Ending::Ok { "" } else { record.ending.name() };
+        let error_type = if well { "" } else { record.ending.name() };
         let call = CallLabels {
             gen_ai_operation_name,
             gen_ai_provider_name,
@@ -198,10 +205,17 @@ mod tests {
             record.served = Some(format!("m{number}"));
             metrics.count(&record);
         }
+        for number in 0..1_000 {
+            let mut theirs = record("x", 1, who("k"));
+            theirs.shared = false;
+            theirs.upstream = Some(format!("secret-{number}"));
+            metrics.count(&theirs);
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("upstream=\"own\"") && !text.contains("secret-"));
         let lines = text.lines().filter(|line| line.starts_with("gen_ai_server_request_duration_seconds_count"));
-        assert_eq!(lines.count(), MAX_LABELS + 1);
+        assert_eq!(lines.count(), MAX_LABELS + 2);
         assert!(text.contains("gen_ai_response_model=\"other\""), "{text}");
         assert!(text.contains("gen_ai_token_type=\"input\""));
     }

@@ -119,6 +119,9 @@ pub struct Record {
     pub upstream: Option<String>,
     /// The upstream's `gen_ai.provider.name`, for metrics.
     pub provider: Option<&'static str>,
+    /// The upstream is the operator's. Metrics do not name those of organizations: the operator reads them, and the names
+    /// that have a label are bounded.
+    pub shared: bool,
     pub tries: u32,
     /// All tokens in, those of caches among them.
     pub input: u64,
@@ -191,6 +194,7 @@ pub(crate) mod tests {
             served: Some("openai/gpt-5".to_owned()),
             upstream: Some("openai".to_owned()),
             provider: Some("openai"),
+            shared: true,
             tries: 1,
             input: 100,
             cached: 10,

@@ -45,6 +45,7 @@ fn record(number: u64, who: &Who) -> Record {
         served: Some("gpt-5".to_owned()),
         upstream: Some("openai".to_owned()),
         provider: Some("openai"),
+        shared: true,
         tries: 1,
         input: 100,
         cached: 10,

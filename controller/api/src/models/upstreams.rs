@@ -19,7 +19,6 @@ use crate::refusals::{InUse, NotFound, TooMany};
 
 /// An upstream with its keys.
 #[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
 #[allow(dead_code)] // The shape of a request, for the document only: `PutUpstream::parse` reads it.
 pub(super) struct UpstreamRequest {
     #[serde(flatten)]
