@@ -32,9 +32,12 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
 
+    /// Headers, and the key that is found in them.
+    type Case = (&'static [(&'static str, &'static str)], Result<Option<&'static str>, ()>);
+
     #[test]
     fn one_key_in_any_header() {
-        let cases: [(&[(&'static str, &str)], Result<Option<&str>, ()>); 16] = [
+        let cases: [Case; 16] = [
             (&[], Ok(None)),
             (&[("x-api-key", "a")], Ok(Some("a"))),
             (&[("x-xpander-api-key", "a")], Ok(Some("a"))),

@@ -403,7 +403,7 @@ async fn a_word_that_lets_wait_does_not_hold_the_stream_back() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut seen = vec![0; 4_096];
-        stream.read(&mut seen).await.unwrap();
+        assert!(stream.read(&mut seen).await.unwrap() > 0);
         stream.write_all(first.as_bytes()).await.unwrap();
         tokio::time::sleep(Duration::from_secs(60)).await;
     });
@@ -492,7 +492,7 @@ async fn what_comes_after_the_end_is_not_passed_on() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut seen = vec![0; 4_096];
-        stream.read(&mut seen).await.unwrap();
+        assert!(stream.read(&mut seen).await.unwrap() > 0);
         stream.write_all(stream_of(&events).as_bytes()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         stream.write_all(format!("{late}\n\n").as_bytes()).await.unwrap();
