@@ -65,7 +65,7 @@ pub(super) async fn models(server: &Server) -> anyhow::Result<Vec<Listed>> {
     Ok(data.iter().map(|model| Listed { id: text(model, "id"), owner: text(model, "owned_by") }).collect())
 }
 
-/// What the models cost; `None` for a key that may not read it.
+/// The models' prices; `None` for a key that may not read it.
 async fn costs(server: &Server, models: &[Listed]) -> anyhow::Result<Option<Vec<Value>>> {
     let mut all = Vec::with_capacity(models.len());
     for some in models.get(..models.len().min(MAX_PRICED)).unwrap_or_default().chunks(NAMES_AT_ONCE) {

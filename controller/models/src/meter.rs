@@ -17,7 +17,7 @@ use tracing::Span;
 use crate::name::Candidate;
 use crate::settings::Catalogue;
 
-/// Where no usage came, an event of a stream counts as a token, and what it has beyond its usual frame by its bytes.
+/// An event of a stream without usage counts as a token, and what it has beyond its usual frame by its bytes.
 const EVENT_BYTES: u64 = 150;
 const BYTES_PER_TOKEN: u64 = 4;
 /// The tokens that a model makes in a second at least, where no usage came: those that it only thought were never seen.

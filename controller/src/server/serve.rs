@@ -174,7 +174,7 @@ fn add_remote(machines: &mut Machines, config: &Config, background: &Background)
     Ok(())
 }
 
-/// What the roles of this process serve.
+/// The part that the roles of this process serve.
 struct Opened {
     router: Router,
     door: Door,

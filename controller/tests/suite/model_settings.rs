@@ -55,7 +55,7 @@ async fn an_upstreams_key_goes_in_and_never_comes_out() {
     }
     assert_eq!(app.call(ADMIN, "DELETE", "/v1/upstreams/eu", None).await.status, 204);
     app.call(ADMIN, "GET", "/v1/upstreams/eu", None).await.problem(404, "not-found");
-    app.call(ADMIN, "DELETE", "/v1/upstreams/local", None).await.problem(404, "not-found");
+    app.call(ADMIN, "DELETE", "/v1/upstreams/local", None).await.problem(409, "conflict");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,10 +71,15 @@ async fn a_stored_secret_is_a_key_only_for_its_hosts() {
     assert_eq!((status, &made["secrets"]), (201, &json!(["openai"])));
     let usable = async || get(&app, "/v1/model-costs?models=a/gpt-5").await["costs"][0]["served_by"] == "a/gpt-5";
     assert!(usable().await);
+    let used = app.call(ADMIN, "DELETE", "/v1/secrets/openai", None).await;
+    assert!(used.problem(409, "conflict")["detail"].as_str().unwrap().contains("\"a\""), "an upstream names it");
+    let elsewhere = json!({"value": KEY, "hosts": ["elsewhere.example"]});
+    assert_eq!(put(&app, "/v1/secrets/openai", elsewhere).await.0, 200);
+    assert!(!usable().await, "a key that may not be sent there any more is not used from memory");
+    assert_eq!(put(&app, "/v1/secrets/openai", secret).await.0, 200);
+    assert!(usable().await, "it is used again when it may be sent there again");
+    assert_eq!(app.call(ADMIN, "DELETE", "/v1/upstreams/a", None).await.status, 204);
     assert_eq!(app.call(ADMIN, "DELETE", "/v1/secrets/openai", None).await.status, 204);
-    assert!(!usable().await, "a key that is gone is not used from memory");
-    assert_eq!(put(&app, "/v1/secrets/openai", secret).await.0, 201);
-    assert!(usable().await, "it is used again when it is there again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

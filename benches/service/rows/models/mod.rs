@@ -129,7 +129,7 @@ impl Turns {
         Ok(Self { paired, direct: all, more_p50: more.p50() })
     }
 
-    /// How much later ours is at the 99th percentile of each side's calls.
+    /// The time by which ours is later at the 99th percentile of each side's calls.
     fn more_p99(&self) -> f64 {
         self.paired.ours.p99() - self.direct.p99()
     }

@@ -31,7 +31,7 @@ pub(super) struct BudgetInfo {
     accounts: Vec<BudgetAccount>,
 }
 
-/// What one key, agent or task, or the organization, has used of a budget.
+/// The amount that one key, agent or task, or the organization, has used of a budget.
 #[derive(Serialize, ToSchema)]
 pub(super) struct BudgetAccount {
     /// The key's id, or the name of the agent or task; none for the organization.

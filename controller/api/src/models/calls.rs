@@ -47,6 +47,7 @@ pub(super) struct AskedCalls {
     /// Page size, 1 to 1,000; 100 without it.
     limit: Option<usize>,
     /// `csv`, or `json`; without it, as `Accept` says.
+    #[param(inline)]
     format: Option<Format>,
 }
 

@@ -1,4 +1,4 @@
-//! How models are reached and what they cost: upstreams, aliases, rules, prices, budgets, privacy, usage. Handlers only map;
+//! Ways to models and their prices: upstreams, aliases, rules, prices, budgets, privacy, usage. Handlers only map;
 //! `cofferdam_models` and `cofferdam_usage` decide. No key is ever in an answer.
 
 mod budgets;

@@ -51,7 +51,7 @@ pub(super) enum UpstreamKey {
 #[derive(Serialize, ToSchema)]
 pub(super) struct UpstreamInfo {
     name: String,
-    /// Of the operator's upstreams only kind, models, services and region are shown.
+    /// An operator's upstream is shown with kind, models, services and region only.
     owner: DocumentOwner,
     /// The number of keys, which are never shown.
     #[serde(skip_serializing_if = "Option::is_none")]

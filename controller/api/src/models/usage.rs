@@ -54,10 +54,12 @@ pub(super) struct Asked {
     door: Option<String>,
     ending: Option<String>,
     /// The order of the rows.
+    #[param(inline)]
     order: Option<Order>,
     /// The most rows.
     limit: Option<usize>,
     /// `csv`, or `json`; without it, as `Accept` says.
+    #[param(inline)]
     format: Option<Format>,
 }
 

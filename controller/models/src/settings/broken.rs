@@ -12,7 +12,7 @@ use super::error::Error;
 pub struct Broken {
     /// Its settings as far as they can be read. None: nobody knows which models it serves.
     spec: Option<UpstreamSpec>,
-    /// What is wrong and what an administrator does about it, in one sentence without a key.
+    /// The fault, and what an administrator does about it, in one sentence without a key.
     why: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is valid for one organization, made from its documents and the operator's. An upstream whose document and keys did not
+//! All that is valid for one organization, made from its documents and the operator's. An upstream whose document and keys did not
 //! change is the same one as before: its breakers and connections live on.
 //!
 //! A document that cannot be used any more never takes the others down. It never allows more than before: an upstream stays as

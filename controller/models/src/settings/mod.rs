@@ -1,4 +1,4 @@
-//! What organizations and the operator configured: upstreams, aliases, rules, budgets, prices and privacy. Documents in the
+//! Settings of organizations and of the operator: upstreams, aliases, rules, budgets, prices and privacy. Documents in the
 //! store become one [`Catalogue`] for each organization, which calls read from memory.
 //!
 //! Never shows a key, and never a document of one organization to another. Start reading at `catalogue.rs`.

@@ -29,7 +29,7 @@ pub struct UpstreamDocument {
     pub key_count: usize,
     /// The names of the stored secrets among them.
     pub secrets: Vec<String>,
-    /// What is wrong, if it cannot be used, and what to do about it.
+    /// The fault, if it cannot be used, and what to do about it.
     pub broken: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Budgets' accounts. A process leases shares of them, spends these without asking, and later writes down what it has
 //! spent: all of that is one transaction, an *exchange*. Of what a limit leaves, never more is leased than there is.
 //!
-//! What calls hold that are recorded as running is a part of the process's share, and counts as used once the process is
+//! The amount that running calls hold is a part of the process's share, and counts as used once the process is
 //! dead, see `dead.rs`; a process that was only slow takes that back with its next exchange.
 //!
 //! An exchange first takes the rows of all its accounts, in the order of their names: exchanges over the same accounts
@@ -29,7 +29,7 @@ pub struct Lessee<'a> {
     pub dead_before_ms: i64,
 }
 
-/// What a process says of one of its accounts, and asks of it.
+/// A process's words about one of its accounts, and its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareRequest {
     pub account: String,
@@ -55,7 +55,7 @@ pub struct ShareRequest {
     pub answers: bool,
 }
 
-/// What the store says of an account.
+/// The store's answer about an account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ShareGrant {
     /// Leased anew.

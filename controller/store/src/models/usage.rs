@@ -35,7 +35,7 @@ pub struct ModelCallRow {
     pub wall_ms: u64,
     pub ending: Cow<'static, str>,
     pub estimated: bool,
-    /// What was asked and answered. Read apart, by [`Store::model_content`].
+    /// The texts of request and answer. Read apart, by [`Store::model_content`].
     pub content: Option<(String, String)>,
 }
 

@@ -95,7 +95,7 @@ impl FromRow<'_, AnyRow> for UsageSums {
     }
 }
 
-/// What is added up, and the names of the sums.
+/// The sums, and their names.
 const SUMS: [(&str, &str); 13] = [
     ("COUNT(*)", "requests"),
     ("SUM(CASE WHEN ending IN ('ok', 'running') THEN 0 ELSE 1 END)", "errors"),

@@ -39,7 +39,7 @@ pub(super) struct Case {
     differs: Vec<Differs>,
 }
 
-/// How the caller misbehaves.
+/// The way in which the caller misbehaves.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Caller {
