@@ -51,7 +51,7 @@ async fn text(fake: &FakeModels, path: &str, model: &str, stream: bool) -> (u16,
 
 /// Serves for ever, to try clients by hand: `COFFERDAM_FAKE_MODELS=1 PROGRAM --ignored --nocapture serve`.
 #[test]
-#[ignore = "serves for ever"]
+#[ignore = "no test: it serves until it is stopped, so that a person can try clients against it"]
 fn serve() {
     run_if_asked();
 }

@@ -15,7 +15,7 @@ use crate::spec::ModelSpec;
 pub struct Ask {
     /// On whose behalf. Organizations share an operator's upstream, and none takes all of it.
     pub organization: OrganizationId,
-    /// What is asked for.
+    /// The service that is asked for.
     pub service: Service,
     /// The model's name at the upstream.
     pub model: String,

@@ -22,7 +22,7 @@ pub(crate) struct Bounds {
     pub(crate) max_bytes: u64,
     pub(crate) idle: Duration,
     pub(crate) deadline: Instant,
-    /// What it means that the deadline is over.
+    /// The error when the deadline is over.
     pub(crate) late: BodyError,
 }
 

@@ -169,7 +169,7 @@ impl Upstream {
         timeout(LOOK_TIMEOUT, look).await.unwrap_or(Err(SendError::Timeout(Stage::FirstByte)))
     }
 
-    /// What is wrong with an answer.
+    /// The fault of an answer.
     fn verdict(&self, look: &Look, path: &str) -> Result<(), String> {
         let path = path.split('?').next().unwrap_or_default();
         let said = match Failure::read(look.status.as_u16(), &look.body).message.or_else(|| message(&look.body)) {

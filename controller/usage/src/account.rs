@@ -26,7 +26,7 @@ const CONTENDED_MS: i64 = 2_000;
 pub(crate) const REFUSAL_MS: i64 = 100;
 /// Days that a task's account is kept after it was last used.
 const TASK_DAYS: i64 = 30;
-/// Of what a limit leaves, at most one over this is leased ahead where other processes may need it.
+/// A process leases at most this fraction (one over it) of the rest of a limit ahead, because others may need it.
 const PART: u64 = 4;
 
 /// A budget's account.
@@ -172,7 +172,7 @@ impl State {
     }
 }
 
-/// What an exchange is to find out beyond the accounts' own wishes.
+/// Circumstances of an exchange, beside the accounts' own wishes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub now_ms: i64,

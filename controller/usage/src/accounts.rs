@@ -127,7 +127,7 @@ impl Accounts {
     }
 }
 
-/// What a call holds. Dropping it gives all of it back: the call has cost nothing.
+/// The amounts that a call holds. Dropping it gives all of them back: the call has cost nothing.
 #[must_use]
 pub struct Held {
     accounts: Arc<Accounts>,

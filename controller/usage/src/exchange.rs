@@ -1,7 +1,7 @@
 //! The exchange with the store: what was spent and recorded goes there, shares come back, in one transaction. One at a time
 //! in a process; whoever is short of a share waits for one that begins after it has said so.
 //!
-//! What was spent and recorded is sent under a number until the store has it: a transaction whose outcome is unknown is sent
+//! Amounts spent and records are sent under a number until the store has it: a transaction whose outcome is unknown is sent
 //! again and counts once.
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const FAILURE_MS: i64 = 1_000;
 pub(crate) struct Desk {
     /// The number of the last batch.
     flush: u64,
-    /// What was sent, and maybe not written.
+    /// A batch that was sent, and maybe not written.
     unsent: Option<Batch>,
     /// Those who asked up to this number are served.
     served: u64,

@@ -22,7 +22,7 @@ const MAX_SUBJECT_BYTES: usize = 256;
 /// Stands between the parts of an account's name.
 pub(crate) const SEPARATOR: char = '\u{1f}';
 
-/// What a call takes of an account.
+/// The amount that a call takes of an account.
 #[derive(Debug, Clone)]
 pub(crate) struct Take {
     pub account: Arc<Account>,

@@ -1,4 +1,4 @@
-//! What is written down of a call. Never a key's text, and of a content only what its organization asked for.
+//! The record of a call. Never a key's text, and of a content only what its organization asked for.
 
 use cofferdam_contract::OrganizationId;
 use cofferdam_core::{RandomError, random};
@@ -32,7 +32,7 @@ pub struct Amounts {
     pub money: u64,
 }
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {

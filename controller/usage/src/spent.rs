@@ -1,4 +1,4 @@
-//! What is used of budgets, for those who look.
+//! The amounts used of budgets, for those who look.
 
 use std::sync::Arc;
 

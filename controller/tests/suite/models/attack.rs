@@ -127,7 +127,7 @@ impl Way {
     }
 }
 
-/// What came back.
+/// The caller's answer.
 pub(super) struct Came {
     pub key_id: String,
     pub status: u16,

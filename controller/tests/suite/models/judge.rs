@@ -9,7 +9,7 @@ use super::rig::{Door, Recorded, UPSTREAM_KEY};
 
 pub(super) struct Judged {
     pub faults: Vec<String>,
-    /// What really happened, in a line.
+    /// The answer and the record, in a line.
     pub told: String,
 }
 
