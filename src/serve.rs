@@ -34,7 +34,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Roles to run: `controller` or `api` (with COFFERDAM_WORKERS), `code-runner`, `aws-operator` (images from S3 to
-    /// ECR, with DATABASE_URL), `ai-gateway` (models only, with DATABASE_URL) [default: every role, in one process tree]
+    /// ECR, with DATABASE_URL), `ai-gateway` (models only, with DATABASE_URL), `agent-worker`
+    /// (runs agents' tasks, with DATABASE_URL) [default: every role, in one process tree]
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
     roles: Vec<String>,
     /// A TOML file with further settings
@@ -216,6 +217,11 @@ fn greet(started: &Started) {
                 "Cofferdam's ai-gateway serves models at {url}/v1, for keys of its controllers; {url} has /health, /ready and \
                  /metrics.\n{}",
                 models(started.upstreams.as_deref())
+            ));
+        }
+        Door::AgentWorker => {
+            return print(&format!(
+                "Cofferdam's agent-worker runs agents' tasks of its controllers; {url} has /health, /ready and /metrics."
             ));
         }
         Door::Api(KeySource::Environment) => ("COFFERDAM_API_KEY".to_owned(), "$COFFERDAM_API_KEY".to_owned()),

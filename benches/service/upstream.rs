@@ -2,7 +2,8 @@
 //! more of a request than it needs. It speaks OpenAI's chat completions and Anthropic's messages, whole and as a stream.
 //!
 //! The model's name tells what a stream does: `words-N` is N events, one write each; `held` sends an event now and then
-//! until `/release` is asked. It never checks a key.
+//! until `/release` is asked; `calls` asks for one tool call, of `bench-adder`, and answers once it has the result. It never
+//! checks a key.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -99,6 +100,8 @@ struct Protocol {
 
 struct Wire {
     chat: Protocol,
+    /// Asks for a tool call.
+    calls: Protocol,
     messages: Protocol,
     nothing: Vec<u8>,
 }
@@ -135,6 +138,28 @@ impl Wire {
             event: chunk(&delta(r#"{"content":" word"}"#, "null")).into_bytes(),
             last: [
                 chunk(&delta("{}", r#""stop""#)),
+                chunk(&format!("data: {begin},\"choices\":[],\"usage\":{usage}}}\n\n")),
+                chunk("data: [DONE]\n\n"),
+                "0\r\n\r\n".to_owned(),
+            ]
+            .concat()
+            .into_bytes(),
+        };
+        let call = r#"{"index":0,"id":"call_BenchBenchBench","type":"function","function":{"name":"bench-adder","arguments":"{\"a\":2,\"b\":3}"}}"#;
+        let calls = Protocol {
+            whole: whole(&format!(
+                r#"{{"id":"chatcmpl-BenchBenchBenchBenchBenchBench","object":"chat.completion","created":1764547200,"model":"calls","choices":[{{"index":0,"message":{{"role":"assistant","content":null,"tool_calls":[{}],"refusal":null}},"logprobs":null,"finish_reason":"tool_calls"}}],"usage":{usage}}}"#,
+                call.replace(r#""index":0,"#, "")
+            )),
+            first: [
+                STREAM,
+                &chunk(&delta(&format!(r#"{{"role":"assistant","content":null,"tool_calls":[{call}]}}"#), "null")),
+            ]
+            .concat()
+            .into_bytes(),
+            event: Vec::new(),
+            last: [
+                chunk(&delta("{}", r#""tool_calls""#)),
                 chunk(&format!("data: {begin},\"choices\":[],\"usage\":{usage}}}\n\n")),
                 chunk("data: [DONE]\n\n"),
                 "0\r\n\r\n".to_owned(),
@@ -191,7 +216,7 @@ impl Wire {
         };
         let nothing =
             whole(r#"{"object":"list","data":[{"id":"instant","object":"model","created":1,"owned_by":"bench"}]}"#);
-        Self { chat, messages, nothing }
+        Self { chat, calls, messages, nothing }
     }
 }
 
@@ -237,7 +262,8 @@ async fn connection(mut stream: TcpStream, wire: &Wire, release: &watch::Sender<
         let (head, body) = seen.split_at(end);
         let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let protocol = if find(line, b"/chat/completions").is_some() {
-            Some(&wire.chat)
+            let asks = find(body, b"\"calls\"").is_some() && find(body, b"\"role\":\"tool\"").is_none();
+            Some(if asks { &wire.calls } else { &wire.chat })
         } else if find(line, b"/messages").is_some() {
             Some(&wire.messages)
         } else {
@@ -256,6 +282,7 @@ async fn connection(mut stream: TcpStream, wire: &Wire, release: &watch::Sender<
                 stream.write_all(&protocol.first).await?;
                 match events {
                     Some(events) => {
+                        let events = if protocol.event.is_empty() { 0 } else { events };
                         for _ in 1..events {
                             stream.write_all(&protocol.event).await?;
                         }

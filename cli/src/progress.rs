@@ -159,6 +159,11 @@ impl Plain {
     }
 }
 
+/// Returns true if standard error can be drawn on.
+pub(crate) fn is_drawn() -> bool {
+    is_drawable(std::io::stderr().is_terminal(), &set)
+}
+
 /// Returns true for a terminal that can be drawn on. A build's log is none, even if its runner gives it a terminal.
 fn is_drawable(terminal: bool, variable: &dyn Fn(&str) -> Option<String>) -> bool {
     let build = variable("CI").is_some_and(|text| !["0", "false"].contains(&text.as_str()));

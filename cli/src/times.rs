@@ -20,6 +20,12 @@ pub(crate) fn since(at_ms: i64, now_ms: i64) -> String {
     if day == now.div_euclid(DAY_S) { format!("{clock} ({ago})") } else { format!("{} {clock} ({ago})", date(day)) }
 }
 
+/// A point in time, in Unix seconds, to the minute: `2026-11-30 12:03 UTC`.
+pub(crate) fn on(at_s: i64) -> String {
+    let (day, second) = (at_s.div_euclid(DAY_S), at_s.rem_euclid(DAY_S));
+    format!("{} {:02}:{:02} UTC", date(day), second / 3_600, second / 60 % 60)
+}
+
 /// A length of time in its largest unit.
 fn length(seconds: i64) -> String {
     match seconds {

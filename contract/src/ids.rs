@@ -108,6 +108,13 @@ id!(
     /// One deployment of an agent: one version, from its upload to its end.
     DeploymentId, "dep_");
 
+id!(
+    /// One piece of work of an agent.
+    TaskId, "task_");
+id!(
+    /// What was said between an agent and its user, over one task or many.
+    ThreadId, "thread_");
+
 impl OrganizationId {
     /// The organization that the first start creates.
     pub fn default_organization() -> Self {

@@ -95,6 +95,8 @@ problems! {
     denied = "denied-by-policy", "Policy forbids this", 403, Policy, false;
     /// Too many concurrent runs, or too many sessions.
     overloaded = "overloaded", "Too much at once", 429, Limit, true;
+    /// The key or its organization has sent too many requests within a minute. `Retry-After` says when to send the next.
+    rate_limited = "rate-limited", "Too many requests", 429, Limit, true;
     /// The server's disk, or its open files, are used up. The state stays in memory.
     storage_full = "storage-full", "There is no room to store this", 507, Host, true;
     /// A registry or another upstream server failed.

@@ -41,6 +41,9 @@ use crate::session::SessionState;
 
 /// The organization that the call is made for.
 pub const ORGANIZATION_HEADER: &str = "cofferdam-organization";
+/// Header: the most runs, or calls of tools, that the organization may have at once on the worker. Absent: as many as there are
+/// places. Further ones wait in the organization's line.
+pub const MAX_RUNS_HEADER: &str = "cofferdam-max-runs";
 
 /// `POST /runs`: the public request plus the controller's decisions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

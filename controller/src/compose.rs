@@ -4,22 +4,27 @@
 use std::sync::Arc;
 
 use axum::Router;
+use cofferdam_agent_loop::{LoopConfig, LoopMetrics, Parts, Work};
+use cofferdam_agents::Agents;
 use cofferdam_ai::Doors;
-use cofferdam_api::{Base, Metrics, Operations, ServiceSet, Services, Status};
+use cofferdam_api::{Base, Invoke, Metrics, Operations, ServiceSet, Services, Status};
+use cofferdam_cache::Cache;
 use cofferdam_cloud::Aws;
 use cofferdam_cluster::{Clusters, KubernetesClusters, Options};
+use cofferdam_connectors::{Connectors, Net as ConnectorsNet};
 use cofferdam_core::Vault;
 use cofferdam_deployments::{
     DeploymentMetrics, Deployments, Driver, Operator, RegistryResolver, ResolveImage, Uploads,
 };
 use cofferdam_environments::{Environments, Variables};
 use cofferdam_gateway::{Gateway, GatewayMetrics, GatewaySettings, Resolve, SystemResolver, ToolCallsSlot, read_roots};
-use cofferdam_identity::{Keyring, Keys, RunTokens, Secrets};
+use cofferdam_identity::{Audit, AuditConfig, Keyring, Keys, Organizations, Rates, RunTokens, Secrets};
 use cofferdam_logs::{LogMetrics, Logs};
 use cofferdam_models::{Models, Settings};
 use cofferdam_policy::OperatorPolicy;
 use cofferdam_sandbox::Sandboxes;
-use cofferdam_store::Store;
+use cofferdam_store::{PgBus, Store};
+use cofferdam_tasks::{TaskMetrics, Tasks, TasksConfig};
 use cofferdam_tools::Tools;
 use cofferdam_uploads::{Carrier, Pipeline, Presign, RegistryPipeline, UploadsConfig};
 use cofferdam_upstreams::Net;
@@ -30,6 +35,9 @@ use utoipa::openapi::OpenApi;
 
 use crate::Error;
 use crate::config::Config;
+use crate::invoke::ByWork;
+use crate::lanes::Lanes;
+use crate::mcp_agents::OfWork;
 use crate::named_secrets::OfOrganization;
 
 /// The services' access to the outside world. Tests replace parts of it.
@@ -46,6 +54,10 @@ pub struct World {
     pub carrier: Option<Arc<dyn Carrier>>,
     /// Signs upload links into buckets; S3 by default.
     pub presign: Option<Arc<dyn Presign>>,
+    /// The agents that MCP offers as tools.
+    pub agents: Option<Arc<dyn cofferdam_mcp::Agents>>,
+    /// Makes tasks of agents for the API.
+    pub invoke: Option<Arc<dyn Invoke>>,
 }
 
 impl Default for World {
@@ -57,6 +69,8 @@ impl Default for World {
             pipeline: None,
             carrier: None,
             presign: None,
+            agents: None,
+            invoke: None,
         }
     }
 }
@@ -74,14 +88,27 @@ pub struct Machines {
 /// All services of a controller.
 pub struct Controller {
     pub store: Store,
+    /// Wake-ups, rates and look-ups, in memory or over Redis.
+    pub cache: Cache,
+    pub rates: Arc<Rates>,
     pub keyring: Arc<Keyring>,
     pub keys: Arc<Keys>,
+    pub organizations: Arc<Organizations>,
+    pub audit: Arc<Audit>,
     pub run_tokens: Arc<RunTokens>,
     pub secrets: Arc<Secrets>,
     pub models: Arc<Models>,
     pub gateway: Arc<Gateway>,
     pub sandboxes: Arc<Sandboxes>,
     pub tools: Arc<Tools>,
+    pub agents: Arc<Agents>,
+    pub tasks: Arc<Tasks>,
+    /// The loop of serverless agents.
+    pub work: Arc<Work>,
+    pub connectors: Arc<Connectors>,
+    /// Active agents as MCP's tools.
+    mcp_agents: Arc<dyn cofferdam_mcp::Agents>,
+    invoke: Arc<dyn Invoke>,
     pub environments: Arc<Environments>,
     pub variables: Arc<Variables>,
     pub deployments: Arc<Deployments>,
@@ -108,9 +135,21 @@ impl Controller {
         let vault = Arc::new(Vault::open(config.encryption_key.as_ref(), &config.data_dir)?);
         let (gateway_metrics, log_metrics, deployment_metrics) =
             (GatewayMetrics::default(), LogMetrics::default(), DeploymentMetrics::default());
-        let usage_metrics = UsageMetrics::default();
+        let (usage_metrics, task_metrics, loop_metrics) =
+            (UsageMetrics::default(), TaskMetrics::default(), LoopMetrics::default());
+        let mut cache = Cache::connect(config.redis_url.as_ref())?;
+        // Without Redis, PostgreSQL carries the wake-ups between processes.
+        if config.redis_url.is_none()
+            && let Some(bus) = PgBus::start(&config.database)?
+        {
+            cache.bus = Arc::new(bus);
+        }
+        let rates = Arc::new(Rates::new(Arc::clone(&cache.limiter), config.rates));
         let metrics = Metrics::new(|registry, plain| {
             restarts.register(registry);
+            cache.register(registry);
+            task_metrics.register(registry);
+            loop_metrics.register(registry);
             gateway_metrics.register(registry);
             deployment_metrics.register(registry);
             log_metrics.register(registry);
@@ -119,6 +158,8 @@ impl Controller {
 
         let keyring = Arc::new(Keyring::load(store.clone()).await?);
         let keys = Arc::new(Keys::new(store.clone(), Arc::clone(&keyring), config.keys));
+        let organizations = Arc::new(Organizations::new(store.clone(), Arc::clone(&keyring)));
+        let audit = Arc::new(Audit::new(store.clone(), Arc::clone(&keyring), AuditConfig::default()));
         let run_tokens = Arc::new(RunTokens::new(store.clone(), Arc::clone(&keyring)));
         let secrets = Arc::new(Secrets::new(store.clone(), Arc::clone(&vault)));
 
@@ -134,7 +175,7 @@ impl Controller {
         let models = Models::new(settings, accounts);
         let tool_calls = ToolCallsSlot::default();
         let gateway = Gateway::new(
-            GatewaySettings::new(Arc::clone(&policy), roots),
+            GatewaySettings::new(Arc::clone(&policy), roots.clone()),
             vault.derive("placeholders"),
             world.names,
             Arc::clone(&models),
@@ -161,6 +202,27 @@ impl Controller {
             Arc::clone(&gateway),
         );
         tool_calls.set(&tools);
+        let agents = Agents::new(store.clone());
+        let tasks = Tasks::new(store.clone(), Arc::clone(&cache.bus), TasksConfig::default(), task_metrics);
+        let public = config.uploads.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+        let connectors = Connectors::new(
+            store.clone(),
+            Arc::clone(&vault),
+            ConnectorsNet::new(policy.network.private.clone(), roots),
+            public,
+        )?;
+        let work = Work::new(Arc::new(Parts {
+            tasks: Arc::clone(&tasks),
+            agents: Arc::clone(&agents),
+            models: Arc::clone(&models),
+            sandboxes: Arc::clone(&sandboxes),
+            tools: Arc::clone(&tools),
+            connectors: Arc::clone(&connectors),
+            config: LoopConfig { slots: config.agent_slots, drain: config.drain, ..LoopConfig::default() },
+            metrics: loop_metrics,
+        }));
+        let mcp_agents = world.agents.unwrap_or_else(|| Arc::new(OfWork::new(Arc::clone(&work))));
+        let invoke = world.invoke.unwrap_or_else(|| Arc::new(ByWork(Arc::clone(&work))));
 
         let clusters = world.clusters.unwrap_or_else(|| {
             Arc::new(KubernetesClusters::new(Options {
@@ -204,14 +266,24 @@ impl Controller {
         let metrics = Arc::new(metrics);
         Ok(Self {
             store,
+            cache,
+            rates,
             keyring,
             keys,
+            organizations,
+            audit,
             run_tokens,
             secrets,
             models,
             gateway,
             sandboxes,
             tools,
+            agents,
+            tasks,
+            work,
+            connectors,
+            invoke,
+            mcp_agents,
             environments,
             variables,
             deployments,
@@ -224,6 +296,12 @@ impl Controller {
             metrics,
             base,
         })
+    }
+
+    /// The limits of what workers have in hand at once.
+    pub fn lanes(&self) -> Lanes {
+        let (keyring, rates, agents) = (Arc::clone(&self.keyring), Arc::clone(&self.rates), Arc::clone(&self.agents));
+        Lanes { keyring, rates, agents }
     }
 
     /// A driver of container agents.
@@ -247,13 +325,20 @@ impl Controller {
     pub fn router(&self) -> (Router, OpenApi) {
         let services = Services::new(ServiceSet {
             keyring: Arc::clone(&self.keyring),
+            rates: Arc::clone(&self.rates),
             keys: Arc::clone(&self.keys),
+            organizations: Arc::clone(&self.organizations),
+            audit: Arc::clone(&self.audit),
             run_tokens: Arc::clone(&self.run_tokens),
             models: Arc::clone(self.models.settings()),
             accounts: Arc::clone(self.models.accounts()),
             secrets: Arc::clone(&self.secrets),
             sandboxes: Arc::clone(&self.sandboxes),
             tools: Arc::clone(&self.tools),
+            agents: Arc::clone(&self.agents),
+            tasks: Arc::clone(&self.tasks),
+            invoke: Arc::clone(&self.invoke),
+            connectors: Arc::clone(&self.connectors),
             environments: Arc::clone(&self.environments),
             variables: Arc::clone(&self.variables),
             deployments: Arc::clone(&self.deployments),
@@ -263,7 +348,8 @@ impl Controller {
             metrics: Arc::clone(&self.metrics),
             base: self.base.clone(),
         });
-        let mcp = cofferdam_mcp::router(Arc::clone(&self.sandboxes), Arc::clone(&self.tools));
+        let mcp =
+            cofferdam_mcp::router(Arc::clone(&self.sandboxes), Arc::clone(&self.tools), Arc::clone(&self.mcp_agents));
         cofferdam_api::router(&services, mcp, self.doors())
     }
 
@@ -272,6 +358,7 @@ impl Controller {
         cofferdam_ai::router(Doors {
             models: Arc::clone(&self.models),
             keyring: Arc::clone(&self.keyring),
+            rates: Arc::clone(&self.rates),
             run_tokens: Arc::clone(&self.run_tokens),
         })
     }

@@ -21,6 +21,8 @@ pub enum Error {
     #[error(transparent)]
     Gateway(#[from] cofferdam_gateway::Error),
     #[error(transparent)]
+    Connectors(#[from] cofferdam_connectors::ConnectorError),
+    #[error(transparent)]
     Tools(#[from] cofferdam_tools::Error),
     #[error(transparent)]
     Deployments(#[from] cofferdam_deployments::Error),

@@ -7,6 +7,9 @@
 pub mod compose;
 pub mod config;
 pub mod error;
+mod invoke;
+mod lanes;
+mod mcp_agents;
 mod named_secrets;
 pub mod server;
 

@@ -25,6 +25,9 @@ fn every_address_but_those_that_are_open_wants_a_key() {
             if path.starts_with("/uploads/") {
                 // The link authorizes, and this one is invalid. PATCH needs an offset first.
                 assert_eq!(answer.status, if method == "patch" { 400 } else { 404 }, "{method} {path}");
+            } else if path.starts_with("/oauth/") {
+                // Browsers and authorization servers come here; a login that nobody has begun is refused.
+                assert!(matches!(answer.status, 200 | 400 | 404), "{path}: {}", answer.status);
             } else if !["/health", "/ready", "/metrics", "/openapi.json"].contains(&path.as_str()) {
                 answer.problem(401, "unauthorized");
                 assert!(answer.header("www-authenticate").is_some(), "{path}");
@@ -84,14 +87,35 @@ fn a_revoked_key_ends_what_it_has_under_way() {
 }
 
 #[test]
+fn a_key_that_is_over_ends_what_it_has_under_way() {
+    let server = Server::shared();
+    let made = server.post("/v1/keys", &json!({"name": "short", "scopes": ["run"], "ttl_s": 3})).expect(201);
+    let key = made["key"].as_str().unwrap().to_owned();
+    let code = "import time\nfor n in range(200):\n    print(n, flush=True)\n    time.sleep(0.1)";
+    let run = json!({"language": "python", "code": code, "limits": {"wall_ms": 20_000}});
+    let started = Instant::now();
+    let call = Call::new("POST", "/v1/runs").json(&run).header("accept", "text/event-stream").header("x-api-key", &key);
+    let whole = call.send_to(server.address).is_ok_and(|answer| answer.text().contains("event: end"));
+    assert!(!whole, "the stream went on to its end");
+    let took = started.elapsed();
+    assert!((Duration::from_millis(1_500)..Duration::from_secs(5)).contains(&took), "it went on for {took:?}");
+    let refused = with(&server, &key, Call::new("GET", "/v1/sessions")).problem(401, "unauthorized");
+    assert!(refused.contains("expired"), "{refused}");
+}
+
+#[test]
 fn scopes_are_kept() {
     let server = Server::shared();
     let run = || Call::new("POST", "/v1/runs").json(&json!({"language": "javascript", "code": "1"}));
     let make = || Call::new("POST", "/v1/keys").json(&json!({"name": "x", "scopes": ["admin"]}));
     let list = || Call::new("GET", "/v1/sessions");
-    for (scope, runs, lists, makes) in
-        [("read", 403, 200, 403), ("run", 200, 200, 403), ("deploy", 403, 200, 403), ("admin", 200, 200, 201)]
-    {
+    for (scope, runs, lists, makes) in [
+        ("read", 403, 200, 403),
+        ("invoke", 403, 403, 403),
+        ("run", 200, 200, 403),
+        ("deploy", 403, 200, 403),
+        ("admin", 200, 200, 201),
+    ] {
         let key = server.new_key(&[scope]);
         let got = [run(), list(), make()].map(|call| with(&server, &key, call).status);
         assert_eq!(got, [runs, lists, makes], "{scope}");

@@ -19,6 +19,7 @@ mod throughput;
 mod tool_calls;
 mod tool_deploy;
 mod unplugged;
+mod work;
 
 use crate::bench::Bench;
 use crate::finding::Finding;
@@ -67,4 +68,11 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "model-streams", about: "1,000 streams at once: their memory", run: models::streams },
     Row { name: "model-rate", about: "chat completions a second beside LiteLLM", run: models::rate },
     Row { name: "model-million", about: "a million chat completions: memory, records, budget", run: models::million },
+    Row { name: "task-rate", about: "tasks a second beside pgbench and awa", run: work::rate },
+    Row { name: "task-handout", about: "hand-out of a task after its insert", run: work::handout },
+    Row { name: "task-held", about: "tasks while a transaction is held open", run: work::held },
+    Row { name: "task-flood", about: "tasks of one organization while another floods", run: work::flood },
+    Row { name: "task-followers", about: "5,000 followers of a thread", run: work::followers },
+    Row { name: "task-sizes", about: "a million tasks, ten million messages", run: work::sizes },
+    Row { name: "task-chaos", about: "tasks while processes are killed", run: work::chaos },
 ];

@@ -2,11 +2,13 @@
 
 use clap::{Args, Subcommand};
 
+use super::definition_args::{Activate, Apply, Ask, Deactivate, Diff, Export, Versions};
 use crate::args::{Json, Waits, Which, agent, count, version};
 
-/// Manage container agents: list, start, stop, logs, roll back.
+/// Define agents and ask them; manage those in containers.
 ///
-/// `cofferdam deploy` deploys a version. Talks to the server that COFFERDAM_URL names (with COFFERDAM_API_KEY), or to the
+/// A serverless agent is a definition: instructions, a model, tools. `apply` makes it, and `ask` gives it a task. An agent in a
+/// container is deployed with `cofferdam deploy`; start, stop, restart, logs and rollback are for those. Talks to the server that COFFERDAM_URL names (with COFFERDAM_API_KEY), or to the
 /// one on this machine.
 #[derive(Args)]
 #[command(after_long_help = HELP)]
@@ -17,7 +19,12 @@ pub struct Agent {
 
 const HELP: &str = "\
 Examples:
-  cofferdam agent create support
+  cofferdam agent apply -f analyst.yaml
+  cofferdam agent ask analyst 'How many primes are below 10,000?'
+  cofferdam agent diff analyst
+  cofferdam agent activate analyst 3       # back to version 3
+
+  cofferdam agent create support           # in a container
   cofferdam deploy my-agent.tar.gz --agent support --wait
   cofferdam agent list
   cofferdam agent logs support -f
@@ -25,18 +32,25 @@ Examples:
   cofferdam agent rollback support --wait
   cofferdam agent delete support
 
-Exit status: 0 if it was done (with --wait: if it is up, or stopped), 1 if the
-server refused it, 2 for a wrong command line, 3 if it failed to come up, 4 if
+Exit status: 0 if it was done (with --wait: if it is up, or stopped; ask: if the
+task completed), 1 if the server refused it, 2 for a wrong command line, 3 if it failed to come up, 4 if
 --timeout ended the wait, 5 if the server could not be reached, 130 if a wait
 was cancelled.";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    Apply(Apply),
+    Ask(Ask),
     Create(Create),
-    /// List the agents
+    /// List the agents of both types
     List(Json),
-    /// Show an agent: the serving version, all deployments, restarts and the cause of a failure
+    /// Show an agent: its definition, or the serving version, all deployments, restarts and the cause of a failure
     Show(One),
+    Versions(Versions),
+    Diff(Diff),
+    Activate(Activate),
+    Deactivate(Deactivate),
+    Export(Export),
     Start(Start),
     Stop(Stop),
     Restart(Restart),
@@ -45,7 +59,9 @@ pub(crate) enum Command {
     Delete(Delete),
 }
 
-/// Create an agent; nothing runs until an image is deployed.
+/// Create an agent: a serverless one with instructions, a model or tools; else one for a container
+///
+/// Of an agent for a container nothing runs until an image is deployed. `apply` makes serverless agents with all of their settings.
 #[derive(Args)]
 pub(crate) struct Create {
     /// 1 to 64 of a-z, 0-9 and `-`, with a letter or digit first and last
@@ -54,9 +70,21 @@ pub(crate) struct Create {
     /// A display name
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The environment to run it in [default: local]
-    #[arg(long, value_name = "NAME")]
+    /// The environment to run its container in [default: local]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["instructions", "model", "tools", "draft"])]
     pub(crate) environment: Option<String>,
+    /// What it is told to do, for a serverless agent
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) instructions: Option<String>,
+    /// A model or alias, for a serverless agent [default: the alias default]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// A tool of a serverless agent: run_code, TOOL, TOOL-FUNCTION, mcp:CONNECTOR or agent:ID
+    #[arg(long = "tool", value_name = "TOOL")]
+    pub(crate) tools: Vec<String>,
+    /// Keep it as a draft, which no task uses
+    #[arg(long, requires = "instructions")]
+    pub(crate) draft: bool,
     #[command(flatten)]
     pub(crate) output: Json,
 }
@@ -152,7 +180,7 @@ Examples:
 
 /// Delete an agent, all its versions and its logs.
 ///
-/// Its containers are stopped, and the agent disappears from `agent list` once the cluster has removed all of it. If the
+/// A serverless agent is gone at once, with what it remembers; tasks of it that are under way end. In containers, its containers are stopped, and the agent disappears from `agent list` once the cluster has removed all of it. If the
 /// cluster is gone, or refuses the credentials, that does not happen: --force tries to remove it once, deletes the agent
 /// whatever comes of it, and prints the `kubectl` command for what may be left in the cluster and may still run there.
 #[derive(Args)]

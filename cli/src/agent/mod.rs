@@ -1,7 +1,10 @@
-//! `cofferdam agent`: shows and manages a server's container agents.
+//! `cofferdam agent`: defines agents, asks them, and manages those in containers.
 
 mod act;
 pub(crate) mod args;
+mod ask;
+mod define;
+mod definition_args;
 mod logs;
 mod show;
 
@@ -21,9 +24,16 @@ use args::{Command, Create, Delete, One};
 
 pub(crate) fn main(command: Command, machine: &dyn Machine) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Apply(args) => block_on(define::apply(&find(machine)?, &args))?,
+        Command::Ask(args) => return block_on(ask::ask(&find(machine)?, &args)),
         Command::Create(args) => block_on(create(&find(machine)?, &args))?,
         Command::List(output) => block_on(list(&find(machine)?, output.json))?,
         Command::Show(one) => block_on(show_one(&find(machine)?, &one))?,
+        Command::Versions(args) => block_on(define::versions(&find(machine)?, &args))?,
+        Command::Diff(args) => block_on(define::diff(&find(machine)?, &args))?,
+        Command::Activate(args) => block_on(define::activate(&find(machine)?, &args))?,
+        Command::Deactivate(args) => block_on(define::deactivate(&find(machine)?, &args))?,
+        Command::Export(args) => block_on(define::export(&find(machine)?, &args))?,
         Command::Start(args) => return Ok(change(machine, Action::Start, &args.act.which, &args.act.waits)),
         Command::Stop(args) => return Ok(change(machine, Action::Stop, &args.act.which, &args.act.waits)),
         Command::Restart(args) => return Ok(change(machine, Action::Restart, &args.act.which, &args.act.waits)),
@@ -46,19 +56,40 @@ fn path(agent: &str) -> String {
 }
 
 async fn create(server: &Server, args: &Create) -> anyhow::Result<()> {
-    let mut body = json!({ "id": args.id });
-    for (name, value) in [("name", &args.name), ("environment", &args.environment)] {
-        if let (Some(value), Some(body)) = (value, body.as_object_mut()) {
-            body.insert(name.to_owned(), json!(value));
-        }
-    }
+    let body = body(args);
     let answer: Value = read(&server.send(Method::POST, "/v1/agents", serde_json::to_vec(&body)?).await?)?;
     if args.output.json {
         return print_json(&answer);
     }
     say!("{}", show::word(&answer, "id"))?;
-    note!("next: cofferdam deploy IMAGE --agent {}", args.id);
+    define::warnings(&answer);
+    match (show::word(&answer, "type"), show::word(&answer, "status")) {
+        ("serverless", "DRAFT") => note!("next: cofferdam agent activate {}", args.id),
+        ("serverless", _) => note!("next: cofferdam agent ask {} \"...\"", args.id),
+        _ => note!("next: cofferdam deploy IMAGE --agent {}", args.id),
+    }
     Ok(())
+}
+
+/// The document of an agent that is to be made.
+fn body(args: &Create) -> Value {
+    let mut body = json!({ "id": args.id });
+    let tools = (!args.tools.is_empty()).then(|| json!(args.tools));
+    let text = |text: &Option<String>| text.as_ref().map(|text| json!(text));
+    let fields = [
+        ("name", text(&args.name)),
+        ("environment", text(&args.environment)),
+        ("instructions", text(&args.instructions)),
+        ("model", text(&args.model)),
+        ("tools", tools),
+        ("status", args.draft.then(|| json!("DRAFT"))),
+    ];
+    for (name, value) in fields {
+        if let (Some(value), Some(body)) = (value, body.as_object_mut()) {
+            body.insert(name.to_owned(), value);
+        }
+    }
+    body
 }
 
 async fn list(server: &Server, as_json: bool) -> anyhow::Result<()> {
@@ -75,13 +106,16 @@ async fn list(server: &Server, as_json: bool) -> anyhow::Result<()> {
         return print_json(&json!({ "agents": agents }));
     }
     table::print(
-        &["AGENT", "STATE", "SERVES", "LATEST", "ENVIRONMENT"],
+        &["AGENT", "TYPE", "STATE", "SERVES", "LATEST", "ENVIRONMENT"],
         &agents.iter().map(show::row).collect::<Vec<_>>(),
     )
 }
 
 async fn show_one(server: &Server, one: &One) -> anyhow::Result<()> {
     let agent: Value = server.get(&path(&one.which.id)).await?;
+    if show::word(&agent, "type") == "serverless" {
+        return if one.output.json { print_json(&agent) } else { define::page(&agent).print() };
+    }
     let versions: Value = server.get(&format!("{}/deployments", path(&one.which.id))).await?;
     if one.output.json {
         let mut whole = agent;
@@ -99,6 +133,10 @@ async fn delete(server: &Server, args: &Delete) -> anyhow::Result<()> {
     let answer: Value = read(&call(server.request(Method::DELETE, &url)).await?)?;
     if args.output.json {
         return print_json(&answer);
+    }
+    if show::word(&answer, "type") == "serverless" {
+        note!("{id}: is deleted; tasks of it that are under way end");
+        return Ok(());
     }
     if args.force {
         note!(

@@ -23,6 +23,18 @@ fn doubt(deployment: Option<&Value>) -> Option<(&'static str, i64)> {
 }
 
 pub(super) fn row(agent: &Value) -> Vec<String> {
+    if word(agent, "type") == "serverless" {
+        let version = |name: &str| agent.get(name).and_then(Value::as_u64);
+        let shown = |version: Option<u64>| version.map_or_else(|| "-".to_owned(), |version| format!("v{version}"));
+        return vec![
+            word(agent, "id").to_owned(),
+            "serverless".to_owned(),
+            word(agent, "status").to_owned(),
+            shown(version("active_version")),
+            shown(version("draft_version").or_else(|| version("active_version"))),
+            String::new(),
+        ];
+    }
     let state = match word(agent, "state") {
         _ if is_deleting(agent) => "deleting".to_owned(),
         "" => "-".to_owned(),
@@ -33,6 +45,7 @@ pub(super) fn row(agent: &Value) -> Vec<String> {
     };
     vec![
         word(agent, "id").to_owned(),
+        "container".to_owned(),
         state,
         number(agent.get("serving")),
         number(agent.get("latest")),
@@ -48,7 +61,7 @@ fn serving_or_latest(agent: &Value) -> Option<&Value> {
 /// An agent with its versions, as of `now_ms`.
 pub(super) fn page(agent: &Value, versions: &Value, now_ms: i64) -> Page {
     let mut out = Page::default();
-    let [id, mut state, serves, ..] = row(agent).try_into().unwrap_or_else(|_| <[String; 5]>::default());
+    let [id, _, mut state, serves, ..] = row(agent).try_into().unwrap_or_else(|_| <[String; 6]>::default());
     if let (Some((doubt, at)), false) = (doubt(serving_or_latest(agent)), is_deleting(agent)) {
         state = format!("{}, {doubt} since {}", word(agent, "state"), since(at, now_ms));
     }
@@ -206,12 +219,15 @@ mod tests {
         {
             assert!(shown.contains(part), "{part:?} in {shown}");
         }
-        assert_eq!(row(&json!({"id": "b"})), ["b", "-", "-", "-", ""]);
+        assert_eq!(row(&json!({"id": "b"})), ["b", "container", "-", "-", "-", ""]);
+        let defined =
+            json!({"id": "c", "type": "serverless", "status": "ACTIVE", "active_version": 2, "draft_version": 3});
+        assert_eq!(row(&defined), ["c", "serverless", "ACTIVE", "v2", "v3", ""]);
         let away =
             json!({"id": "b", "state": "Up", "serving": {"number": 1, "unreachable_since_ms": 5}, "latest": null});
-        assert_eq!(row(&away)[1], "Up (unreachable)");
+        assert_eq!(row(&away)[2], "Up (unreachable)");
         let held = json!({"id": "b", "state": "Up", "serving": {"number": 1, "unreachable_since_ms": null, "not_ready_since_ms": 5}});
-        assert_eq!(row(&held)[1], "Up (not ready)");
+        assert_eq!(row(&held)[2], "Up (not ready)");
         assert!(text(&json!({"id": "b"}), &json!({})).contains("cofferdam deploy IMAGE --agent b"));
     }
 }

@@ -64,6 +64,16 @@ impl ClientError {
         matches!(self, Self::Unreachable { .. } | Self::Broken(_) | Self::NoKey { .. })
     }
 
+    /// The server, or a proxy before it, cannot answer now.
+    pub(crate) fn is_busy(&self) -> bool {
+        let status = match self {
+            Self::Refused(problem) => problem.status,
+            Self::Told { status, .. } | Self::Status(status) => status.as_u16(),
+            _ => return false,
+        };
+        matches!(status, 429 | 502 | 503 | 504)
+    }
+
     pub(crate) fn is_not_found(&self) -> bool {
         self.is(StatusCode::NOT_FOUND)
     }

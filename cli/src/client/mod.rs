@@ -7,11 +7,12 @@ mod find;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
 use cofferdam_contract::Problem;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -225,13 +226,46 @@ pub(crate) struct Events {
 
 /// Sends a request and reads its answer as events.
 pub(crate) async fn events(request: RequestBuilder) -> Result<Events, ClientError> {
-    let mut accept = HeaderMap::new();
-    accept.insert(ACCEPT, HeaderValue::from_static(EVENTS));
-    // `headers` replaces where `header` would add.
-    let response = open(request.headers(accept)).await?;
+    let response = open_events(request).await?;
     let pending = Arc::new(AtomicUsize::new(0));
     let pieces = bounded(response.bytes_stream(), Arc::clone(&pending), MAX_EVENT_BYTES);
     Ok(Events { events: SseStream::new(reqwest::Body::wrap_stream(pieces)), pending })
+}
+
+/// The same from a server that says every few seconds that it is there: a connection is given up after a longer silence.
+pub(crate) async fn lively_events(request: RequestBuilder, silence: Duration) -> Result<Events, ClientError> {
+    let response = tokio::time::timeout(silence, open_events(request)).await;
+    let response = response.map_err(|_| ClientError::Broken(silent(silence)))??;
+    let pending = Arc::new(AtomicUsize::new(0));
+    let pieces = bounded(within(response.bytes_stream(), silence), Arc::clone(&pending), MAX_EVENT_BYTES);
+    Ok(Events { events: SseStream::new(reqwest::Body::wrap_stream(pieces)), pending })
+}
+
+async fn open_events(request: RequestBuilder) -> Result<Response, ClientError> {
+    let mut accept = HeaderMap::new();
+    accept.insert(ACCEPT, HeaderValue::from_static(EVENTS));
+    // `headers` replaces where `header` would add.
+    open(request.headers(accept)).await
+}
+
+fn silent(silence: Duration) -> String {
+    format!("nothing came for {} s", silence.as_secs())
+}
+
+/// Ends a stream with an error when nothing comes for so long.
+fn within<E: std::error::Error + Send + Sync + 'static>(
+    pieces: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+    silence: Duration,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send {
+    stream::unfold(Some(Box::pin(pieces)), move |pieces| async move {
+        let mut pieces = pieces?;
+        match tokio::time::timeout(silence, pieces.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(pieces))),
+            Ok(Some(Err(error))) => Some((Err(std::io::Error::other(error)), None)),
+            Err(_) => Some((Err(std::io::Error::other(silent(silence))), None)),
+        }
+    })
 }
 
 /// Ends a stream with an error when more than `max` bytes come without an event, which resets `pending`.

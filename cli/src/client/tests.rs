@@ -146,3 +146,14 @@ fn a_url_with_the_wrong_scheme_is_told() {
         assert!(format!("{error:#}").contains(part), "{error:#}");
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_is_silent_is_given_up() {
+    let silence = Duration::from_secs(1);
+    let piece = || Ok::<_, std::io::Error>(Bytes::from_static(b": still here\n\n"));
+    let pieces = stream::iter([piece(), piece()]).chain(stream::pending());
+    let passed: Vec<_> = within(pieces, silence).collect().await;
+    assert_eq!(passed.iter().filter(|piece| piece.is_ok()).count(), 2);
+    assert!(passed[2].as_ref().unwrap_err().to_string().contains("nothing came for 1 s"));
+    assert_eq!((passed.len(), within(stream::iter([piece()]), silence).count().await), (3, 1));
+}

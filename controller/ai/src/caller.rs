@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cofferdam_contract::Problem;
 use cofferdam_core::Scope;
-use cofferdam_http::{ApiError, Known, presented_key};
-use cofferdam_identity::{RUN_TOKEN_PREFIX, RunToken};
+use cofferdam_http::{ApiError, Known, Peer, presented_key};
+use cofferdam_identity::{Found, RUN_TOKEN_PREFIX, Refusal as RefusedCaller, RunToken};
 use cofferdam_models::Narrow;
 use cofferdam_usage::Who;
 use http::request::Parts;
@@ -15,7 +15,7 @@ use crate::Doors;
 use crate::refusal::Refusal;
 
 const NO_KEY: &str = "Send an API key or a run token as `Authorization: Bearer`, `x-api-key` or `x-xpander-api-key`.";
-const UNKNOWN_KEY: &str = "This API key is not known; it may have been revoked. Make one with `POST /v1/keys`.";
+const UNKNOWN_KEY: &str = "This API key is not known. Make one with `POST /v1/keys`.";
 const UNKNOWN_TOKEN: &str = "This run token is not known, or it has ended. Make one with `POST /v1/run-tokens`.";
 const NO_SCOPE: &str = "Calls of models need a key with the scope `run`, which this key does not have.";
 
@@ -58,19 +58,36 @@ pub(crate) async fn caller(doors: &Doors, request: &Parts) -> Result<Caller, Ref
 }
 
 async fn find(doors: &Doors, request: &Parts) -> Result<Caller, Refusal> {
-    let key = presented_key(&request.headers)?.ok_or_else(|| Refusal::unauthorized(NO_KEY))?;
+    let address = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
+    let Some(key) = presented_key(&request.headers)? else {
+        doors.keyring.refusals().count(RefusedCaller::unknown("no key", address));
+        return Err(Refusal::unauthorized(NO_KEY));
+    };
     let maybe_token = key.starts_with(RUN_TOKEN_PREFIX);
     if maybe_token && let Some(token) = doors.run_tokens.find(key).await.map_err(ApiError::from)? {
+        // A token counts as the key that made it.
+        let limits = doors.keyring.limits_of_key(&token.key, &token.organization);
+        doors.rates.check(&token.key, &token.organization, &limits).await.map_err(Refusal::too_often)?;
         return Ok(of_token(token));
     }
     // A key that somebody has chosen may begin as tokens do.
-    let caller = doors.keyring.find(key).await.map_err(ApiError::from)?;
-    let unknown = if maybe_token { UNKNOWN_TOKEN } else { UNKNOWN_KEY };
-    let caller = caller.ok_or_else(|| Refusal::unauthorized(unknown))?;
+    let caller = match doors.keyring.look(key).await.map_err(ApiError::from)? {
+        Found::Caller(caller) => caller,
+        Found::Ended { key, organization, why } => {
+            doors.keyring.refusals().count(RefusedCaller::of(&key, &organization, why.as_str(), address));
+            return Err(Refusal::unauthorized(why.sentence()));
+        }
+        Found::Unknown => {
+            doors.keyring.refusals().count(RefusedCaller::unknown("unknown", address));
+            return Err(Refusal::unauthorized(if maybe_token { UNKNOWN_TOKEN } else { UNKNOWN_KEY }));
+        }
+    };
     if !caller.scopes.cover(Scope::Run) {
+        doors.keyring.refusals().count(RefusedCaller::of(&caller.key, &caller.organization, "scope", address));
         return Err(Problem::forbidden(NO_SCOPE).into());
     }
     let who = Who { organization: caller.organization.clone(), key: caller.key.clone(), agent: None, task: None };
+    doors.rates.check(&who.key, &who.organization, &caller.limits).await.map_err(Refusal::too_often)?;
     Ok(Caller { who, narrow: Vec::new(), right: Right::Key(doors.keyring.watch(&caller)) })
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{any, get, post};
-use cofferdam_identity::{Keyring, RunTokens};
+use cofferdam_identity::{Keyring, Rates, RunTokens};
 use cofferdam_models::Models;
 
 use door::Door;
@@ -27,6 +27,7 @@ use memory::Memory;
 pub struct Doors {
     pub models: Arc<Models>,
     pub keyring: Arc<Keyring>,
+    pub rates: Arc<Rates>,
     pub run_tokens: Arc<RunTokens>,
 }
 

@@ -5,6 +5,7 @@ use axum::response::Response;
 use cofferdam_contract::Problem;
 use cofferdam_dialects::{Dialect, Kind, error_body};
 use cofferdam_http::ApiError;
+use cofferdam_identity::TooOften;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
@@ -32,6 +33,12 @@ impl Refusal {
     /// There is no room at the moment.
     pub(crate) fn busy(message: impl Into<String>) -> Self {
         Self { retry_after_s: Some(2), ..Self::new(Kind::Overloaded, message) }
+    }
+
+    /// The key or its organization calls too often.
+    pub(crate) fn too_often(too_often: TooOften) -> Self {
+        let TooOften { detail, retry_after_s } = too_often;
+        Self { retry_after_s: Some(retry_after_s), ..Self::new(Kind::RateLimit, detail) }
     }
 
     /// There is no such address. OpenAI's own code for 404 would say that a model is missing.
@@ -105,11 +112,14 @@ mod tests {
         let (chat, messages) = (Dialect::Chat, Dialect::Messages);
         let invalid = "invalid_request_error";
         let none = Value::Null;
+        let too_often = || Refusal::too_often(TooOften { detail: "x".to_owned(), retry_after_s: 7 });
         for (refusal, dialect, expected) in [
             (Refusal::unauthorized("x"), chat, (401, false, json!(invalid), json!("invalid_api_key"))),
             (Refusal::unauthorized("x"), messages, (401, false, json!("authentication_error"), none.clone())),
             (Refusal::busy("x"), chat, (503, true, json!("server_error"), json!("server_overloaded"))),
             (Refusal::busy("x"), messages, (529, true, json!("overloaded_error"), none.clone())),
+            (too_often(), chat, (429, true, json!("rate_limit_exceeded"), json!("rate_limit_exceeded"))),
+            (too_often(), messages, (429, true, json!("rate_limit_error"), none.clone())),
             (Refusal::no_address(chat, "x"), chat, (404, false, json!(invalid), none.clone())),
             (Refusal::no_address(messages, "x"), messages, (404, false, json!("not_found_error"), none.clone())),
             (Refusal::method("x", "POST"), messages, (405, false, json!(invalid), none.clone())),

@@ -59,6 +59,15 @@ fn object(part: &RefOr<Schema>, known: &Schemas, depth: usize) -> Option<Object>
     match part {
         RefOr::T(Schema::Object(object)) => Some(object.clone()),
         RefOr::T(Schema::AllOf(all)) => whole(all, known, depth),
+        // A document that may be absent: all of its fields may be.
+        RefOr::T(Schema::OneOf(either)) => {
+            let depth = depth.checked_sub(1)?;
+            let found = either.items.iter().filter_map(|part| object(part, known, depth));
+            let mut found = found.filter(|part| !part.properties.is_empty());
+            let mut only = found.next().filter(|_| found.next().is_none())?;
+            only.required.clear();
+            Some(only)
+        }
         RefOr::Ref(part) => object(known.get(part.ref_location.strip_prefix(SCHEMAS)?)?, known, depth.checked_sub(1)?),
         RefOr::T(_) => None,
     }

@@ -4,16 +4,22 @@
 //! Handlers never touch the store, a cluster or a worker: each gets its own service and nothing else ([`Services`]).
 
 mod agents;
+mod audit;
+mod audited;
 mod base;
+mod connectors;
 mod flatten;
 mod keys;
+mod login_pages;
 mod metrics;
 mod models;
 mod observe;
 mod openapi;
+mod organizations;
 mod pass;
 mod refusals;
 mod require;
+mod route_table;
 mod run_tokens;
 mod runs;
 mod secrets;
@@ -24,6 +30,7 @@ mod snapshots;
 mod system;
 mod tool_upload;
 mod tools;
+mod work;
 
 use std::sync::Arc;
 
@@ -35,7 +42,7 @@ use axum::routing::get;
 use cofferdam_contract::Problem;
 use cofferdam_core::Scope;
 use cofferdam_http::{ApiError, plain_refusals};
-use cofferdam_identity::Keyring;
+use cofferdam_identity::{Audit, Keyring, Rates};
 use cofferdam_store::Store;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -44,13 +51,16 @@ use utoipa_axum::routes;
 pub use base::Base;
 pub use metrics::Metrics;
 pub use observe::Peer;
+pub use route_table::{ROUTES, Route, Stranger};
 pub use services::{ServiceSet, Services};
 pub use system::Status;
+pub use work::Invoke;
 
 use observe::observe;
+use route_table::{ADMIN, DEPLOY, INVOKE, MCP, READ, RUN, WORK};
 
-/// Routes by the scope that they need.
-fn groups() -> [(Scope, OpenApiRouter<Services>); 4] {
+/// Routes by the scopes that they need: one of those in the list.
+fn groups() -> [(&'static [Scope], OpenApiRouter<Services>); 6] {
     let run = OpenApiRouter::new()
         .routes(routes!(runs::create_run))
         .routes(routes!(sessions::create_session))
@@ -69,6 +79,7 @@ fn groups() -> [(Scope, OpenApiRouter<Services>); 4] {
         .routes(routes!(tools::push_tool))
         .routes(routes!(run_tokens::create_run_token, run_tokens::list_run_tokens, run_tokens::delete_run_tokens))
         .routes(routes!(run_tokens::delete_run_token))
+        .merge(connectors::deploy())
         .merge(agents::deploy());
     let read = OpenApiRouter::new()
         .routes(routes!(runs::get_run_file))
@@ -79,22 +90,36 @@ fn groups() -> [(Scope, OpenApiRouter<Services>); 4] {
         .routes(routes!(snapshots::list_snapshots))
         .routes(routes!(tools::list_tools))
         .routes(routes!(tools::get_tool))
+        .merge(connectors::read())
         .merge(models::read())
         .merge(agents::read());
     let admin = OpenApiRouter::new()
         .routes(routes!(keys::create_key))
         .routes(routes!(keys::list_keys))
-        .routes(routes!(keys::delete_key))
+        .routes(routes!(keys::get_key, keys::patch_key, keys::delete_key))
+        .routes(routes!(keys::rotate_key))
+        .routes(routes!(organizations::create_organization, organizations::list_organizations))
+        .routes(routes!(
+            organizations::get_organization,
+            organizations::patch_organization,
+            organizations::delete_organization
+        ))
+        .routes(routes!(organizations::create_organization_key))
+        .routes(routes!(audit::list_audit))
         .routes(routes!(secrets::put_secret))
         .routes(routes!(secrets::list_secrets))
         .routes(routes!(secrets::get_secret))
         .routes(routes!(secrets::delete_secret))
         .merge(models::admin())
         .merge(agents::admin());
-    [(Scope::Run, run), (Scope::Deploy, deploy), (Scope::Read, read), (Scope::Admin, admin)].map(
-        |(scope, mut routes)| {
+    // Making and steering tasks of agents.
+    let invoke = work::invoke().merge(connectors::invoke());
+    // Reading agents' tasks and threads.
+    let work = work::read();
+    [(RUN, run), (DEPLOY, deploy), (READ, read), (INVOKE, invoke), (WORK, work), (ADMIN, admin)].map(
+        |(needs, mut routes)| {
             openapi::need_key(routes.get_openapi_mut());
-            (scope, routes)
+            (needs, routes)
         },
     )
 }
@@ -106,26 +131,35 @@ fn open() -> OpenApiRouter<Services> {
         .routes(routes!(system::ready))
         .routes(routes!(system::metrics))
         .routes(routes!(system::openapi))
+        .merge(connectors::open())
         .merge(agents::open())
 }
 
-/// The whole API and its OpenAPI document. `mcp` answers at `/mcp` for keys with the scope `run`; `models` are the addresses in
+/// The whole API and its OpenAPI document. `mcp` answers at `/mcp` for keys with the scope `run` or `invoke`; `models` are the addresses in
 /// the protocols of models' providers, which authenticate for themselves.
 pub fn router(services: &Services, mcp: Router, models: Router) -> (Router, OpenApi) {
     let keyring: Arc<Keyring> = FromRef::from_ref(services);
     let metrics: Arc<Metrics> = FromRef::from_ref(services);
-    let guard = |scope: Scope| from_fn_with_state((Arc::clone(&keyring), scope), require::require);
+    let audit: Arc<Audit> = FromRef::from_ref(services);
+    let rates: Arc<Rates> = FromRef::from_ref(services);
+    let guard = |needs: &'static [Scope]| {
+        from_fn_with_state((Arc::clone(&keyring), Arc::clone(&rates), needs), require::require)
+    };
+    let noted = || from_fn_with_state(Arc::clone(&audit), audited::audited);
     let (router, document) = groups()
         .into_iter()
-        .fold(OpenApiRouter::with_openapi(openapi::frame()), |all, (scope, routes)| {
-            all.merge(routes.route_layer(guard(scope)))
+        // A layer over no routes is refused.
+        .filter(|(_, routes)| !routes.get_openapi().paths.paths.is_empty())
+        .fold(OpenApiRouter::with_openapi(openapi::frame()), |all, (needs, routes)| {
+            // The last layer is the outermost one: a caller first, then the entry of what it changes.
+            all.merge(routes.route_layer(noted()).route_layer(guard(needs)))
         })
         .merge(open())
         .split_for_parts();
     let document = openapi::plain_paths(document);
     let router = router
         .with_state(services.clone())
-        .merge(mcp.route_layer(guard(Scope::Run)))
+        .merge(mcp.route_layer(guard(MCP)))
         .merge(models)
         .layer(axum::Extension(system::Document::new(&document)))
         .fallback(no_route)

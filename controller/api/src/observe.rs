@@ -1,7 +1,6 @@
 //! Wraps every request: adds an id to the answer and to the log, a span, metrics. Never logs a query, a header or a
 //! body: they hold user code, keys and file names.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,9 +15,7 @@ use crate::metrics::{Metrics, RequestLabels, RouteLabels};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The client's address.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
+pub use cofferdam_http::Peer;
 
 /// The caller's request id if it is short and plain, else a new one.
 fn request_id(request: &Request) -> HeaderValue {

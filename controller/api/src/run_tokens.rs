@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::audited::Details;
 use crate::refusals::{InvalidValue, NotFound, TooMany};
 use cofferdam_contract::Problem;
 use cofferdam_core::Caller;
@@ -110,10 +111,13 @@ impl From<RunTokenRow> for RunTokenInfo {
 pub(crate) async fn create_run_token(
     State(tokens): State<Arc<RunTokens>>,
     Extension(caller): Extension<Arc<Caller>>,
+    Extension(details): Extension<Details>,
     Json(request): Json<RunTokenRequest>,
 ) -> Result<(StatusCode, Json<NewToken>), ApiError> {
     let RunTokenRequest { agent, task, ttl_s, models, max_tokens } = request;
     let (row, token) = tokens.mint(&caller, NewRunToken { agent, task, ttl_s, models, max_tokens }).await?;
+    details.target(&row.id);
+    details.add(serde_json::json!({"agent": row.agent, "task": row.task}));
     Ok((StatusCode::CREATED, Json(NewToken { about: row.into(), token: token.expose().to_owned() })))
 }
 
@@ -151,7 +155,9 @@ pub(crate) async fn delete_run_token(
 pub(crate) async fn delete_run_tokens(
     State(tokens): State<Arc<RunTokens>>,
     Extension(caller): Extension<Arc<Caller>>,
+    Extension(details): Extension<Details>,
     Query(OfTask { task }): Query<OfTask>,
 ) -> Result<Json<EndedTokens>, ApiError> {
+    details.add(serde_json::json!({"task": task}));
     Ok(Json(EndedTokens { ended: tokens.end_task(&caller, &task).await? }))
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+use crate::audited::Details;
 use crate::refusals::{InUse, NotFound, TooMany};
 use cofferdam_core::Caller;
 use cofferdam_http::ApiError;
@@ -72,9 +73,11 @@ pub(crate) async fn put_secret(
     State(secrets): State<Arc<Secrets>>,
     State(models): State<Arc<Settings>>,
     Extension(caller): Extension<Arc<Caller>>,
+    Extension(details): Extension<Details>,
     Path(name): Path<String>,
     Json(request): Json<SecretRequest>,
 ) -> Result<(StatusCode, Json<SecretInfo>), ApiError> {
+    details.add(serde_json::json!({"hosts": request.hosts}));
     let (row, new) = secrets.put(&caller, &name, &request.value, &request.hosts).await?;
     models.secret_changed(&caller.organization).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(row.try_into()?)))

@@ -86,7 +86,8 @@ pub(crate) async fn database_ready(State(store): State<Store>) -> StatusCode {
     }
 }
 
-/// Prometheus metrics: the server's own, then the local workers'. Other machines need a key with the scope `read`.
+/// Prometheus metrics: the server's own, then the local workers'. Other machines need a key of the organization
+/// `default` with the scope `read`.
 #[utoipa::path(get, path = "/metrics", tag = "system",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(
@@ -96,10 +97,14 @@ pub(crate) async fn metrics(
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if !peer.is_some_and(|Extension(Peer(address))| address.ip().to_canonical().is_loopback()) {
-        let caller = find_caller(&keyring, &headers, "Other machines need an API key for this.").await?;
-        if !caller.scopes.cover(Scope::Read) {
-            return Err(Problem::forbidden("This call needs the scope `read`.").into());
+    let address = peer.map(|Extension(Peer(address))| address.ip());
+    if !address.is_some_and(|address| address.to_canonical().is_loopback()) {
+        let caller = find_caller(&keyring, &headers, address, "Other machines need an API key for this.").await?;
+        // They tell about all organizations together.
+        let own = caller.organization == OrganizationId::default_organization();
+        if !own || !caller.scopes.cover(Scope::Read) {
+            let detail = "This call needs the scope `read`, of a key of the operator's organization (`default`).";
+            return Err(Problem::forbidden(detail).into());
         }
     }
     let ready = status.workers.all().iter().filter(|worker| worker.is_ready()).count();

@@ -3,6 +3,39 @@
 use super::*;
 
 #[test]
+fn the_groups_are_those_of_the_table() {
+    for (needs, routes) in groups() {
+        for (path, item) in openapi::plain_paths(routes.into_openapi()).paths.paths {
+            let methods = serde_json::to_value(item).unwrap();
+            for method in methods.as_object().unwrap().keys() {
+                let known = ROUTES.iter().find(|route| route.method == method && route.path == path);
+                let known = known.unwrap_or_else(|| panic!("{method} {path} is not in route_table.rs"));
+                assert_eq!(known.needs, needs, "{method} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_has_an_action() {
+    // Work that changes nothing which the audit log keeps, and tests of settings.
+    const NONE: [&str; 8] = [
+        "/v1/runs",
+        "/v1/sessions",
+        "/v1/snapshots",
+        "/functions/",
+        "/uploads/",
+        "/test",
+        "/v1/upstreams/test",
+        "/invoke",
+    ];
+    for route in ROUTES.iter().filter(|route| !matches!(route.method, "get" | "head")) {
+        let unnoted = NONE.iter().any(|part| route.path.contains(part));
+        assert_eq!(route.action.is_empty(), unnoted, "{} {}", route.method, route.path);
+    }
+}
+
+#[test]
 fn a_call_lists_its_refusals() {
     let paths = groups().map(|(_, routes)| openapi::plain_paths(routes.into_openapi()).paths.paths);
     let refusals = |method: &str, path: &str| -> Vec<u16> {

@@ -16,7 +16,7 @@ mod tag;
 mod vault;
 
 pub use blame::{Blame, Failure, chain, used_up};
-pub use caller::Caller;
+pub use caller::{Caller, Limits, OrganizationLimits};
 pub use clock::{RandomError, now, now_ms, random, random_bits};
 pub use names::{check_variable_name, check_variable_value, is_label};
 pub use private::{read_private, write_private};

@@ -1,4 +1,5 @@
-//! The scopes of a key. `admin` covers everything; `run` and `deploy` cover `read`.
+//! The scopes of a key. `admin` covers everything, `run` covers `invoke` and `read`, `deploy` covers `read`. `invoke` covers nothing
+//! else: reads of agents' work take a key with either `read` or `invoke` ([`Scopes::cover_any`]).
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr};
@@ -13,6 +14,8 @@ pub enum Scope {
     Admin,
     Deploy,
     Run,
+    /// Making and steering tasks of agents, and reading these tasks and threads.
+    Invoke,
     Read,
 }
 
@@ -52,7 +55,18 @@ impl Scopes {
             *has == needed
                 || *has == Scope::Admin
                 || (needed == Scope::Read && matches!(has, Scope::Run | Scope::Deploy))
+                || (needed == Scope::Invoke && *has == Scope::Run)
         })
+    }
+
+    /// Returns true if one of the needed scopes is covered.
+    pub fn cover_any(&self, needed: &[Scope]) -> bool {
+        needed.iter().any(|needed| self.cover(*needed))
+    }
+
+    /// Returns true if every scope of the other ones is covered: its holder can do no more than this one's.
+    pub fn cover_all(&self, others: &Self) -> bool {
+        others.0.iter().all(|other| self.cover(*other))
     }
 }
 
@@ -69,10 +83,21 @@ mod tests {
             ("run", Scope::Deploy, false),
             ("run,deploy", Scope::Admin, false),
             ("read", Scope::Run, false),
+            ("read", Scope::Invoke, false),
+            ("run", Scope::Invoke, true),
+            ("admin", Scope::Invoke, true),
+            ("deploy", Scope::Invoke, false),
+            ("invoke", Scope::Read, false),
+            ("invoke", Scope::Run, false),
+            ("invoke", Scope::Invoke, true),
             ("", Scope::Read, false),
             ("root,Admin", Scope::Read, false),
         ] {
             assert_eq!(Scopes::from_text(text).cover(needed), covered, "{text} {needed:?}");
         }
+        let invoke = Scopes::from_text("invoke");
+        assert!(invoke.cover_any(&[Scope::Read, Scope::Invoke]) && !invoke.cover_any(&[Scope::Run, Scope::Read]));
+        let run = Scopes::from_text("run");
+        assert!(run.cover_all(&Scopes::from_text("invoke,read")) && !run.cover_all(&Scopes::from_text("run,deploy")));
     }
 }

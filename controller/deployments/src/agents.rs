@@ -10,6 +10,8 @@ use crate::{AgentInfo, CreateAgent, Deployments, Error, Once};
 
 /// The longest name, in bytes.
 const MAX_NAME: usize = 200;
+/// No agent's id: `POST /v1/agents/import` takes documents.
+const RESERVED_ID: &str = "import";
 /// Agents in one page.
 const MAX_PAGE: usize = 200;
 
@@ -26,6 +28,11 @@ impl Deployments {
             Some(id) => id,
             None => parse_id(&format!("agent-{:032x}", random_bits()?))?,
         };
+        if id.as_str() == RESERVED_ID {
+            return Err(
+                Problem::invalid(format!("id: `{RESERVED_ID}` is an address of its own; choose another one")).into()
+            );
+        }
         let name = request.name.unwrap_or_else(|| id.to_string());
         if name.trim().is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
             let detail = format!("name: 1 to {MAX_NAME} bytes, no control characters");
@@ -116,6 +123,7 @@ fn new_row(caller: &Caller, id: AgentId, name: String, environment: String) -> A
         id,
         name,
         environment,
+        serverless: false,
         wanted: Wanted::Run,
         last_number: 0,
         last_turn: 0,

@@ -5,7 +5,7 @@ use cofferdam_core::{Caller, check_variable_name, check_variable_value};
 use cofferdam_store::{AgentChange, AgentRow, Because, DeploymentRow, ImageSource, Spec};
 
 use crate::request::{blank, copy_image, enter, take_turn};
-use crate::service::no_agent;
+use crate::service::{container, no_agent};
 use crate::states::expects_image;
 use crate::values::check_size;
 use crate::{DeployRequest, DeploymentInfo, Deployments, Error, Once};
@@ -69,6 +69,7 @@ impl Deployments {
             return Err(Problem::invalid(detail).into());
         }
         let agent = self.store.agent(&caller.organization, id).await?.ok_or_else(|| no_agent(id))?;
+        container(&agent)?;
         let environment = self.environment_of(&agent).await?;
         if environment.repository(&caller.organization, id).is_none() {
             let detail = format!(
@@ -128,6 +129,7 @@ impl Deployments {
         once: &Once,
     ) -> Result<DeploymentInfo, Error> {
         let agent = self.store.agent(&caller.organization, id).await?.ok_or_else(|| no_agent(id))?;
+        container(&agent)?;
         if let Some(info) = self.requested_before(caller, id, once).await? {
             return Ok(info);
         }

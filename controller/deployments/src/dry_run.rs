@@ -6,7 +6,7 @@ use cofferdam_core::{Caller, Secret};
 use cofferdam_store::ImageSource;
 
 use crate::request::blank;
-use crate::service::no_agent;
+use crate::service::{container, no_agent};
 use crate::values::check_size;
 use crate::{DeployRequest, Deployments, DryRun, Error};
 
@@ -21,6 +21,7 @@ impl Deployments {
     /// As [`Self::deploy`].
     pub async fn dry_run(&self, caller: &Caller, id: &AgentId, request: &DeployRequest) -> Result<DryRun, Error> {
         let agent = self.store.agent(&caller.organization, id).await?.ok_or_else(|| no_agent(id))?;
+        container(&agent)?;
         self.check(&agent, request).await?;
         let environment = self.environment_of(&agent).await?;
         let mut row = blank(&agent, ImageSource::Upload, request.spec())?;

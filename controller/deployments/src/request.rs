@@ -5,7 +5,7 @@ use cofferdam_contract::{AgentId, DeploymentId, DeploymentState, Problem};
 use cofferdam_core::{Caller, now, now_ms, random_bits};
 use cofferdam_store::{AgentChange, AgentRow, Because, DeploymentRow, ImageSource, Observed, Spec, Wanted};
 
-use crate::service::no_agent;
+use crate::service::{container, no_agent};
 use crate::{DeploymentInfo, Deployments, Error, Once};
 
 impl Deployments {
@@ -33,6 +33,10 @@ impl Deployments {
     pub(crate) async fn begin_change(&self, caller: &Caller, id: &AgentId) -> Result<AgentChange, Error> {
         let change = self.store.change_agent(&caller.organization, id, None).await?;
         let change = change.ok_or_else(|| no_agent(id))?;
+        if let Err(serverless) = container(&change.agent) {
+            change.abandon().await?;
+            return Err(serverless);
+        }
         if change.agent.wanted.deletes() {
             change.abandon().await?;
             return Err(Problem::conflict(format!("The agent {:?} is being deleted.", id.as_str())).into());

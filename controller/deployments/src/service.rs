@@ -92,3 +92,16 @@ impl Deployments {
 pub(crate) fn no_agent(id: &AgentId) -> Error {
     Problem::not_found(format!("There is no agent {:?}.", id.as_str())).into()
 }
+
+/// Refuses an agent that has a definition and no containers.
+pub(crate) fn container(agent: &AgentRow) -> Result<(), Error> {
+    if !agent.serverless {
+        return Ok(());
+    }
+    let id = agent.id.as_str();
+    let detail = format!(
+        "The agent {id:?} is serverless: it has a definition and nothing to deploy. PUT /v1/agents/{id} changes it; to run a \
+         container, create another agent."
+    );
+    Err(Problem::conflict(detail).into())
+}

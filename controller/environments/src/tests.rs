@@ -41,11 +41,7 @@ struct Services {
 }
 
 fn caller(organization: &str) -> Caller {
-    Caller {
-        key: "key_test".to_owned(),
-        organization: OrganizationId::parse(organization).unwrap(),
-        scopes: Scopes::new(vec![Scope::Admin]),
-    }
+    Caller::new("key_test", OrganizationId::parse(organization).unwrap(), Scopes::new(vec![Scope::Admin]))
 }
 
 async fn services() -> Services {

@@ -18,11 +18,7 @@ async fn variables_are_kept_by_name() {
         let vault = Arc::new(Vault::open(None, folder.path()).unwrap());
         let variables = Variables::new(store.clone(), vault);
         let organization = OrganizationId::default_organization();
-        let caller = Caller {
-            key: "key_a".into(),
-            organization: organization.clone(),
-            scopes: Scopes::new(vec![Scope::Deploy]),
-        };
+        let caller = Caller::new("key_a", organization.clone(), Scopes::new(vec![Scope::Deploy]));
         let sync = async |list: &[(&str, Option<&str>)]| -> Result<Vec<String>, Error> {
             let changes: BTreeMap<String, Option<String>> =
                 list.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect();

@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Default)]
 pub struct Known(Arc<AtomicU64>);
 
+/// The client's address, as an extension of its requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub std::net::SocketAddr);
+
 impl Known {
     /// The last request had this key.
     pub fn mark(&self, key: &str) {

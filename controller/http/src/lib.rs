@@ -19,7 +19,7 @@ pub use body::read as read_body;
 pub use ending::unless_ended;
 pub use error::{ApiError, PROBLEM_JSON};
 pub use json::{Json, OptionalJson, parse, parse_long, read as read_json};
-pub use known::Known;
+pub use known::{Known, Peer};
 pub use nul::refuse as refuse_nul;
 pub use presented::presented_key;
 pub use refusals::plain_refusals;

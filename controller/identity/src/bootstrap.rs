@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cofferdam_contract::OrganizationId;
 use cofferdam_core::{Scope, Secret, check_random, now, read_private, write_private};
-use cofferdam_store::{KeyRow, Store};
+use cofferdam_store::{KeyRow, KeyTerms, Store};
 
 use crate::Error;
 use crate::key::{hash, new_key};
@@ -40,6 +40,7 @@ pub async fn accept_serve_key(given: Option<&Secret>, data_dir: &Path, store: &S
         hash: hex::encode(hash(key.expose())),
         scopes: Scope::Admin.as_str().to_owned(),
         created_at: now(),
+        terms: KeyTerms { operator: true, ..KeyTerms::default() },
     };
     store.put_key(&row).await?;
     Ok(source)

@@ -164,7 +164,7 @@ impl RunTokens {
         Self { store, keyring, known: RwLock::default(), changing: AsyncMutex::new(()) }
     }
 
-    /// Makes a token. Its text leaves this process once, as what this returns.
+    /// Makes a token. It ends no later than the text of the key that makes it. Its text leaves this process once, as what this returns.
     ///
     /// # Errors
     /// [`Problem::invalid`] for a field, [`Problem::overloaded`] at the limit, or the store failed.
@@ -177,7 +177,8 @@ impl RunTokens {
             organization: caller.organization.clone(),
             hash: hex::encode(hash(text.expose())),
             key: caller.key.clone(),
-            expires_at: created_at.saturating_add_unsigned(new.ttl()),
+            // What ends with a text of a key does not go on by a token that it made.
+            expires_at: created_at.saturating_add_unsigned(new.ttl()).min(caller.expires_at.unwrap_or(i64::MAX)),
             agent: new.agent,
             task: new.task,
             models: new.models,

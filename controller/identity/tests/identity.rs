@@ -7,7 +7,7 @@ use std::time::Duration;
 use cofferdam_contract::OrganizationId;
 use cofferdam_core::{Caller, Failure, Scope, Scopes, Secret, Vault};
 use cofferdam_identity::{
-    KeySource, Keyring, Keys, KeysConfig, NewRunToken, RUN_TOKEN_PREFIX, RunTokens, SERVE_KEY, Secrets,
+    KeyRequest, KeySource, Keyring, Keys, KeysConfig, NewRunToken, RUN_TOKEN_PREFIX, RunTokens, SERVE_KEY, Secrets,
     accept_serve_key, secret_hosts,
 };
 use cofferdam_store::{DatabaseConfig, SecretRow, Store};
@@ -20,11 +20,11 @@ async fn store(folder: &TempDir) -> Store {
 }
 
 fn caller() -> Caller {
-    Caller {
-        key: SERVE_KEY.to_owned(),
-        organization: OrganizationId::default_organization(),
-        scopes: Scopes::new(vec![Scope::Admin]),
-    }
+    Caller::new(SERVE_KEY, OrganizationId::default_organization(), Scopes::new(vec![Scope::Admin]))
+}
+
+fn named(name: &str, scopes: &[Scope]) -> KeyRequest {
+    KeyRequest { name: name.to_owned(), scopes: scopes.to_vec(), ..KeyRequest::default() }
 }
 
 fn kind<E: Failure>(error: &E) -> String {
@@ -55,11 +55,15 @@ async fn a_key_works_from_its_creation_until_it_is_revoked() {
     let store = store(&folder).await;
     let keyring = Arc::new(Keyring::load(store.clone()).await.unwrap());
     let keys = Keys::new(store.clone(), Arc::clone(&keyring), KeysConfig::default());
-    let (row, key) = keys.create(&caller(), "ci", vec![Scope::Run, Scope::Read, Scope::Run]).await.unwrap();
+    accept_serve_key(Some(&Secret::new("the operator's")), folder.path(), &store).await.unwrap();
+    let (row, key) = keys.create(&caller(), named("ci", &[Scope::Run, Scope::Read, Scope::Run])).await.unwrap();
     assert_eq!(row.scopes, "run,read");
     let found = keyring.find(key.expose()).await.unwrap().unwrap();
     assert!(found.key == row.id && found.scopes.cover(Scope::Read) && !found.scopes.cover(Scope::Deploy));
-    assert_eq!(keys.list(&caller()).await.unwrap(), std::slice::from_ref(&row));
+    assert_eq!(
+        keys.list(&caller()).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>(),
+        [row.id.clone(), SERVE_KEY.to_owned()]
+    );
     let other = Keyring::load(store).await.unwrap();
     keys.revoke(&caller(), &row.id).await.unwrap();
     assert!(keyring.find(key.expose()).await.unwrap().is_none(), "at once");
@@ -67,8 +71,8 @@ async fn a_key_works_from_its_creation_until_it_is_revoked() {
     assert!(other.find(key.expose()).await.unwrap().is_none(), "elsewhere after a refresh");
     assert_eq!(kind(&keys.revoke(&caller(), &row.id).await.unwrap_err()), "not-found");
     assert_eq!(kind(&keys.revoke(&caller(), SERVE_KEY).await.unwrap_err()), "conflict");
-    assert_eq!(kind(&keys.create(&caller(), " ", vec![Scope::Run]).await.unwrap_err()), "invalid-request");
-    assert_eq!(kind(&keys.create(&caller(), "x", vec![]).await.unwrap_err()), "invalid-request");
+    assert_eq!(kind(&keys.create(&caller(), named(" ", &[Scope::Run])).await.unwrap_err()), "invalid-request");
+    assert_eq!(kind(&keys.create(&caller(), named("x", &[])).await.unwrap_err()), "invalid-request");
 }
 
 #[tokio::test]
@@ -168,7 +172,7 @@ async fn a_run_token_dies_with_the_key_that_made_it() {
     let keyring = Arc::new(Keyring::load(store.clone()).await.unwrap());
     let keys = Keys::new(store.clone(), Arc::clone(&keyring), KeysConfig::default());
     let tokens = RunTokens::new(store.clone(), Arc::clone(&keyring));
-    let (key, _) = keys.create(&caller(), "loop", vec![Scope::Deploy]).await.unwrap();
+    let (key, _) = keys.create(&caller(), named("loop", &[Scope::Deploy])).await.unwrap();
     let maker = Caller { key: key.id.clone(), ..caller() };
     let (_, text) = tokens.mint(&maker, of_task("t")).await.unwrap();
     let (_, unseen) = tokens.mint(&maker, of_task("t")).await.unwrap();

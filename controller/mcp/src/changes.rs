@@ -1,4 +1,4 @@
-//! Notifies clients that the list of tools has changed: through subscriptions, and on the stream that older clients
+//! Notifies clients that the list of tools (or of active agents, which are tools as well) has changed: through subscriptions, and on the stream that older clients
 //! open with `GET /mcp`. A stream depends on nothing but the client's key, so any controller can serve it.
 
 use std::convert::Infallible;
@@ -19,6 +19,8 @@ use cofferdam_core::Caller;
 use cofferdam_http::ApiError;
 use cofferdam_tools::Tools;
 
+use crate::agents::Agents;
+
 /// The interval between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The interval of keep-alive comments on a silent stream.
@@ -28,24 +30,33 @@ const MAX_STREAMS: usize = 1_024;
 
 const NOTICE: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 
-/// Watches one organization's tools for changes.
+/// The services whose lists are watched.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) tools: Arc<Tools>,
+    pub(crate) agents: Arc<dyn Agents>,
+}
+
+/// Watches one organization's tools and agents for changes.
 pub(crate) struct Watch {
-    tools: Arc<Tools>,
+    watched: Watched,
     organization: OrganizationId,
     /// `None` before the first check.
-    revision: Option<i64>,
+    revision: Option<(i64, u64)>,
 }
 
 impl Watch {
-    pub(crate) fn new(tools: &Arc<Tools>, caller: &Caller) -> Self {
-        Self { tools: Arc::clone(tools), organization: caller.organization.clone(), revision: None }
+    pub(crate) fn new(watched: &Watched, caller: &Caller) -> Self {
+        Self { watched: watched.clone(), organization: caller.organization.clone(), revision: None }
     }
 
     /// True if the tools have changed since the last call.
     async fn look(&mut self) -> bool {
         // While the store cannot be read, no change is detected.
-        let Ok(shelf) = self.tools.shelf(&self.organization).await else { return false };
-        self.revision.replace(shelf.revision).is_some_and(|before| before != shelf.revision)
+        let Ok(shelf) = self.watched.tools.shelf(&self.organization).await else { return false };
+        let Ok(active) = self.watched.agents.active(&self.organization).await else { return false };
+        let now = (shelf.revision, active.revision);
+        self.revision.replace(now).is_some_and(|before| before != now)
     }
 
     /// Returns once the tools have changed.
@@ -66,7 +77,7 @@ struct Listening {
 /// # Errors
 /// A client that does not accept events, or too many streams.
 pub(crate) async fn changes(
-    State(tools): State<Arc<Tools>>,
+    State(watched): State<Watched>,
     Extension(caller): Extension<Arc<Caller>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -76,7 +87,7 @@ pub(crate) async fn changes(
         return Err(Problem::invalid("GET /mcp is a stream of events: send Accept: text/event-stream.").into());
     }
     let place = PLACES.try_acquire().map_err(|_| Problem::overloaded("Too many clients listen for changes."))?;
-    let listening = Listening { watch: Watch::new(&tools, &caller), _place: place };
+    let listening = Listening { watch: Watch::new(&watched, &caller), _place: place };
     let events = stream::unfold(listening, |mut listening| async move {
         listening.watch.changed().await;
         Some((Ok::<_, Infallible>(Event::default().event("message").data(NOTICE)), listening))

@@ -13,23 +13,22 @@ use rmcp::{ErrorData as McpError, ServerHandler};
 use tokio::time::Instant;
 
 use super::calls::{Calls, UnderWay};
-use super::{changes, run_code, tools};
-use cofferdam_core::{Caller, Failure, chain};
+use super::{agents, changes, run_code, tools};
+use cofferdam_core::{Caller, Failure, Scope, chain};
 use cofferdam_sandbox::Sandboxes;
-use cofferdam_tools::Tools;
 
 /// Tools per page of the list.
 const PAGE: usize = 50;
 /// The interval of progress notifications during a slow call.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
-const INSTRUCTIONS: &str = "Runs code in WebAssembly sandboxes (`run_code`) and calls the tools that are deployed here. \
+const INSTRUCTIONS: &str = "Runs code in WebAssembly sandboxes (`run_code`), calls the tools that are deployed here, and asks agents (`ask_...`). \
     Each call is confined to what its tool was granted. In `run_code`, state lasts only in a session: pass `session` \
     \"new\" once, then the id that is returned.";
 
 pub(crate) struct Mcp {
     sandboxes: Arc<Sandboxes>,
-    tools: Arc<Tools>,
+    watched: changes::Watched,
     calls: Arc<Calls>,
 }
 
@@ -46,8 +45,8 @@ pub(super) fn failed(error: &dyn Failure) -> McpError {
 }
 
 impl Mcp {
-    pub(crate) fn new(sandboxes: Arc<Sandboxes>, tools: Arc<Tools>, calls: Arc<Calls>) -> Self {
-        Self { sandboxes, tools, calls }
+    pub(crate) fn new(sandboxes: Arc<Sandboxes>, watched: changes::Watched, calls: Arc<Calls>) -> Self {
+        Self { sandboxes, watched, calls }
     }
 
     /// Registers this request, so that a notification can cancel it.
@@ -58,10 +57,13 @@ impl Mcp {
     }
 
     async fn call(&self, request: CallToolRequestParams, caller: &Caller) -> Result<CallToolResult, McpError> {
+        if !caller.scopes.cover(Scope::Run) {
+            return Err(McpError::invalid_params("calling this tool needs a key with the scope `run`", None));
+        }
         if request.name == run_code::NAME {
             return run_code::call(&self.sandboxes, caller, request.arguments.unwrap_or_default()).await;
         }
-        tools::call(&self.tools, caller, &request.name, request.arguments.unwrap_or_default()).await
+        tools::call(&self.watched.tools, caller, &request.name, request.arguments.unwrap_or_default()).await
     }
 }
 
@@ -79,19 +81,34 @@ impl ServerHandler for Mcp {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = caller(&context)?;
-        let shelf = self.tools.shelf(&caller.organization).await.map_err(|e| failed(&e))?;
-        let cursor = request.and_then(|request| request.cursor);
+        let cursor = request.and_then(|request| request.cursor).unwrap_or_default();
         let mut listed = Vec::new();
-        if cursor.is_none() {
-            listed.push(run_code::tool());
+        let mut next = None;
+        // A key sees the tools that it may call; agents come after all others.
+        if caller.scopes.cover(Scope::Run) && !cursor.starts_with(agents::PREFIX) {
+            let shelf = self.watched.tools.shelf(&caller.organization).await.map_err(|e| failed(&e))?;
+            if cursor.is_empty() {
+                listed.push(run_code::tool());
+            }
+            let mut rest = shelf.published_after(&cursor);
+            listed.extend(rest.by_ref().take(PAGE).map(|(name, tool, function)| tools::tool(name, tool, function)));
+            next = listed.last().map(|tool| tool.name.to_string()).filter(|_| rest.next().is_some());
         }
-        let mut rest = shelf.published_after(cursor.as_deref().unwrap_or_default());
-        listed.extend(rest.by_ref().take(PAGE).map(|(name, tool, function)| tools::tool(name, tool, function)));
-        let next = listed.last().map(|tool| tool.name.to_string()).filter(|_| rest.next().is_some());
+        if caller.scopes.cover(Scope::Invoke) && next.is_none() {
+            let active = self.watched.agents.active(&caller.organization).await.map_err(|e| failed(&*e))?;
+            let after = cursor.strip_prefix(agents::PREFIX).unwrap_or_default();
+            let mut last = after;
+            let mut rest = active.agents.iter().filter(|agent| agent.id.as_str() > after).peekable();
+            while let Some(agent) = rest.next_if(|_| listed.len() < PAGE) {
+                listed.push(agents::tool(agent));
+                last = agent.id.as_str();
+            }
+            next = rest.peek().map(|_| format!("{}{last}", agents::PREFIX));
+        }
         Ok(ListToolsResult { next_cursor: next, ..ListToolsResult::with_all_items(listed) })
     }
 
-    /// Dropping this future cancels the call. That happens when the client disconnects or cancels.
+    /// Dropping this future cancels the call, but for an agent's task, which goes on. It is dropped when the client disconnects.
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
@@ -101,6 +118,13 @@ impl ServerHandler for Mcp {
         let progress = context.meta.get_progress_token();
         let started = Instant::now();
         let under_way = self.begin(&caller, &context);
+        if let Some(id) = request.name.strip_prefix(agents::PREFIX) {
+            let key = agents::idempotency_key(&serde_json::to_value(&context.meta).unwrap_or_default());
+            let listener = agents::Listener::new(context.peer.clone(), progress, context.ct.clone());
+            let arguments = request.arguments.unwrap_or_default();
+            let agents = &*self.watched.agents;
+            return Ok(agents::call(agents, &caller, id, arguments, key, listener, &under_way).await?.into());
+        }
         let mut call = std::pin::pin!(self.call(request, &caller));
         loop {
             tokio::select! {
@@ -124,7 +148,7 @@ impl ServerHandler for Mcp {
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let caller = caller(context.request_context())?;
-        let mut watch = changes::Watch::new(&self.tools, &caller);
+        let mut watch = changes::Watch::new(&self.watched, &caller);
         loop {
             tokio::select! {
                 () = watch.changed() => {

@@ -1,8 +1,10 @@
-//! MCP at `/mcp` (streamable HTTP): `run_code` and every deployed tool. It keeps no sessions, so any controller behind
-//! a load balancer can answer any request; a call is cancelled when its connection closes.
+//! MCP at `/mcp` (streamable HTTP): `run_code`, every deployed tool, and every active agent (`ask_ID`). It keeps no sessions, so any controller behind
+//! a load balancer can answer any request; a call is cancelled when its connection closes, but for an agent's
+//! task, which goes on.
 //!
 //! Never authenticates: the API has put the caller into the request's extensions.
 
+mod agents;
 mod calls;
 mod changes;
 mod error;
@@ -25,6 +27,7 @@ use cofferdam_tools::Tools;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
+pub use agents::{ActiveAgents, AgentTool, Agents, Failed, NoAgents, Running, Step};
 use calls::Calls;
 pub use error::Error;
 use handler::Mcp;
@@ -36,13 +39,14 @@ const MAX_MESSAGE: usize = MAX_REQUEST_BYTES + (64 << 10);
 #[derive(Clone, FromRef)]
 struct McpState {
     service: McpService,
-    tools: Arc<Tools>,
+    watched: changes::Watched,
 }
 
 /// The route `/mcp` over these services.
-pub fn router(sandboxes: Arc<Sandboxes>, tools: Arc<Tools>) -> Router {
-    let service = McpService::new(sandboxes, Arc::clone(&tools));
-    Router::new().route("/mcp", post(message).get(changes::changes)).with_state(McpState { service, tools })
+pub fn router(sandboxes: Arc<Sandboxes>, tools: Arc<Tools>, agents: Arc<dyn Agents>) -> Router {
+    let watched = changes::Watched { tools, agents };
+    let service = McpService::new(sandboxes, watched.clone());
+    Router::new().route("/mcp", post(message).get(changes::changes)).with_state(McpState { service, watched })
 }
 
 /// The MCP service of one controller.
@@ -53,7 +57,7 @@ struct McpService {
 }
 
 impl McpService {
-    fn new(sandboxes: Arc<Sandboxes>, tools: Arc<Tools>) -> Self {
+    fn new(sandboxes: Arc<Sandboxes>, watched: changes::Watched) -> Self {
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
@@ -62,7 +66,7 @@ impl McpService {
             .disable_allowed_hosts();
         let calls = Arc::new(Calls::default());
         let known = Arc::clone(&calls);
-        let handler = move || Ok(Mcp::new(Arc::clone(&sandboxes), Arc::clone(&tools), Arc::clone(&known)));
+        let handler = move || Ok(Mcp::new(Arc::clone(&sandboxes), watched.clone(), Arc::clone(&known)));
         Self { service: StreamableHttpService::new(handler, Arc::default(), config), calls }
     }
 }

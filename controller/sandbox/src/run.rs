@@ -113,6 +113,7 @@ impl Run<'_> {
         };
         let head = format!(r#"{{"id":"{id}","limits":{limits},{granted}"request":"#);
         let mut request = WorkerRequest::new(Method::POST, "/runs", &self.caller.organization);
+        request.max_runs = self.caller.limits.organization.max_concurrent_runs;
         request.accept.clone_from(&self.accept);
         request.content_type = Some(HeaderValue::from_static("application/json"));
         let pieces = [Bytes::from(head), self.raw.clone(), Bytes::from_static(b"}")];

@@ -63,7 +63,7 @@ impl Sandboxes {
             name: name.to_owned(),
             worker_key: format!("snap_{:032x}", random_bits()?),
             language: session.row.language,
-            worker: worker.name().to_owned(),
+            worker: worker.home().to_owned(),
             kernel: worker.kernel(session.row.language.kernel()),
             size_bytes: 0,
             created_at: now(),

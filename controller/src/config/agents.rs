@@ -10,6 +10,8 @@ use cofferdam_environments::{ImageCompression, LocalCluster, LocalEnvironment, i
 use cofferdam_policy::{Cidr, RegistriesConfig};
 use cofferdam_uploads::UploadsConfig;
 
+use super::ConfigFile;
+
 /// The file in which a pod finds its service account's token.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
@@ -21,6 +23,18 @@ pub(super) fn deployments(source: &Source<'_>, uploads: &UploadsConfig) -> Resul
         max_unsettled: source.number("COFFERDAM_MAX_DEPLOYMENTS", None, default.max_unsettled)?,
         timing: Timing { start: Duration::from_secs(start), resume: uploads.wait, ..default.timing },
     })
+}
+
+/// The most tasks that a process may run at once.
+const MAX_SLOTS: u64 = 10_000;
+
+/// Agents' tasks that this process runs at once.
+pub(super) fn slots(source: &Source<'_>, file: &ConfigFile) -> Result<usize, ConfigError> {
+    let slots = source.number("COFFERDAM_AGENT_SLOTS", file.agent_slots, 64)?;
+    match usize::try_from(slots) {
+        Ok(found) if slots <= MAX_SLOTS => Ok(found),
+        _ => Err(ConfigError::value("COFFERDAM_AGENT_SLOTS", format!("at most {MAX_SLOTS}"))),
+    }
 }
 
 pub(super) fn egress(source: &Source<'_>) -> Result<Vec<Cidr>, ConfigError> {

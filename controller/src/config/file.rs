@@ -16,7 +16,10 @@ pub struct ConfigFile {
     pub listen: Option<String>,
     pub data_dir: Option<PathBuf>,
     pub database_url: Option<String>,
+    pub redis_url: Option<String>,
     pub drain_s: Option<u64>,
+    /// Agents' tasks that this process runs at once.
+    pub agent_slots: Option<u64>,
     /// Certificates that the gateway trusts in addition to the system's.
     pub ca_file: Option<PathBuf>,
     /// The operator's policy, a YAML file.
@@ -27,6 +30,9 @@ pub struct ConfigFile {
     pub sessions: SessionsSection,
     #[serde(default)]
     pub keys: KeysSection,
+    /// The limits of organizations that have none of their own.
+    #[serde(default)]
+    pub organizations: OrganizationsSection,
     #[serde(default)]
     pub uploads: UploadsSection,
     #[serde(default)]
@@ -73,6 +79,14 @@ pub struct SessionsSection {
 #[serde(deny_unknown_fields)]
 pub struct KeysSection {
     pub max_per_organization: Option<u64>,
+    pub requests_per_minute: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationsSection {
+    pub requests_per_minute: Option<u32>,
+    pub max_concurrent_tasks: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -9,6 +9,7 @@ mod gateway;
 mod limits;
 mod models;
 mod objects;
+mod rates;
 mod registries;
 mod roles;
 mod sessions;
@@ -23,7 +24,7 @@ use cofferdam_core::{ConfigError, Secret, Source};
 use cofferdam_deployments::DeploymentsConfig;
 use cofferdam_environments::LocalEnvironment;
 use cofferdam_gateway::GatewayConfig;
-use cofferdam_identity::KeysConfig;
+use cofferdam_identity::{KeysConfig, RatesConfig};
 use cofferdam_logs::LogsConfig;
 use cofferdam_policy::{Cidr, LimitsConfig, RegistriesConfig};
 use cofferdam_sandbox::SessionsConfig;
@@ -57,6 +58,10 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub sessions: SessionsConfig,
     pub keys: KeysConfig,
+    /// The limits of keys and organizations without their own.
+    pub rates: RatesConfig,
+    /// The address of the Redis that processes share; without it each counts and wakes by itself.
+    pub redis_url: Option<Secret>,
     pub workers: WorkersConfig,
     /// The file of the operator's policy.
     pub policy: Option<PathBuf>,
@@ -73,8 +78,10 @@ pub struct Config {
     /// The object store: `file://`, `s3://`, `gs://` or `az://`; holds no credentials.
     pub objects: String,
     pub logs: LogsConfig,
-    /// The time that a shutdown waits for requests under way.
+    /// The time that a shutdown waits for requests and agents' steps under way.
     pub drain: Duration,
+    /// Agents' tasks that this process runs at once.
+    pub agent_slots: usize,
 }
 
 impl Config {
@@ -108,9 +115,10 @@ impl Config {
         let database = database::parse(&source, &file, &data_dir)?;
         let encryption_key = source.text("COFFERDAM_ENCRYPTION_KEY").map(Secret::new);
         // Roles that work for controllers elsewhere, and are nothing without them.
-        let helper = match (roles.models_only(), roles.carries_only()) {
-            (true, _) => Some("ai-gateway"),
-            (_, true) => Some("aws-operator"),
+        let helper = match (roles.models_only(), roles.carries_only(), roles.agents_only()) {
+            (true, ..) => Some("ai-gateway"),
+            (_, true, _) => Some("aws-operator"),
+            (.., true) => Some("agent-worker"),
             _ => None,
         };
         if let (Some(role), true) = (helper, database.is_file()) {
@@ -130,6 +138,8 @@ impl Config {
             limits: limits::parse(&source, &file)?,
             sessions: sessions::parse(&source, &file)?,
             keys: sessions::keys(&source, &file)?,
+            rates: rates::parse(&source, &file)?,
+            redis_url: rates::redis(&source, &file),
             gateway: gateway::parse(&source, &file),
             models,
             objects: objects::url(&source, &file, &data_dir)?,
@@ -140,6 +150,7 @@ impl Config {
             egress: agents::egress(&source)?,
             deployments: agents::deployments(&source, &uploads)?,
             uploads,
+            agent_slots: agents::slots(&source, &file)?,
             drain: Duration::from_secs(source.number("COFFERDAM_DRAIN_S", file.drain_s, 30)?),
             workers,
             data_dir,

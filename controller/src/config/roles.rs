@@ -9,6 +9,7 @@ pub enum Role {
     CodeRunner,
     AwsOperator,
     AiGateway,
+    AgentWorker,
 }
 
 /// The roles of this process; none named means everything in one process tree.
@@ -23,6 +24,7 @@ impl Roles {
             "code-runner" => Ok(Role::CodeRunner),
             "aws-operator" => Ok(Role::AwsOperator),
             "ai-gateway" => Ok(Role::AiGateway),
+            "agent-worker" => Ok(Role::AgentWorker),
             other => Err(ConfigError::Role(other.to_owned())),
         });
         let roles = Self(roles.collect::<Result<_, _>>()?);
@@ -59,7 +61,17 @@ impl Roles {
 
     /// True if this process does nothing but copy images.
     pub fn carries_only(&self) -> bool {
-        self.carries() && !self.serves_models()
+        self.carries() && !self.serves_models() && !self.runs_agents()
+    }
+
+    /// True if this process takes agents' tasks and runs them.
+    pub fn runs_agents(&self) -> bool {
+        self.0.is_empty() || self.0.contains(&Role::AgentWorker)
+    }
+
+    /// True if this process runs agents, and serves no addresses but health and metrics.
+    pub fn agents_only(&self) -> bool {
+        self.runs_agents() && !self.serves_models()
     }
 
     /// True if this process keeps files of its own: the others have all they know from the database.

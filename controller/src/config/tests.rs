@@ -43,6 +43,52 @@ fn the_number_of_keys_is_a_setting() {
 }
 
 #[test]
+fn rates_are_settings_and_none_by_default() {
+    let rates = |env: &[(&str, &str)], file| parse(Flags::default(), env, file).map(|config| config.rates);
+    assert_eq!(rates(&[], None).unwrap(), RatesConfig::default());
+    let file =
+        Some("[keys]\nrequests_per_minute = 7\n[organizations]\nrequests_per_minute = 8\nmax_concurrent_tasks = 9");
+    let found = rates(&[("COFFERDAM_KEY_REQUESTS_PER_MINUTE", "5")], file).unwrap();
+    let organization = found.organization;
+    assert_eq!(
+        (found.key_requests_per_minute, organization.requests_per_minute, organization.max_concurrent_tasks),
+        (Some(5), Some(8), Some(9))
+    );
+    for wrong in ["0", "-1", "x", "1000000001"] {
+        let said = rates(&[("COFFERDAM_ORGANIZATION_MAX_TASKS", wrong)], None).unwrap_err();
+        assert!(said.starts_with("COFFERDAM_ORGANIZATION_MAX_TASKS: "), "{said}");
+    }
+}
+
+#[test]
+fn the_redis_is_named_by_the_environment_or_the_file_and_not_shown() {
+    let file = Some("redis_url = \"redis://:hunter2@one/\"");
+    let config = parse(Flags::default(), &[], file).unwrap();
+    assert_eq!(config.redis_url.as_ref().unwrap().expose(), "redis://:hunter2@one/");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let config = parse(Flags::default(), &[("REDIS_URL", "redis://two/")], file).unwrap();
+    assert_eq!(config.redis_url.unwrap().expose(), "redis://two/");
+}
+
+#[test]
+fn an_agent_worker_needs_its_controllers_database_and_key() {
+    let flags = || Flags { roles: vec!["agent-worker".to_owned()], ..Flags::default() };
+    let database = ("DATABASE_URL", "postgres://db/cofferdam");
+    assert!(parse(flags(), &[], None).expect_err("no database").contains("agent-worker needs DATABASE_URL"));
+    assert!(parse(flags(), &[database], None).expect_err("no key").contains("COFFERDAM_ENCRYPTION_KEY"));
+    let all = [database, ("COFFERDAM_ENCRYPTION_KEY", "k"), ("COFFERDAM_AGENT_SLOTS", "7")];
+    let config = parse(flags(), &all, None).unwrap();
+    let roles = &config.roles;
+    assert!(
+        roles.agents_only() && !roles.serves() && !roles.carries() && !roles.serves_models() && !roles.local_worker()
+    );
+    assert_eq!(config.agent_slots, 7);
+    let all = parse(Flags::default(), &[], None).unwrap();
+    assert!(all.roles.runs_agents() && !all.roles.agents_only() && all.agent_slots == 64);
+    assert!(parse(Flags::default(), &[("COFFERDAM_AGENT_SLOTS", "0")], None).is_err());
+}
+
+#[test]
 fn records_of_calls_are_kept_as_long_as_is_said() {
     let days = |env: &[(&str, &str)], file| {
         let usage = parse(Flags::default(), env, file).unwrap().models.usage;

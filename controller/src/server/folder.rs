@@ -24,6 +24,23 @@ pub(super) fn lock_folder(folder: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
+/// The name of this folder's worker in a database that other processes use, too: made at the first start, and kept.
+///
+/// # Errors
+/// The file cannot be read or written, or the operating system returned no random bytes.
+pub(super) fn worker_home(folder: &Path) -> Result<String, Error> {
+    let path = folder.join("worker-id");
+    let read = std::fs::read_to_string(&path).unwrap_or_default();
+    let known = read.trim();
+    if known.len() == 16 && known.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(format!("local-{known}"));
+    }
+    let random: [u8; 8] = cofferdam_core::random().map_err(|e| Error::file(&path)(std::io::Error::other(e)))?;
+    let id = format!("{:016x}", u64::from_le_bytes(random));
+    std::fs::write(&path, &id).map_err(Error::file(&path))?;
+    Ok(format!("local-{id}"))
+}
+
 /// Creates the data folder, accessible to its owner only.
 ///
 /// # Errors
@@ -43,4 +60,21 @@ pub(super) fn make_private(folder: &Path) -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folders_worker_keeps_its_name() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let name = worker_home(one.path()).unwrap();
+        assert!(name.starts_with("local-") && name.len() == 22, "{name}");
+        assert_eq!(worker_home(one.path()).unwrap(), name);
+        assert_ne!(worker_home(two.path()).unwrap(), name);
+        // Torn by a full disk: a new one.
+        std::fs::write(one.path().join("worker-id"), "12").unwrap();
+        assert_ne!(worker_home(one.path()).unwrap(), name);
+    }
 }

@@ -11,6 +11,7 @@ use cofferdam_core::chain;
 use cofferdam_gateway::{keep_uplink, uplinks};
 use cofferdam_identity::{KeySource, accept_serve_key};
 use cofferdam_store::Store;
+use cofferdam_tasks::{LaneLimits, Tasks};
 use cofferdam_usage::LAST_TIMEOUT;
 use cofferdam_workers::supervisor::{LocalTools, LocalWorker, Supervision, ToolProgram, WorkerProgram};
 use cofferdam_workers::{RestartMetrics, ToolWorker, Worker, watch};
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accept::{Bounds, accept_within};
-use super::folder::{lock_folder, make_private};
+use super::folder::{lock_folder, make_private, worker_home};
 use super::keep_going::keep_going;
 use super::{code_runner, open_files, signals};
 use crate::config::Config;
@@ -28,6 +29,8 @@ use crate::{Controller, Error, Machines, World};
 
 /// The time that background tasks have to end when they are stopped: longer than the last of them may take.
 const STOP_TIMEOUT: Duration = LAST_TIMEOUT.saturating_add(Duration::from_secs(2));
+/// The time that tasks which did not come to a step's end have, to be given back.
+const AGENTS_END_TIMEOUT: Duration = Duration::from_secs(4);
 /// The interval at which a start checks if a worker has become ready.
 const READY_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -50,6 +53,8 @@ pub enum Door {
     AwsOperator,
     /// The addresses of models, and health and metrics.
     AiGateway,
+    /// Health and metrics of a process that runs agents' tasks.
+    AgentWorker,
 }
 
 /// Callbacks that report the start to the operator.
@@ -89,6 +94,8 @@ struct Background {
     draining: CancellationToken,
     /// Everything stops.
     stop: CancellationToken,
+    /// Agents' tasks: they end before everything stops.
+    agents: TaskTracker,
 }
 
 /// Runs the configured roles until SIGTERM or SIGINT.
@@ -97,9 +104,13 @@ struct Background {
 /// An invalid setting, a port or data folder in use, or a local worker that cannot be started.
 pub async fn serve(config: Config, programs: Option<Programs>, announce: Announce) -> Result<(), Error> {
     open_files::raise();
-    let background =
-        Background { tasks: TaskTracker::new(), draining: CancellationToken::new(), stop: CancellationToken::new() };
-    let Background { tasks, draining, stop } = &background;
+    let background = Background {
+        tasks: TaskTracker::new(),
+        draining: CancellationToken::new(),
+        stop: CancellationToken::new(),
+        agents: TaskTracker::new(),
+    };
+    let Background { tasks, draining, stop, agents } = &background;
     let _only_one = match config.roles.keeps_files() {
         true => {
             make_private(&config.data_dir)?;
@@ -111,6 +122,9 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     let progress = Arc::new(RwLock::new("starting".to_owned()));
     let programs = programs.filter(|_| config.roles.local_worker());
     let local = programs.map(|programs| Local::bind(programs, &config.data_dir.join("run"))).transpose()?;
+    if let (Some(local), false) = (&local, config.database.is_file()) {
+        local.worker.worker().set_home(worker_home(&config.data_dir)?);
+    }
     let mut machines = Machines {
         workers: local.iter().map(|local| Arc::clone(local.worker.worker())).collect(),
         tools: local.iter().map(|local| Arc::clone(local.tools.worker())).collect(),
@@ -119,13 +133,12 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     };
     add_remote(&mut machines, &config, &background)?;
     let workers = machines.workers.clone();
-    let (drain, listen, unasked) =
-        (config.drain, config.listen, config.roles.carries_only() || config.roles.models_only());
+    let (drain, listen, unasked) = (config.drain, config.listen, !config.roles.serves() && !config.roles.front_only());
     let Opened { router, door, store, upstreams } = open(config, machines, &background).await?;
 
     let bounds = match door {
         Door::CodeRunner => Bounds::for_controllers(),
-        Door::Api(_) | Door::AwsOperator | Door::AiGateway => Bounds::for_clients(),
+        Door::Api(_) | Door::AwsOperator | Door::AiGateway | Door::AgentWorker => Bounds::for_clients(),
     };
     let failed = |source| Error::Listen { address: listen.to_string(), source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
@@ -147,6 +160,10 @@ pub async fn serve(config: Config, programs: Option<Programs>, announce: Announc
     draining.cancel();
     if !server.is_finished() {
         server.abort();
+    }
+    agents.close();
+    if tokio::time::timeout(drain.saturating_add(AGENTS_END_TIMEOUT), agents.wait()).await.is_err() {
+        tracing::warn!("agents' tasks did not come to a step's end in time; others go on with them");
     }
     stop.cancel();
     let result = if supervisor.is_finished() { result } else { supervisor.await.unwrap_or(Ok(())) };
@@ -199,15 +216,30 @@ async fn open(config: Config, machines: Machines, background: &Background) -> Re
         false => None,
     };
     let controller = Arc::new(Controller::new(config, store.clone(), machines, World::default()).await?);
-    let Background { tasks, draining, stop } = background;
+    let Background { tasks, draining, stop, agents } = background;
+    let cache = controller.cache.clone();
+    tasks.spawn(keep_going("keeping Redis", stop.clone(), move |stop| Ok(cache.clone().keep(stop))));
     if roles.carries() {
         let parts = Arc::clone(&controller);
         tasks.spawn(keep_going("carrying images", stop.clone(), move |stop| Ok(parts.operator()?.operate(stop))));
     }
     let mut upstreams = None;
+    if roles.runs_agents() {
+        keep_tasks(&controller, background, roles.serves());
+        agents.spawn(Arc::clone(&controller.work).run(draining.clone(), stop.clone()));
+        if !roles.serves() {
+            reach_workers(&controller, background);
+        }
+        if !roles.serves_models() {
+            tasks.spawn(Arc::clone(&controller.keyring).keep_fresh(stop.clone()));
+            keep_models(&controller, background);
+        }
+    }
     if roles.serves_models() {
         controller.secrets.warn_of_another_key().await?;
         tasks.spawn(Arc::clone(&controller.keyring).keep_fresh(stop.clone()));
+        let audit = Arc::clone(&controller.audit);
+        tasks.spawn(keep_going("keeping the audit log", stop.clone(), move |stop| Ok(Arc::clone(&audit).keep(stop))));
         keep_models(&controller, background);
         upstreams = upstreams_of_default(&controller).await;
     }
@@ -215,6 +247,7 @@ async fn open(config: Config, machines: Machines, background: &Background) -> Re
     let key = match key {
         Some(key) => key,
         None if roles.models_only() => return opened(controller.models_only(), Door::AiGateway),
+        None if roles.runs_agents() => return opened(controller.operations(), Door::AgentWorker),
         None => return opened(controller.operations(), Door::AwsOperator),
     };
     tasks.spawn(Arc::clone(&controller.sandboxes).keep_reaped(stop.clone()));
@@ -222,10 +255,18 @@ async fn open(config: Config, machines: Machines, background: &Background) -> Re
     let parts = Arc::clone(&controller);
     tasks.spawn(keep_going("driving agents", stop.clone(), move |stop| Ok(parts.driver()?.drive(stop))));
     tasks.spawn(Arc::clone(&controller.logs).run(draining.clone(), stop.clone()));
+    if !roles.runs_agents() {
+        keep_tasks(&controller, background, true);
+    }
+    reach_workers(&controller, background);
+    opened(controller.router().0, Door::Api(key))
+}
+
+/// Starts the ways of sandboxes out, over every worker that this process knows.
+fn reach_workers(controller: &Controller, Background { tasks, stop, .. }: &Background) {
     for uplink in uplinks(&controller.status.workers, &controller.status.tool_workers) {
         tasks.spawn(keep_uplink(Arc::clone(&controller.gateway), uplink, stop.clone()));
     }
-    opened(controller.router().0, Door::Api(key))
 }
 
 /// The names of the upstreams that the organization `default` has, which the log is told as well.
@@ -252,6 +293,29 @@ fn keep_models(controller: &Controller, Background { tasks, stop, .. }: &Backgro
     tasks.spawn(keep_going("reading models' settings", stop.clone(), move |stop| Ok(Arc::clone(&settings).keep(stop))));
     let accounts = Arc::clone(controller.models.accounts());
     tasks.spawn(keep_going("keeping accounts", stop.clone(), move |stop| Ok(Arc::clone(&accounts).keep(stop))));
+}
+
+/// Starts what agents' tasks need in the background: what works on them, and with `serves` what serves and keeps all of them.
+fn keep_tasks(controller: &Controller, Background { tasks, draining, stop, .. }: &Background, serves: bool) {
+    let service = &controller.tasks;
+    macro_rules! keep {
+        ($name:literal, $stop:expr, $part:expr) => {
+            let service = Arc::clone(service);
+            tasks.spawn(keep_going($name, $stop.clone(), move |stop| Ok($part(Arc::clone(&service), stop))));
+        };
+    }
+    tasks.spawn(Arc::clone(service).keep_writer(draining.clone(), stop.clone()));
+    if serves {
+        keep!("following threads", stop, Tasks::keep_following);
+        keep!("moving due tasks", stop, Tasks::keep_timers);
+        keep!("taking tasks back", stop, Tasks::keep_taking_back);
+        keep!("indexing messages", stop, Tasks::keep_indexing);
+        keep!("deleting old threads", stop, Tasks::keep_swept);
+    }
+    keep!("beating", stop, Tasks::keep_beating);
+    keep!("hearing what is asked of tasks", stop, Tasks::keep_asked);
+    let lanes: Arc<dyn LaneLimits> = Arc::new(controller.lanes());
+    keep!("handing out tasks", draining, |service, stop| Tasks::keep_handing_out(service, Arc::clone(&lanes), stop));
 }
 
 async fn supervise(

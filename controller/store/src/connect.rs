@@ -18,6 +18,30 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const SQLITE_CONNECTIONS: u32 = 1;
 const POSTGRES_CONNECTIONS: u32 = 10;
 
+/// Connections of batches and hand-outs of tasks.
+const POSTGRES_WORK_CONNECTIONS: u32 = 6;
+
+/// The planner's settings for batches: their statements find every row by an index, whatever the tables' sizes were when a
+/// connection prepared them. A controller that stops in the middle of a batch keeps others waiting for seconds, not for ever.
+const WORK_SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
+                             SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off; SET lock_timeout = '10s'; \
+                             SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '10s'";
+
+/// The connections of tasks' batches; SQLite's only one writes them, too.
+pub(crate) async fn work_pool(config: &DatabaseConfig, pool: &AnyPool, timeout: Duration) -> Result<AnyPool, Error> {
+    if config.is_file() {
+        return Ok(pool.clone());
+    }
+    let options = AnyPoolOptions::new().max_connections(POSTGRES_WORK_CONNECTIONS).acquire_timeout(timeout);
+    let options = options.after_connect(|connection, _| {
+        Box::pin(async move {
+            connection.execute(WORK_SETTINGS).await?;
+            Ok(())
+        })
+    });
+    Ok(options.connect(config.url.expose()).await?)
+}
+
 pub(crate) async fn pool(config: &DatabaseConfig, timeout: Duration) -> Result<AnyPool, Error> {
     install_default_drivers();
     let url = config.url.expose();

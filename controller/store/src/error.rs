@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use cofferdam_contract::Problem;
 use cofferdam_core::{Blame, Failure, RandomError};
 
-use crate::sqlite::{explain, is_full, is_of_the_file};
+use crate::sqlite::{explain, is_busy, is_full, is_of_the_file};
 
 /// The SQLite file of this process, for the log. An error of sqlx does not say which file it is about.
 static FILE: OnceLock<PathBuf> = OnceLock::new();
@@ -77,6 +77,38 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(error) if error.code().is_some_and(|code| code == DISK_FULL) => full(error),
             error if is_full(&error) => full(error),
             other => Self::Sqlx(other),
+        }
+    }
+}
+
+/// PostgreSQL's codes of a transaction that lost against another one: serialization failure, deadlock.
+const LOST_A_RACE: [&str; 2] = ["40001", "40P01"];
+/// The beginnings of PostgreSQL's codes of a server that is away or busy: connection exceptions, ended by an operator or by a
+/// time-out, too many connections.
+const AWAY: [&str; 6] = ["08", "57P", "53300", "55P03", "57014", "25P03"];
+
+impl Error {
+    /// Returns true if the transaction lost against another one: nothing was written, and repeating it may succeed at once.
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            Self::Sqlx(error) if is_busy(error) => true,
+            Self::Sqlx(sqlx::Error::Database(error)) => error.code().is_some_and(|code| LOST_A_RACE.contains(&&*code)),
+            _ => false,
+        }
+    }
+
+    /// Returns true if the database cannot be reached now, or has no connection to spare: the same may succeed later.
+    pub fn is_unavailable(&self) -> bool {
+        // A connection that ends while it is being made breaks the protocol.
+        use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+        match self {
+            Self::Sqlx(error) if is_busy(error) => true,
+            Self::Sqlx(Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed)
+            | Self::Database { .. } => true,
+            Self::Sqlx(Database(error)) => {
+                error.code().is_some_and(|code| AWAY.iter().any(|away| code.starts_with(away)))
+            }
+            _ => false,
         }
     }
 }

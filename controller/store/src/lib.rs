@@ -7,9 +7,12 @@
 
 mod agent_logs;
 mod agents;
+mod audit;
 mod columns;
 mod config;
 mod connect;
+mod connectors;
+mod definitions;
 mod environments;
 mod error;
 mod folders;
@@ -24,30 +27,43 @@ mod sessions;
 mod snapshots;
 mod sqlite;
 mod tools;
+mod work;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::AnyPool;
+
+use work::Dialect;
 
 pub use agents::{
     AgentChange, AgentRow, Because, DeploymentRow, EventRow, ImageSource, Inserted, KEPT_DEPLOYMENTS, LastCrash,
     MAX_EVENTS, Observed, OnceKey, OnceRow, Spec, VariableRow, Wanted,
 };
+pub use audit::{AuditQuery, AuditRow};
 pub use config::DatabaseConfig;
+pub use connectors::{ConnectorLoginRow, ConnectorRow, ConnectorTokenRow};
+pub use definitions::{Defined, DefinedRow, DefinitionChange, MemoryAdded, MemoryRow, VersionRow};
 pub use environments::EnvironmentRow;
 pub use error::Error;
 pub use folders::{FolderRow, FolderSize};
-pub use keys::KeyRow;
+pub use keys::{KeyChanged, KeyRow, KeyState, KeyTerms, OldText};
 pub use keyvalue::{KeyValueError, Namespace};
 pub use models::{
     CallSlice, Lessee, ModelCallRow, ModelSettingRow, ModelSettings, RunTokenRow, ShareGrant, ShareRequest,
     UsageColumn, UsageSlice, UsageSums,
 };
+pub use organizations::{OrganizationDeleted, OrganizationRow, Running};
 pub use room::{Added, Put};
 pub use secrets::SecretRow;
 pub use sessions::{InsertedSessions, MaxSessions, SessionRow};
 pub use snapshots::SnapshotRow;
 pub use tools::{KEPT_VERSIONS, Switched, ToolHead, ToolVersionRow};
+pub use work::{
+    Asked, Cursor, Forked, FoundMessage, FoundMessages, HandedOut, Lane, Lease, MessageRow, MessageSearch, NewEvent,
+    NewMessage, NewTask, PgBus, ReceiptRow, ReceiptState, Settle, Span, Step, TaskQuery, TaskRow, ThreadDeleted,
+    ThreadQuery, ThreadRow, ToolResult, Turn, Used, WaitingReceipt, WorkEventRow, Write, Written,
+};
 
 /// The timeout for getting a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,6 +72,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Store {
     pool: AnyPool,
+    work: Arc<work::Work>,
 }
 
 impl Store {
@@ -72,15 +89,20 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_within(config: &DatabaseConfig, timeout: Duration) -> Result<Self, Error> {
-        let store = Self { pool: connect::pool(config, timeout).await? };
-        let migrated = migrations::migrator().run(&store.pool).await;
+        let pool = connect::pool(config, timeout).await?;
+        let migrated = migrations::migrator().run(&pool).await;
         migrated.map_err(|error| connect::explain_schema(config, error))?;
+        let dialect = if config.is_file() { Dialect::Sqlite } else { Dialect::Postgres };
+        work::prepare(&pool, dialect).await?;
+        let work = work::Work::new(connect::work_pool(config, &pool, timeout).await?, dialect);
+        let store = Self { pool, work: Arc::new(work) };
         store.ensure_default_organization().await?;
         Ok(store)
     }
 
     /// Closes the connections. Every acknowledged write is already on disk.
     pub async fn close(&self) {
+        self.work.pool.close().await;
         self.pool.close().await;
     }
 }

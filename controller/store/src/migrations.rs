@@ -30,6 +30,10 @@ pub(crate) fn migrator() -> Migrator {
         step!(11, "model settings", "0011_model_settings.sql"),
         step!(12, "model usage", "0012_model_usage.sql"),
         step!(13, "run tokens", "0013_run_tokens.sql"),
+        step!(14, "work", "0014_work.sql"),
+        step!(15, "agents", "0015_agents.sql"),
+        step!(16, "connectors", "0016_connectors.sql"),
+        step!(17, "identity", "0017_identity.sql"),
     ])
 }
 

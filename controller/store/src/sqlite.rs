@@ -124,3 +124,8 @@ pub(crate) fn is_of_the_file(error: &sqlx::Error) -> bool {
 pub(crate) fn is_full(error: &sqlx::Error) -> bool {
     code(error) == Some(FULL)
 }
+
+/// Returns true if another process has the file's lock.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(BUSY | LOCKED))
+}

@@ -10,14 +10,18 @@ pub mod cluster;
 pub mod database;
 pub mod docker_registry;
 pub mod machine;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 #[cfg(feature = "models")]
 pub mod models;
+pub mod redis;
 #[cfg(feature = "workers")]
 pub mod tools;
 #[cfg(feature = "workers")]
 pub mod worker;
 
 pub use docker_registry::{DockerRegistry, RegistrySetup};
+pub use redis::Redis;
 
 /// Waits until `holds` returns true, at most three seconds.
 ///

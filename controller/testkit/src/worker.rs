@@ -14,8 +14,8 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use cofferdam_contract::run::{Event, TextChunk};
 use cofferdam_contract::worker::{
-    ORGANIZATION_HEADER, SnapshotInfo, WorkerFork, WorkerHealth, WorkerRun, WorkerSession, WorkerSessionIds,
-    WorkerSessionInfo,
+    MAX_RUNS_HEADER, ORGANIZATION_HEADER, SnapshotInfo, WorkerFork, WorkerHealth, WorkerRun, WorkerSession,
+    WorkerSessionIds, WorkerSessionInfo,
 };
 use cofferdam_contract::{Language, Outcome, Problem, SessionId, SessionState, Status, Usage};
 use cofferdam_workers::Worker;
@@ -25,6 +25,8 @@ use http::{HeaderMap, StatusCode};
 #[derive(Default)]
 pub struct Seen {
     pub runs: Mutex<Vec<WorkerRun>>,
+    /// The most runs that the organization may have, as the last run said.
+    pub max_runs: Mutex<Option<String>>,
     pub sessions: Mutex<BTreeMap<SessionId, WorkerSessionInfo>>,
     pub snapshots: Mutex<Vec<String>>,
     pub files: Mutex<BTreeMap<String, Bytes>>,
@@ -109,6 +111,7 @@ fn outcome(run: &WorkerRun, stdout: String) -> Outcome {
 async fn run(State(seen): Shared, headers: HeaderMap, Json(run): Json<WorkerRun>) -> Response {
     assert_eq!(headers[ORGANIZATION_HEADER], "default");
     seen.runs.lock().unwrap().push(run.clone());
+    *seen.max_runs.lock().unwrap() = headers.get(MAX_RUNS_HEADER).map(|max| max.to_str().unwrap().to_owned());
     if let Some(session) = &run.request.session
         && !seen.sessions.lock().unwrap().contains_key(session)
     {

@@ -14,7 +14,7 @@ use cofferdam_workers::RemoteWorker;
 use cofferdam_workers::{Worker, watch};
 use tokio_util::sync::CancellationToken;
 
-async fn code_runner(fake: &FakeWorker, stop: &CancellationToken) -> String {
+pub(crate) async fn code_runner(fake: &FakeWorker, stop: &CancellationToken) -> String {
     let worker = fake.worker();
     worker.set_health(Some(worker.ping(Duration::from_secs(3)).await.unwrap()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -7,6 +7,7 @@ use cofferdam_contract::tool::{MAX_ARGUMENTS_BYTES, MAX_CALL_DEPTH, ToolCall};
 use cofferdam_contract::{Problem, RunId, ToolFunction, ToolOutcome};
 use cofferdam_core::{Caller, random_bits};
 use cofferdam_gateway::Pass;
+use cofferdam_workers::Owner;
 use serde_json::value::RawValue;
 
 use crate::{Error, Tool, Tools};
@@ -106,7 +107,9 @@ impl Tools {
             token: admitted.token.clone(),
             depth,
         };
-        let outcome = self.workers.call(&caller.organization, &call, || self.component(&call.digest)).await;
+        let max_calls = caller.limits.organization.max_concurrent_runs;
+        let owner = Owner { organization: &caller.organization, max_calls };
+        let outcome = self.workers.call(owner, &call, || self.component(&call.digest)).await;
         drop(admitted);
         outcome
     }

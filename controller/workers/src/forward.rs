@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use cofferdam_contract::worker::ORGANIZATION_HEADER;
+use cofferdam_contract::worker::{MAX_RUNS_HEADER, ORGANIZATION_HEADER};
 use cofferdam_contract::{OrganizationId, Problem};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, Response};
@@ -35,6 +35,8 @@ pub struct WorkerRequest<'a> {
     /// Path and query, with a leading slash; only characters that a URI can have.
     pub path: String,
     pub organization: &'a OrganizationId,
+    /// The most runs that the organization may have at once; absent: as many as the worker lets it have.
+    pub max_runs: Option<u32>,
     pub accept: Option<HeaderValue>,
     pub content_type: Option<HeaderValue>,
     pub body: Body,
@@ -42,7 +44,8 @@ pub struct WorkerRequest<'a> {
 
 impl<'a> WorkerRequest<'a> {
     pub fn new(method: Method, path: impl Into<String>, organization: &'a OrganizationId) -> Self {
-        Self { method, path: path.into(), organization, accept: None, content_type: None, body: Body::empty() }
+        let path = path.into();
+        Self { method, path, organization, max_runs: None, accept: None, content_type: None, body: Body::empty() }
     }
 
     /// Sets a JSON body.
@@ -67,6 +70,9 @@ impl Worker {
         self.check_ready()?;
         let mut builder = Request::builder().method(request.method).uri(request.path);
         builder = builder.header(HOST, &self.host).header(ORGANIZATION_HEADER, request.organization.as_str());
+        if let Some(max) = request.max_runs {
+            builder = builder.header(MAX_RUNS_HEADER, max);
+        }
         for (name, value) in
             [(ACCEPT, request.accept), (CONTENT_TYPE, request.content_type), (AUTHORIZATION, self.token.clone())]
         {

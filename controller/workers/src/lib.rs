@@ -24,6 +24,6 @@ pub use forward::{Busy, WorkerRequest, lost_midway};
 pub use health::{Watched, watch};
 pub use metrics::RestartMetrics;
 pub use remote::RemoteWorker;
-pub use tools::{ToolWorker, ToolWorkers};
+pub use tools::{Owner, ToolWorker, ToolWorkers};
 pub use worker::Worker;
 pub use workers::Workers;

@@ -1,7 +1,7 @@
 //! One worker: its pool of connections, its readiness, its load.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use cofferdam_contract::worker::WorkerHealth;
 use cofferdam_core::{ConfigError, Secret};
@@ -15,6 +15,8 @@ use crate::{Error, RemoteWorker};
 
 pub struct Worker {
     name: String,
+    /// The name of a local worker whose database other processes use, too.
+    home: OnceLock<String>,
     tag: String,
     pub(crate) links: Arc<Links>,
     pub(crate) token: Option<HeaderValue>,
@@ -49,6 +51,7 @@ impl Worker {
         Arc::new(Self {
             tag: cofferdam_core::tag(&name),
             name,
+            home: OnceLock::new(),
             links: Arc::new(Links::new(target)),
             token,
             // An address that was parsed as one is always a valid header value.
@@ -59,9 +62,24 @@ impl Worker {
         })
     }
 
-    /// The worker's name in the store: `local`, or its address.
+    /// The worker's name in this process: `local`, or its address.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The worker's name in the store, where each process that uses the store has to know its own local worker.
+    pub fn home(&self) -> &str {
+        self.home.get().unwrap_or(&self.name)
+    }
+
+    /// Gives a local worker a name of its own in the store, once.
+    pub fn set_home(&self, home: String) {
+        let _ = self.home.set(home);
+    }
+
+    /// Checks if sessions and snapshots of this name are here. A name that older versions wrote counts as well.
+    pub(crate) fn is_home_of(&self, name: &str) -> bool {
+        self.home() == name || self.name == name
     }
 
     /// Eight hex digits that stand for the name in run ids.

@@ -37,7 +37,7 @@ impl Workers {
     /// # Errors
     /// [`Problem::unavailable`] when this process does not know it.
     pub fn named(&self, name: &str) -> Result<Arc<Worker>, Error> {
-        let found = self.all().iter().find(|worker| worker.name() == name).cloned();
+        let found = self.all().iter().find(|worker| worker.is_home_of(name)).cloned();
         found.ok_or_else(|| {
             Problem::unavailable("The worker that has this session is not among the workers now.").into()
         })

@@ -13,6 +13,9 @@ pub struct ToolWorkerConfig {
     pub cache_dir: PathBuf,
     /// The most concurrent calls. Further ones wait.
     pub max_calls: usize,
+    /// The most concurrent calls of one organization, unless a limit of its own comes with its requests. Further ones wait. By
+    /// default as many as there are places.
+    pub max_calls_per_organization: Option<usize>,
     /// The most waiting calls. Further ones are refused.
     pub max_waiting: usize,
     /// The most loaded components. The least recently used are evicted.
@@ -38,6 +41,7 @@ impl Default for ToolWorkerConfig {
         Self {
             cache_dir: PathBuf::new(),
             max_calls: cores * 16,
+            max_calls_per_organization: None,
             max_waiting: cores * 128,
             max_components: 256,
             code_bytes: 2 << 30,

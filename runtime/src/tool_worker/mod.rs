@@ -23,11 +23,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_contract::Problem;
 use cofferdam_contract::tool::MAX_CALL_DEPTH;
+use cofferdam_contract::{OrganizationId, Problem};
 use cofferdam_host_api::{Base, Budget, Mounts, SystemClock};
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
@@ -37,7 +36,7 @@ use crate::engine::{TOOL_STACK, start_ticker, tool_engine};
 use crate::error::Error;
 use crate::unsent::Unsent;
 use crate::uplink::Uplinks;
-use crate::worker::admission::Admission;
+use crate::worker::admission::{Admission, Place};
 use crate::worker::{raise_open_files, serve_until_told, watch};
 use components::Components;
 pub use config::ToolWorkerConfig;
@@ -86,10 +85,11 @@ impl ToolWorker {
         }
     }
 
-    async fn enter(&self, depth: u32) -> Result<OwnedSemaphorePermit, Problem> {
+    async fn enter(&self, depth: u32, organization: &OrganizationId, max: Option<usize>) -> Result<Place, Problem> {
         let places = usize::try_from(depth).ok().and_then(|depth| self.admission.get(depth));
         let places = places.ok_or_else(|| Problem::denied(format!("Tools call each other {depth} deep.")))?;
-        places.enter().await.inspect_err(|_| self.metrics.refused())
+        let max = max.or(self.config.max_calls_per_organization);
+        places.enter(organization, max).await.inspect_err(|_| self.metrics.refused())
     }
 
     /// The numbers of calls in progress and waiting.

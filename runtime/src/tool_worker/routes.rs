@@ -19,7 +19,7 @@ use super::call::{self, Job, Leftover};
 use crate::error::Error;
 use crate::turn::quota;
 use crate::worker::lanes::{blocking, lane};
-use crate::worker::routes::{ProblemResponse, organization};
+use crate::worker::routes::{ProblemResponse, max_runs, organization};
 use crate::worker::watch::{CancelOnDrop, watch};
 
 /// Bytes of a call besides its arguments: grants, configuration, environment.
@@ -63,7 +63,7 @@ async fn call(
     let organization = organization(&headers)?;
     worker.unsent.admit(&organization)?;
     let interrupt = Interrupt::new(Instant::now().checked_add(Duration::from_millis(call.limits.wall_ms)));
-    let place = worker.enter(call.depth).await?;
+    let place = worker.enter(call.depth, &organization, max_runs(&headers)).await?;
     // Requests to the gateway depend on other threads, and on timers that this thread would have to drive.
     let here = lane().filter(|_| call.token.is_none());
     let (on_thread, stopped_by) = (Arc::clone(&worker), interrupt.clone());

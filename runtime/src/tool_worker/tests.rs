@@ -244,12 +244,12 @@ fn few_components_are_kept() {
 
 #[test]
 fn deep_calls_have_places_of_their_own() {
-    let bench = bench();
+    let (bench, own) = (bench(), OrganizationId::default_organization());
     bench.runtime.block_on(async {
-        let all = [bench.worker.enter(3).await.unwrap(), bench.worker.enter(3).await.unwrap()];
+        let all = [bench.worker.enter(3, &own, None).await.unwrap(), bench.worker.enter(3, &own, None).await.unwrap()];
         assert!(bench.worker.load().0 >= 2);
-        drop(bench.worker.enter(4).await.unwrap());
-        assert_eq!(bench.worker.enter(MAX_CALL_DEPTH + 1).await.unwrap_err().kind(), "denied-by-policy");
+        drop(bench.worker.enter(4, &own, None).await.unwrap());
+        assert_eq!(bench.worker.enter(MAX_CALL_DEPTH + 1, &own, None).await.unwrap_err().kind(), "denied-by-policy");
         drop(all);
     });
 }

@@ -1,86 +1,92 @@
 //! Admits a bounded number of concurrent runs, lets a bounded number wait, and refuses the rest.
+//!
+//! Organizations that wait get places in turn, so that none waits for another's queue. When the queue is full, the newest of the
+//! organization with the longest line makes way for one of a shorter line. Never looks at what a run does.
+
+mod lines;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cofferdam_contract::Problem;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use cofferdam_contract::{OrganizationId, Problem};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use lines::{Entry, Lines, Word};
 
 /// The gate before the runs.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    places: Arc<Semaphore>,
-    total: usize,
-    waiting: AtomicUsize,
-    max_waiting: usize,
+    lines: Arc<Mutex<Lines>>,
 }
 
-/// Counts a waiter while it lives, so that one that gives up is no longer counted.
-struct Waiter<'a>(&'a AtomicUsize);
+/// A place of a run. Dropping it gives it to the next in turn.
+#[derive(Debug)]
+pub(crate) struct Place {
+    lines: Arc<Mutex<Lines>>,
+    organization: OrganizationId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.lines.lock().leave(&self.organization);
+    }
+}
+
+/// A waiter. One that gives up leaves its line, or gives back the place that it was just given.
+struct Waiter<'a> {
+    lines: &'a Arc<Mutex<Lines>>,
+    organization: &'a OrganizationId,
+    number: u64,
+    word: oneshot::Receiver<Word>,
+    done: bool,
+}
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if self.done {
+            return;
+        }
+        let mut lines = self.lines.lock();
+        // Words are given under the lock.
+        if !lines.give_up(self.organization, self.number) && matches!(self.word.try_recv(), Ok(Word::Go)) {
+            lines.leave(self.organization);
+        }
     }
 }
 
 impl Admission {
     pub(crate) fn new(total: usize, max_waiting: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(total)), total, waiting: AtomicUsize::new(0), max_waiting }
+        Self { lines: Arc::new(Mutex::new(Lines::new(total, max_waiting))) }
     }
 
-    /// A permit, at once or in turn. `overloaded` if too many are waiting.
-    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(place);
+    /// A place, at once or in turn. `max` bounds the organization's own places. `overloaded` if too many are waiting.
+    pub(crate) async fn enter(&self, organization: &OrganizationId, max: Option<usize>) -> Result<Place, Problem> {
+        let entry = self.lines.lock().enter(organization, max);
+        let place = || Place { lines: Arc::clone(&self.lines), organization: organization.clone() };
+        let (number, word) = match entry {
+            Entry::Place => return Ok(place()),
+            Entry::Waits { number, word } => (number, word),
+            Entry::Refused(refused) => return Err(refused),
+        };
+        let mut waiter = Waiter { lines: &self.lines, organization, number, word, done: false };
+        let word = (&mut waiter.word).await;
+        waiter.done = true;
+        match word {
+            Ok(Word::Go) => Ok(place()),
+            Ok(Word::Refused(problem)) => Err(*problem),
+            Err(_) => Err(lines::closed()),
         }
-        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiter = Waiter(&self.waiting);
-        if waiting >= self.max_waiting {
-            return Err(Problem::overloaded(format!(
-                "{} runs are in progress and {waiting} are waiting; try again in a second",
-                self.total
-            )));
-        }
-        Arc::clone(&self.places)
-            .acquire_owned()
-            .await
-            .map_err(|_| Problem::unavailable("the worker is shutting down; try again"))
     }
 
     /// Admits no more requests.
     pub(crate) fn close(&self) {
-        self.places.close();
+        self.lines.lock().close();
     }
 
     /// The numbers of runs in progress and waiting.
     pub(crate) fn load(&self) -> (usize, usize) {
-        (self.total.saturating_sub(self.places.available_permits()), self.waiting.load(Ordering::Relaxed))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn places_are_bounded_and_given_back() {
-        let gate = Arc::new(Admission::new(1, 1));
-        let first = gate.enter().await.unwrap();
-        let waiter = tokio::spawn({
-            let gate = Arc::clone(&gate);
-            async move { gate.enter().await.map(drop) }
-        });
-        while gate.load().1 == 0 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(gate.enter().await.unwrap_err().kind(), "overloaded");
-        drop(first);
-        waiter.await.unwrap().unwrap();
-        let gone = gate.enter();
-        drop(gone);
-        assert_eq!(gate.load(), (0, 0));
-        gate.close();
-        assert_eq!(gate.enter().await.unwrap_err().kind(), "unavailable");
+        self.lines.lock().load()
     }
 }

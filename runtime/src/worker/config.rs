@@ -14,6 +14,9 @@ pub struct WorkerConfig {
     pub state_dir: PathBuf,
     /// The most concurrent runs. Further ones wait.
     pub max_runs: usize,
+    /// The most concurrent runs of one organization, unless a limit of its own comes with its requests. Further ones wait. By
+    /// default as many as there are places.
+    pub max_runs_per_organization: Option<usize>,
     /// The most waiting runs. Further ones are refused.
     pub max_waiting: usize,
     /// The most live sessions. Beyond it the longest idle one is suspended.
@@ -44,6 +47,7 @@ impl Default for WorkerConfig {
             cache_dir: PathBuf::new(),
             state_dir: PathBuf::new(),
             max_runs: cores * 16,
+            max_runs_per_organization: None,
             max_waiting: cores * 128,
             max_live_sessions: 2_000,
             max_sessions: 20_000,

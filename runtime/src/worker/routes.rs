@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use cofferdam_contract::run::MAX_REQUEST_BYTES;
-use cofferdam_contract::worker::{ORGANIZATION_HEADER, WorkerHealth};
+use cofferdam_contract::worker::{MAX_RUNS_HEADER, ORGANIZATION_HEADER, WorkerHealth};
 use cofferdam_contract::{OrganizationId, Problem};
 
 use super::{Worker, runs, sessions};
@@ -65,6 +65,11 @@ impl IntoResponse for ProblemResponse {
         }
         response
     }
+}
+
+/// The number of places that the organization may have at once here.
+pub(crate) fn max_runs(headers: &HeaderMap) -> Option<usize> {
+    headers.get(MAX_RUNS_HEADER)?.to_str().ok()?.parse().ok()
 }
 
 /// The organization that the caller names. The wire requires it.

@@ -13,12 +13,13 @@ use cofferdam_contract::{Event, Language, OrganizationId, Outcome, Problem, RunI
 use cofferdam_host_api::Interrupt;
 use futures_util::stream;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::Worker;
+use super::admission::Place;
 use super::file_answer::file_answer;
 use super::lanes::{blocking, lane};
-use super::routes::{ProblemResponse, organization};
+use super::routes::{ProblemResponse, max_runs, organization};
 use super::watch::{CancelOnDrop, watch};
 use crate::error::Error;
 use crate::events::EventQueue;
@@ -47,7 +48,8 @@ pub(super) async fn run(
         }
         None => None,
     };
-    let place = worker.admission.enter().await.inspect_err(|_| worker.metrics.refused())?;
+    let max = max_runs(&headers).or(worker.config.max_runs_per_organization);
+    let place = worker.admission.enter(&organization, max).await.inspect_err(|_| worker.metrics.refused())?;
     let language = language_of(&request, held.as_ref())?;
     let interrupt = Interrupt::new(Instant::now().checked_add(wall));
     let cancel = CancelOnDrop(interrupt.clone());
@@ -151,7 +153,7 @@ fn language_of(request: &WorkerRun, held: Option<&Held>) -> Result<Language, Pro
 /// The work left after the answer is sent.
 enum After {
     Nothing,
-    Fresh { used: Used, kernel: Arc<Kernel>, organization: OrganizationId, _place: OwnedSemaphorePermit },
+    Fresh { used: Used, kernel: Arc<Kernel>, organization: OrganizationId, _place: Place },
     Session { session: Arc<Session>, worker: Arc<Worker> },
 }
 
@@ -171,7 +173,7 @@ fn work(
     organization: OrganizationId,
     held: Option<Held>,
     job: Job,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> (Answer, After) {
     let language = job.language;
     let started = Instant::now();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cofferdam_contract::OrganizationId;
-use cofferdam_store::{DatabaseConfig, KeyRow, Store};
+use cofferdam_store::{DatabaseConfig, KeyRow, KeyTerms, Store};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -201,6 +201,7 @@ fn write_keys(folder: &Path, keys: &[Key], admins: &[String]) {
         hash: Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
         scopes: scopes.to_owned(),
         created_at: 1,
+        terms: KeyTerms::default(),
     };
     let mut rows: Vec<KeyRow> =
         keys.iter().enumerate().map(|(n, key)| row(format!("key_{n}"), key.organization, &key.text, "run")).collect();

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{need, once};
+use crate::audited::Details;
 use crate::base::Base;
 use crate::refusals::Unavailable;
 use cofferdam_core::{Caller, Scope};
@@ -43,6 +44,20 @@ pub(super) enum Action {
 impl Action {
     fn scope(self) -> Scope {
         if matches!(self, Self::Status | Self::Logs) { Scope::Read } else { Scope::Deploy }
+    }
+
+    /// The action in the audit log.
+    fn noted(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Upload => "agent.upload_link",
+            Self::Deploy => "agent.deploy",
+            Self::Start => "agent.start",
+            Self::Stop => "agent.stop",
+            Self::Restart => "agent.restart",
+            Self::Rollback => "agent.rollback",
+            Self::Delete => "agent.delete",
+            Self::Status | Self::Logs => return None,
+        })
     }
 }
 
@@ -189,9 +204,12 @@ pub(super) async fn deploy_agent(
     State(uploads): State<Arc<Uploads>>,
     State(base): State<Base>,
     Extension(caller): Extension<Arc<Caller>>,
+    Extension(details): Extension<Details>,
     headers: HeaderMap,
     Json(request): Json<DeployAgentRequest>,
 ) -> Result<Json<DeployAgentAnswer>, ApiError> {
+    details.target(request.agent_id.as_str());
+    details.action(request.action.noted().filter(|_| request.dry_run != Some(true)));
     need(&caller, request.action.scope())?;
     request.check()?;
     let (id, key) = (request.agent_id.clone(), request.idempotency_key.clone());

@@ -1,16 +1,21 @@
-//! Container agents over HTTP: the single call `/api/deploy-agent`, agents and their deployments as resources, the routes
-//! of existing clients, uploads, environments. Handlers only map; `cofferdam_deployments` and `cofferdam_environments`
-//! decide.
+//! Agents over HTTP: definitions, the single call `/api/deploy-agent`, agents and their deployments as resources, the routes of
+//! existing clients, uploads, environments. Handlers only map; `cofferdam_agents`, `cofferdam_deployments` and
+//! `cofferdam_environments` decide.
 
 mod agent;
 mod containers;
+mod definitions;
 mod deploy_agent;
 mod deployments;
 mod environments;
 mod events;
+mod files;
 mod logs;
+mod memories;
 mod uploads;
 mod variables;
+mod versions;
+mod warnings;
 
 use cofferdam_contract::{AgentId, Problem};
 use http::HeaderMap;
@@ -27,6 +32,11 @@ pub(crate) fn deploy() -> OpenApiRouter<Services> {
     OpenApiRouter::new()
         .routes(routes!(agent::create_agent))
         .routes(routes!(agent::delete_agent))
+        .routes(routes!(definitions::put_agent, definitions::patch_agent))
+        .routes(routes!(definitions::activate_agent))
+        .routes(routes!(definitions::deactivate_agent))
+        .routes(routes!(files::import_agents))
+        .routes(routes!(memories::delete_memory))
         .routes(routes!(containers::generate_upload_link))
         .routes(routes!(containers::deploy_container))
         .routes(routes!(containers::start_container))
@@ -39,6 +49,11 @@ pub(crate) fn read() -> OpenApiRouter<Services> {
         .routes(routes!(deploy_agent::deploy_agent))
         .routes(routes!(agent::list_agents))
         .routes(routes!(agent::get_agent))
+        .routes(routes!(versions::list_versions))
+        .routes(routes!(versions::get_version))
+        .routes(routes!(versions::diff_versions))
+        .routes(routes!(files::export_agent))
+        .routes(routes!(memories::list_memories))
         .routes(routes!(deployments::list_deployments))
         .routes(routes!(deployments::get_deployment))
         .routes(routes!(events::deployment_events))

@@ -2,23 +2,28 @@
 //! operator's limit and are streamed, never buffered whole. The headers are those of the IETF draft "Resumable Uploads
 //! for HTTP"; clients without them can use `Content-Range`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use cofferdam_contract::Problem;
+use cofferdam_contract::{AgentId, OrganizationId, Problem};
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
+use cofferdam_core::{Caller, Scopes};
 use cofferdam_deployments::{Refusal, Sending, Sent, Uploaded, Uploads};
 use cofferdam_http::ApiError;
 use cofferdam_http::Json;
+use cofferdam_http::Peer;
+use cofferdam_identity::{Audit, Outcome};
 use cofferdam_uploads::{At, Progress};
 
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
@@ -64,10 +69,11 @@ pub(super) struct UploadedPart {
         (status = 502, description = "The registry failed", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn put_upload(
     State(uploads): State<Arc<Uploads>>,
+    State(audit): State<Arc<Audit>>,
     Path(token): Path<String>,
     request: Request,
 ) -> Response {
-    take(&uploads, &token, request, None).await
+    take((&uploads, &audit), &token, request, None).await
 }
 
 /// Continue an upload at `Upload-Offset`.
@@ -80,11 +86,12 @@ pub(super) async fn put_upload(
         (status = 409, description = "The offset is wrong: see Upload-Offset in the answer", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn patch_upload(
     State(uploads): State<Arc<Uploads>>,
+    State(audit): State<Arc<Audit>>,
     Path(token): Path<String>,
     request: Request,
 ) -> Response {
     let missing = "PATCH continues an upload: set Upload-Offset to the offset that HEAD returns, or use PUT.";
-    take(&uploads, &token, request, Some(missing)).await
+    take((&uploads, &audit), &token, request, Some(missing)).await
 }
 
 /// Show an upload's progress.
@@ -106,7 +113,12 @@ pub(super) async fn head_upload(State(uploads): State<Arc<Uploads>>, Path(token)
 }
 
 /// `offset_wanted`: the error for a request without an offset; `None` if the offset is optional.
-async fn take(uploads: &Uploads, token: &str, request: Request, offset_wanted: Option<&str>) -> Response {
+async fn take(
+    (uploads, audit): (&Uploads, &Audit),
+    token: &str,
+    request: Request,
+    offset_wanted: Option<&str>,
+) -> Response {
     let (parts, mut body) = request.into_parts();
     let (result, begun) = match sending(&parts.headers, &body, offset_wanted) {
         Ok(sending) => {
@@ -123,6 +135,8 @@ async fn take(uploads: &Uploads, token: &str, request: Request, offset_wanted: O
     match result {
         Ok(Sent::All(uploaded)) => {
             let length = uploaded.received_bytes;
+            let address = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
+            note(audit, uploads.named(token), address, &uploaded).await;
             let mut response = Json(*uploaded).into_response();
             tell(response.headers_mut(), &Progress { offset: length, length: Some(length), complete: true });
             response
@@ -135,6 +149,15 @@ async fn take(uploads: &Uploads, token: &str, request: Request, offset_wanted: O
         }
         Err(refusal) => refused(refusal),
     }
+}
+
+/// Notes an image that came in. The link has authorized it, so no key is known; the entry of the link names the one that made it.
+async fn note(audit: &Audit, named: Option<(OrganizationId, AgentId)>, address: Option<IpAddr>, uploaded: &Uploaded) {
+    let Some((organization, agent)) = named else { return };
+    let sender = Caller::new("", organization, Scopes::new(Vec::new()));
+    let detail = json!({"version": uploaded.deployment.number, "received_bytes": uploaded.received_bytes});
+    let ticket = audit.note(&sender, address, "agent.upload", agent.as_str(), Outcome::Done, &detail);
+    audit.written(ticket).await;
 }
 
 async fn discard(mut body: Body) {

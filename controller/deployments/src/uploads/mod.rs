@@ -8,7 +8,7 @@ mod work;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cofferdam_contract::{AgentId, DeploymentId, Problem};
+use cofferdam_contract::{AgentId, DeploymentId, OrganizationId, Problem};
 use cofferdam_core::{Caller, Vault, now};
 use cofferdam_environments::{Environment, Kind};
 use cofferdam_store::DeploymentRow;
@@ -133,6 +133,11 @@ impl Uploads {
             return Ok(progress);
         }
         Ok(Progress { offset: row.received_bytes, length: Some(row.received_bytes), complete: true })
+    }
+
+    /// The organization and the agent that a link is for, if it is one of ours. It may be over.
+    pub fn named(&self, token: &str) -> Option<(OrganizationId, AgentId)> {
+        self.links.open(token).map(|ticket| (ticket.organization, ticket.agent))
     }
 
     /// The deployment that a valid link names.

@@ -144,11 +144,7 @@ impl Drop for Rig {
 }
 
 pub(crate) fn caller(organization: &str) -> Caller {
-    Caller {
-        key: "key_test".into(),
-        organization: OrganizationId::parse(organization).unwrap(),
-        scopes: Scopes::new(vec![Scope::Admin]),
-    }
+    Caller::new("key_test", OrganizationId::parse(organization).unwrap(), Scopes::new(vec![Scope::Admin]))
 }
 
 /// The services of one process over that database.

@@ -69,7 +69,7 @@ impl Sandboxes {
             organization: caller.organization.clone(),
             api_key: caller.key.clone(),
             language,
-            worker: worker.name().to_owned(),
+            worker: worker.home().to_owned(),
             ttl_s,
             limits,
             grants: request.grants.clone(),

@@ -142,14 +142,20 @@ impl AgentChange {
         Ok(())
     }
 
-    /// Deletes the agent with its deployments.
+    /// Deletes the agent with its deployments, and with the versions and memories of a definition.
     pub async fn delete_agent(mut self) -> Result<(), Error> {
         self.delete_deployments("AND number <= $3", self.agent.last_number.max(1)).await?;
-        query("DELETE FROM agents WHERE organization = $1 AND id = $2")
-            .bind(self.agent.organization.as_str())
-            .bind(self.agent.id.as_str())
-            .execute(&mut *self.tx)
-            .await?;
+        for sql in [
+            "DELETE FROM agent_versions WHERE organization = $1 AND agent = $2",
+            "DELETE FROM agent_memories WHERE organization = $1 AND agent = $2",
+            "DELETE FROM agents WHERE organization = $1 AND id = $2",
+        ] {
+            query(sql)
+                .bind(self.agent.organization.as_str())
+                .bind(self.agent.id.as_str())
+                .execute(&mut *self.tx)
+                .await?;
+        }
         Ok(self.tx.commit().await?)
     }
 

@@ -45,6 +45,8 @@ pub struct AgentRow {
     pub id: AgentId,
     pub name: String,
     pub environment: String,
+    /// It has a definition that our loop runs, and no deployments.
+    pub serverless: bool,
     pub wanted: Wanted,
     /// The number of the newest deployment.
     pub last_number: u64,
@@ -70,6 +72,7 @@ impl FromRow<'_, AnyRow> for AgentRow {
             id: row.id("id")?,
             name: row.try_get("name")?,
             environment: row.try_get("environment")?,
+            serverless: row.try_get::<String, _>("kind")? == "serverless",
             wanted: wanted.parse().map_err(|_| unknown("wanted", wanted))?,
             last_number: row.count("last_number")?,
             last_turn: row.count("last_turn")?,

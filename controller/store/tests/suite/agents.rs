@@ -18,6 +18,7 @@ pub(crate) fn agent() -> AgentRow {
         id: id(),
         name: "naïve 'quoted'".into(),
         environment: "local".into(),
+        serverless: false,
         wanted: Wanted::Run,
         last_number: 0,
         last_turn: 0,

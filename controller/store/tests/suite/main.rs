@@ -3,6 +3,8 @@
 
 mod agents;
 mod connect;
+mod definitions;
+mod identity;
 mod keyvalue;
 mod limits;
 mod logs;
@@ -10,6 +12,7 @@ mod model_settings;
 mod records;
 mod run_tokens;
 mod tools;
+mod work;
 
 use cofferdam_contract::OrganizationId;
 use cofferdam_store::{DatabaseConfig, Store};

@@ -9,7 +9,7 @@ use cofferdam_contract::{FailureReason, OrganizationId};
 use cofferdam_controller::World;
 use cofferdam_environments::Environment;
 use cofferdam_identity::hash;
-use cofferdam_store::{DeploymentRow, KeyRow};
+use cofferdam_store::{DeploymentRow, KeyRow, KeyTerms};
 use cofferdam_uploads::{Incoming, Pipeline, PushFailure, Pushed, PushedImage};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -226,6 +226,7 @@ impl Rig {
             hash: hash(key).iter().map(|byte| format!("{byte:02x}")).collect(),
             scopes: "admin".into(),
             created_at: 0,
+            terms: KeyTerms::default(),
         };
         self.test.app.store.put_key(&row).await.unwrap();
         self.test.app.keyring.refresh().await.unwrap();

@@ -148,11 +148,7 @@ impl Rig {
     }
 
     pub(super) fn pass(&self, grants: Value) -> Pass {
-        let caller = Caller {
-            key: "key_serve".into(),
-            organization: OrganizationId::default_organization(),
-            scopes: Scopes::new(vec![Scope::Run]),
-        };
+        let caller = Caller::new("key_serve", OrganizationId::default_organization(), Scopes::new(vec![Scope::Run]));
         let grants: Grants = serde_json::from_value(grants).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
         Pass { caller, tool: Some("tester".into()), session: None, grants, depth: 0, deadline }

@@ -139,6 +139,7 @@ impl TestApp {
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&app.keyring).keep_fresh(stop.clone()));
         tokio::spawn(Arc::clone(&app.run_tokens).keep(stop.clone()));
+        tokio::spawn(app.cache.clone().keep(stop.clone()));
         tokio::spawn(Arc::clone(app.models.settings()).keep(stop.clone()));
         tokio::spawn(Arc::clone(app.models.accounts()).keep(stop.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -165,11 +166,16 @@ impl TestApp {
 
     /// Another controller over the same database, without workers.
     pub(crate) async fn another(&self, env: &[(&str, &str)]) -> Self {
+        self.another_over(vec![], env).await
+    }
+
+    /// Another controller over the same database, with these workers.
+    pub(crate) async fn another_over(&self, known: Vec<Arc<Worker>>, env: &[(&str, &str)]) -> Self {
         let database = format!("sqlite://{}", self.folder.path().join("cofferdam.db").display());
         let key = std::fs::read_to_string(self.folder.path().join("encryption.key")).unwrap();
         let shared = [("DATABASE_URL", database.as_str()), ("COFFERDAM_ENCRYPTION_KEY", key.trim())];
         let env: Vec<(&str, &str)> = shared.into_iter().chain(env.iter().copied()).collect();
-        Self::serve(tempfile::tempdir().unwrap(), &env, (vec![], vec![]), vec![], World::default()).await
+        Self::serve(tempfile::tempdir().unwrap(), &env, (known, vec![]), vec![], World::default()).await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -13,6 +13,21 @@ use crate::load::Balanced;
 
 pub use worker::ToolWorker;
 
+/// The organization that a call belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    pub organization: &'a OrganizationId,
+    /// The most calls that it may have at once at a worker; absent: as many as the worker lets it have.
+    pub max_calls: Option<u32>,
+}
+
+/// Without a limit of its own.
+impl<'a> From<&'a OrganizationId> for Owner<'a> {
+    fn from(organization: &'a OrganizationId) -> Self {
+        Self { organization, max_calls: None }
+    }
+}
+
 /// All workers of tools.
 pub struct ToolWorkers(Balanced<ToolWorker>);
 
@@ -42,9 +57,9 @@ impl ToolWorkers {
     ///
     /// # Errors
     /// An invalid call, no worker that could take it, or the error of `component`. A fault of the tool is an outcome.
-    pub async fn call<E, F>(
+    pub async fn call<'a, E, F>(
         &self,
-        organization: &OrganizationId,
+        owner: impl Into<Owner<'a>>,
         call: &ToolCall,
         component: impl Fn() -> F,
     ) -> Result<ToolOutcome, E>
@@ -52,13 +67,14 @@ impl ToolWorkers {
         E: Failure + From<Error>,
         F: Future<Output = Result<Bytes, E>>,
     {
+        let owner = owner.into();
         let worker = self.pick(None)?;
-        let first = call_at(&worker, organization, call, &component).await;
+        let first = call_at(&worker, owner, call, &component).await;
         let Err(error) = &first else { return first };
         // Neither of these has begun.
         let another = is(error, "unavailable") || is(error, "overloaded");
         match self.pick(Some(&worker)) {
-            Ok(other) if another => call_at(&other, organization, call, &component).await,
+            Ok(other) if another => call_at(&other, owner, call, &component).await,
             _ => first,
         }
     }
@@ -66,7 +82,7 @@ impl ToolWorkers {
 
 async fn call_at<E, F>(
     worker: &ToolWorker,
-    organization: &OrganizationId,
+    owner: Owner<'_>,
     call: &ToolCall,
     component: &impl Fn() -> F,
 ) -> Result<ToolOutcome, E>
@@ -74,10 +90,10 @@ where
     E: Failure + From<Error>,
     F: Future<Output = Result<Bytes, E>>,
 {
-    match worker.call(organization, call).await {
+    match worker.call(owner, call).await {
         Err(error) if is(&error, "component-missing") => {
             worker.ensure(&call.digest, component().await?).await?;
-            Ok(worker.call(organization, call).await?)
+            Ok(worker.call(owner, call).await?)
         }
         answered => Ok(answered?),
     }

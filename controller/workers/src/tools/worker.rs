@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Request, Response};
 use hyper::upgrade::Upgraded;
 use parking_lot::RwLock;
 
+use super::Owner;
 use crate::forward::read_json;
 use crate::load::Load;
 use crate::supervisor::Components;
@@ -109,8 +110,9 @@ impl ToolWorker {
         read_json(&self.worker.ask_within(request, MAX_DESCRIPTION, COMPILE_TIMEOUT).await?)
     }
 
-    pub(super) async fn call(&self, organization: &OrganizationId, call: &ToolCall) -> Result<ToolOutcome, Error> {
-        let request = WorkerRequest::new(Method::POST, "/tools/calls", organization).json(call)?;
+    pub(super) async fn call(&self, owner: Owner<'_>, call: &ToolCall) -> Result<ToolOutcome, Error> {
+        let mut request = WorkerRequest::new(Method::POST, "/tools/calls", owner.organization).json(call)?;
+        request.max_runs = owner.max_calls;
         let timeout = Duration::from_millis(call.limits.wall_ms).saturating_add(CALL_OVERHEAD);
         read_json(&self.worker.ask_within(request, MAX_ANSWER, timeout).await?)
     }

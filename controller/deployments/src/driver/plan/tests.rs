@@ -11,6 +11,7 @@ fn agent(wanted: Wanted, serving: u64) -> AgentRow {
         id: AgentId::parse("a").unwrap(),
         name: "a".into(),
         environment: "local".into(),
+        serverless: false,
         wanted,
         last_number: 9,
         last_turn: 9,
