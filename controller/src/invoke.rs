@@ -11,7 +11,7 @@ use cofferdam_http::ApiError;
 use futures_util::future::BoxFuture;
 
 /// Makes tasks, whichever process runs them.
-pub struct ByWork(pub Arc<Work>);
+pub(crate) struct ByWork(pub(crate) Arc<Work>);
 
 impl Invoke for ByWork {
     fn invoke<'a>(

@@ -73,14 +73,18 @@ pub(super) fn page(task: &Value) -> Page {
     let times = times.into_iter().filter(|(_, at)| !text(task, at).is_empty());
     let times: Vec<String> = times.map(|(name, at)| format!("{name} {}", second(text(task, at)))).collect();
     put!(out, "  {}", times.join(", "));
+    let number = |pointer: &str, one: &str| match count(task, pointer) {
+        1 => format!("1 {one}"),
+        many => format!("{many} {one}s"),
+    };
     put!(
         out,
-        "  {} steps, {} tokens in, {} out, ${}, {} attempts",
-        count(task, "/steps"),
+        "  {}, {} tokens in, {} out, ${}, {}",
+        number("/steps", "step"),
         count(task, "/tokens/prompt_tokens"),
         count(task, "/tokens/completion_tokens"),
         text(task, "/cost_usd"),
-        count(task, "/execution_attempts")
+        number("/execution_attempts", "attempt")
     );
     for why in [text(task, "/detail"), text(task, "/problem/detail")] {
         if !why.is_empty() {

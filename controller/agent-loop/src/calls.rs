@@ -11,6 +11,7 @@ use cofferdam_tasks::approval;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::limits;
 use crate::plan::Act;
@@ -20,7 +21,7 @@ use crate::types::{ToolAnswer, ToolDone};
 
 /// The time that calls have to end when the task is asked to stop or to pause.
 const CANCEL_GRACE: Duration = Duration::from_millis(700);
-/// The time of work that is kept free after a call, for the answer that says that the time is over.
+/// The words for an outcome that nobody knows.
 const UNKNOWN: &str = "The outcome of this call is not known: it may have happened or not.";
 
 impl Run {
@@ -76,7 +77,14 @@ impl Run {
             let (ctx, toolbox) = (Arc::clone(&ctx), Arc::clone(&self.toolbox));
             let (planned, offered) = (self.planned(&receipt), self.toolbox.find(&receipt.tool).is_some());
             open.insert(receipt.call.clone(), receipt.clone());
-            flights.spawn(async move {
+            let span = tracing::info_span!(
+                "execute_tool",
+                "gen_ai.operation.name" = "execute_tool",
+                "gen_ai.tool.name" = receipt.tool,
+                "gen_ai.tool.call.id" = receipt.call,
+                task = %receipt.task,
+            );
+            let made = async move {
                 let answer = match planned {
                     Some(_) if !offered => ToolDone::error("There is no tool of this name any more.").into(),
                     Some(planned) => toolbox.call(&ctx, &planned).await,
@@ -86,7 +94,8 @@ impl Run {
                     .into(),
                 };
                 (receipt.call, answer)
-            });
+            };
+            flights.spawn(made.instrument(span));
         }
         let mut grace: Option<Instant> = None;
         loop {

@@ -32,6 +32,18 @@ pub struct NewAgent {
     pub note: String,
 }
 
+impl NewAgent {
+    /// Checks everything but the id.
+    ///
+    /// # Errors
+    /// [`Problem::invalid`] that names the field.
+    pub fn check(&self) -> Result<(), Problem> {
+        check_name(&self.name)?;
+        check(&self.definition)?;
+        check_note(&self.note)
+    }
+}
+
 /// A change of an agent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Edit {
@@ -80,9 +92,7 @@ impl Agents {
     /// # Errors
     /// [`Problem::invalid`] for a field, [`Problem::conflict`] for an id that is taken, [`Problem::overloaded`] at the limit.
     pub async fn create(&self, caller: &Caller, new: NewAgent) -> Result<AgentView, Error> {
-        check_name(&new.name)?;
-        check(&new.definition)?;
-        check_note(&new.note)?;
+        new.check()?;
         let status = if new.draft { AgentStatus::Draft } else { AgentStatus::Active };
         let version = VersionRow {
             version: 1,

@@ -6,13 +6,17 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use cofferdam_connectors::{Browser, Connectors, LoginAnswer, LoginError, LoginShown};
-use cofferdam_core::chain;
+use cofferdam_core::{Caller, Scopes, chain};
+use cofferdam_http::Peer;
+use cofferdam_identity::{Audit, Outcome};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
+use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,6 +24,8 @@ use crate::services::Services;
 
 /// The time for which a browser is known, in seconds: longer than a login lives.
 const KNOWN_FOR_S: u32 = 3_600;
+/// The action of a login's end in the audit log.
+const LOGGED_IN: &str = "connector.login";
 const FAILED: &str = "The server failed. Begin again.";
 
 pub(crate) fn open() -> OpenApiRouter<Services> {
@@ -91,12 +97,20 @@ pub(crate) async fn oauth_go_on(
     (status = 400, description = "A page that says why not", content_type = "text/html")))]
 pub(crate) async fn oauth_callback(
     State(connectors): State<Arc<Connectors>>,
+    State(audit): State<Arc<Audit>>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     answer: Result<Query<LoginAnswer>, QueryRejection>,
 ) -> Response {
     let Ok(Query(answer)) = answer else { return refused(&LoginError::Unknown) };
     match connectors.finish_login(&answer, known(&connectors, &headers).as_ref()).await {
         Ok(finished) => {
+            // The login's address has authorized it, so no key is known.
+            let sender = Caller::new("", finished.organization.clone(), Scopes::new(Vec::new()));
+            let address = peer.map(|Extension(Peer(address))| address.ip());
+            let detail = json!({ "person": finished.person });
+            let ticket = audit.note(&sender, address, LOGGED_IN, &finished.connector, Outcome::Done, &detail);
+            audit.written(ticket).await;
             let whom = match &finished.person {
                 Some(person) => format!("for {person}"),
                 None => "for the whole organization".to_owned(),

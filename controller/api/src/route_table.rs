@@ -63,11 +63,11 @@ pub const ROUTES: &[Route] = &[
     route("get", "/ready", NONE, Open, ""),
     route("get", "/metrics", NONE, Open, ""),
     route("get", "/openapi.json", NONE, Open, ""),
+    // The handlers of these open routes note their changes themselves.
     route("get", "/oauth/login", NONE, Open, ""),
     route("post", "/oauth/login", NONE, Open, ""),
-    route("get", "/oauth/callback", NONE, Open, ""),
+    route("get", "/oauth/callback", NONE, Open, "connector.login"),
     route("get", "/oauth/client.json", NONE, Open, ""),
-    // Their handlers note it themselves.
     route("put", "/uploads/{token}", NONE, Open, "agent.upload"),
     route("patch", "/uploads/{token}", NONE, Open, "agent.upload"),
     route("head", "/uploads/{token}", NONE, Open, ""),

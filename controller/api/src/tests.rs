@@ -24,7 +24,7 @@ fn a_change_has_an_action() {
         "/v1/sessions",
         "/v1/snapshots",
         "/functions/",
-        "/uploads/",
+        "/oauth/login",
         "/test",
         "/v1/upstreams/test",
         "/invoke",

@@ -78,6 +78,9 @@ pub struct AgentInfo {
     /// Unix time in seconds.
     pub created_at: i64,
     pub updated_at: i64,
+    /// It has a definition, and nothing to deploy.
+    #[serde(skip)]
+    pub serverless: bool,
 }
 
 /// A deployment: one version of an agent, from its upload to its end.
@@ -275,6 +278,7 @@ impl AgentInfo {
             environment: row.environment,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            serverless: row.serverless,
         }
     }
 }

@@ -385,7 +385,8 @@ async fn a_key_that_ended_while_the_store_was_away_ends_what_it_has_under_way() 
     let away = Process::new(&rig.store).await;
     let mut watches = Vec::new();
     for text in [&text, &of_less, &of_kept] {
-        watches.push(away.keyring.watch(&away.caller(text).await));
+        let caller = away.caller(text).await;
+        watches.push(away.keyring.watch(&caller));
     }
     rig.here.keys.revoke(&rig.operator, &row.id).await.unwrap();
     let narrow = KeyPatch { scopes: Some(vec![Scope::Run]), ..KeyPatch::default() };

@@ -4,6 +4,7 @@
 
 use crate::support::{ADMIN, TestApp};
 use serde_json::json;
+use tower::ServiceExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_made_listed_and_revoked() {
@@ -39,6 +40,16 @@ async fn the_open_routes_tell_what_they_should() {
     let metrics = app.call("", "GET", "/metrics", None).await;
     let text = String::from_utf8(metrics.body).unwrap();
     assert!(text.contains("cofferdam_fake 1") && text.contains("cofferdam_api_workers_ready 1"), "{text}");
+    // From elsewhere it takes a key of the operator's own organization: metrics tell about all.
+    let made = app.call(ADMIN, "POST", "/v1/organizations", Some(json!({"id": "rival"}))).await.json();
+    let (rival, read, run) =
+        (made["key"]["key"].as_str().unwrap(), app.key(&["read"]).await, app.key(&["invoke"]).await);
+    for (key, status) in [("", 401), (rival, 403), (&run, 403), (&read, 200), (ADMIN, 200)] {
+        let request = app.request(key, "GET", "/metrics").body(axum::body::Body::empty()).unwrap();
+        // Without a connection there is no address.
+        let answer = app.app.router().0.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{key}");
+    }
     app.app.status.workers.all()[0].set_health(None);
     assert_eq!(app.call("", "GET", "/ready", None).await.status, 503);
     let answer = app.run(ADMIN, "1").await;

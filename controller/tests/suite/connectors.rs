@@ -69,7 +69,8 @@ async fn server_with_login(stop: &CancellationToken) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let document = |value: serde_json::Value| get(move || async move { axum::Json(value) });
-    let answer = |status: StatusCode, value: serde_json::Value| post(move || async move { (status, axum::Json(value)) });
+    let answer =
+        |status: StatusCode, value: serde_json::Value| post(move || async move { (status, axum::Json(value)) });
     let resource = json!({ "resource": format!("{base}/mcp"), "authorization_servers": [base] });
     let server = json!({ "issuer": base, "authorization_endpoint": format!("{base}/authorize"),
         "token_endpoint": format!("{base}/token"), "registration_endpoint": format!("{base}/register"),
@@ -130,5 +131,8 @@ async fn a_login_names_who_wants_it_and_ends_in_the_same_browser() {
     let done = browse("GET", &back, &format!("a=b; {cookie}")).await;
     assert!(done.status == 200 && String::from_utf8_lossy(&done.body).contains("Logged in"));
     assert_eq!(browse("GET", &back, cookie).await.status, 400, "once");
+    let noted = app.call(ADMIN, "GET", "/v1/audit?action=connector.login", None).await.json();
+    assert_eq!(noted["entries"][0]["target"], "mail", "{noted}");
+    assert_eq!(noted["entries"][0]["detail"], json!({ "person": "ann" }));
     stop.cancel();
 }

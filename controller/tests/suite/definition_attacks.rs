@@ -72,6 +72,10 @@ async fn an_import_is_checked_before_anything_is_done() {
         ("id: one\ninstructions: b\n", "document 2: "),
         ("instructions: nameless\n", "document 2: "),
         ("just text\n", "document 2: "),
+        ("id: two\nname: Two\n", "document 2: "),
+        ("id: two\nname: \"a\\nb\"\nmodel: m\n", "document 2: name"),
+        ("id: two\nnote: \"a\\eb\"\nmodel: m\n", "document 2: note"),
+        ("id: two\ntype: container\nmodel: m\n", "document 2: type"),
         ("id: two\ntools: [\"http:evil\"]\n", "document 2: tools[0]"),
         ("id: two\nlimits: {cost_usd: 0.5}\n", "document 2: "),
     ] {
@@ -146,7 +150,8 @@ async fn an_agent_is_found_by_exactly_its_id() {
     }
     for id in ["", "A", "a b", "a/b", "../a", "a\0", "-a", "a-", "é", &"a".repeat(65)] {
         let answer = call(&app, "POST", "/v1/agents", Some(json!({"id": id, "instructions": "x"}))).await;
-        assert_eq!(answer.status, 422, "{id:?}");
+        // A NUL is refused while the body is read.
+        assert_eq!(answer.status, if id.contains('\0') { 400 } else { 422 }, "{id:?}");
     }
     // An address and a body that name two agents are no agent.
     let two = json!({"id": "other", "instructions": "x"});
@@ -177,7 +182,7 @@ async fn unknown_fields_and_values_out_of_bounds_are_named() {
         let mut body = json!({"id": "a", "model": "m"});
         body[field] = value;
         let answer = call(&app, "POST", "/v1/agents", Some(body)).await;
-        assert_eq!(answer.status.as_u16(), 422, "{field}: {}", String::from_utf8_lossy(&answer.body));
+        assert!(matches!(answer.status.as_u16(), 400 | 422), "{field}: {}", String::from_utf8_lossy(&answer.body));
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         let named = detail.contains(field)
             || detail.contains("step")

@@ -113,7 +113,7 @@ async fn both_types_are_in_one_list() {
     app.call(ADMIN, "GET", "/v1/agents/box/export", None).await.problem(409, "conflict");
     app.call(ADMIN, "POST", "/v1/agents", Some(json!({"id": "mind"}))).await.problem(409, "conflict");
     for body in [json!({"id": "import"}), json!({"id": "import", "instructions": "x"})] {
-        app.call(ADMIN, "POST", "/v1/agents", Some(body)).await.problem(422, "invalid-value");
+        app.call(ADMIN, "POST", "/v1/agents", Some(body)).await.problem(422, "invalid-request");
     }
 }
 
@@ -129,7 +129,7 @@ async fn a_lost_update_is_refused() {
     assert_eq!(change("\"1\"", "2").await.status, 200);
     let refused = change("\"1\"", "3").await.problem(409, "conflict");
     assert!(refused["detail"].as_str().unwrap().contains("revision 2"), "{refused}");
-    change("\"x\"", "3").await.problem(422, "invalid-value");
+    change("\"x\"", "3").await.problem(422, "invalid-request");
     assert_eq!(change("*", "4").await.status, 200);
     let stale = app.call(ADMIN, "PUT", "/v1/agents/a", Some(json!({"instructions": "5", "revision": 1}))).await;
     stale.problem(409, "conflict");

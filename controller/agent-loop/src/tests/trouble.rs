@@ -187,3 +187,42 @@ async fn a_full_window_is_compacted_and_asked_again() {
     // Nothing is lost from the store.
     assert!(process.said(&task).await[0].contains("a long story"));
 }
+
+#[tokio::test]
+async fn the_limits_of_a_task_hold_for_its_sub_agents_too() {
+    let site = Site::new().await;
+    let process = site.process().await;
+    process.agent("helper", json!({"memory": {"enabled": true}})).await;
+    process.agent("boss", json!({"tools": ["agent:helper"], "limits": {"tokens": 250}})).await;
+    let search = |n: u32| calls(&[("memory_search", json!({"query": format!("n{n}")}))]);
+    site.upstream.script([calls(&[("helper", json!({"input": "x"}))]), search(1), search(2), search(3), search(4)]);
+    let task = process.ask("boss", json!({"input": "go"})).await;
+    for _ in 0..3 {
+        process.turn().await;
+    }
+    let boss = process.task(&task.id).await;
+    let child = process.task(&boss.sub_executions[0]).await;
+    assert_eq!(
+        (child.status, child.internal_status, child.steps),
+        (TaskStatus::Failed, Some(Why::TokenLimit), 2),
+        "{child:?}"
+    );
+    assert!(child.detail.unwrap().contains("works for"));
+    assert_eq!((boss.status, boss.internal_status), (TaskStatus::Failed, Some(Why::TokenLimit)), "{boss:?}");
+    assert_eq!(boss.tokens.total_tokens, 330);
+}
+
+#[tokio::test]
+async fn the_time_of_work_is_limited() {
+    let site = Site::new().await;
+    let process = site.process().await;
+    process.agent("a", json!({"limits": {"wall_s": 1}})).await;
+    let words = (0..100).map(|n| delta(json!({"content": format!("w{n} ")})));
+    site.upstream.script([Reply::Slow(words.collect(), Duration::from_millis(100))]);
+    let task = process.ask("a", json!({"input": "x"})).await;
+    let began = std::time::Instant::now();
+    process.turn().await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    let shown = process.task(&task.id).await;
+    assert_eq!((shown.status, shown.internal_status), (TaskStatus::Failed, Some(Why::TimeLimit)), "{shown:?}");
+}

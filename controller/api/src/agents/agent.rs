@@ -173,8 +173,9 @@ pub(super) struct Force {
 pub(super) struct Deleted {
     #[serde(flatten)]
     deleted: DeletedAgent,
-    #[serde(rename = "type")]
-    kind: AgentKind,
+    /// `serverless`; absent for one in containers.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<AgentKind>,
     /// Tasks of the agent that were asked to stop.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped_tasks: Option<u32>,
@@ -199,11 +200,11 @@ pub(super) async fn delete_agent(
         true => {
             let stopped_tasks = Some(stop_all(&tasks, &caller, &id).await?);
             let deleted = DeletedAgent { agent_id: id, left_behind: None };
-            Deleted { deleted, kind: AgentKind::Serverless, stopped_tasks }
+            Deleted { deleted, kind: Some(AgentKind::Serverless), stopped_tasks }
         }
         false => {
             let deleted = deployments.delete(&caller, &id, force).await?;
-            Deleted { deleted, kind: AgentKind::Container, stopped_tasks: None }
+            Deleted { deleted, kind: None, stopped_tasks: None }
         }
     };
     Ok((StatusCode::ACCEPTED, Json(deleted)))

@@ -7,7 +7,8 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
-use cofferdam_agents::{Agents, id_of};
+use cofferdam_agents::{Agents, NewAgent, id_of};
+use cofferdam_contract::work::AgentKind;
 use cofferdam_contract::{AgentId, Problem};
 use cofferdam_core::Caller;
 use cofferdam_http::{ApiError, Json, read_body};
@@ -82,8 +83,11 @@ fn write(body: &AgentBody) -> Result<String, Problem> {
         tracing::error!(%error, "a definition cannot be written as YAML");
         Problem::internal("A definition cannot be written; see the server's log.")
     };
-    let value = serde_json::to_value(body).map_err(|error| failed(&error))?;
-    serde_saphyr::to_string(&value).map_err(|error| failed(&error))
+    let mut text = serde_saphyr::to_string(body).map_err(|error| failed(&error))?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -128,20 +132,32 @@ pub(super) async fn import_agents(
         let at = |problem: Problem| Problem::invalid(format!("document {}: {}", number + 1, problem.detail));
         let parts = Parts::read(document).map_err(at)?;
         let definition = parts.definition().map_err(at)?;
-        cofferdam_agents::check(&definition).map_err(at)?;
         let id = parts.id.clone().or_else(|| parts.name.as_deref().and_then(id_of));
         let id = id.ok_or_else(|| at(Problem::invalid("it needs an `id`, or a `name` that one can be made of")))?;
         if !ids.insert(id.clone()) {
             return Err(at(Problem::invalid(format!("a document before it has the id {id}, too"))).into());
         }
-        all.push((id, definition, parts));
-    }
-    let (mut imported, mut definitions) = (Vec::new(), Vec::new());
-    for (id, definition, parts) in all {
+        if parts.kind == Some(AgentKind::Container) {
+            return Err(at(Problem::invalid("type: a container is deployed, not defined")).into());
+        }
+        if parts.fields.is_empty() {
+            return Err(at(Problem::invalid("it has no definition, such as `instructions` and `model`")).into());
+        }
+        let name = parts.name.clone().unwrap_or_else(|| id.to_string());
+        let new = NewAgent { id: None, name, definition, draft: parts.draft, note: parts.note.clone() };
+        new.check().map_err(at)?;
         let before = match agents.exists(&caller, &id).await? {
-            true => Some(agents.show(&caller, &id).await?.revision),
+            true => Some(agents.show(&caller, &id).await?),
             false => None,
         };
+        if before.as_ref().is_some_and(|before| before.kind == AgentKind::Container) {
+            let detail = format!("document {}: the agent {id} is a container, which has no definition", number + 1);
+            return Err(Problem::conflict(detail).into());
+        }
+        all.push((id, new.definition, parts, before.map(|before| before.revision)));
+    }
+    let (mut imported, mut definitions) = (Vec::new(), Vec::new());
+    for (id, definition, parts, before) in all {
         let (view, _) = apply(&agents, &caller, id, parts).await?;
         let outcome = match before {
             None => "made",

@@ -79,6 +79,13 @@ async fn stream(
     let query = query.understand(last)?;
     // An agent of another organization does not exist for the caller.
     let agent = deployments.show(caller, &id).await?;
+    if agent.serverless {
+        let detail = format!(
+            "The agent {id} is serverless and writes no log. GET /v1/agents/{id}/tasks (`cofferdam task list --agent {id}`) lists \
+             its tasks, and each has events."
+        );
+        return Err(Problem::conflict(detail).into());
+    }
     if let Some(version) = query.version {
         agent.check_version(version)?;
     }

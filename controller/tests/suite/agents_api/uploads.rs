@@ -33,7 +33,8 @@ async fn an_archive_is_uploaded_and_deployed() {
     assert_eq!(rig.registry.arrived.lock().unwrap()[upload["deployment_id"].as_str().unwrap()], b"an archive");
     assert_eq!(uploaded["deployment"]["state"], "Pushing", "it runs when that is asked for");
     let noted = rig.test.call(ADMIN, "GET", "/v1/audit?action=agent.upload", None).await.json();
-    let noted: Vec<_> = noted["entries"].as_array().unwrap().iter().filter(|one| one["action"] == "agent.upload").collect();
+    let noted: Vec<_> =
+        noted["entries"].as_array().unwrap().iter().filter(|one| one["action"] == "agent.upload").collect();
     assert_eq!(noted.len(), 1, "{noted:?}");
     assert_eq!((&noted[0]["target"], &noted[0]["detail"]["received_bytes"]), (&json!("hello"), &json!(10)));
     let deployed = rig.act(json!({"agent_id": "hello", "action": "deploy"})).await.json();
