@@ -241,7 +241,7 @@ impl Session<'_> {
         };
         match self.asked.take() {
             Some(Asked::Leave) => match line.trim() {
-                "" | "d" | "detach" => return Some(self.detach()),
+                "" | "d" | "detach" => Some(self.detach()),
                 "s" | "stop" => {
                     if let Some(task) = &self.task
                         && let Err(error) = crate::task::steer(self.server, task, "stop").await

@@ -63,7 +63,7 @@ pub enum ReasoningEffort {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ToolEntry {
     Name(String),
-    Options(ToolOptions),
+    Options(Box<ToolOptions>),
 }
 
 impl ToolEntry {

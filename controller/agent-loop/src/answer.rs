@@ -36,11 +36,10 @@ impl Run {
         if let Some(reached) = limits::own(&self.ctx.agent.definition.limits, &self.ctx.task) {
             return self.end(Draft::default(), End::failed(reached.why, reached.detail)).await;
         }
-        if self.ctx.task.parent.is_some() {
-            if let Some(reached) = ancestors::reached(&self.ctx).await? {
+        if self.ctx.task.parent.is_some()
+            && let Some(reached) = ancestors::reached(&self.ctx).await? {
                 return self.end(Draft::default(), End::failed(reached.why, reached.detail)).await;
             }
-        }
         let mut body = self.body();
         let estimate = u64::try_from(body.len() / BYTES_PER_TOKEN).unwrap_or(u64::MAX);
         if self.compacted == 0 && compaction::wanted(&self.ctx, self.prompt_tokens, estimate) && self.compact().await? {

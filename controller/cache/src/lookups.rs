@@ -53,6 +53,7 @@ impl std::fmt::Debug for Kept {
 
 impl Lookups {
     pub(crate) fn new(server: Option<Arc<Server>>) -> Self {
+        #[expect(clippy::borrowed_box, reason = "the cache hands out a reference to its key as it is")]
         let weigh = |key: &Box<str>, kept: &Kept| {
             u32::try_from(key.len().saturating_add(kept.value.len()).saturating_add(64)).unwrap_or(u32::MAX)
         };

@@ -130,7 +130,7 @@ mod parking {
     use super::Asked;
 
     #[derive(Default)]
-    pub struct Log(pub Mutex<Vec<Asked>>);
+    pub(crate) struct Log(pub Mutex<Vec<Asked>>);
 }
 
 impl Drop for McpServer {

@@ -229,5 +229,5 @@ async fn an_answer_has_the_form_that_is_asked_for() {
         }
     }
     let task = rig.ask(&agent, json!({"input": "x", "output_schema": {"type": "string"}})).await;
-    assert_eq!((task.status, task.output), (TaskStatus::Completed, Some(json!("Hello \u{f6} there."))));
+    assert_eq!((task.status, task.output), (TaskStatus::Completed, Some(json!("text"))));
 }

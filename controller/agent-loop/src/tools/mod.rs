@@ -142,7 +142,7 @@ impl Toolbox {
         for (entry, listed) in definition.tools.iter().zip(connectors.drain(..)) {
             let options = match entry {
                 ToolEntry::Name(_) => None,
-                ToolEntry::Options(options) => Some(options.clone()),
+                ToolEntry::Options(options) => Some((**options).clone()),
             };
             match entry.name().split_once(':') {
                 Some(("mcp", name)) => match listed {
