@@ -78,7 +78,11 @@ fn serve(stream: &TcpStream, calls: &Calls) -> anyhow::Result<()> {
         };
         let result = answer(&message, calls).with_context(|| message.to_string())?;
         let text = json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string();
-        write!(output, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}", text.len())?;
+        write!(
+            output,
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        )?;
     }
 }
 
@@ -106,7 +110,11 @@ fn answer(message: &Value, calls: &Calls) -> anyhow::Result<Value> {
                 meta.remove("progressToken");
             }
             anyhow::ensure!(meta.as_object().is_some_and(|meta| !meta.is_empty()), "a call without a key");
-            *calls.lock().map_err(|_| anyhow::anyhow!("the counter broke off"))?.entry(meta.to_string()).or_default() += 1;
+            *calls
+                .lock()
+                .map_err(|_| anyhow::anyhow!("the counter broke off"))?
+                .entry(meta.to_string())
+                .or_default() += 1;
             json!({ "content": [{ "type": "text", "text": "5" }] })
         }
         _ => json!({}),

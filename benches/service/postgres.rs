@@ -49,7 +49,12 @@ impl Postgres {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let postgres = Self { folder, programs: programs()?, port };
         let data = postgres.data();
-        run(as_postgres(&postgres.programs.join("initdb")).arg("-D").arg(&data).args(["-U", "cofferdam", "-A", "trust"]))?;
+        run(as_postgres(&postgres.programs.join("initdb")).arg("-D").arg(&data).args([
+            "-U",
+            "cofferdam",
+            "-A",
+            "trust",
+        ]))?;
         postgres.resume()?;
         for database in ["pgbench", "awa"] {
             run(as_postgres(&postgres.programs.join("createdb")).args(postgres.place()).arg(database))?;
@@ -138,12 +143,16 @@ impl Drop for Postgres {
 
 /// Empty jobs a second through the crate awa, whose program is built below `target` on first use.
 pub(crate) fn awa(postgres: &Postgres, clients: usize, seconds: u64) -> anyhow::Result<f64> {
-    let (project, target) = (crate::bench::root().join("benches/peers/awa"), crate::bench::root().join("target/bench-awa"));
+    let (project, target) =
+        (crate::bench::root().join("benches/peers/awa"), crate::bench::root().join("target/bench-awa"));
     let program = target.join("release").join("awa-peer");
     if !program.exists() {
         eprintln!("         building awa 0.6.9");
-        run(Command::new("cargo").args(["build", "--release", "--quiet", "--locked", "--manifest-path"])
-            .arg(project.join("Cargo.toml")).arg("--target-dir").arg(&target))?;
+        run(Command::new("cargo")
+            .args(["build", "--release", "--quiet", "--locked", "--manifest-path"])
+            .arg(project.join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(&target))?;
     }
     let said = run(Command::new(program).arg(postgres.url_of("awa")).args([clients.to_string(), seconds.to_string()]))?;
     Ok(said.trim().parse()?)

@@ -94,10 +94,12 @@ impl Agents for OfWork {
                                     | EventType::AuthEvent
                             )
                         });
-                    if ended && let Ok(info) = tasks.get(&caller, &id).await
-                        && (info.status.is_final() || info.status == TaskStatus::Paused) {
-                            return Some((Step::End(Box::new(info)), (follow, tasks, caller, id, true)));
-                        }
+                    if ended
+                        && let Ok(info) = tasks.get(&caller, &id).await
+                        && (info.status.is_final() || info.status == TaskStatus::Paused)
+                    {
+                        return Some((Step::End(Box::new(info)), (follow, tasks, caller, id, true)));
+                    }
                     if events.is_empty() {
                         return None;
                     }

@@ -37,9 +37,10 @@ impl Run {
             return self.end(Draft::default(), End::failed(reached.why, reached.detail)).await;
         }
         if self.ctx.task.parent.is_some()
-            && let Some(reached) = ancestors::reached(&self.ctx).await? {
-                return self.end(Draft::default(), End::failed(reached.why, reached.detail)).await;
-            }
+            && let Some(reached) = ancestors::reached(&self.ctx).await?
+        {
+            return self.end(Draft::default(), End::failed(reached.why, reached.detail)).await;
+        }
         let mut body = self.body();
         let estimate = u64::try_from(body.len() / BYTES_PER_TOKEN).unwrap_or(u64::MAX);
         if self.compacted == 0 && compaction::wanted(&self.ctx, self.prompt_tokens, estimate) && self.compact().await? {
@@ -252,14 +253,14 @@ impl Run {
             Err(halt) => halt,
         };
         // They have not left.
-        let mut draft = Draft::default();
-        draft.receipts = ready
+        let receipts = ready
             .iter()
             .map(|receipt| cofferdam_store::ReceiptRow {
                 state: cofferdam_store::ReceiptState::Approved,
                 ..receipt.clone()
             })
             .collect();
+        let draft = Draft { receipts, ..Draft::default() };
         if !draft.receipts.is_empty() {
             self.write(draft, Turn::Goes).await?;
         }

@@ -138,9 +138,10 @@ async fn thread(
         Err(_) => return Err(missing().into()),
     };
     if let (None, Ok(task)) = (&found, TaskId::parse(asked))
-        && let Some(task) = store.task(&caller.organization, &task).await? {
-            found = store.thread(&caller.organization, &task.thread).await?;
-        }
+        && let Some(task) = store.task(&caller.organization, &task).await?
+    {
+        found = store.thread(&caller.organization, &task.thread).await?;
+    }
     match found {
         Some(row) if row.agent == *agent => Ok(Some(row)),
         Some(row) => {
@@ -176,9 +177,10 @@ pub(crate) fn check(request: &InvokeRequest) -> Result<(), Problem> {
         return refuse("deadline", "a time to come".to_owned());
     }
     if let Some(key) = &request.idempotency_key
-        && (key.is_empty() || key.chars().count() > MAX_KEY_CHARS || key.chars().any(char::is_control)) {
-            return refuse("idempotency_key", format!("1 to {MAX_KEY_CHARS} characters, no control characters"));
-        }
+        && (key.is_empty() || key.chars().count() > MAX_KEY_CHARS || key.chars().any(char::is_control))
+    {
+        return refuse("idempotency_key", format!("1 to {MAX_KEY_CHARS} characters, no control characters"));
+    }
     let metadata = request.metadata.iter().flatten();
     let bad = |(name, text): (&String, &String)| {
         name.is_empty() || name.chars().count() > MAX_METADATA_NAME || text.chars().count() > MAX_METADATA_TEXT
@@ -206,9 +208,10 @@ pub(crate) fn check(request: &InvokeRequest) -> Result<(), Problem> {
         }
     }
     if let Some(schema) = &request.output_schema
-        && (!schema.is_object() || schema.to_string().len() > MAX_SCHEMA_BYTES) {
-            return refuse("output_schema", format!("a JSON Schema, an object of at most {MAX_SCHEMA_BYTES} bytes"));
-        }
+        && (!schema.is_object() || schema.to_string().len() > MAX_SCHEMA_BYTES)
+    {
+        return refuse("output_schema", format!("a JSON Schema, an object of at most {MAX_SCHEMA_BYTES} bytes"));
+    }
     if let Some(Err(why)) = request.output_schema.as_ref().map(output::check) {
         return refuse("output_schema", why);
     }

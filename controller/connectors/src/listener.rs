@@ -81,7 +81,7 @@ async fn hear(link: &Weak<Link>, head: &Head, mut body: Body, last: Option<Strin
             return None;
         }
         for event in reader.push(&piece) {
-            let Some(link) = link.upgrade() else { return None };
+            let link = link.upgrade()?;
             for message in messages(&event.data).unwrap_or_default() {
                 match message {
                     Message::Notification { method, .. } if method == "notifications/tools/list_changed" => {

@@ -124,6 +124,26 @@ mod tests {
                 "run tokens",
                 "fd79fcd042190845eba80b84d9fc972f784a57c9802e993dbb0c5c157fa3174af000989a1294ec939c661522096fc1ef",
             ),
+            (
+                14,
+                "work",
+                "2cede90698292ef8e69392149c44ef9c04ca2bdf5696ef07bdc554d02fa48a2d665f753b56aed2b527d0974a213c460b",
+            ),
+            (
+                15,
+                "agents",
+                "e99e8f61d2ccc99af963e99372438a1719890bc7559be70c31e629d4e9d934b88403de4526d328f64915381248dbf5db",
+            ),
+            (
+                16,
+                "connectors",
+                "2afb369a47d031cdb542389a4e6e5be52097e0550afbcd85a6a6e5573ad517a55f04086d7803253c1a7c43aa3169c3bb",
+            ),
+            (
+                17,
+                "identity",
+                "8cad28f9a5bd7cfdb5080dfcbf6787685df655b389ba25b627f5ca99015c2651ecfcbbab8018a747b2316f43816603f2",
+            ),
         ];
         let steps = facts(&migrator());
         assert_eq!(steps.len(), released.len(), "a new step is pinned when it is released");

@@ -74,7 +74,9 @@ impl Agents for Scripted {
                 _ => stream::iter([Step::Word("thinking".to_owned()), Step::Word("calling x".to_owned()), end]).boxed(),
             };
             let stopped = Arc::clone(&self.stopped);
-            let stop = Box::pin(async move { drop(stopped.fetch_add(1, Ordering::SeqCst)) });
+            let stop = Box::pin(async move {
+                stopped.fetch_add(1, Ordering::SeqCst);
+            });
             Ok(Running { task: TaskId::parse("task_1").unwrap(), thread, steps, stop })
         })
     }

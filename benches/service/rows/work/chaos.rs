@@ -111,7 +111,8 @@ fn ask_on(addresses: &[SocketAddr], number: usize, over: &AtomicBool) -> Vec<Str
         let at = turn % clients.len();
         let Some(client) = clients.get_mut(at) else { return accepted };
         // The same key again where the answer was lost: it is one task.
-        let body = json!({ "input": "Add.", "idempotency_key": format!("chaos-{number}-{}", accepted.len()) }).to_string();
+        let body =
+            json!({ "input": "Add.", "idempotency_key": format!("chaos-{number}-{}", accepted.len()) }).to_string();
         match client.post(&format!("/v1/agents/{AGENT}/invoke/async"), body.as_bytes()) {
             Ok(answer) if (200..300).contains(&answer.status) => {
                 let task = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
@@ -150,10 +151,16 @@ pub(in crate::rows) fn chaos(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> 
         std::fs::create_dir_all(&own)?;
         let mut command = Command::new(program());
         command.args(["serve", "--role", roles, "--listen", &address.to_string(), "--data-dir"]).arg(own.join("data"));
-        command.env("COFFERDAM_KERNELS", kernels()).env("COFFERDAM_CACHE_DIR", cache()).env("COFFERDAM_WORKER_TOKEN", TOKEN);
+        command
+            .env("COFFERDAM_KERNELS", kernels())
+            .env("COFFERDAM_CACHE_DIR", cache())
+            .env("COFFERDAM_WORKER_TOKEN", TOKEN);
         if !runs_code {
             command.env("DATABASE_URL", postgres.url()).env("REDIS_URL", format!("redis://127.0.0.1:{}", redis.port));
-            command.env("COFFERDAM_API_KEY", KEY).env("COFFERDAM_ENCRYPTION_KEY", ENCRYPTION).env("COFFERDAM_POLICY", &policy);
+            command
+                .env("COFFERDAM_API_KEY", KEY)
+                .env("COFFERDAM_ENCRYPTION_KEY", ENCRYPTION)
+                .env("COFFERDAM_POLICY", &policy);
             command.env("COFFERDAM_WORKERS", format!("http://{worker}"));
             command.env("OPENAI_BASE_URL", upstream.base_url()).env("OPENAI_API_KEY", UPSTREAM_KEY);
         }
@@ -171,7 +178,12 @@ pub(in crate::rows) fn chaos(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> 
     let mut client = Client::new(*served.first().context("no controller")?, KEY);
     let spec = json!({ "url": counter.url(), "auth": "none" }).to_string();
     client.call("PUT", "/v1/connectors/counter", spec.as_bytes())?.json().context("the connector")?;
-    super::make_agent(&mut client, AGENT, "openai/calls", &json!([{ "name": "mcp:counter", "rename": { "add": "bench-adder" } }]))?;
+    super::make_agent(
+        &mut client,
+        AGENT,
+        "openai/calls",
+        &json!([{ "name": "mcp:counter", "rename": { "add": "bench-adder" } }]),
+    )?;
     super::ask(&mut client, AGENT)?;
 
     let over = Arc::new(AtomicBool::new(false));
@@ -226,16 +238,20 @@ pub(in crate::rows) fn chaos(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> 
         }
     }
     let twice = counter.twice()?;
-    let finding = Finding::new("task-chaos", format!("tasks through {kills} kills in {seconds} s, one restart of PostgreSQL, two of Redis"), Unit::Count)
-        .target("every accepted task ends, no tool call is made twice unsaid, every history is whole")
-        .figure(accepted.len() as f64)
-        .at_most("accepted tasks without an end", Unit::Count, open as f64, 0.0)
-        .at_most("tool calls made twice", Unit::Count, twice as f64, 0.0)
-        .at_most("histories with a gap", Unit::Count, broken as f64, 0.0)
-        .add(&format!(
-            "{} tasks accepted; {asked} asked what to do about a call whose outcome nobody knew, and were told to skip it.",
-            accepted.len()
-        ));
+    let finding = Finding::new(
+        "task-chaos",
+        format!("tasks through {kills} kills in {seconds} s, one restart of PostgreSQL, two of Redis"),
+        Unit::Count,
+    )
+    .target("every accepted task ends, no tool call is made twice unsaid, every history is whole")
+    .figure(accepted.len() as f64)
+    .at_most("accepted tasks without an end", Unit::Count, open as f64, 0.0)
+    .at_most("tool calls made twice", Unit::Count, twice as f64, 0.0)
+    .at_most("histories with a gap", Unit::Count, broken as f64, 0.0)
+    .add(&format!(
+        "{} tasks accepted; {asked} asked what to do about a call whose outcome nobody knew, and were told to skip it.",
+        accepted.len()
+    ));
     Ok(vec![match first {
         Some(first) => finding.add(&format!("The first broken history: {first}.")),
         None => finding,

@@ -21,7 +21,8 @@ pub(in crate::rows) fn flood(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> 
     let mut operator = rig.service.client();
     let body = json!({ "id": "other", "name": "other" }).to_string();
     let made = operator.post("/v1/organizations", body.as_bytes())?.json().context("making an organization")?;
-    let key = made.pointer("/key/key").or_else(|| made.get("key")).and_then(Value::as_str).context("no key")?.to_owned();
+    let key =
+        made.pointer("/key/key").or_else(|| made.get("key")).and_then(Value::as_str).context("no key")?.to_owned();
     let mut other = Client::new(rig.service.address(), &key);
     deploy(&mut other, "bench-adder", &adder("other")?, &json!({}))?;
     make_agent(&mut other, AGENT, "openai/calls", &json!(["bench-adder"]))?;
@@ -48,7 +49,12 @@ pub(in crate::rows) fn flood(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> 
     let input = json!({ "input": "How much is two and three?" }).to_string();
     for _ in 0..flood {
         let answer = operator.post(&format!("/v1/agents/{AGENT}/invoke/async"), input.as_bytes())?;
-        anyhow::ensure!((200..300).contains(&answer.status), "{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
+        anyhow::ensure!(
+            (200..300).contains(&answer.status),
+            "{}: {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        );
     }
     let waiting: u64 = rig.postgres.ask("SELECT count(*) FROM task_queue")?.trim().parse()?;
     let mut during = Samples::default();

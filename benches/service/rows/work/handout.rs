@@ -28,7 +28,9 @@ pub(in crate::rows) fn handout(bench: &mut Bench) -> anyhow::Result<Vec<Finding>
     }
     // The load that the service takes at most, then four fifths of it: clients that pause between their tasks.
     let (request, address) = (rig.invoke(AGENT), rig.service.address());
-    let window = |connections, seconds| load(address, &request, connections, Until { calls: u64::MAX, time: Duration::from_secs(seconds) });
+    let window = |connections, seconds| {
+        load(address, &request, connections, Until { calls: u64::MAX, time: Duration::from_secs(seconds) })
+    };
     let most = window(32, 4)?.per_second();
     let mut connections = 32;
     let mut reached = most;

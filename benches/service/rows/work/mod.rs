@@ -63,8 +63,7 @@ impl Rig {
 }
 
 fn make_agent(client: &mut Client, id: &str, model: &str, tools: &Value) -> anyhow::Result<()> {
-    let agent =
-        json!({ "id": id, "name": id, "instructions": "Add with the tool, then answer.", "model": model, "tools": tools });
+    let agent = json!({ "id": id, "name": id, "instructions": "Add with the tool, then answer.", "model": model, "tools": tools });
     client.post("/v1/agents", agent.to_string().as_bytes())?.json().with_context(|| format!("making {id}"))?;
     Ok(())
 }

@@ -23,7 +23,8 @@ pub(in crate::rows) fn rate(bench: &mut Bench) -> anyhow::Result<Vec<Finding>> {
     let used = task.get("used_tools").and_then(|tools| tools.as_array()).is_some_and(|tools| !tools.is_empty());
     anyhow::ensure!(used, "the task made no tool call: {task}");
     let (request, address) = (rig.invoke(AGENT), rig.service.address());
-    let ours = |seconds| load(address, &request, CLIENTS, Until { calls: u64::MAX, time: Duration::from_secs(seconds) });
+    let ours =
+        |seconds| load(address, &request, CLIENTS, Until { calls: u64::MAX, time: Duration::from_secs(seconds) });
     ours(2)?;
     awa(&rig.postgres, CLIENTS, 2)?;
     let (mut paired, mut beside_awa) = (Paired::default(), Paired::default());

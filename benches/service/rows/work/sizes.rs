@@ -59,7 +59,10 @@ fn times(client: &mut Client, gets: &[(&str, String)], blocks: usize) -> anyhow:
                 let answer = client.call("GET", path, &[])?;
                 let shown = answer.json().with_context(|| (*name).to_owned())?;
                 let first = shown.as_object().and_then(|object| object.values().find_map(Value::as_array));
-                anyhow::ensure!(first.or(shown.as_array()).is_some_and(|list| !list.is_empty()), "{name}: nothing in {shown}");
+                anyhow::ensure!(
+                    first.or(shown.as_array()).is_some_and(|list| !list.is_empty()),
+                    "{name}: nothing in {shown}"
+                );
                 samples.push(answer.ms);
             }
             Ok(samples)

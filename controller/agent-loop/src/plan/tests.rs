@@ -66,7 +66,7 @@ fn plan(messages: &[MessageRow], receipts: &[ReceiptRow]) -> String {
 fn each_state_of_a_call_has_one_thing_to_do() {
     use ReceiptState::*;
     let user = message(1, Role::User, Content::default());
-    assert_eq!(plan(&[user.clone()], &[]), "model");
+    assert_eq!(plan(std::slice::from_ref(&user), &[]), "model");
     for (state, repeatable, expected) in [
         (Done, false, "tell c"),
         (Approved, false, "make c"),
