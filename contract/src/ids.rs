@@ -112,7 +112,7 @@ id!(
     /// One piece of work of an agent.
     TaskId, "task_");
 id!(
-    /// What was said between an agent and its user, over one task or many.
+    /// A conversation of an agent and its user, over one task or many.
     ThreadId, "thread_");
 
 impl OrganizationId {

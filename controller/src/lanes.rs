@@ -1,4 +1,4 @@
-//! How many tasks of an organization and of an agent workers may have in hand at once: the operator's limit, and the agent's own.
+//! The number of tasks of an organization and of an agent that workers may have in hand at once: the operator's limit, and the agent's own.
 
 use std::sync::Arc;
 

@@ -61,7 +61,7 @@ pub(crate) enum Command {
 
 /// Create an agent: a serverless one with instructions, a model or tools; else one for a container
 ///
-/// Of an agent for a container nothing runs until an image is deployed. `apply` makes serverless agents with all of their settings.
+/// Nothing runs of an agent for a container until an image is deployed. `apply` makes serverless agents with all of their settings.
 #[derive(Args)]
 pub(crate) struct Create {
     /// 1 to 64 of a-z, 0-9 and `-`, with a letter or digit first and last
@@ -73,7 +73,7 @@ pub(crate) struct Create {
     /// The environment to run its container in [default: local]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["instructions", "model", "tools", "draft"])]
     pub(crate) environment: Option<String>,
-    /// What it is told to do, for a serverless agent
+    /// The instructions of a serverless agent
     #[arg(long, value_name = "TEXT")]
     pub(crate) instructions: Option<String>,
     /// A model or alias, for a serverless agent [default: the alias default]

@@ -65,7 +65,7 @@ pub(crate) struct Set {
     /// The server's endpoint for streamable HTTP
     #[arg(long, value_name = "URL", required_unless_present = "settings")]
     pub(crate) url: Option<String>,
-    /// Who the server lets in
+    /// The credentials that the server wants
     #[arg(long, value_enum)]
     pub(crate) auth: Option<Auth>,
     /// The header for the key of `--auth api-key` [default: x-api-key]

@@ -16,7 +16,7 @@ enum Stage {
     Verdict,
     /// Other arguments, as JSON.
     Arguments,
-    /// What a call gave, as JSON or text.
+    /// A call's result, as JSON or text.
     Result,
 }
 

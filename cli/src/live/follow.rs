@@ -18,7 +18,7 @@ const MAX_SILENCE: Duration = Duration::from_secs(60);
 const MAX_CHILDREN: usize = 32;
 const MAX_DEPTH: usize = 8;
 
-/// Where the following begins.
+/// The place at which the following begins.
 pub(crate) enum Start {
     /// With the task's creation.
     Invoke { path: String, body: Vec<u8>, once: String },

@@ -52,7 +52,7 @@ impl From<End> for ExitCode {
     }
 }
 
-/// What is shown.
+/// The things that are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Live,

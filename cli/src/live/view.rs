@@ -145,7 +145,7 @@ impl View {
 
     fn stop_thinking(&mut self) {
         if std::mem::take(&mut self.thinking) {
-            // What is left of a terminal that is gone matters to nobody.
+            // A terminal that is gone needs no last words.
             let _ = self.thoughts.write(RESET).and_then(|()| self.thoughts.end());
             settle();
         }

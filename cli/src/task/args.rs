@@ -165,7 +165,7 @@ pub(crate) struct Decide {
     pub(crate) call: String,
     #[arg(value_enum)]
     pub(crate) outcome: Outcome,
-    /// What the call gave, as JSON or text
+    /// The call's result, as JSON or text
     #[arg(long, value_name = "JSON", required_if_eq("outcome", "result"))]
     pub(crate) value: Option<String>,
     #[command(flatten)]

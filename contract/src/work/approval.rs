@@ -7,7 +7,7 @@ use super::Timestamp;
 use crate::AgentId;
 use crate::ids::{TaskId, ThreadId};
 
-/// What a rule does with the calls that it matches.
+/// The effect of a rule on the calls that it matches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -58,7 +58,7 @@ pub struct ApprovalRule {
     pub message: Option<String>,
 }
 
-/// What a person answers.
+/// A person's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -69,11 +69,11 @@ pub enum Verdict {
     Decline,
     /// It is made with other arguments, `arguments`.
     Edit,
-    /// Of a call with an unknown outcome: it is made again.
+    /// The call, whose outcome is unknown, is made again.
     Retry,
-    /// Of a call with an unknown outcome: the model is told that it may or may not have happened.
+    /// The model is told that the call, whose outcome is unknown, may or may not have happened.
     Skip,
-    /// Of a call with an unknown outcome: it gave `result`.
+    /// The call, whose outcome is unknown, gave `result`.
     Result,
 }
 

@@ -91,7 +91,7 @@ impl McpVersion {
     }
 }
 
-/// Who the server lets in.
+/// The credentials that the server wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -11,7 +11,7 @@ use crate::grants::Grants;
 use crate::limits::LimitsRequest;
 use crate::object::object;
 
-/// Who runs the agent.
+/// The runner of an agent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, EnumString)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
@@ -80,7 +80,7 @@ impl ToolEntry {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ToolOptions {
     pub name: String,
-    /// Of a connector or a tool with several functions: only these; `*` stands for any characters.
+    /// Only these of a connector's tools or a tool's functions; `*` stands for any characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Vec<String>>,
     /// Other names, as the model is offered them.
@@ -98,10 +98,10 @@ pub struct ToolOptions {
     /// Seconds that a call may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u64>,
-    /// Of `run_code`: the grants of the code, within those that the operator allows. The model cannot ask for others.
+    /// The grants of `run_code`'s code, within those that the operator allows. The model cannot ask for others.
     #[serde(default, skip_serializing_if = "Grants::is_empty", deserialize_with = "object")]
     pub grants: Grants,
-    /// Of `run_code`: the limits of a run, within the operator's.
+    /// The limits of a run of `run_code`, within the operator's.
     #[serde(default, skip_serializing_if = "no_limits", deserialize_with = "object")]
     pub limits: LimitsRequest,
 }
@@ -127,7 +127,7 @@ pub struct AgentLimits {
     /// Seconds of work, without waiting for people; 1 hour by default, 24 hours at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_s: Option<u64>,
-    /// How deep agents may call agents: 3 by default, 8 at most; 0 forbids it.
+    /// Levels of agents that call agents: 3 by default, 8 at most; 0 forbids it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<u32>,
     /// Tool calls of one step that are made at once: 8 by default, 32 at most.
@@ -162,7 +162,7 @@ pub struct MemorySettings {
     pub history: Option<u32>,
 }
 
-/// How often an answer that does not match the output schema is sent back to the model: 2 by default.
+/// The number of times that an answer which does not match the output schema is sent back to the model: 2 by default.
 pub type OutputRepair = u32;
 
 /// The definition of an agent: what one version of it says.

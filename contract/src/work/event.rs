@@ -35,7 +35,7 @@ pub enum EventType {
     ApprovalSettled,
     /// The context was compacted.
     TaskCompactization,
-    /// How full the model's window is.
+    /// The share of the model's window that is used.
     ContextStatus,
     /// The answer that was being streamed is withdrawn (its stream broke, or it is repaired); its chunks since the last message do not count.
     AnswerReset,

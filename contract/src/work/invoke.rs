@@ -25,7 +25,7 @@ pub struct TaskUser {
     pub additional_attributes: Option<Value>,
 }
 
-/// What the agent is asked.
+/// The input of a task.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct InvokeInput {

@@ -39,7 +39,7 @@ pub struct AskedCall {
     pub arguments: Value,
 }
 
-/// What a message says. Which fields are set follows from the role.
+/// The content of a message. The role decides which fields are set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Content {
@@ -56,14 +56,14 @@ pub struct Content {
     pub opaque: Option<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<AskedCall>,
-    /// Of a tool's result: the call that it belongs to.
+    /// The call that a tool's result belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_error: bool,
-    /// Of a summary: the last message that it stands for.
+    /// The last message that a summary stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<u64>,
     /// The model that wrote it.

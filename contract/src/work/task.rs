@@ -161,7 +161,7 @@ pub struct TaskInfo {
     pub steps: u32,
     /// Seconds from its start to its end, or until now.
     pub duration: f64,
-    /// How often it was handed to a worker.
+    /// The number of times that it was handed to a worker.
     pub execution_attempts: u32,
     /// Higher is earlier; 0 by default, -10 to 10.
     pub priority: i32,
@@ -170,7 +170,7 @@ pub struct TaskInfo {
     /// Approvals and decisions that it waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<ApprovalInfo>,
-    /// What went wrong, for `error` and `failed`.
+    /// The cause of `error` and `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

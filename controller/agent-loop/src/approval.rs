@@ -266,7 +266,7 @@ mod tests {
         assert!(judge(&[rule(Effect::Allow)], &judged).rule.is_none());
     }
 
-    /// What was approved is stored by digest: a change of these would undo approvals that wait.
+    /// Approvals are stored by digest: a change of these would undo those that wait.
     #[test]
     fn digests_stay_as_they_are() {
         let cases: Value = serde_json::from_str(include_str!("digest_cases.json")).unwrap();

@@ -191,7 +191,7 @@ impl Run {
     async fn tell(&mut self, mut receipt: ReceiptRow, draft: &mut Draft) -> Result<(), Halt> {
         let mut result = receipt.result.clone().unwrap_or_default();
         if let Some(child) = &receipt.child {
-            // What it used counts for this one, in the write that tells its result: once.
+            // Its use counts for this one, in the write that tells its result: once.
             if let Some(row) = self.ctx.parts.tasks.store().task(&self.ctx.task.organization, child).await? {
                 let nothing = cofferdam_store::Used { steps: draft.used.steps, worked_ms: 0, ..draft.used };
                 draft.used = limits::with(nothing, &row.used);

@@ -18,7 +18,7 @@ use crate::said::Piece;
 const GATHER: Duration = Duration::from_millis(40);
 const MAX_GATHERED_BYTES: usize = 2 << 10;
 
-/// Where the events of a task go.
+/// The way of a task's events.
 struct Target {
     tasks: Arc<Tasks>,
     task: TaskId,

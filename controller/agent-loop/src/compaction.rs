@@ -38,7 +38,7 @@ const MAX_TRIES: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
-/// What made a compaction necessary.
+/// The cause of a compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trigger {
     /// The window is filling.

@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 8 << 20;
 /// The messages of a thread as one task sees them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
-    /// Of other tasks before it, and its own, by number.
+    /// Messages of other tasks before it, and its own, by number.
     messages: Vec<MessageRow>,
     task: Option<TaskId>,
 }

@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(with(Some(101), None), None);
         assert_eq!(with(None, Some("2")), Some(Why::MoneyLimit));
         assert_eq!(with(None, Some("2.01")), None);
-        // What cannot be read allows nothing.
+        // A limit that cannot be read allows nothing.
         assert_eq!(with(None, Some("much")), Some(Why::MoneyLimit));
     }
 }

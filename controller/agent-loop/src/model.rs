@@ -210,7 +210,7 @@ fn of_failed(failed: Failed, after: Option<Duration>) -> ModelError {
     }
 }
 
-/// What an answer has used, as the task counts it. Its price is that of the gateway.
+/// The use of an answer, as the task counts it. Its price is that of the gateway.
 async fn used(ctx: &RunContext, model: &str, usage: Option<Usage>) -> Used {
     let usage = usage.unwrap_or_default();
     let price = async {

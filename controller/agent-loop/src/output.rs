@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::schema::{Fault, Schema};
 
-/// How the answer has to look, for the instructions.
+/// The form of the answer, for the instructions.
 pub(crate) fn instructions(schema: &Value) -> String {
     format!(
         "Your final answer is read by a program. It is one JSON document that fits this JSON Schema, and nothing else: no words \

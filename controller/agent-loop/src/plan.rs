@@ -96,7 +96,7 @@ pub(crate) fn next(messages: &[&MessageRow], receipts: &[ReceiptRow]) -> Next {
     }
 }
 
-/// How often the newest call was asked for in a row, with the same arguments.
+/// The number of times in a row that the newest call was asked for with the same arguments.
 pub(crate) fn same_in_a_row(receipts: &[ReceiptRow], tool: &str, digest: &str) -> usize {
     receipts.iter().rev().take_while(|receipt| receipt.tool == tool && receipt.digest == digest).count()
 }

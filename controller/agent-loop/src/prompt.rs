@@ -21,7 +21,7 @@ pub(crate) struct Prompt<'a> {
     pub memories: &'a [String],
     /// Notes about tools that are missing.
     pub notes: &'a [String],
-    /// How the answer has to look, where it has a schema.
+    /// The form of the answer, if it has a schema.
     pub form: Option<&'a str>,
     /// The schema, where the provider is told it too.
     pub schema: Option<&'a Value>,

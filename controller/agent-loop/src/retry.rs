@@ -13,7 +13,7 @@ const MAX_WAIT: Duration = Duration::from_secs(120);
 /// Tries within one lease, after which the slot is given back.
 const MAX_HELD_TRIES: u32 = 4;
 
-/// What to do after a try that failed.
+/// The next step after a try that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retry {
     Wait(Duration),

@@ -1,4 +1,4 @@
-//! What a model says, put together from the chunks of its stream. Takes what servers send that do not keep to the protocol; whatever
+//! A model's answer, put together from the chunks of its stream. Takes what servers send that do not keep to the protocol; whatever
 //! it takes has a bound.
 
 use cofferdam_dialects::{Kind, Usage};
@@ -26,7 +26,7 @@ pub(crate) struct SaidCall {
     pub too_long: bool,
 }
 
-/// What the model said.
+/// The model's answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Said {
     pub text: String,

@@ -51,9 +51,9 @@ pub(crate) struct Run {
     pub memories: Vec<String>,
     /// Until when its time of work was counted.
     pub counted: Instant,
-    /// What was asked of it, as far as a write has said.
+    /// The request to stop or pause, as far as a write has said.
     pub asked: Option<Asked>,
-    /// What was asked of it meanwhile, as a watcher has heard.
+    /// The request to stop or pause, as a watcher has heard meanwhile.
     pub heard: Heard,
     /// The process ends: tasks stop at their next step.
     pub draining: CancellationToken,
@@ -69,10 +69,10 @@ pub(crate) struct Run {
     pub compacted: u32,
 }
 
-/// What a watcher has heard of a task: it cancels the task's token after it wrote this.
+/// A watcher's news of a task: it cancels the task's token after it wrote this.
 pub(crate) type Heard = Arc<Mutex<Option<Asked>>>;
 
-/// What is to be written at once.
+/// A write that is put together.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub messages: Vec<NewMessage>,
@@ -220,7 +220,7 @@ impl Run {
     }
 }
 
-/// How a task ends.
+/// The end of a task.
 #[derive(Debug, Clone)]
 pub(crate) struct End {
     pub status: TaskStatus,

@@ -87,7 +87,7 @@ impl PlannedCall {
     }
 }
 
-/// What a call has cost besides time.
+/// The cost of a call besides time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ToolCost {
     /// Nano-dollars.

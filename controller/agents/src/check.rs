@@ -1,4 +1,4 @@
-//! Whether a definition can be used: bounds, names, patterns. A tool or a model that does not exist yet is no error.
+//! Checks if a definition can be used: bounds, names, patterns. A tool or a model that does not exist yet is no error.
 
 use cofferdam_contract::AgentId;
 use cofferdam_contract::Problem;

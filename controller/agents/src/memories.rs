@@ -1,4 +1,4 @@
-//! What an agent remembers over threads.
+//! The memories of an agent, which last over threads.
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use crate::route_table::action_of;
 use cofferdam_core::Caller;
 use cofferdam_identity::{Audit, Outcome, Ticket};
 
-/// What a handler adds to the entry of its change. Never a secret's value. Clones share it.
+/// A handler's additions to the entry of its change. Never a secret's value. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Details(Arc<Mutex<Added>>);
 

@@ -124,7 +124,7 @@ impl From<KeyRow> for Key {
     }
 }
 
-/// What the audit log keeps of a key.
+/// The fields of a key that the audit log keeps.
 fn facts(row: &KeyRow) -> serde_json::Value {
     json!({
         "name": row.name, "scopes": row.scopes, "expires_at": row.terms.expires_at,

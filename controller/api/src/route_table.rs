@@ -5,7 +5,7 @@
 
 use cofferdam_core::Scope;
 
-/// What a key of another organization gets for something of this one.
+/// The answer to a key of another organization that asks for something of this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stranger {
     /// 404: the path names a thing, and it is not there for others.

@@ -36,7 +36,7 @@ const MAX_ENVELOPE: usize = 64 << 10;
 pub struct RedisBus {
     hub: Hub,
     server: Arc<Server>,
-    /// Who sends, so that a process knows its own messages.
+    /// The sender's name, so that a process knows its own messages.
     me: [u8; envelope::SENDER],
     waiting: [Mutex<Waiting>; Topic::ALL.len()],
     something: Notify,
@@ -165,7 +165,7 @@ impl RedisBus {
                 let mut counts = [0; Topic::ALL.len()];
                 for (topic, count) in Topic::ALL.into_iter().zip(&mut counts) {
                     let Some(envelope) = self.waiting(topic).lock().take() else { continue };
-                    // What says that something is missing counts as well.
+                    // A word that something is missing counts as well.
                     *count = envelope.payloads.len().saturating_add(usize::from(envelope.missed));
                     publications.cmd("PUBLISH").arg(self.channel(topic)).arg(envelope.write(&self.me)).ignore();
                 }
@@ -220,7 +220,7 @@ impl RedisBus {
         *failures = 0;
         self.metrics.connected(true);
         tracing::info!(redis = self.server.place, "messages of other processes arrive over Redis");
-        // What was published before is gone.
+        // Messages of before are gone.
         self.hub.missed();
         let receiving = async {
             while let Some(message) = messages.next().await {

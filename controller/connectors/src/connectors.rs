@@ -45,7 +45,7 @@ const MAX_UNHEARD: usize = 1_024;
 /// A tool that is not in the list is looked for again in one that is no older.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// What a call may take, and who hears of it.
+/// The bounds of a call, and who hears of its progress.
 #[derive(Clone)]
 pub struct CallOptions {
     pub deadline: Instant,
@@ -376,7 +376,7 @@ impl Connectors {
             return Ok(link);
         }
         let link = Arc::new(self.make(&row, document, person)?);
-        // Of two that came at once, one way is used.
+        // One of two that came at once is used.
         let kept = self.links.entry(key).and_upsert_with(|held| match held {
             Some(held) if held.value().row == row.version => held.into_value(),
             _ => Arc::clone(&link),

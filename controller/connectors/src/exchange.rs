@@ -27,7 +27,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The time for a word that needs no answer.
 const WORD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How far a call is, as the server says.
+/// The progress of a call, as the server says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     pub progress: f64,
@@ -47,7 +47,7 @@ struct RawProgress {
     message: Option<String>,
 }
 
-/// What a request wants.
+/// The purpose of a request.
 pub(crate) struct Wanted {
     pub(crate) deadline: Instant,
     pub(crate) max_bytes: usize,

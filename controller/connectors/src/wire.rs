@@ -51,7 +51,7 @@ impl From<SendError> for Fault {
     }
 }
 
-/// What the server of a session is told with each request.
+/// Headers that the server of a session gets with each request.
 #[derive(Clone)]
 pub(crate) struct Head {
     /// The connector's own headers, credentials among them.
@@ -148,7 +148,7 @@ async fn judge(answer: Answer, head: &Head) -> Result<Answer, Fault> {
         false => format!("the server answers {}: {words}", status.as_u16()),
     };
     Err(match status.as_u16() {
-        // What a server says to wrong credentials may repeat them.
+        // A server's answer to wrong credentials may repeat them.
         401 => Fault::Unauthorized(challenge),
         403 if challenge.error.as_deref() == Some("insufficient_scope") => Fault::Unauthorized(challenge),
         403 => Fault::Answered("the server refuses the connector's credentials (403)".to_owned()),

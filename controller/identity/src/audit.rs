@@ -268,7 +268,7 @@ impl Audit {
                 let queue = self.queue.lock();
                 let rows: Vec<AuditRow> = queue.rows.iter().take(MAX_WRITTEN).cloned().collect();
                 let left = queue.rows.len().saturating_sub(rows.len());
-                // What was lost is waited for no longer.
+                // Nobody waits any longer for an entry that was lost.
                 (rows, queue.noted.saturating_sub(u64::try_from(left).unwrap_or(u64::MAX)))
             };
             let lost = self.lost.swap(0, Ordering::Relaxed);

@@ -258,7 +258,7 @@ impl Keyring {
         let states = self.store.all_keys(i64::try_from(MAX_KEYS).unwrap_or(i64::MAX)).await?;
         let organizations = self.store.organizations("", MAX_ORGANIZATIONS).await?;
         let now = now();
-        // What changed while the store was away is not among the keys that were changed lately. Keys that others changed meanwhile
+        // Keys that changed while the store was away are not among those that were changed lately. Keys that others changed meanwhile
         // end what they have under way, as ever.
         for state in &states {
             if self.known.read().contains(&state.row.id) {

@@ -1,4 +1,4 @@
-//! How often a key and an organization may ask. Decides from memory which limits a request counts against; who counts is the
+//! The rates of keys and organizations. Decides from memory which limits a request counts against; who counts is the
 //! cache's limiter. Never waits for anything while there is no Redis.
 
 use std::sync::Arc;

@@ -54,7 +54,7 @@ fn network(address: Option<IpAddr>) -> String {
     }
 }
 
-/// How often somebody was refused, and when first and last.
+/// The number of somebody's refusals, and the times of the first and the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) count: u64,

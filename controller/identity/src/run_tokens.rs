@@ -177,7 +177,7 @@ impl RunTokens {
             organization: caller.organization.clone(),
             hash: hex::encode(hash(text.expose())),
             key: caller.key.clone(),
-            // What ends with a text of a key does not go on by a token that it made.
+            // A text of a key that ends takes the tokens that it made with it.
             expires_at: created_at.saturating_add_unsigned(new.ttl()).min(caller.expires_at.unwrap_or(i64::MAX)),
             agent: new.agent,
             task: new.task,

@@ -139,7 +139,7 @@ pub(crate) fn tool(agent: &AgentTool) -> McpTool {
     listed
 }
 
-/// Who is told of a call's progress.
+/// The client that is told of a call's progress.
 pub(crate) struct Listener {
     pub(crate) peer: Peer<RoleServer>,
     pub(crate) token: Option<ProgressToken>,

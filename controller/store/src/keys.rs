@@ -33,7 +33,7 @@ pub struct KeyRow {
     pub terms: KeyTerms,
 }
 
-/// How long and how often a key may be used, and where it comes from.
+/// The bounds of a key in time and rate, and its origin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyTerms {
     /// Unix time in seconds.
@@ -45,7 +45,7 @@ pub struct KeyTerms {
     pub created_by: String,
     /// True for a key that may manage organizations.
     pub operator: bool,
-    /// How often it was rotated.
+    /// The number of its rotations.
     pub rotations: u32,
     /// The text before the last rotation, in its time of grace or after it.
     pub old: Option<OldText>,

@@ -1,4 +1,4 @@
-//! What people ask of running tasks: stop or pause. A wake-up says that there is something, and a poll is the net under it.
+//! Requests of people about running tasks: stop or pause. A wake-up says that there is something, and a poll is the net under it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::worker::SharedHeld;
 #[derive(Debug, Default)]
 pub(crate) struct Watched(Mutex<HashMap<TaskId, watch::Sender<Option<Asked>>>>);
 
-/// What is asked of one running task. Whoever runs a task holds it from the hand-out to the last step: a task whose runner drops it
+/// A request about one running task. Whoever runs a task holds it from the hand-out to the last step: a task whose runner drops it
 /// without a last step goes back to the queue, or ends as a dead letter if the runner panicked.
 #[derive(Debug)]
 pub struct AskedOf {
@@ -29,7 +29,7 @@ pub struct AskedOf {
 }
 
 impl AskedOf {
-    /// What is asked now.
+    /// The request as it is now.
     pub fn now(&self) -> Option<Asked> {
         *self.asked.borrow()
     }

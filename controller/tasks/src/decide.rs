@@ -15,7 +15,7 @@ use crate::{Error, Tasks};
 const MAX_NOTE: usize = 2_000;
 const MAX_GIVEN_BYTES: usize = 1 << 20;
 
-/// How a verdict changes a receipt.
+/// The change of a receipt by a verdict.
 struct Change {
     from: ReceiptState,
     to: ReceiptState,

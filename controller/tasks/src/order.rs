@@ -1,4 +1,4 @@
-//! What keeps order whoever is alive: things that are due, tasks of dead workers, the index of messages, and threads that nobody uses.
+//! Loops that keep order whoever is alive: things that are due, tasks of dead workers, the index of messages, and threads that nobody uses.
 //! Every controller does all of it; the store sees to it that each thing is done once.
 
 use std::sync::Arc;

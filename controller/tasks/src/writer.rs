@@ -24,7 +24,7 @@ mod weight;
 /// The most operations of a batch, and the bytes at which it is full.
 const MAX_BATCH: usize = 256;
 const FULL_BATCH_BYTES: usize = 4 << 20;
-/// What may wait, in KiB; an operation counts at least one.
+/// The bound of waiting operations, in KiB; each counts at least one.
 const MAX_WAITING_KIB: usize = 64 << 10;
 /// The waits between attempts.
 const FIRST_BACKOFF: Duration = Duration::from_millis(5);

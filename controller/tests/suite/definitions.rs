@@ -96,7 +96,7 @@ async fn both_types_are_in_one_list() {
     let shown: Vec<Value> =
         listed["agents"].as_array().unwrap().iter().map(|one| json!([one["id"], one["type"], one["status"]])).collect();
     assert_eq!(shown, [json!(["box", "container", "ACTIVE"]), json!(["mind", "serverless", "ACTIVE"])], "{listed}");
-    // What existing clients read of an agent is there, of either type.
+    // The fields that existing clients read are there, for either type.
     for agent in listed["agents"].as_array().unwrap() {
         for field in ["id", "name", "environment", "state", "serving", "latest"] {
             assert!(agent.get(field).is_some(), "{field} in {agent}");

@@ -36,7 +36,7 @@ pub(crate) fn cut(seen: &[MessageRow], task: &TaskId, keep: usize) -> Option<Cut
         }
         from -= 1;
     }
-    // Where pairs would be parted the cut moves on towards the newest, and if that does not help, back.
+    // A cut that would part pairs moves on towards the newest, and if that does not help, back.
     let last = last_step.min(seen.len());
     let start = from.min(last);
     let later = (start..=last).find_map(|at| made(seen, task, at));

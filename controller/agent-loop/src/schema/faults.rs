@@ -1,4 +1,4 @@
-//! What is wrong with a value, and where: in words for a model, bounded.
+//! The faults of a value and their places: in words for a model, bounded.
 
 use serde_json::Value;
 

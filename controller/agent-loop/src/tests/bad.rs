@@ -63,7 +63,7 @@ fn replies(answer: &Answer) -> Vec<Reply> {
 async fn bad_answers_are_told_back_and_bounded() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("bad_cases.json")).unwrap();
     for (number, case) in cases.iter().enumerate() {
-        // What a case left of the script is not the next one's.
+        // The next case does not get the rest of this one's script.
         for fresh in sites().await {
             let own = fresh.process().await;
             let id = format!("a{number}");

@@ -43,7 +43,7 @@ async fn killed_everywhere(repeatable: bool) {
                 dying.turn().await;
                 let died = dying.parts.kill.is_dead();
                 lived += usize::from(!died);
-                // What the dead one asked the model for is asked again, where it was not written.
+                // The model is asked again for an answer that the dead one had not written.
                 let next = site.process().await;
                 dying.dies().await;
                 if died && next.messages(&task).await.len() == 1 {

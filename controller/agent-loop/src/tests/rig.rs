@@ -35,7 +35,7 @@ use crate::run::{self, Ends};
 use crate::step::Halt;
 use crate::work::Work;
 
-/// What outlives a process.
+/// The parts that outlive a process.
 pub(super) struct Site {
     pub upstream: Upstream,
     pub worker: FakeWorker,

@@ -149,7 +149,7 @@ async fn a_sub_agent_is_a_task_that_its_parent_waits_for_without_a_slot() {
         assert_eq!(task.sub_executions.len(), 1);
         let child = process.task(&task.sub_executions[0]).await;
         assert_eq!((child.result.as_deref(), &child.parent_execution), (Some("helped"), &Some(task.id.clone())));
-        // What the child used counts for its parent, once.
+        // The child's use counts for its parent, once.
         assert_eq!((task.tokens.prompt_tokens, child.tokens.prompt_tokens, task.steps), (300, 100, 2));
         let kinds = process.kinds(&task).await;
         assert!(kinds.contains(&"sub_agent_trigger"), "{kinds:?}");

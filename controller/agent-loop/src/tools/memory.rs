@@ -191,7 +191,7 @@ async fn search(ctx: &RunContext, query: &str) -> Result<ToolDone, cofferdam_age
 }
 
 async fn forget(ctx: &RunContext, id: &str) -> Result<ToolDone, cofferdam_agents::Error> {
-    // Of the person's own, or the agent's where there are no persons: nobody forgets for all the others.
+    // Only the person's own, or the agent's without persons: nobody forgets for all the others.
     let gone = ctx.parts.agents.forget_memory(&ctx.task.organization, &ctx.task.agent, person(ctx), id).await?;
     Ok(match gone {
         true => ToolDone::text("Forgotten."),

@@ -310,7 +310,7 @@ impl Toolbox {
                 Kind::Plan => plan::call(call),
             }
         };
-        // What has an end of its own gets a little longer than that.
+        // A call with a limit of its own gets a little longer than that.
         match tokio::time::timeout(timeout.saturating_add(waits).min(left).saturating_add(GRACE), made).await {
             Ok(attempt) => attempt,
             Err(_) => Attempt::Unknown { why: format!("There was no answer within {} s.", timeout.as_secs()) },

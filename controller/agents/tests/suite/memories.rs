@@ -1,4 +1,4 @@
-//! What agents remember: of whom, how much, and who can find it.
+//! The memories of agents: of whom, how much, and who can find them.
 
 use cofferdam_agents::MAX_MEMORY_CHARS;
 

@@ -113,7 +113,7 @@ async fn a_change_of_another_revision_is_refused() {
         // A refused change leaves no trace.
         let now = rig.here.show(&rig.caller, &id("a")).await.unwrap();
         assert_eq!((now.revision, now.definition.instructions.as_str()), (two.revision, "two"));
-        // Of several that begin with one revision, one wins.
+        // One of several that begin with one revision wins.
         let mut all = tokio::task::JoinSet::new();
         for number in 0..8 {
             let (agents, caller) = (Arc::clone(&rig.here), rig.caller.clone());

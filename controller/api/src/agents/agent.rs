@@ -47,7 +47,7 @@ pub(super) struct Shown {
     revision: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     definition: Option<AgentDefinition>,
-    /// Of an agent that was just made: tools, agents and models that it names and that do not exist now.
+    /// Tools, agents and models that an agent which was just made names and that do not exist now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }

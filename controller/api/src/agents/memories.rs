@@ -1,4 +1,4 @@
-//! What agents remember, over HTTP: listed, searched, forgotten.
+//! The memories of agents over HTTP: listed, searched, forgotten.
 
 use std::sync::Arc;
 

@@ -55,7 +55,7 @@ pub(super) async fn list_approvals_of_task(
 
 /// Answer a question about a tool call.
 ///
-/// Of a call that was not made: `approve`, `decline`, or `edit` with other `arguments`. Of a call whose outcome is unknown: `retry`
+/// For a call that was not made: `approve`, `decline`, or `edit` with other `arguments`. Of a call whose outcome is unknown: `retry`
 /// (make it again), `skip`, or `result` with what it gave. Send the `digest` that was shown, so that nobody approves what he has not
 /// seen. The first answer counts.
 #[utoipa::path(post, path = "/v1/tasks/{id}/approvals/{call}", tag = "approvals",

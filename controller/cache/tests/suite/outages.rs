@@ -41,7 +41,7 @@ async fn a_redis_that_is_killed_and_comes_back_costs_a_missed() {
 
     redis.kill();
     goes_on_alone(&one.cache, "org 2").await;
-    // What was taken before counts on.
+    // Requests of before still count.
     let taken = [one.cache.limiter.check("org", RATE).await, one.cache.limiter.check("org", RATE).await];
     assert_eq!(taken.map(|taken| taken.is_ok()), [true, true]);
     one.cache.limiter.check("org", RATE).await.unwrap_err();

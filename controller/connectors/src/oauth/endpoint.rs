@@ -48,7 +48,7 @@ struct Refused {
     error: String,
 }
 
-/// What is exchanged for a token.
+/// The thing that is exchanged for a token.
 pub(super) enum Grant<'a> {
     Code { code: &'a str, verifier: &'a str, redirect_uri: &'a str },
     Refresh { token: &'a str },

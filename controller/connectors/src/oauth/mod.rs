@@ -41,7 +41,7 @@ const CHECKED_FOR: Duration = Duration::from_secs(2);
 /// The same address to log in at is shown again for this time.
 const SAME_LOGIN: Duration = Duration::from_secs(60);
 
-/// What all connectors share.
+/// The parts that all connectors share.
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) vault: Arc<Vault>,
@@ -201,7 +201,7 @@ impl Oauth {
                 self.current.lock().take_if(|one| Arc::ptr_eq(&one.held, &held));
                 None
             }
-            // What is known goes on while the database is away.
+            // Known tokens stay while the database is away.
             Err(_) => Some(held),
         }
     }

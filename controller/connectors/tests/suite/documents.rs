@@ -22,7 +22,7 @@ async fn a_connector_is_kept_without_showing_its_secrets() {
         assert!(!text.contains("canary"), "{text}");
         let row = rig.store.connector(&caller.organization, "x").await.unwrap().unwrap();
         assert!(!format!("{row:?}").contains("canary"));
-        // What was shown can be put again: values stay.
+        // A document that was shown can be put again: values stay.
         let (_, new) = connectors.put(caller, "x", shown.spec.clone()).await.unwrap();
         assert!(!new);
         // Not to another place.

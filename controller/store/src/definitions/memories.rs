@@ -1,4 +1,4 @@
-//! What agents remember over threads: short texts, of a person or of the agent itself.
+//! The memories of agents, which last over threads: short texts, of a person or of the agent itself.
 
 use cofferdam_contract::{AgentId, OrganizationId};
 use cofferdam_core::now_ms;

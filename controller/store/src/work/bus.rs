@@ -70,7 +70,7 @@ impl Waiting {
 
 struct Shared {
     hub: Hub,
-    /// Who sends, so that a process knows its own messages.
+    /// The sender's name, so that a process knows its own messages.
     me: String,
     waiting: Mutex<[Waiting; Topic::ALL.len()]>,
     something: Notify,

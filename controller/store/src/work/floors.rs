@@ -1,4 +1,4 @@
-//! Where looks into the tables of what is to be done begin. Rows that were deleted stay in PostgreSQL's pages as long as any
+//! The places at which looks into the tables of waiting work begin. Rows that were deleted stay in PostgreSQL's pages as long as any
 //! transaction that is older runs, and a look that begins at the start passes all of them. So it begins at the *floor*: a position
 //! below which everything was taken when somebody last looked. From time to time it begins at the start, for what was written
 //! late or given back.
@@ -28,7 +28,7 @@ struct Marks {
     lanes: HashMap<String, Floor>,
 }
 
-/// Where hand-outs begin.
+/// The places at which hand-outs begin.
 #[derive(Debug, Default)]
 pub(crate) struct Floors(Mutex<Marks>);
 

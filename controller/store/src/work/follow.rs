@@ -1,4 +1,4 @@
-//! How far threads are, many at once: for processes that follow them and may have missed a wake-up.
+//! The newest events of threads, many at once: for processes that follow them and may have missed a wake-up.
 
 use std::collections::HashMap;
 

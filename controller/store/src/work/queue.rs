@@ -124,7 +124,7 @@ impl Store {
         let statement = query(HAND_OUT.text(Dialect::Postgres)).bind(worker).bind(now_ms());
         let rows = bind(statement, parameters(Dialect::Postgres, WANTED, &lanes)).fetch_all(&self.work.pool).await?;
         let mut handed_out = Vec::with_capacity(rows.len());
-        // Of each lane: how many were given, and up to which position of the last rank.
+        // For each lane, how many were given, and up to which position of the last rank.
         let mut given: HashMap<String, (u32, i64, i64)> = HashMap::new();
         for row in &rows {
             let (lane, rank, position): (String, i64, i64) =

@@ -222,7 +222,7 @@ impl Store {
         Ok(rows.iter().map(|row| row.id("id")).collect::<Result<_, _>>()?)
     }
 
-    /// What people asked of the tasks that a worker has.
+    /// The requests of people about the tasks that a worker has.
     pub async fn asked_of(&self, worker: &str) -> Result<Vec<(TaskId, Asked)>, Error> {
         let sql = "SELECT id, asked FROM tasks WHERE asked <> '' AND worker = $1 LIMIT $2";
         let rows = query(sql).bind(worker).bind(MAX_OF_A_TASK).fetch_all(&self.pool).await?;

@@ -32,7 +32,7 @@ pub struct ThreadRow {
     pub updated_at_ms: i64,
 }
 
-/// What a task has used.
+/// The use of a task.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Used {
     pub steps: u64,
@@ -89,7 +89,7 @@ pub struct TaskRow {
     pub updated_at_ms: i64,
 }
 
-/// What a person asked of a running task.
+/// A person's request about a running task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     Stop,
@@ -215,11 +215,11 @@ pub struct NewTask {
     pub events: Vec<NewEvent>,
     /// Unfinished tasks that the organization may have.
     pub max_unfinished: u64,
-    /// Of a sub-agent: the parent's lease, without which nothing is added. The receipt of `parent_call` becomes `Child`.
+    /// The lease of a sub-agent's parent, without which nothing is added. The receipt of `parent_call` becomes `Child`.
     pub parent_lease: Option<Lease>,
 }
 
-/// How a step changes its task's state.
+/// The change of a task's state by a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Turn {
     /// It goes on under the same lease.
@@ -249,7 +249,7 @@ pub struct Step {
     pub events: Vec<NewEvent>,
     /// New receipts, and changed ones (by their call).
     pub receipts: Vec<ReceiptRow>,
-    /// What is added to what it has used.
+    /// An addition to its use.
     pub used: Used,
     pub used_tools: Vec<String>,
     /// Changes of the thread's state: a key with `Null` is taken out.
@@ -263,7 +263,7 @@ pub struct Settle {
     pub organization: OrganizationId,
     pub task: TaskId,
     pub call: String,
-    /// What the receipt must be now: state and digest.
+    /// The states and the digest of which the receipt must have one now.
     pub from: Vec<ReceiptState>,
     pub digest: Option<String>,
     pub to: ReceiptState,
@@ -333,6 +333,6 @@ pub struct Lane {
 pub struct HandedOut {
     pub task: TaskRow,
     pub lease: Lease,
-    /// How long it waited in the queue.
+    /// Its time in the queue.
     pub waited_ms: u64,
 }

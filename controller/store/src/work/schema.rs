@@ -1,4 +1,4 @@
-//! What the tables of agents at work need and each database has in its own words: positions of the queue, the index of full text,
+//! Parts of the tables of agents at work that each database has in its own words: positions of the queue, the index of full text,
 //! room in pages for changes, and how often the hot tables are cleaned. Carried out at each start; changes nothing the second time.
 
 use sqlx::{AnyPool, Executor as _};

@@ -43,7 +43,7 @@ pub struct MessageSearch {
     pub text: String,
     pub agent: Option<AgentId>,
     pub thread: Option<ThreadId>,
-    /// Of the last one of the page before: its number in the index.
+    /// The number in the index of the last one of the page before.
     pub after: Option<u64>,
     pub limit: u32,
 }

@@ -15,10 +15,10 @@ pub(crate) struct Work {
     pub pool: AnyPool,
     pub dialect: Dialect,
     pub counts: Counts,
-    /// Of the queue.
+    /// The floors of the queue.
     pub floors: Floors,
     pub poll: Poll,
-    /// Of messages that the index does not know yet.
+    /// The floors of messages that the index does not know yet.
     pub indexed: Floors,
     pub due: Due,
 }

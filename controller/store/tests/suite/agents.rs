@@ -104,7 +104,7 @@ async fn what_is_written_is_read() {
         let page = store.agents(&organization(), "", 10).await.unwrap();
         let both = store.agents_deployments(&organization(), &page).await.unwrap();
         assert_eq!(both[&(id(), 1)], row);
-        // What is abandoned has not happened.
+        // An abandoned change has not happened.
         let mut change = self::change(store).await;
         change.agent.serving = 0;
         change.put(&mut row.clone(), true).await.unwrap();

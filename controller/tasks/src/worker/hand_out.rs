@@ -50,7 +50,7 @@ impl Tasks {
                 served = self.serve(&mut turns, &*limits) => if let Err(error) = served {
                     tracing::debug!(error = chain(&error), "tasks could not be handed out");
                 },
-                // What it was being given goes back when the worker leaves.
+                // Tasks that it was being given go back when the worker leaves.
                 () = stop.cancelled() => break,
             }
         }

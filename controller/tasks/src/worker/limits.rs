@@ -1,4 +1,4 @@
-//! How many tasks of an organization and of an agent may be executing at once. Others know; this crate asks.
+//! The number of tasks of an organization and of an agent that may be executing at once. Others know it; this crate asks.
 
 use cofferdam_store::Lane;
 use futures_util::future::BoxFuture;

@@ -1,9 +1,9 @@
-//! How much an operation weighs, about: the bytes of its texts. Reads nothing else.
+//! The weight of an operation, about: the bytes of its texts. Reads nothing else.
 
 use cofferdam_store::{NewEvent, NewMessage, ReceiptRow, Turn, Write};
 use serde_json::Value;
 
-/// What an operation weighs beside its texts.
+/// The weight of an operation beside its texts.
 const BASE_BYTES: usize = 256;
 
 /// The bytes of an operation, about.

@@ -79,7 +79,7 @@ impl Pipeline for Memory {
                 let piece = piece.unwrap();
                 digest.update(&piece);
                 size += piece.len() as u64;
-                // Of a large one the beginning is enough.
+                // The beginning of a large one is enough.
                 content.extend_from_slice(&piece[..piece.len().min((1 << 20) - content.len().min(1 << 20))]);
                 judged(&content)?;
             }
@@ -247,7 +247,7 @@ pub(super) async fn answered(stream: &mut TcpStream) -> String {
             }
         }
     };
-    // What has come until then is the answer.
+    // The bytes until then are the answer.
     let _ = tokio::time::timeout(Duration::from_secs(5), read).await;
     String::from_utf8(text).unwrap()
 }

@@ -37,7 +37,7 @@ pub(super) struct Task {
     pub(super) place: u64,
 }
 
-/// How a task ends.
+/// The end of a task.
 #[derive(Debug, Clone)]
 pub(super) struct End {
     pub(super) status: TaskStatus,

@@ -1,4 +1,4 @@
-//! What a batch writes, its fences, the order of a thread's tasks, and idempotency keys.
+//! The writes of a batch, its fences, the order of a thread's tasks, and idempotency keys.
 
 use cofferdam_contract::ThreadId;
 use cofferdam_contract::work::{EventType, Role, TaskInfo, TaskStatus, Why};
