@@ -30,11 +30,17 @@ fn the_commands_are_in_the_order_of_the_help() {
             "tool",
             "image",
             "secret",
+            "connector",
             "model",
             "deploy",
             "agent",
+            "task",
+            "thread",
             "environment",
             "variable",
+            "org",
+            "key",
+            "audit",
             "doctor",
             "internal"
         ]

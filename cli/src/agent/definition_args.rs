@@ -23,7 +23,7 @@ pub(crate) struct Apply {
 const APPLY_HELP: &str = "\
 Examples:
   cofferdam agent apply -f analyst.yaml
-  cofferdam agent export analyst | sed 's/gpt-5/fast/' | cofferdam agent apply -f -
+  cofferdam agent export analyst | cofferdam agent apply -f -
 
 A file:
   id: analyst

@@ -34,5 +34,5 @@ const HELP: &str = "\
 Examples:
   cofferdam audit
   cofferdam audit --action key --limit 200
-  cofferdam audit --action authentication       # refused callers, by the minute
+  cofferdam audit --action authentication       # refused callers
   cofferdam audit --key key_0123... --json";

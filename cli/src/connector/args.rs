@@ -19,9 +19,9 @@ pub struct Connector {
 
 const HELP: &str = "\
 Examples:
-  cofferdam connector set docs --url https://mcp.example.com/mcp --only 'search_*'
+  cofferdam connector set docs --url https://example.com/mcp --only 'search_*'
   pass show crm | cofferdam connector set crm --url https://crm.example.com/mcp --auth bearer
-  cofferdam connector set mail --url https://mail.example.com/mcp --auth oauth2 --per-person
+  cofferdam connector set mail --url URL --auth oauth2 --per-person
   cofferdam connector login mail --person ann@example.com
   cofferdam connector test docs
   cofferdam connector list
