@@ -20,7 +20,7 @@ pub struct Connector {
 const HELP: &str = "\
 Examples:
   cofferdam connector set docs --url https://example.com/mcp --only 'search_*'
-  pass show crm | cofferdam connector set crm --url https://crm.example.com/mcp --auth bearer
+  pass show crm | cofferdam connector set crm --url URL --auth bearer
   cofferdam connector set mail --url URL --auth oauth2 --per-person
   cofferdam connector login mail --person ann@example.com
   cofferdam connector test docs
