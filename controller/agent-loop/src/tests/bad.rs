@@ -62,7 +62,8 @@ fn replies(answer: &Answer) -> Vec<Reply> {
 #[tokio::test]
 async fn bad_answers_are_told_back_and_bounded() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("bad_cases.json")).unwrap();
-    for (number, case) in cases.iter().enumerate() {
+    // Side by side, because most of a case is waiting between tries of its tool.
+    let all = cases.iter().enumerate().map(|(number, case)| async move {
         // The next case does not get the rest of this one's script.
         for fresh in sites().await {
             let own = fresh.process().await;
@@ -101,5 +102,6 @@ async fn bad_answers_are_told_back_and_bounded() {
             }
             own.dies().await;
         }
-    }
+    });
+    futures_util::future::join_all(all).await;
 }
