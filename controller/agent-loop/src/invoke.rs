@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use cofferdam_agents::ActiveAgent;
-use cofferdam_contract::work::{AgentKind, Content, EventType, InvokeRequest, Role, TaskStatus};
+use cofferdam_contract::work::{AgentKind, Content, EventType, InvokeRequest, Role};
 use cofferdam_contract::{AgentId, OrganizationId, Problem, TaskId, ThreadId};
 use cofferdam_core::{Caller, now_ms, random_bits};
-use cofferdam_store::{NewEvent, NewMessage, NewTask, TaskRow, ThreadRow, Used, Write, Written};
+use cofferdam_store::{NewEvent, NewMessage, NewTask, TaskRow, ThreadRow, Write, Written};
 use cofferdam_tasks::digest;
 use serde_json::Value;
 
@@ -283,45 +283,18 @@ pub(crate) fn new_task(making: Making<'_>) -> NewTask {
     };
     let asked_source =
         request.source.as_deref().filter(|source| source.len() <= 32 && source.chars().all(|c| c.is_ascii_graphic()));
-    let task = TaskRow {
-        root: id.clone(),
-        id,
-        organization: organization.clone(),
-        agent: agent.id.clone(),
-        agent_version: agent.version.clone(),
-        thread: thread_id,
-        api_key: key.to_owned(),
-        scopes: scopes.to_owned(),
-        status: TaskStatus::Pending,
-        why: None,
-        detail: String::new(),
-        result: None,
-        output: None,
-        problem: None,
-        title,
-        source: asked_source.unwrap_or(source).to_owned(),
-        priority: request.priority.unwrap_or_default(),
-        deadline_ms: request.deadline.map(|deadline| deadline.0),
-        parent: None,
-        parent_call: String::new(),
-        depth: 0,
-        turn: 0,
-        lease: None,
-        attempt: 0,
-        lost: 0,
-        retries: 0,
-        asked: None,
-        woken: false,
-        used: Used::default(),
-        used_tools: Vec::new(),
-        metadata: request.metadata.clone().unwrap_or_default(),
-        created_at_ms: now,
-        started_at_ms: None,
-        paused_at_ms: None,
-        finished_at_ms: None,
-        updated_at_ms: now,
+    let (priority, metadata) = (request.priority.unwrap_or_default(), request.metadata.clone().unwrap_or_default());
+    let deadline_ms = request.deadline.map(|deadline| deadline.0);
+    let source = asked_source.unwrap_or(source).to_owned();
+    let pending = TaskRow::pending(
+        (organization.clone(), agent.id.clone(), agent.version.clone()),
+        (id, thread_id),
+        (key.to_owned(), scopes.to_owned()),
         request,
-    };
+        &source,
+        now,
+    );
+    let task = TaskRow { title, priority, deadline_ms, metadata, ..pending };
     NewTask {
         task,
         thread: new_thread,

@@ -165,48 +165,15 @@ pub(crate) fn new_task(text: &str) -> NewTask {
     let thread = ThreadId::from_random(random_bits().unwrap());
     let (organization, agent) = (OrganizationId::default_organization(), AgentId::parse("writer").unwrap());
     let now = now_ms();
-    let task = TaskRow {
-        id: id.clone(),
-        organization: organization.clone(),
-        agent: agent.clone(),
-        agent_version: "1".to_owned(),
-        thread: thread.clone(),
-        api_key: "key_1".to_owned(),
-        scopes: "invoke".to_owned(),
-        status: TaskStatus::Pending,
-        why: None,
-        detail: String::new(),
-        request: InvokeRequest {
-            input: InvokeInput { text: text.to_owned(), ..InvokeInput::default() },
-            ..InvokeRequest::default()
-        },
-        result: None,
-        output: None,
-        problem: None,
-        title: String::new(),
-        source: "api".to_owned(),
-        priority: 0,
-        deadline_ms: None,
-        parent: None,
-        parent_call: String::new(),
-        root: id,
-        depth: 0,
-        turn: 0,
-        lease: None,
-        attempt: 0,
-        lost: 0,
-        retries: 0,
-        asked: None,
-        woken: false,
-        used: Used::default(),
-        used_tools: Vec::new(),
-        metadata: std::collections::BTreeMap::new(),
-        created_at_ms: now,
-        started_at_ms: None,
-        paused_at_ms: None,
-        finished_at_ms: None,
-        updated_at_ms: now,
-    };
+    let input = InvokeInput { text: text.to_owned(), ..InvokeInput::default() };
+    let task = TaskRow::pending(
+        (organization.clone(), agent.clone(), "1".to_owned()),
+        (id, thread.clone()),
+        ("key_1".to_owned(), "invoke".to_owned()),
+        InvokeRequest { input, ..InvokeRequest::default() },
+        "api",
+        now,
+    );
     let row = ThreadRow {
         id: thread,
         organization,

@@ -89,6 +89,58 @@ pub struct TaskRow {
     pub updated_at_ms: i64,
 }
 
+impl TaskRow {
+    /// A task that was just made and that nobody has begun: its own root, without a parent.
+    pub fn pending(
+        (organization, agent, agent_version): (OrganizationId, AgentId, String),
+        (id, thread): (TaskId, ThreadId),
+        (api_key, scopes): (String, String),
+        request: InvokeRequest,
+        source: &str,
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            root: id.clone(),
+            id,
+            organization,
+            agent,
+            agent_version,
+            thread,
+            api_key,
+            scopes,
+            status: TaskStatus::Pending,
+            why: None,
+            detail: String::new(),
+            request,
+            result: None,
+            output: None,
+            problem: None,
+            title: String::new(),
+            source: source.to_owned(),
+            priority: 0,
+            deadline_ms: None,
+            parent: None,
+            parent_call: String::new(),
+            depth: 0,
+            turn: 0,
+            lease: None,
+            attempt: 0,
+            lost: 0,
+            retries: 0,
+            asked: None,
+            woken: false,
+            used: Used::default(),
+            used_tools: Vec::new(),
+            metadata: BTreeMap::new(),
+            created_at_ms: now_ms,
+            started_at_ms: None,
+            paused_at_ms: None,
+            finished_at_ms: None,
+            updated_at_ms: now_ms,
+        }
+    }
+}
+
 /// A person's request about a running task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {

@@ -1,4 +1,4 @@
-//! Whose turn it is: organizations one after another, and within each its agents. Pure.
+//! The turns of lanes: organizations one after another, and within each its agents. Pure.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
